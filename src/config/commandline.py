@@ -1,0 +1,95 @@
+"""The command line, PyMARL style: [COMMAND] --config=ALG --env-config=ENV with key=value ... [other flags]."""
+
+import ast
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from src.registry import nearest
+
+DEFAULTS = {"--config": "mazero_seq", "--env-config": "mpe"}
+
+
+class Update(NamedTuple):
+    """One `key=value`; `value` and `raw` are None where there was no `=`."""
+
+    key: str
+    value: Any
+    raw: str | None
+
+
+class Request(NamedTuple):
+    """What a user typed, taken apart."""
+
+    command: str
+    topics: tuple[str, ...]  # what follows `list`
+    config: str
+    env_config: str
+    updates: tuple[Update, ...]
+    rest: tuple[str, ...]  # command, `with`, its updates and the flags: what Sacred reads
+
+
+class UsageError(ValueError):
+    """A command line that cannot be used; `str` is the message for the user."""
+
+
+def parse(argv: Sequence[str], commands: Sequence[str]) -> Request:
+    """Return the request in `argv` (without the program's name); the first of `commands` is the default.
+
+    Raises:
+      UsageError: an unknown command, or `--config` without a name.
+    """
+    chosen, rest = _take_files(argv)
+    cut = rest.index("with") if "with" in rest else len(rest)
+    command = rest[0] if cut and not rest[0].startswith("-") else commands[0]
+    if command not in commands:
+        guess = nearest(command, commands)
+        hint = f"did you mean '{guess}'? " if guess else ""
+        raise UsageError(f"unknown command '{command}'; {hint}known: {', '.join(commands)}")
+    if {"-h", "--help"} & set(rest):
+        command = "help"
+    topics = [word for word in rest[1:cut] if not word.startswith("-")] if command == "list" else []
+    updates = tuple(_update(text) for text in _until_flag(rest[cut + 1 :]))
+    return Request(command, tuple(topics), *chosen, updates, tuple(rest))
+
+
+def _take_files(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the names after --config and --env-config, and what remains."""
+    chosen = dict(DEFAULTS)
+    rest: list[str] = []
+    words = iter(argv)
+    for word in words:
+        flag, sep, value = word.partition("=")
+        if flag not in DEFAULTS:
+            rest.append(word)
+            continue
+        value = value if sep else next(words, "")
+        if not value or value == "with" or value.startswith("-"):
+            raise UsageError(f"{flag} needs a name: {flag}=NAME; `python src/main.py list` prints them")
+        chosen[flag] = value.removesuffix(".yaml")
+    return list(chosen.values()), rest
+
+
+def _until_flag(words: Sequence[str]) -> list[str]:
+    """Return the words before the first flag."""
+    taken = []
+    for word in words:
+        if word.startswith("-"):
+            break
+        taken.append(word)
+    return taken
+
+
+def _update(text: str) -> Update:
+    key, sep, raw = text.partition("=")
+    return Update(key.strip(), _value(raw.strip()), raw.strip()) if sep else Update(text, None, None)
+
+
+def _value(raw: str) -> Any:
+    """Return a Python literal's value; true, false and null as YAML has them; anything else as text."""
+    words = {"true": True, "false": False, "null": None}
+    if raw.lower() in words:
+        return words[raw.lower()]
+    try:
+        return ast.literal_eval(raw)
+    except (ValueError, SyntaxError):
+        return raw

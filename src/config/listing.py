@@ -1,0 +1,99 @@
+"""What `--help` and `list` print."""
+
+import textwrap
+from collections.abc import Sequence
+
+from src.config import files
+from src.config.commandline import DEFAULTS, UsageError
+from src.registry import FAMILIES, find, nearest
+
+USAGE = """Tandem: multi-agent planning and world models in JAX.
+
+Usage:
+  python src/main.py [COMMAND] [--config=ALGORITHM] [--env-config=ENVIRONMENT] [with KEY=VALUE ...] [flags]
+
+Commands:
+  train          train and record a run (the default)
+  list           print algorithms, environments and all parts; `list planner.sequential` prints a part's settings,
+                 `list run` those of the run itself
+  print_config   print the configuration that the same command line would train with
+  save_config    write it to config.json
+  help           print this text
+
+Configuration, later ones win:
+  src/config/default.yaml < src/config/envs/ENVIRONMENT.yaml < src/config/algs/ALGORITHM.yaml < KEY=VALUE
+  without the flags: {defaults}
+
+Flags (Sacred's):
+  -c TEXT        comment, kept with the run          -u      record nothing with Sacred
+  -F DIR         a second folder of records          -m URL  record to MongoDB as well (HOST:PORT:DATABASE)
+  -l LEVEL       Sacred's messages (INFO, DEBUG)     -D      on a crash, start the debugger
+
+Examples:
+  python src/main.py --config=mazero_seq --env-config=mpe
+  python src/main.py --config=mazero_joint --env-config=smax with seed=2 env_args.map_name=3m max_minutes=5
+  python src/main.py --config=mazero_seq --env-config=mpe with env_args.scenario=simple_tag planner_args.num_simulations=8
+  python src/main.py list learner.mazero
+"""
+
+
+def usage() -> str:
+    """Return the help text."""
+    return USAGE.format(defaults=" ".join(f"{flag}={name}" for flag, name in DEFAULTS.items())).rstrip()
+
+
+def listing(topics: Sequence[str]) -> str:
+    """Return everything that can be named, or the settings of the parts in `topics` ("planner.sequential", "run").
+
+    Raises:
+      UsageError: a topic that does not exist.
+    """
+    return "\n\n".join(_topic(topic) for topic in topics) if topics else _everything()
+
+
+def _everything() -> str:
+    groups = {
+        "--config: algorithms (src/config/algs/)": {n: files.description("algs", n) for n in files.names("algs")},
+        "--env-config: environments (src/config/envs/)": {n: files.description("envs", n) for n in files.names("envs")},
+    }
+    groups |= {f"{family}=": {name: entry.help for name, entry in FAMILIES[family].items()} for family in FAMILIES}
+    return "\n\n".join(_group(title, lines) for title, lines in groups.items())
+
+
+def _group(title: str, lines: dict[str, str]) -> str:
+    width = max((len(name) for name in lines), default=0)
+    return "\n".join([title, *(f"  {name:<{width}}  {text}" for name, text in lines.items())])
+
+
+def _topic(topic: str) -> str:
+    """Return a section's settings, or a family's parts."""
+    from src.config import schema  # brings JAX along, so only where settings are asked for
+
+    if topic == "run":
+        parts = {"run": schema.RunConfig, "eval_args": schema.EvalConfig}
+        return "\n\n".join(_settings(title, keys, schema) for title, keys in parts.items())
+    family, _, name = topic.removesuffix("_args").partition(".")
+    if family not in FAMILIES:
+        guess = nearest(family, FAMILIES)
+        hint = f"did you mean '{guess}'? " if guess else ""
+        raise UsageError(
+            f"list {topic}: {hint}expected run, {', '.join(FAMILIES)}, or one with a name: planner.sequential"
+        )
+    if not name:
+        return _group(f"{family}=", {part: entry.help for part, entry in FAMILIES[family].items()})
+    try:
+        entry = find(family, name)
+    except KeyError as error:
+        raise UsageError(f"list {topic}: {error.args[0]}") from None
+    return _settings(f"{family}_args of {family}={name} ({entry.help})", entry.config(), schema)
+
+
+def _settings(title: str, keys: type, schema) -> str:
+    """Return one block per setting: name, default, what it takes, what it means."""
+    lines = [title]
+    for name, field in schema.fields(keys).items():
+        default = schema.default(field)
+        shown = "" if default is schema.REQUIRED else f" = {default!r}"
+        lines.append(f"  {name}{shown}  ({schema.describe(keys, name)})")
+        lines += textwrap.wrap(field.metadata.get("help", ""), 110, initial_indent="      ", subsequent_indent="      ")
+    return "\n".join(lines)

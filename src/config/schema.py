@@ -1,0 +1,169 @@
+"""What a configuration may say: the run-level keys, and the check of one value against one dataclass field."""
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from src.core import setting
+
+REQUIRED = dataclasses.MISSING  # the value lives in default.yaml, its only home
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """The keys of a run that belong to no part; their values stand in default.yaml."""
+
+    name: str = setting(REQUIRED, "label of the run in records and plots; algorithm configs set it")
+    seed: int = setting(REQUIRED, "seed of everything random", low=0, high=2**31 - 1)
+    t_max: int = setting(REQUIRED, "environment steps in all", low=1)
+    max_minutes: float = setting(REQUIRED, "wall-clock limit of training in minutes, start-up apart; 0 = none", low=0)
+    discount: float = setting(REQUIRED, "discount per environment step", low=0, high=1)
+    results_dir: str = setting(REQUIRED, "folder of all records")
+    platform: str = setting(
+        REQUIRED, "where JAX computes; auto takes a GPU where there is one", choices=("auto", "cpu", "gpu")
+    )
+    compile_cache_dir: str = setting(
+        REQUIRED, "folder of compiled programs, kept between runs; auto = in the user's cache, '' = none"
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvalConfig:
+    """The section `eval_args`."""
+
+    episodes: int = setting(REQUIRED, "greedy episodes of each evaluation, on fresh environments", low=1)
+    every: int = setting(REQUIRED, "environment steps from one evaluation to the next", low=1)
+
+
+class Invalid(ValueError):
+    """A value that its field does not take; the text says what was expected."""
+
+
+def fields(schema: type) -> dict[str, dataclasses.Field]:
+    """Return the settings of a dataclass by name."""
+    return {field.name: field for field in dataclasses.fields(schema)}
+
+
+def default(field: dataclasses.Field) -> Any:
+    """Return a field's default, or REQUIRED if it has none."""
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
+def kind(schema: type, name: str) -> Any:
+    """Return the annotated type of a field, also where annotations are stored as text."""
+    return typing.get_type_hints(schema)[name]
+
+
+def checked(schema: type, name: str, value: Any) -> Any:
+    """Return `value` as its field wants it (an int for a float field becomes a float, tuples become lists).
+
+    Raises:
+      Invalid: wrong type, out of range or none of the choices.
+    """
+    meta = fields(schema)[name].metadata
+    value = _typed(kind(schema, name), value)
+    for item in value if isinstance(value, list) else [value]:
+        _check_bounds(item, meta)
+    return value
+
+
+def describe(schema: type, name: str) -> str:
+    """Return what a field takes in words: "whole number, 1 or more"."""
+    meta = fields(schema)[name].metadata
+    if meta.get("choices"):
+        return "one of " + ", ".join(str(choice) for choice in meta["choices"])
+    bounds = _bounds(meta)
+    return _words(kind(schema, name)) + (f", {bounds}" if bounds else "")
+
+
+def build(schema: type, section: Mapping[str, Any]) -> Any:
+    """Return the dataclass made of a checked section, lists turned into the tuples that its fields declare."""
+    return schema(**{key: tuple(value) if isinstance(value, list) else value for key, value in section.items()})
+
+
+def _typed(wanted: Any, value: Any) -> Any:
+    """Return `value` converted to the type `wanted`, by the rules of `checked`."""
+    origin = typing.get_origin(wanted)
+    if origin in (typing.Union, types.UnionType):
+        return _first_fit(typing.get_args(wanted), value)
+    if origin is typing.Literal:
+        return _require(value in typing.get_args(wanted), wanted, value)
+    if wanted in (tuple, list) or origin in (tuple, list):
+        return _sequence(wanted, value)
+    if wanted is dict or origin is dict:
+        return dict(_require(isinstance(value, Mapping), wanted, value))
+    if wanted is float:
+        _require(
+            isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value), wanted, value
+        )
+        return float(value)
+    if wanted is int and isinstance(value, float) and value.is_integer():
+        return int(value)  # t_max=2e5 is what people type
+    if wanted is type(None):
+        return _require(value is None, wanted, value)
+    return _require(isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool)), wanted, value)
+
+
+def _first_fit(options: tuple, value: Any) -> Any:
+    for option in options:
+        try:
+            return _typed(option, value)
+        except Invalid as error:
+            failure = error
+    raise Invalid(" or ".join(_words(option) for option in options)) from failure
+
+
+def _sequence(wanted: Any, value: Any) -> list:
+    _require(isinstance(value, (list, tuple)), wanted, value)
+    kinds = [item for item in typing.get_args(wanted) if item is not Ellipsis]
+    return [_typed(kinds[0], item) for item in value] if kinds else list(value)
+
+
+def _require(good: bool, wanted: Any, value: Any) -> Any:
+    if not good:
+        raise Invalid(_words(wanted))
+    return value
+
+
+def _check_bounds(value: Any, meta: Mapping[str, Any]) -> None:
+    if meta.get("choices") and value is not None and value not in meta["choices"]:
+        raise Invalid("one of " + ", ".join(str(choice) for choice in meta["choices"]))
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return
+    low, high = meta.get("low"), meta.get("high")
+    if (low is not None and value < low) or (high is not None and value > high):
+        raise Invalid(_bounds(meta))
+
+
+def _bounds(meta: Mapping[str, Any]) -> str:
+    low, high = meta.get("low"), meta.get("high")
+    if low is not None and high is not None:
+        return f"between {low:g} and {high:g}" if high < 1e6 else f"{low:g} or more, at most {high}"
+    if low is not None:
+        return f"{low:g} or more"
+    return f"at most {high:g}" if high is not None else ""
+
+
+def _words(wanted: Any) -> str:
+    """Return a type in a user's words."""
+    names = {
+        bool: "True or False",
+        int: "whole number",
+        float: "number",
+        str: "text",
+        type(None): "None",
+        dict: "mapping",
+    }
+    if wanted in names:
+        return names[wanted]
+    origin, args = typing.get_origin(wanted), typing.get_args(wanted)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_words(arg) for arg in args)
+    if origin is typing.Literal:
+        return "one of " + ", ".join(str(arg) for arg in args)
+    if origin in (tuple, list):
+        return f"list of {_words(args[0])}s"
+    return "list" if wanted in (tuple, list) else "mapping"

@@ -1,0 +1,198 @@
+"""Shared types and protocols: what crosses the border between two parts. No logic lives here.
+
+Axes, everywhere: `B` environment or sequence, `T` time, `N` agents, `A` actions of one agent, `O` observation features,
+`S` global-state features, `D` latent width, `U` unroll steps, `K` sampled joint actions, `V` support bins.
+Shapes below are those of one environment; stored data puts `[B, T]` in front.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import jax
+from flax import struct
+
+Array = jax.Array
+Key = jax.Array
+Params = Any
+PyTree = Any
+
+pytree = partial(struct.dataclass, kw_only=True)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EnvSpec:
+    """The static facts of an environment; hashable, so it may be closed over or passed as a static argument."""
+
+    num_agents: int
+    obs_size: int
+    state_size: int
+    num_actions: int
+    episode_limit: int  # environment steps after which an episode is truncated
+    shared_reward: bool  # True: every agent gets the team's reward; False: the team's reward is the sum over agents
+    continuous: bool = False
+    metric_names: tuple[str, ...] = ()  # keys of TimeStep.metrics, each read at the last step of an episode
+
+
+@pytree
+class TimeStep:
+    """What an environment shows after `reset` or `step`."""
+
+    obs: Array  # [N, O] float32, zero-padded
+    state: Array  # [S] float32 global state
+    legal: Array  # [N, A] bool, True = may be played; never all False
+    alive: Array  # [N] bool
+    reward: Array  # [N] float32, for the action that led here; zero after reset
+    terminated: Array  # [] bool: the task ended here, do not bootstrap
+    truncated: Array  # [] bool: cut off by the time limit, bootstrap from this step's obs; never together with terminated
+    first: Array  # [] bool: first step of an episode, reset recurrent carries
+    metrics: dict[str, Array]  # {name: []} float32, meaningful at an episode's last step
+
+
+@pytree
+class SearchExtras:
+    """What a planner that searches leaves for learning."""
+
+    policy: Array  # [B, N, A] float32 improved policy, rows sum to one, zero on illegal actions, free of noise
+    value: Array  # [B] float32 root value of the search, in units of the (scaled) team return
+    rank: Array  # [B, N] int32: agent i saw the committed action of agent j if and only if rank[j] < rank[i]
+    committed: Array  # [B, N] int32 the actions that were committed to; a re-planned row's may differ from those played
+
+
+@pytree
+class PolicyExtras:
+    """What a planner without search leaves for learning."""
+
+    log_prob: Array  # [B, N] float32 log-probability of the chosen actions
+    policy: Array  # [B, N, A] float32
+
+
+@pytree
+class Plan:
+    """A planner's answer."""
+
+    action: Array  # [B, N] int32
+    extras: SearchExtras | PolicyExtras
+
+
+@pytree
+class Transition:
+    """One stored environment step: what was seen, what was done, and what came of it, read BEFORE any reset."""
+
+    obs: Array  # [N, O]
+    state: Array  # [S]
+    legal: Array  # [N, A] bool
+    alive: Array  # [N] bool
+    first: Array  # [] bool
+    action: Array  # [N] int32
+    extras: SearchExtras | PolicyExtras  # without the leading B
+    reward: Array  # [N] float32
+    terminated: Array  # [] bool
+    truncated: Array  # [] bool
+    next_obs: Array  # [N, O] true successor, also at the end of an episode
+    next_state: Array  # [S]
+    next_legal: Array  # [N, A] bool
+    env_step: Array  # [] int32 environment steps taken by the run when this row was made; tells the age of data
+
+
+@pytree
+class Batch:
+    """A sample of stored sequences."""
+
+    traj: Transition  # [B, T, ...]
+    index: Array  # [B] int32 where it lies in the replay, for set_priorities and overwrite
+    weight: Array  # [B] float32 importance weights, 1 for uniform sampling
+    priority: Array  # [B] float32 sampling probability's unnormalised value, for reports
+
+
+@pytree
+class LearnerState:
+    """All that learning changes, saved whole."""
+
+    params: Params
+    target: Params
+    opt: PyTree
+    step: Array  # [] int32 optimiser steps
+
+
+class Report(NamedTuple):
+    """A few numbers on the host; keys are "group/name"."""
+
+    env_step: int
+    update: int
+    metrics: dict[str, float]
+
+
+class Environment(NamedTuple):
+    """One traceable environment, pure, without auto-reset. `state` is any pytree."""
+
+    spec: EnvSpec
+    reset: Callable[[Key], tuple[PyTree, TimeStep]]
+    step: Callable[[Key, PyTree, Array], tuple[PyTree, TimeStep]]  # action [N] int32
+
+
+class WorldModel(NamedTuple):
+    """A learned (or, in tests, exact) model of the team's task; pure functions over params, any leading batch axes.
+
+    `visible[i, j]` says whether agent i's policy sees the action of agent j; `committed[j]` whether the value does.
+    With nothing visible, agent i's policy depends on `obs[i]` alone: that is the decentralised policy.
+    """
+
+    init: Callable[[Key], Params]
+    represent: Callable[[Params, Array], Array]  # obs [..., N, O] -> latent [..., N, D]
+    policy: Callable[[Params, Array, Array, Array], Array]  # latent, action [..., N], visible [..., N, N] -> logits [..., N, A]
+    value: Callable[[Params, Array, Array, Array], Array]  # latent, action [..., N], committed [..., N] -> value logits [..., V]
+    imagine: Callable[[Params, Array, Array], tuple[Array, Array]]  # latent, action -> next latent, reward logits [..., V]
+    project: Callable[[Params, Array], Array]  # latent -> consistency target [..., N, P]
+    foresee: Callable[[Params, Array], Array]  # latent -> prediction of `project` of the real successor [..., N, P]
+    value_mean: Callable[[Array], Array]  # value logits [..., V] -> scalars [...]
+    reward_mean: Callable[[Array], Array]
+    value_target: Callable[[Array], Array]  # scalars [...] -> distributions [..., V]
+    reward_target: Callable[[Array], Array]
+
+
+class Planner(NamedTuple):
+    """Chooses joint actions for a batch of environments."""
+
+    init: Callable[[int], PyTree]  # batch size -> carry
+    # plan(params, carry, timestep [B, ...], key, explore: bool static, progress [] in [0, 1]) -> carry, Plan
+    plan: Callable[..., tuple[PyTree, Plan]]
+
+
+class Learner(NamedTuple):
+    """Turns batches into better parameters."""
+
+    init: Callable[[Key], LearnerState]
+    # update(state, batch, key) -> LearnerState, metrics {name: []}, priorities [B]
+    update: Callable[[LearnerState, Batch, Key], tuple[LearnerState, dict[str, Array], Array]]
+    sequence_length: int  # T of the batches it wants
+    metric_names: tuple[str, ...]  # keys of the metrics dict that update returns
+
+
+class Replay(NamedTuple):
+    """Stored sequences in device memory; every function is traceable and leaves its argument to the caller to donate."""
+
+    init: Callable[[Transition], PyTree]  # one example row without [B, T] -> state
+    add: Callable[[PyTree, Transition], PyTree]  # rows [B, T, ...]
+    ready: Callable[[PyTree], Array]  # -> [] bool
+    sample: Callable[[PyTree, Key, Array], Batch]  # state, key, progress [] in [0, 1] (beta schedule)
+    set_priorities: Callable[[PyTree, Array, Array], PyTree]  # index [B], priorities [B] >= 0
+    overwrite_extras: Callable[[PyTree, Array, Any], PyTree]  # index [B], extras [B, ...]: of the sequences' first rows
+
+
+class Runner(Protocol):
+    """Drives a run: a generator of (Report, RunState). It never logs and never saves; who consumes it does."""
+
+    def __call__(self, seed: int): ...
+
+
+def setting(default: Any, help: str, *, low: float | None = None, high: float | None = None, choices: tuple | None = None):
+    """Return a dataclass field for a part's `Config`: its default, its one-line meaning and the values it may take.
+
+    `low` and `high` are inclusive. The configuration loader checks type, range and choices and prints `help`.
+    """
+    metadata = {"help": help, "low": low, "high": high, "choices": choices}
+    if isinstance(default, (dict, list)):
+        return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)

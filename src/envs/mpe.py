@@ -1,0 +1,214 @@
+"""JaxMARL's multi-particle environments (Lowe et al., 2017, https://arxiv.org/abs/1706.02275), one trained team in each.
+
+What differs from JaxMARL, and why:
+
+  episodes        exactly `episode_limit` steps, ended by truncation; JaxMARL's take one step more and look like terminations
+  padding         observations are padded with zeros and actions masked, so that agents of different sizes share a network
+  opponents       agents outside the trained team act by a policy named in the configuration (src/envs/mpe_opponents.py)
+  simple_facmac   its boxes are played by the five moves of the other scenarios; its built-in prey is the opponent 'builtin'
+  simple_crypto   colours are one-hot vectors as in the original; JaxMARL's are 255 times larger and drown the reward
+
+The global state is the team's observations one after the other, padding included.
+"""
+
+import dataclasses
+import functools
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from src.core import Array, Environment, EnvSpec, Key, PyTree, TimeStep, pytree, setting
+from src.envs import mpe_metrics, mpe_opponents
+from src.envs.names import check_name
+from src.envs.jaxmarl_bridge import jaxmarl, mpe, strong_types
+from src.envs.time_limit import ending
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    scenario: str = setting("simple_spread", "MPE scenario, with or without 'MPE_' and a version")
+    team: str = setting("", "the trained team, 'agents' or 'adversaries'; empty: the scenario's default")
+    opponent: str = setting("random", "policy of everyone outside the team; 'random' or one that suits the scenario")
+    num_agents: int = setting(0, "size of the trained team, in simple_spread and simple_tag; 0: the scenario's default", low=0)
+    local_ratio: float = setting(0.5, "share of an agent's own reward, in simple_spread and simple_reference", low=0.0, high=1.0)
+    episode_limit: int = setting(25, "steps per episode", low=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Scenario:
+    """The static facts of a scenario that JaxMARL does not tell."""
+
+    env_id: str
+    kwargs: tuple[tuple[str, Any], ...] = ()
+    teams: tuple[str, ...] = ("agents",)  # the first is trained by default
+    shared: tuple[str, ...] = ()  # teams whose members always get the same reward
+    sized_by: tuple[tuple[str, tuple[str, ...]], ...] = ()  # team -> arguments that its size sets
+    local_ratio: bool = False
+
+
+def _facmac(suffix: str) -> Scenario:
+    return Scenario(f"MPE_simple_facmac{suffix}_v1", teams=("adversaries", "agents"), shared=("adversaries",))
+
+
+SCENARIOS = {
+    "simple": Scenario("MPE_simple_v3"),
+    "simple_spread": Scenario(
+        "MPE_simple_spread_v3", sized_by=(("agents", ("num_agents", "num_landmarks")),), local_ratio=True
+    ),
+    "simple_tag": Scenario(
+        "MPE_simple_tag_v3",
+        teams=("adversaries", "agents"),
+        shared=("adversaries",),
+        sized_by=(("adversaries", ("num_adversaries",)), ("agents", ("num_good_agents",))),
+    ),
+    "simple_world_comm": Scenario(
+        "MPE_simple_world_comm_v3", kwargs=(("action_type", "Discrete"),), teams=("adversaries", "agents")
+    ),
+    "simple_crypto": Scenario("MPE_simple_crypto_v3", teams=("agents", "adversaries"), shared=("agents",)),
+    "simple_speaker_listener": Scenario("MPE_simple_speaker_listener_v4", shared=("agents",)),
+    "simple_push": Scenario("MPE_simple_push_v3", teams=("agents", "adversaries")),
+    "simple_adversary": Scenario("MPE_simple_adversary_v3", teams=("agents", "adversaries"), shared=("agents",)),
+    "simple_reference": Scenario("MPE_simple_reference_v3", local_ratio=True),
+    "simple_facmac": _facmac(""),
+    "simple_facmac_3a": _facmac("_3a"),
+    "simple_facmac_6a": _facmac("_6a"),
+    "simple_facmac_9a": _facmac("_9a"),
+}
+
+
+@pytree
+class MpeState:
+    """An episode in progress."""
+
+    world: PyTree  # JaxMARL's state
+    num_steps: Array  # [] int32
+    totals: dict[str, Array]  # {name: []} float32, what has been counted in this episode
+
+
+@dataclasses.dataclass(frozen=True)
+class Game:
+    """A scenario with everything fixed but the actions of the trained team; functions over JaxMARL's state."""
+
+    world: Any  # JaxMARL's environment
+    team: tuple[str, ...]  # names of the trained agents
+    reset: Callable[[Key], tuple[dict, PyTree]]
+    step: Callable[[Key, PyTree, Array], tuple[dict, PyTree, dict]]
+    obs_sizes: tuple[int, ...]
+    action_sizes: tuple[int, ...]
+
+
+def short_name(scenario: str) -> str:
+    """Return a scenario's key in SCENARIOS: "MPE_simple_spread_v3" -> "simple_spread"."""
+    return re.sub(r"_v\d+$", "", scenario.removeprefix("MPE_"))
+
+
+def make(config: Config) -> Environment:
+    """Build a scenario.
+
+    Raises:
+      ValueError: for a scenario, team or opponent that does not exist, or an argument that the scenario does not take.
+    """
+    name = short_name(config.scenario)
+    check_name("env_args.scenario", name, SCENARIOS)
+    team = config.team or SCENARIOS[name].teams[0]
+    check_name(f"env_args.team of {name}", team, SCENARIOS[name].teams)
+    game = _make_game(config, name, team)
+    count, judge = mpe_metrics.make(name, game.world)
+    spec = EnvSpec(
+        num_agents=len(game.team),
+        obs_size=max(game.obs_sizes),
+        state_size=len(game.team) * max(game.obs_sizes),
+        num_actions=max(game.action_sizes),
+        episode_limit=config.episode_limit,
+        shared_reward=team in SCENARIOS[name].shared,
+        metric_names=mpe_metrics.names(name),
+    )
+    legal = jnp.arange(spec.num_actions)[None, :] < jnp.array(game.action_sizes)[:, None]
+
+    def show(obs: dict, state: MpeState, reward: Array) -> TimeStep:
+        padded = [jnp.pad(obs[agent], (0, spec.obs_size - size)) for agent, size in zip(game.team, game.obs_sizes)]
+        stacked = jnp.stack(padded)
+        terminated, truncated = ending(jnp.array(False), state.num_steps, config.episode_limit)
+        return TimeStep(
+            obs=stacked,
+            state=stacked.reshape(-1),
+            legal=legal,
+            alive=jnp.ones(spec.num_agents, bool),
+            reward=reward,
+            terminated=terminated,
+            truncated=truncated,
+            first=state.num_steps == 0,
+            metrics=state.totals | judge(state.world),
+        )
+
+    def reset(key: Key) -> tuple[MpeState, TimeStep]:
+        obs, world = strong_types(game.reset(key))
+        nothing = jax.tree.map(jnp.zeros_like, count(world))
+        state = MpeState(world=world, num_steps=jnp.int32(0), totals=nothing)
+        return state, show(obs, state, jnp.zeros(spec.num_agents))
+
+    def step(key: Key, state: MpeState, action: Array) -> tuple[MpeState, TimeStep]:
+        obs, world, rewards = strong_types(game.step(key, state.world, action))
+        totals = jax.tree.map(jnp.add, state.totals, count(world))
+        state = MpeState(world=world, num_steps=state.num_steps + 1, totals=totals)
+        reward = jnp.stack([rewards[agent] for agent in game.team]).astype(jnp.float32)
+        return state, show(obs, state, reward)
+
+    return Environment(spec=spec, reset=reset, step=step)
+
+
+def _make_game(config: Config, name: str, team: str) -> Game:
+    """Return the scenario with its opponents inside."""
+    scenario = SCENARIOS[name]
+    world = jaxmarl.make(scenario.env_id, **dict(scenario.kwargs), **_arguments(config, name, team))
+    world.max_steps = 2**30  # the time limit is ours
+    adversaries = tuple(agent for agent in world.agents if "adversary" in agent or agent.startswith("eve"))
+    members = {"adversaries": adversaries, "agents": tuple(agent for agent in world.agents if agent not in adversaries)}
+    others = tuple(agent for agent in world.agents if agent not in members[team])
+    boxes = all(hasattr(space, "shape") and not hasattr(space, "n") for space in world.action_spaces.values())
+    sizes = {agent: 5 if boxes else world.action_spaces[agent].n for agent in world.agents}
+    oppose = mpe_opponents.make(config.opponent, name, world, others, sizes)
+    # JaxMARL's facmac steps replace the prey's actions by a built-in policy; the step of the class above them does not.
+    play = world.step_env if config.opponent == "builtin" else functools.partial(mpe.SimpleMPE.step_env, world)
+    encode = (lambda action: jax.nn.one_hot(action, 5)) if boxes else (lambda action: action)
+    reset = functools.partial(_one_hot_colours_reset, world) if name == "simple_crypto" else world.reset
+
+    def step(key: Key, state: PyTree, action: Array) -> tuple[dict, PyTree, dict]:
+        actions = {agent: encode(action[i]) for i, agent in enumerate(members[team])}
+        if others:
+            key, opponent_key = jax.random.split(key)
+            actions |= {agent: encode(move) for agent, move in oppose(opponent_key, state).items()}
+        obs, state, rewards, _, _ = play(key, state, actions)
+        return obs, state, rewards
+
+    obs, _ = jax.eval_shape(reset, jax.random.key(0))
+    obs_sizes = tuple(obs[agent].shape[0] for agent in members[team])
+    action_sizes = tuple(sizes[agent] for agent in members[team])
+    return Game(world, members[team], reset, step, obs_sizes, action_sizes)
+
+
+def _arguments(config: Config, name: str, team: str) -> dict[str, Any]:
+    """Return the constructor arguments that the configuration sets, refusing those that the scenario does not take."""
+    scenario, arguments = SCENARIOS[name], {}
+    if config.num_agents:
+        sized_by = dict(scenario.sized_by)
+        if team not in sized_by:
+            takers = ", ".join(key for key, value in SCENARIOS.items() if value.sized_by)
+            raise ValueError(f"env_args.num_agents: {name} has a fixed number of agents; only {takers} take it")
+        arguments |= {argument: config.num_agents for argument in sized_by[team]}
+    if scenario.local_ratio:
+        arguments["local_ratio"] = config.local_ratio
+    elif config.local_ratio != Config.local_ratio:
+        takers = ", ".join(key for key, value in SCENARIOS.items() if value.local_ratio)
+        raise ValueError(f"env_args.local_ratio: {name} has none; only {takers} take it")
+    return arguments
+
+
+def _one_hot_colours_reset(world: Any, key: Key) -> tuple[dict, PyTree]:
+    """Reset simple_crypto with colours of length one, so that a message can match the goal's colour exactly."""
+    _, state = world.reset(key)
+    state = state.replace(goal_colour=state.goal_colour / 255.0, private_key=state.private_key / 255.0)
+    return world.get_obs(state), state

@@ -1,0 +1,61 @@
+"""What an episode of an MPE scenario is judged by, beside its return."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+
+from src.core import Array, PyTree
+
+Measure = Callable[[PyTree], dict[str, Array]]
+OCCUPIED = 0.1  # MPE's own benchmark counts a landmark as occupied when an agent is this near
+
+
+def names(scenario: str) -> tuple[str, ...]:
+    """Return the keys of the metrics, sorted."""
+    if scenario == "simple_spread":
+        return ("collisions", "landmark_distance", "occupied")
+    return ("catches",) if _is_pursuit(scenario) else ()
+
+
+def make(scenario: str, world: Any) -> tuple[Measure, Measure]:
+    """Return (count, judge): per-step counts that are summed over an episode, and measures of its last state alone."""
+    if scenario == "simple_spread":
+        return lambda state: _collisions(world, state), lambda state: _landmarks(world, state)
+    if _is_pursuit(scenario):
+        return lambda state: _catches(world, state), _nothing
+    return _nothing, _nothing
+
+
+def _is_pursuit(scenario: str) -> bool:
+    return scenario.startswith(("simple_tag", "simple_facmac", "simple_world_comm"))
+
+
+def _nothing(state: PyTree) -> dict[str, Array]:
+    del state
+    return {}
+
+
+def _distances(positions: Array, targets: Array) -> Array:
+    """Return [M, L] distances from positions [M, 2] to targets [L, 2]."""
+    return jnp.linalg.norm(positions[:, None] - targets[None, :], axis=-1)
+
+
+def _collisions(world: Any, state: PyTree) -> dict[str, Array]:
+    """Return the number of pairs of agents that touch."""
+    agents = state.p_pos[: world.num_agents]
+    touching = _distances(agents, agents) < world.rad[: world.num_agents, None] + world.rad[None, : world.num_agents]
+    return {"collisions": jnp.triu(touching, k=1).sum().astype(jnp.float32)}
+
+
+def _landmarks(world: Any, state: PyTree) -> dict[str, Array]:
+    """Return how many landmarks have an agent on them, and the mean distance from a landmark to its nearest agent."""
+    nearest = _distances(state.p_pos[: world.num_agents], state.p_pos[world.num_agents :]).min(axis=0)
+    return {"landmark_distance": nearest.mean(), "occupied": (nearest < OCCUPIED).sum().astype(jnp.float32)}
+
+
+def _catches(world: Any, state: PyTree) -> dict[str, Array]:
+    """Return the number of pairs of a pursuer and a prey that touch."""
+    hunters, prey = slice(0, world.num_adversaries), slice(world.num_adversaries, world.num_agents)
+    touching = _distances(state.p_pos[hunters], state.p_pos[prey]) < world.rad[hunters, None] + world.rad[None, prey]
+    return {"catches": touching.sum().astype(jnp.float32)}

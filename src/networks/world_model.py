@@ -1,0 +1,191 @@
+"""The team's world model: one latent per agent, parameters shared over agents, heads that may see committed actions.
+
+Representation, dynamics, prediction and projection follow MAZero (Liu et al. 2024, section 4.1 and appendix), with two
+changes: latents are layer-normalised after every dynamics step, and the policy and value heads take the actions that
+some agents have already committed to, so the same heads serve every ply of a sequential search, and, with nothing
+committed, the decentralised policy.
+"""
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from src.core import Array, EnvSpec, WorldModel, setting
+from src.networks.dense import Dense
+from src.networks.attention import TransformerBlock
+from src.ops.support import make_support
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    latent_size: int = setting(64, "width D of each agent's latent", low=2, high=4096)
+    hidden_size: int = setting(128, "width of every hidden layer", low=2, high=4096)
+    attention: str = setting("transformer", "what lets agents see each other in the dynamics", choices=("none", "transformer"))
+    attention_heads: int = setting(2, "attention heads; must divide latent_size", low=1, high=64)
+    attention_layers: int = setting(1, "transformer blocks in the dynamics", low=1, high=16)
+    projection_size: int = setting(64, "width of the space in which predicted and real latents are compared", low=2, high=4096)
+    value_bins: int = setting(51, "bins of the categorical value", low=3, high=1001)
+    value_limit: float = setting(8.0, "value support is [-limit, limit] after h(x); 8 stands for returns up to 79", low=0.1)
+    reward_bins: int = setting(51, "bins of the categorical reward", low=3, high=1001)
+    reward_limit: float = setting(4.0, "reward support is [-limit, limit] after h(x); 4 stands for rewards up to 24", low=0.1)
+    agent_id: bool = setting(True, "append a one-hot agent id to each observation")
+    compute_dtype: str = setting("float32", "precision of the layers; parameters and losses stay float32", choices=("float32", "bfloat16"))
+
+
+class Representation(nn.Module):
+    """Each agent's own observation to its latent: the only input of the decentralised policy."""
+
+    config: Config
+
+    @nn.compact
+    def __call__(self, obs: Array) -> Array:
+        """Map obs [..., N, O] to latents [..., N, D]."""
+        dtype = jnp.dtype(self.config.compute_dtype)
+        if self.config.agent_id:
+            ids = jnp.eye(obs.shape[-2], dtype=obs.dtype)
+            obs = jnp.concatenate([obs, jnp.broadcast_to(ids, (*obs.shape[:-1], obs.shape[-2]))], axis=-1)
+        x = nn.relu(nn.LayerNorm(dtype=dtype)(Dense(self.config.hidden_size, dtype=dtype)(obs)))
+        x = nn.relu(Dense(self.config.hidden_size, dtype=dtype)(x))
+        return nn.LayerNorm(dtype=jnp.float32)(Dense(self.config.latent_size, dtype=dtype)(x))
+
+
+class Dynamics(nn.Module):
+    """One environment step in latent space, with attention between agents, and the team's reward for it."""
+
+    config: Config
+    num_actions: int
+
+    @nn.compact
+    def __call__(self, latent: Array, action: Array) -> tuple[Array, Array]:
+        """Map latent [..., N, D] and action [..., N] to the next latent [..., N, D] and reward logits [..., V]."""
+        cfg, dtype = self.config, jnp.dtype(self.config.compute_dtype)
+        played = jax.nn.one_hot(action, self.num_actions, dtype=dtype)
+        x = Dense(cfg.latent_size, dtype=dtype, name="token")(jnp.concatenate([latent.astype(dtype), played], axis=-1))
+        if cfg.attention == "transformer":
+            for _ in range(cfg.attention_layers):
+                x = TransformerBlock(cfg.attention_heads, cfg.hidden_size, dtype)(x)
+        x = jnp.concatenate([latent.astype(dtype), played, x], axis=-1)
+        change = Dense(cfg.latent_size, dtype=dtype)(nn.relu(Dense(cfg.hidden_size, dtype=dtype)(x)))
+        next_latent = nn.LayerNorm(dtype=jnp.float32)(latent + change)
+        team = jnp.concatenate([next_latent.astype(dtype), played], axis=-1)
+        return next_latent, TeamHead(cfg.hidden_size, cfg.reward_bins, dtype)(team)
+
+
+class TeamHead(nn.Module):
+    """A centralised head: all agents' features side by side to one categorical distribution, zero at first."""
+
+    hidden: int
+    num_bins: int
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, features: Array) -> Array:
+        """Map [..., N, F] to float32 logits [..., V]."""
+        flat = features.reshape(*features.shape[:-2], -1)
+        x = nn.relu(nn.LayerNorm(dtype=self.dtype)(Dense(self.hidden, dtype=self.dtype)(flat)))
+        return _zero_dense(self.num_bins, x)
+
+
+class PolicyHead(nn.Module):
+    """Logits of each agent from its own latent and the sum of the tokens of the actions it may see."""
+
+    config: Config
+    num_actions: int
+
+    @nn.compact
+    def __call__(self, latent: Array, action: Array, visible: Array) -> Array:
+        """Map latent [..., N, D], action [..., N], visible [..., N, N] to float32 logits [..., N, A]."""
+        hidden, dtype = self.config.hidden_size, jnp.dtype(self.config.compute_dtype)
+        latent = latent.astype(dtype)
+        played = jax.nn.one_hot(action, self.num_actions, dtype=dtype)
+        tokens = nn.relu(Dense(hidden, dtype=dtype, name="token")(jnp.concatenate([latent, played], axis=-1)))
+        seen = jnp.sum(visible[..., None].astype(dtype) * tokens[..., None, :, :], axis=-2)  # [..., N, H]
+        own = Dense(hidden, dtype=dtype, name="own")(latent)
+        x = nn.relu(own + Dense(hidden, dtype=dtype, use_bias=False, name="seen")(seen))
+        return _zero_dense(self.num_actions, x)
+
+
+class Network(nn.Module):
+    """All parts under one set of parameters."""
+
+    config: Config
+    num_actions: int
+
+    def setup(self):
+        cfg, dtype = self.config, jnp.dtype(self.config.compute_dtype)
+        self.representation = Representation(cfg)
+        self.dynamics = Dynamics(cfg, self.num_actions)
+        self.policy_head = PolicyHead(cfg, self.num_actions)
+        self.value_head = TeamHead(cfg.hidden_size, cfg.value_bins, dtype)
+        self.projector = nn.Sequential([Dense(cfg.hidden_size, dtype=dtype), nn.relu, Dense(cfg.projection_size, dtype=dtype)])
+        self.predictor = nn.Sequential([Dense(cfg.hidden_size, dtype=dtype), nn.relu, Dense(cfg.projection_size, dtype=dtype)])
+
+    def represent(self, obs: Array) -> Array:
+        return self.representation(obs)
+
+    def policy(self, latent: Array, action: Array, visible: Array) -> Array:
+        return self.policy_head(latent, action, visible)
+
+    def value(self, latent: Array, action: Array, committed: Array) -> Array:
+        played = jax.nn.one_hot(action, self.num_actions) * committed[..., None]
+        return self.value_head(jnp.concatenate([latent, played], axis=-1).astype(self.config.compute_dtype))
+
+    def imagine(self, latent: Array, action: Array) -> tuple[Array, Array]:
+        return self.dynamics(latent, action)
+
+    def project(self, latent: Array) -> Array:
+        return self.projector(latent).astype(jnp.float32)
+
+    def foresee(self, latent: Array) -> Array:
+        return self.predictor(self.projector(latent)).astype(jnp.float32)
+
+    def __call__(self, obs: Array) -> tuple[Array, ...]:
+        """Touch every part once, so that `init` makes all parameters."""
+        latent = self.represent(obs)
+        nobody = jnp.zeros(obs.shape[:-1], bool)
+        action = jnp.zeros(obs.shape[:-1], jnp.int32)
+        visible = nobody[..., None] & nobody[..., None, :]
+        next_latent, reward = self.imagine(latent, action)
+        return reward, self.policy(latent, action, visible), self.value(latent, action, nobody), self.foresee(next_latent)
+
+
+def make(config: Config, spec: EnvSpec) -> WorldModel:
+    """Return the world model of a task.
+
+    Raises:
+      ValueError: if the heads do not divide the latent, or the task's actions are continuous.
+    """
+    if config.latent_size % config.attention_heads:
+        raise ValueError(
+            f"network_args.attention_heads={config.attention_heads} does not divide "
+            f"network_args.latent_size={config.latent_size}; choose heads that do"
+        )
+    if spec.continuous:
+        raise ValueError("network 'world_model' plans over discrete actions; this environment's actions are continuous")
+    network = Network(config, spec.num_actions)
+    value = make_support(-config.value_limit, config.value_limit, config.value_bins)
+    reward = make_support(-config.reward_limit, config.reward_limit, config.reward_bins)
+
+    def bind(method):
+        return lambda params, *args: network.apply({"params": params}, *args, method=method)
+
+    return WorldModel(
+        init=lambda key: network.init(key, jnp.zeros((spec.num_agents, spec.obs_size)))["params"],
+        represent=bind(Network.represent),
+        policy=bind(Network.policy),
+        value=bind(Network.value),
+        imagine=bind(Network.imagine),
+        project=bind(Network.project),
+        foresee=bind(Network.foresee),
+        value_mean=value.mean,
+        reward_mean=reward.mean,
+        value_target=value.target,
+        reward_target=reward.target,
+    )
+
+
+def _zero_dense(size: int, x: Array) -> Array:
+    """Return a last layer that starts at zero: an untrained search then plays at random, not by an arbitrary habit."""
+    return Dense(size, dtype=jnp.float32, kernel_init=nn.initializers.zeros)(x.astype(jnp.float32))

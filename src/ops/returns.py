@@ -1,0 +1,74 @@
+"""Value targets and masks along one stored stream of rows, which may hold the end of one episode and the start of others.
+
+Row j is one environment step with its reward, its flags and its true successor, read before any reset. All functions
+take a single stream [T]; callers vmap. n-step returns: Schrittwieser et al. 2020, appendix G.
+"""
+
+import chex
+import jax.numpy as jnp
+
+from src.core import Array
+
+
+def _steps(done: Array, n_step: int, unroll: int) -> Array:
+    """Return how many rewards each position's return sums: [U + 1] int32, up to `n_step`, not past the first end."""
+    window = jnp.arange(unroll + 1)[:, None] + jnp.arange(n_step)[None, :]
+    ends = done[window]  # [U + 1, n]
+    return jnp.where(jnp.any(ends, axis=1), jnp.argmax(ends, axis=1) + 1, n_step).astype(jnp.int32)
+
+
+def bootstrap_index(done: Array, n_step: int, unroll: int) -> Array:
+    """Return the row [U + 1] whose successor's value ends the return of each position 0..U.
+
+    Args:
+      done: [T] bool, terminated or truncated; T = U + n.
+      n_step: n, rewards in a return.
+      unroll: U.
+    """
+    chex.assert_shape(done, (unroll + n_step,))
+    return jnp.arange(unroll + 1, dtype=jnp.int32) + _steps(done, n_step, unroll) - 1
+
+
+def n_step_targets(
+    reward: Array, terminated: Array, truncated: Array, bootstrap_value: Array, discount: float, n_step: int, unroll: int
+) -> Array:
+    """Return the discounted n-step returns [U + 1] of positions 0..U, each within its own episode.
+
+    Args:
+      reward: [T]; T = U + n.
+      terminated: [T] bool; a return that ends here bootstraps nothing.
+      truncated: [T] bool; a return that ends here bootstraps from the true successor.
+      bootstrap_value: [U + 1] value of the successor at row `bootstrap_index`.
+      discount: per step.
+      n_step: n, rewards in a return.
+      unroll: U.
+    """
+    chex.assert_shape([reward, terminated, truncated], (unroll + n_step,))
+    chex.assert_shape(bootstrap_value, (unroll + 1,))
+    steps = _steps(terminated | truncated, n_step, unroll)  # [U + 1]
+    ahead = jnp.arange(n_step)[None, :]
+    rewards = reward[jnp.arange(unroll + 1)[:, None] + ahead]  # [U + 1, n]
+    weights = jnp.where(ahead < steps[:, None], jnp.power(discount, ahead), 0.0)
+    last = jnp.arange(unroll + 1) + steps - 1
+    bootstrap = jnp.where(terminated[last], 0.0, jnp.power(discount, steps) * bootstrap_value)
+    return jnp.sum(weights * rewards, axis=1) + bootstrap
+
+
+def unroll_masks(terminated: Array, truncated: Array, unroll: int) -> tuple[Array, Array]:
+    """Return (alive, known), both [U + 1] float32, of the positions 0..U of an unroll that starts in row 0.
+
+    alive: 1 up to and including the last row of the episode of row 0, then 0.
+    known: 1 where what follows is known: while alive, and after a true end, where all is zero for ever; 0 after a cut-off.
+    Only the first end counts: later flags belong to other episodes. A row with both flags counts as a true end.
+
+    Args:
+      terminated: [T] bool, T >= U.
+      truncated: [T] bool.
+      unroll: U.
+    """
+    chex.assert_equal_shape([terminated, truncated])
+    going_on = 1.0 - (terminated | truncated)[:unroll].astype(jnp.float32)
+    alive = jnp.concatenate([jnp.ones((1,)), jnp.cumprod(going_on)])
+    cut_off = alive[:-1] * (truncated & ~terminated)[:unroll]
+    known = jnp.concatenate([jnp.ones((1,)), 1.0 - jnp.cumsum(cut_off)])
+    return alive, known

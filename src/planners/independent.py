@@ -1,0 +1,50 @@
+"""Independent search: each agent searches its own actions while the others follow their policy.
+
+All agents of all environments are one batch of B * N trees. Nothing coordinates the agents beyond their learned policies:
+the joint action that is played was evaluated by no search. That is the baseline the other planners must beat.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from src.core import Array, EnvSpec, Plan, Planner, SearchExtras, TimeStep, WorldModel, setting
+from src.planners.own_actions import own_root, own_step
+from src.planners.search import SearchConfig, make_search
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(SearchConfig):
+    others: str = setting("sample", "how teammates act inside the tree", choices=("sample", "argmax"))
+
+
+def make(config: Config, model: WorldModel, spec: EnvSpec, discount: float) -> Planner:
+    """Return the planner; see the module's docstring."""
+    search = make_search(config)
+    num_agents = spec.num_agents
+
+    def plan(params, carry, timestep: TimeStep, key: Array, explore: bool, progress: Array = 0.0):
+        batch = timestep.obs.shape[0]
+        agent = jnp.tile(jnp.arange(num_agents), batch)
+
+        def per_agent(x: Array) -> Array:
+            return jnp.repeat(x, num_agents, axis=0)
+
+        nobody = jnp.zeros((batch * num_agents, num_agents), bool)
+        latent = per_agent(model.represent(params, timestep.obs))
+        fixed = jnp.zeros(nobody.shape, jnp.int32)
+        root = own_root(model, params, latent, agent, fixed, nobody, per_agent(timestep.legal))
+        step = own_step(model, discount, agent, config.others == "sample")
+        legal = timestep.legal.reshape(batch * num_agents, -1)
+        found = search(params, key, root, step, legal, explore, progress)
+        found = jax.tree.map(lambda x: x.reshape(batch, num_agents, *x.shape[1:]), found)
+        extras = SearchExtras(
+            policy=found.weights,
+            value=jnp.mean(found.value, axis=1),
+            rank=jnp.zeros((batch, num_agents), jnp.int32),
+            committed=found.action,
+        )
+        return carry, Plan(action=found.action, extras=extras)
+
+    return Planner(init=lambda batch: (), plan=plan)

@@ -1,0 +1,127 @@
+"""Sampled joint search: at every node K joint actions are drawn from the product of the agents' policies.
+
+MAZero (Liu et al. 2024, section 3) over Sampled MuZero (Hubert et al. 2021, section 4.1): duplicates are merged and
+priors corrected by how often and how likely a candidate was drawn. Where the team has at most K joint actions, all are
+enumerated and nothing is sampled. Candidates cost no network call, so K may well exceed MAZero's 5 to 10.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import mctx
+import numpy as np
+
+from src.core import Array, EnvSpec, Key, Plan, Planner, SearchExtras, TimeStep, WorldModel, pytree, setting
+from src.planners.search import NEVER, SearchConfig, draw, make_search, only_legal
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(SearchConfig):
+    num_samples: int = setting(16, "K, joint actions drawn per node; all are enumerated if there are no more than K", low=1, high=4096)
+    uniform_fraction: float = setting(0.0, "share of uniform play in the proposal at the root while exploring", low=0.0, high=1.0)
+
+
+@pytree
+class Node:
+    """A node of B trees over joint actions."""
+
+    latent: Array  # [B, N, D]
+    actions: Array  # [B, K, N] int32 its candidates
+
+
+def make(config: Config, model: WorldModel, spec: EnvSpec, discount: float) -> Planner:
+    """Return the planner; see the module's docstring."""
+    search = make_search(config)
+    propose = make_proposal(spec, config.num_samples)
+
+    def evaluate(params, latent: Array) -> tuple[Array, Array]:
+        nobody = jnp.zeros(latent.shape[:-1], bool)
+        action = jnp.zeros(nobody.shape, jnp.int32)
+        logits = model.policy(params, latent, action, nobody[..., None] & nobody[..., None, :])
+        return logits, model.value_mean(model.value(params, latent, action, nobody))
+
+    def recurrent_fn(params, key, chosen: Array, node: Node):
+        joint = jnp.take_along_axis(node.actions, chosen[:, None, None], axis=1)[:, 0]
+        latent, reward = model.imagine(params, node.latent, joint)
+        logits, value = evaluate(params, latent)
+        actions, prior, _ = propose(key, logits, 0.0)
+        output = mctx.RecurrentFnOutput(
+            reward=model.reward_mean(reward), discount=jnp.full_like(value, discount), prior_logits=prior, value=value
+        )
+        return output, Node(latent=latent, actions=actions)
+
+    def plan(params, carry, timestep: TimeStep, key: Key, explore: bool, progress: Array = 0.0):
+        propose_key, search_key = jax.random.split(key)
+        latent = model.represent(params, timestep.obs)
+        logits, value = evaluate(params, latent)
+        logits = only_legal(logits, timestep.legal)
+        actions, prior, valid = propose(propose_key, logits, config.uniform_fraction if explore else 0.0)
+        root = mctx.RootFnOutput(prior_logits=prior, value=value, embedding=Node(latent=latent, actions=actions))
+        found = search(params, search_key, root, recurrent_fn, valid, explore, progress)
+        joint = jnp.take_along_axis(actions, found.action[:, None, None], axis=1)[:, 0]
+        extras = SearchExtras(
+            policy=marginals(actions, found.weights, spec.num_actions),
+            value=found.value,
+            rank=jnp.zeros(joint.shape, jnp.int32),
+            committed=joint,
+        )
+        return carry, Plan(action=joint, extras=extras)
+
+    return Planner(init=lambda batch: (), plan=plan)
+
+
+# propose(key, logits [B, N, A], uniform_fraction) -> actions [B, K, N], prior logits [B, K], valid [B, K]
+Proposal = Callable[[Key, Array, float], tuple[Array, Array, Array]]
+
+
+def make_proposal(spec: EnvSpec, num_samples: int) -> Proposal:
+    """Return how a node gets its candidates: by enumeration if the team has at most K joint actions, else by sampling."""
+    if spec.num_actions**spec.num_agents <= num_samples:
+        every = np.array(list(itertools.product(range(spec.num_actions), repeat=spec.num_agents)), np.int32)
+        return lambda key, logits, uniform_fraction: _enumerate(every, logits)
+    return lambda key, logits, uniform_fraction: sample_candidates(key, logits, num_samples, uniform_fraction)
+
+
+def _enumerate(every: np.ndarray, logits: Array) -> tuple[Array, Array, Array]:
+    actions = jnp.broadcast_to(every, (logits.shape[0], *every.shape))
+    prior = _joint_log_prob(jax.nn.log_softmax(logits, axis=-1), actions)
+    valid = prior > NEVER / 2
+    return actions, jnp.where(valid, prior, NEVER), valid
+
+
+def sample_candidates(key: Key, logits: Array, num_samples: int, uniform_fraction: float) -> tuple[Array, Array, Array]:
+    """Return K joint actions drawn from the proposal, their corrected prior logits, and which are not duplicates.
+
+    With policy pi and proposal beta = (1 - f) pi + f uniform over legal actions, a candidate drawn c times gets the prior
+    (c / K) pi(a) / beta(a), normalised over the candidates (Hubert et al. 2021, eq. 6).
+    """
+    policy = jax.nn.softmax(logits, axis=-1)
+    legal = logits > NEVER / 2
+    uniform = legal / jnp.sum(legal, axis=-1, keepdims=True)
+    proposal = jnp.log(jnp.maximum((1.0 - uniform_fraction) * policy + uniform_fraction * uniform, 1e-30))
+    proposal = jnp.where(legal, proposal, NEVER)
+    repeated = jnp.broadcast_to(proposal[:, None], (proposal.shape[0], num_samples, *proposal.shape[1:]))
+    actions = draw(key, repeated)
+    same = jnp.all(actions[:, :, None] == actions[:, None], axis=-1)  # [B, K, K]
+    valid = jnp.argmax(same, axis=-1) == jnp.arange(num_samples)  # the first of its kind
+    prior = jnp.log(jnp.sum(same, axis=-1))
+    if uniform_fraction > 0.0:
+        prior += _joint_log_prob(jnp.log(jnp.maximum(policy, 1e-30)) - proposal, actions)
+    return actions, jnp.where(valid, prior, NEVER), valid
+
+
+def marginals(actions: Array, weights: Array, num_actions: int) -> Array:
+    """Return each agent's marginal [B, N, A] of weights [B, K] over joint actions [B, K, N].
+
+    For a policy that factorises over agents the cross-entropy to the marginals equals that to the joint weights.
+    """
+    return jnp.sum(weights[:, :, None, None] * jax.nn.one_hot(actions, num_actions), axis=1)
+
+
+def _joint_log_prob(log_probs: Array, actions: Array) -> Array:
+    """Return the sum over agents of log_probs [B, N, A] at actions [B, K, N]: [B, K]."""
+    chosen = jnp.take_along_axis(log_probs[:, None], actions[..., None], axis=-1)[..., 0]
+    return jnp.sum(chosen, axis=-1)

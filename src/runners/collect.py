@@ -1,0 +1,140 @@
+"""Acting: one rollout of a batch of environments by any planner, and greedy evaluation on fresh ones."""
+
+import jax
+import jax.numpy as jnp
+
+from src.core import Array, Environment, Key, Params, Planner, PyTree, TimeStep, Transition, pytree
+from src.envs.auto_reset import auto_reset_step
+from src.ops.team import team_reward
+
+
+@pytree
+class Actors:
+    """E environments and what is known of their running episodes."""
+
+    env: PyTree  # [E, ...]
+    timestep: TimeStep  # [E, ...] to act on next
+    carry: PyTree  # the planner's
+    episode_return: Array  # [E] team return so far
+    episode_length: Array  # [E] int32
+
+
+@pytree
+class Episodes:
+    """Sums over finished episodes."""
+
+    count: Array  # []
+    sums: dict[str, Array]  # {name: []}
+
+
+def start(env: Environment, planner: Planner, key: Key, num_envs: int) -> Actors:
+    """Return E freshly reset environments, each with a key of its own."""
+    state, timestep = jax.vmap(env.reset)(jax.random.split(key, num_envs))
+    return Actors(
+        env=state,
+        timestep=timestep,
+        carry=planner.init(num_envs),
+        episode_return=jnp.zeros(num_envs),
+        episode_length=jnp.zeros(num_envs, jnp.int32),
+    )
+
+
+def collect(
+    env: Environment, planner: Planner, params: Params, actors: Actors, key: Key, num_steps: int, env_step: Array, progress: Array
+) -> tuple[Actors, Transition, Episodes]:
+    """Return the actors `num_steps` later, rows [E, T, ...] for the replay, and the episodes that ended.
+
+    Args:
+      env_step: [] int32, the run's environment steps before this rollout; written into the rows.
+      progress: [] in [0, 1], for the planner's schedules.
+    """
+    num_envs = actors.episode_length.shape[0]
+    step_envs = jax.vmap(lambda key, state, action: auto_reset_step(env, key, state, action))
+
+    def step(actors: Actors, inputs: tuple[Key, Array]):
+        plan_key, env_key = jax.random.split(inputs[0])
+        seen = actors.timestep
+        carry, plan = planner.plan(params, actors.carry, seen, plan_key, True, progress)
+        state, timestep, outcome = step_envs(jax.random.split(env_key, num_envs), actors.env, plan.action)
+        made_at = jnp.full(num_envs, env_step + inputs[1] * num_envs, jnp.int32)
+        row = _transition(seen, plan, outcome, made_at)
+        actors, episodes = _count(env, actors, outcome)
+        return actors.replace(env=state, timestep=timestep, carry=carry), (row, episodes)
+
+    steps = (jax.random.split(key, num_steps), jnp.arange(num_steps))
+    actors, (rows, episodes) = jax.lax.scan(step, actors, steps)
+    rows = jax.tree.map(lambda x: x.swapaxes(0, 1), rows)
+    return actors, rows, jax.tree.map(lambda x: jnp.sum(x, axis=0), episodes)
+
+
+def evaluate(env: Environment, planner: Planner, params: Params, key: Key, num_episodes: int) -> dict[str, Array]:
+    """Return {metric: [num_episodes]} of greedy play, each episode on a fresh environment."""
+    reset_key, key = jax.random.split(key)
+    actors = start(env, planner, reset_key, num_episodes)
+    step_envs = jax.vmap(env.step)
+    zero = jnp.zeros(num_episodes)
+    scores = {"return": zero, "length": zero} | {name: zero for name in env.spec.metric_names}
+
+    def running(loop) -> Array:
+        return jnp.any(loop[2])
+
+    def step(loop):
+        actors, key, active, scores = loop
+        key, plan_key, env_key = jax.random.split(key, 3)
+        carry, plan = planner.plan(params, actors.carry, actors.timestep, plan_key, False, jnp.ones(()))
+        state, outcome = step_envs(jax.random.split(env_key, num_episodes), actors.env, plan.action)
+        reward = team_reward(outcome.reward, env.spec.shared_reward)
+        latest = {"return": scores["return"] + reward, "length": scores["length"] + 1.0} | outcome.metrics
+        scores = {name: jnp.where(active, latest[name], scores[name]) for name in scores}
+        active &= ~(outcome.terminated | outcome.truncated)
+        return actors.replace(env=state, timestep=outcome, carry=carry), key, active, scores
+
+    loop = (actors, key, jnp.ones(num_episodes, bool), scores)
+    return jax.lax.while_loop(running, step, loop)[3]
+
+
+def as_timestep(row: Transition) -> TimeStep:
+    """Return the time step that a stored row was acted on, to plan it again."""
+    return TimeStep(
+        obs=row.obs,
+        state=row.state,
+        legal=row.legal,
+        alive=row.alive,
+        reward=jnp.zeros_like(row.reward),
+        terminated=jnp.zeros_like(row.terminated),
+        truncated=jnp.zeros_like(row.truncated),
+        first=row.first,
+        metrics={},
+    )
+
+
+def _transition(seen: TimeStep, plan, outcome: TimeStep, env_step: Array) -> Transition:
+    return Transition(
+        obs=seen.obs,
+        state=seen.state,
+        legal=seen.legal,
+        alive=seen.alive,
+        first=seen.first,
+        action=plan.action,
+        extras=plan.extras,
+        reward=outcome.reward,
+        terminated=outcome.terminated,
+        truncated=outcome.truncated,
+        next_obs=outcome.obs,
+        next_state=outcome.state,
+        next_legal=outcome.legal,
+        env_step=env_step,
+    )
+
+
+def _count(env: Environment, actors: Actors, outcome: TimeStep) -> tuple[Actors, Episodes]:
+    """Return the actors with their episodes' sums moved on, and the episodes that ended at this step."""
+    total = actors.episode_return + team_reward(outcome.reward, env.spec.shared_reward)
+    length = actors.episode_length + 1
+    ended = outcome.terminated | outcome.truncated
+    scores = {"return": total, "length": length} | outcome.metrics
+    sums = {name: jnp.sum(jnp.where(ended, score, 0.0)) for name, score in scores.items()}
+    actors = actors.replace(
+        episode_return=jnp.where(ended, 0.0, total), episode_length=jnp.where(ended, 0, length)
+    )
+    return actors, Episodes(count=jnp.sum(ended, dtype=jnp.float32), sums=sums)

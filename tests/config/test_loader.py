@@ -1,0 +1,226 @@
+"""Merging and checking, on parts made for the purpose."""
+
+import dataclasses
+import sys
+import types
+
+import pytest
+
+from src.config import commandline, loader
+from src.core import setting
+from src.registry import FAMILIES, Entry
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Empty:
+    pass
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Searcher:
+    num_simulations: int = setting(16, "simulations", low=1, high=512)
+    temperature: float = setting(0.5, "temperature", low=0.0)
+    order: str = setting("random", "who is first", choices=("fixed", "random"))
+    widths: tuple[int, ...] = setting((3, 5), "layer widths", low=1)
+    clip: float | None = setting(None, "largest step", low=0.0)
+    noisy: bool = setting(True, "explore with noise")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Gambler:
+    luck: float = setting(0.25, "luck", low=0.0, high=1.0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Task:
+    scenario: str = setting("valley", "which task")
+    limit: int = setting(7, "steps", low=1)
+
+
+PARTS = {
+    ("env", "world"): Task,
+    ("network", "world_model"): Empty,
+    ("planner", "sequential"): Searcher,
+    ("planner", "gambler"): Gambler,
+    ("learner", "mazero"): Empty,
+    ("replay", "prioritised"): Empty,
+    ("runner", "jax_sync"): Empty,
+}
+
+
+@pytest.fixture(autouse=True)
+def parts(monkeypatch):
+    """Put the parts above in place of the real ones."""
+    for entries in FAMILIES.values():
+        for name in list(entries):
+            monkeypatch.delitem(entries, name)
+    for (family, name), config in PARTS.items():
+        module = types.ModuleType(f"fake_{family}_{name}")
+        module.Config = config
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        monkeypatch.setitem(FAMILIES[family], name, Entry(module.__name__, f"a {name}"))
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Return a function that writes configuration files into a folder which replaces src/config."""
+    from src.config import files
+
+    default = (files.FOLDER / "default.yaml").read_text().replace("env: mpe", "env: world")
+    for module in (files, loader):
+        monkeypatch.setattr(module, "FOLDER", tmp_path)
+
+    def write(alg="", env="", default=default):
+        for name, text in (("default.yaml", default), ("algs/alg.yaml", alg), ("envs/env.yaml", env)):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text(text)
+
+    return write
+
+
+def load(*updates, config="alg", env_config="env"):
+    return loader.load(config, env_config, commandline.parse(["with", *updates], ["train"]).updates)
+
+
+def mistakes(*updates, **names):
+    with pytest.raises(loader.ConfigError) as caught:
+        load(*updates, **names)
+    return "\n".join(caught.value.mistakes)
+
+
+def test_later_layers_win(write):
+    write(env="t_max: 11\nseed: 12\ndiscount: 0.5\n", alg="seed: 22\ndiscount: 0.6\n")
+    config = load("discount=0.7")
+    assert (config["t_max"], config["seed"], config["discount"]) == (11, 22, 0.7)
+    assert config["max_minutes"] == 10.0  # default.yaml
+
+
+def test_every_setting_of_the_named_parts_is_filled_in(write):
+    write()
+    assert load()["planner_args"] == {
+        "num_simulations": 16,
+        "temperature": 0.5,
+        "order": "random",
+        "widths": [3, 5],
+        "clip": None,
+        "noisy": True,
+    }
+
+
+def test_settings_of_one_section_come_together_from_all_layers(write):
+    write(env="planner_args:\n  temperature: 2\n", alg="planner_args:\n  order: fixed\n")
+    args = load("planner_args.num_simulations=8")["planner_args"]
+    assert (args["temperature"], args["order"], args["num_simulations"]) == (2.0, "fixed", 8)
+
+
+def test_naming_another_part_drops_the_settings_of_the_one_below(write):
+    write(alg="planner_args:\n  num_simulations: 8\n")
+    assert load("planner=gambler", "planner_args.luck=1")["planner_args"] == {"luck": 1.0}
+
+
+def test_naming_the_same_part_again_keeps_its_settings(write):
+    write(env="planner_args:\n  num_simulations: 8\n", alg="planner: sequential\n")
+    assert load()["planner_args"]["num_simulations"] == 8
+
+
+@pytest.mark.parametrize(
+    "update, section, expected",
+    [
+        ("planner_args.temperature=1", "temperature", 1.0),
+        ("planner_args.num_simulations=1e2", "num_simulations", 100),
+        ("planner_args.widths=[7,11]", "widths", [7, 11]),
+        ("planner_args.widths=(7,)", "widths", [7]),
+        ("planner_args.clip=2", "clip", 2.0),
+        ("planner_args.clip=None", "clip", None),
+        ("planner_args.noisy=false", "noisy", False),
+    ],
+)
+def test_values_become_what_their_setting_wants(write, update, section, expected):
+    write()
+    value = load(update)["planner_args"][section]
+    assert value == expected and type(value) is type(expected)
+
+
+def test_text_that_looks_like_a_number_stays_text(write):
+    write()
+    assert load("env_args.scenario=007", "name=2e5")["env_args"]["scenario"] == "007"
+
+
+@pytest.mark.parametrize(
+    "update, words",
+    [
+        (
+            "planner_args.num_simulations=0",
+            ["planner_args.num_simulations", "command line", "got 0", "between 1 and 512"],
+        ),
+        ("planner_args.num_simulations=2.5", ["got 2.5", "whole number"]),
+        ("planner_args.num_simulations=True", ["got True", "whole number"]),
+        ("planner_args.temperature=fast", ["got 'fast'", "number, 0 or more"]),
+        ("planner_args.temperature=True", ["got True", "number"]),
+        ("planner_args.noisy=1", ["got 1", "True or False"]),
+        ("planner_args.order=randm", ["one of fixed, random", "did you mean random?"]),
+        ("planner_args.widths=[7,0]", ["got [7, 0]", "list of whole numbers, 1 or more"]),
+        (
+            "planner_args.num_simulatons=8",
+            ["planner 'sequential' has no such setting", "did you mean planner_args.num_simulations?"],
+        ),
+        ("num_simulations=8", ["did you mean planner_args.num_simulations?"]),
+        ("tmax=8", ["did you mean t_max?"]),
+        ("planer=sequential", ["did you mean planner?"]),
+        ("planner=sequentiel", ["planner (command line)", "did you mean 'sequential'?"]),
+        ("planner_arg.order=fixed", ["did you mean planner_args.order?"]),
+        ("seed", ["expected key=value"]),
+        ("eval_args.episodes=0", ["eval_args.episodes", "1 or more"]),
+        ("planner_args=3", ["planner_args", "command line"]),
+        ("seed.x=3", ["seed.x"]),
+        ("planner_args.order.x=3", ["planner_args.order"]),
+        ("discount=float('nan')", ["discount"]),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_explained(write, update, words):
+    write()
+    text = mistakes(update)
+    assert all(word in text for word in ["command line", *words]), text
+
+
+def test_a_mistake_in_a_file_names_the_file(write):
+    write(env="env_args:\n  scenarios: valley\n", alg="planner_args:\n  temperature: 5e-4\n")
+    text = mistakes()
+    assert "env_args.scenarios (src/config/envs/env.yaml)" in text and "did you mean env_args.scenario?" in text
+    assert "(src/config/algs/alg.yaml)" in text and "YAML reads 5e-4 as text: write 5.0e-4" in text
+
+
+def test_all_mistakes_come_in_one_message(write):
+    write(alg="planner_args:\n  order: 3\nplaner: x\n")
+    with pytest.raises(loader.ConfigError) as caught:
+        load("seed=-1", "learner=mazer", "env_args.limit=ten", config="alg", env_config="env")
+    assert len(caught.value.mistakes) == 5
+    assert all(mistake in str(caught.value) for mistake in caught.value.mistakes)
+
+
+def test_an_unknown_file_name_is_explained_together_with_the_rest(write):
+    write()
+    text = mistakes("seed=x", config="ald", env_config="nowhere")
+    assert "--config=ald" in text and "did you mean alg?" in text
+    assert "--env-config=nowhere" in text and "known: env" in text and "seed" in text
+
+
+def test_broken_yaml_is_explained(write):
+    write(alg="planner: [sequential\n")
+    assert "src/config/algs/alg.yaml: not valid YAML" in mistakes()
+
+
+def test_a_key_missing_everywhere_is_explained(write):
+    write(default="name: x\n")
+    text = mistakes()
+    assert "seed: not given; expected whole number" in text and "planner: not given" in text
+
+
+def test_the_names_of_default_yaml_are_all_commented_and_known():
+    from src.config import files, schema
+
+    lines = (files.FOLDER / "default.yaml").read_text().splitlines()
+    entries = [line for line in lines if ":" in line and not line.startswith("#") and not line.rstrip().endswith(":")]
+    assert all("  # " in line for line in entries)
+    named = {line.split(":")[0].strip() for line in entries}
+    assert named == {*schema.fields(schema.RunConfig), *schema.fields(schema.EvalConfig), *FAMILIES}

@@ -1,0 +1,175 @@
+"""What every environment owes: run over all registered environments and, of MPE, all scenarios, teams and opponents."""
+
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from src.core import TimeStep
+from src.envs import matrix_game, mpe, smax
+from src.envs.auto_reset import auto_reset_step
+from src.registry import ENVS
+
+B, T, LIMIT = 3, 7, 3
+
+# Scenario, team and opponent of MPE; random opponents are met in test_mpe, and all combinations are traced there.
+MPE = [
+    ("simple", "", "random"),
+    ("simple_spread", "", "random"),
+    ("simple_speaker_listener", "", "random"),
+    ("simple_reference", "", "random"),
+    ("simple_tag", "adversaries", "flee"),
+    ("simple_tag", "agents", "chase"),
+    ("simple_world_comm", "adversaries", "flee"),
+    ("simple_push", "agents", "guess"),
+    ("simple_adversary", "adversaries", "goal"),
+    ("simple_crypto", "agents", "echo"),
+    ("simple_crypto", "adversaries", "encrypt"),
+    ("simple_facmac", "adversaries", "builtin"),
+    ("simple_facmac_3a", "adversaries", "random"),
+    ("simple_facmac_6a", "agents", "chase"),
+    ("simple_facmac_9a", "adversaries", "flee"),
+]
+# What is compiled here runs a few steps only: compiling it quickly matters, not its speed (3 times quicker, measured).
+QUICK = {"xla_backend_optimization_level": 0}
+
+
+def cases():
+    """Yield (registry name, Config) with short episodes."""
+    for scenario, team, opponent in MPE:
+        yield "mpe", mpe.Config(scenario=scenario, team=team, opponent=opponent, episode_limit=LIMIT)
+    yield "mpe", mpe.Config(num_agents=5, local_ratio=0.25, episode_limit=LIMIT)
+    yield "smax", smax.Config(episode_limit=LIMIT)
+    for scenario, num_agents in (("climbing", 2), ("penalty", 3), ("two_step", 4)):
+        yield "matrix_game", matrix_game.Config(scenario=scenario, num_agents=num_agents)
+
+
+def name(case) -> str:
+    family, config = case
+    parts = [getattr(config, "scenario", getattr(config, "map_name", "")), getattr(config, "team", "")]
+    return "-".join([family, *filter(None, parts), str(getattr(config, "num_agents", "") or "")]).rstrip("-")
+
+
+def random_actions(key, timestep: TimeStep):
+    return jax.random.categorical(key, jnp.where(timestep.legal, 0.0, -jnp.inf)).astype(jnp.int32)
+
+
+@pytest.fixture(scope="module", params=list(cases()), ids=name)
+def played(request):
+    """T random steps of B environments with resets, all leaves [B, T, ...]; the first act_on comes from `reset`."""
+    family, config = request.param
+    env = ENVS[family].make(config)
+
+    def play(key):
+        reset_key, *keys = jax.random.split(key, T + 1)
+        state, timestep = env.reset(reset_key)
+
+        def body(carry, key):
+            state, timestep = carry
+            action_key, step_key = jax.random.split(key)
+            action = random_actions(action_key, timestep)
+            state, following, outcome = auto_reset_step(env, step_key, state, action)
+            return (state, following), (timestep, action, outcome, following)
+
+        return jax.lax.scan(body, (state, timestep), jnp.stack(keys))[1]
+
+    with jax.numpy_rank_promotion("allow"):  # a module's fixture runs before a test's mark counts
+        run = jax.jit(jax.vmap(play), compiler_options=QUICK)
+        keys = jax.random.split(jax.random.key(5), B)
+        first, second, other = run(keys), run(keys), run(jax.random.split(jax.random.key(6), B))
+    act_on, action, outcome, following = jax.tree.map(np.asarray, first)
+    return SimpleNamespace(
+        env=env, spec=env.spec, family=family, act_on=act_on, action=action, outcome=outcome, following=following,
+        first=first, second=second, other=other,
+    )  # fmt: skip
+
+
+pytestmark = pytest.mark.jaxmarl
+
+
+def test_every_registered_environment_is_in_the_suite():
+    assert {family for family, _ in cases()} == set(ENVS)
+    assert {scenario for scenario, _, _ in MPE} == set(mpe.SCENARIOS)
+
+
+def test_leaves_have_the_shapes_and_dtypes_of_the_spec(played):
+    spec = played.spec
+    n, o, s, a = spec.num_agents, spec.obs_size, spec.state_size, spec.num_actions
+    expected = {
+        "obs": ((n, o), "float32"), "state": ((s,), "float32"), "legal": ((n, a), "bool"), "alive": ((n,), "bool"),
+        "reward": ((n,), "float32"), "terminated": ((), "bool"), "truncated": ((), "bool"), "first": ((), "bool"),
+    }  # fmt: skip
+    for timestep in (played.act_on, played.outcome, played.following):
+        for field, (shape, dtype) in expected.items():
+            leaf = getattr(timestep, field)
+            assert (leaf.shape, leaf.dtype) == ((B, T, *shape), np.dtype(dtype)), field
+        assert tuple(sorted(timestep.metrics)) == spec.metric_names
+        assert all(leaf.shape == (B, T) and leaf.dtype == np.float32 for leaf in timestep.metrics.values())
+    assert hash(spec) == hash(played.env.spec)
+
+
+def test_reset_and_step_return_the_same_types_so_that_loops_compile_once(played):
+    env, key = played.env, jax.random.key(0)
+    reset = jax.eval_shape(env.reset, key)
+    action = jax.ShapeDtypeStruct((env.spec.num_agents,), jnp.int32)
+    step = jax.eval_shape(env.step, key, reset[0], action)
+    assert jax.tree.structure(reset) == jax.tree.structure(step)
+    assert jax.tree.leaves(reset) == jax.tree.leaves(step)
+
+
+def test_there_is_always_something_legal_to_do(played):
+    assert played.act_on.legal.any(axis=-1).all() and played.outcome.legal.any(axis=-1).all()
+    assert np.take_along_axis(played.act_on.legal, played.action[..., None], axis=-1).all()
+
+
+def test_numbers_are_finite_and_rewards_start_at_zero(played):
+    for timestep in (played.act_on, played.outcome):
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(timestep))
+    assert (played.act_on.reward[played.act_on.first] == 0).all()
+
+
+def test_an_end_is_either_a_termination_or_a_truncation(played):
+    assert not (played.outcome.terminated & played.outcome.truncated).any()
+    assert not (played.act_on.terminated | played.act_on.truncated).any()
+    assert not played.outcome.first.any()
+
+
+def test_episodes_last_as_long_as_the_limit_says(played):
+    limit = played.spec.episode_limit
+    ended = played.outcome.terminated | played.outcome.truncated
+    np.testing.assert_array_equal(ended, np.tile(np.arange(1, T + 1) % limit == 0, (B, 1)))
+    if played.family == "matrix_game":
+        assert not played.outcome.truncated.any()
+    else:
+        assert not played.outcome.terminated.any()
+
+
+def test_a_new_episode_begins_after_an_end_and_only_there(played):
+    ended = played.outcome.terminated | played.outcome.truncated
+    np.testing.assert_array_equal(played.following.first, ended)
+    assert played.act_on.first[:, 0].all()
+    for after, true in zip(jax.tree.leaves(played.following), jax.tree.leaves(played.outcome), strict=True):
+        # Equal but for rounding: the compiler may compute a value twice, in two fusions.
+        np.testing.assert_allclose(after[~ended], true[~ended], atol=1e-5)
+
+
+def test_the_last_observation_is_not_the_next_episodes_first(played):
+    ended = played.outcome.terminated | played.outcome.truncated
+    assert ended.any()
+    assert (played.outcome.state[ended] != played.following.state[ended]).any(axis=-1).all()
+    assert (played.outcome.obs[ended] != played.following.obs[ended]).any(axis=(-2, -1)).all()
+
+
+def test_rewards_are_equal_where_the_spec_says_that_they_are_shared(played):
+    reward = played.outcome.reward
+    if played.spec.shared_reward:
+        np.testing.assert_array_equal(reward, np.broadcast_to(reward[..., :1], reward.shape))
+
+
+def test_the_key_decides_everything(played):
+    for left, right in zip(jax.tree.leaves(played.first), jax.tree.leaves(played.second), strict=True):
+        np.testing.assert_array_equal(left, right)
+    pairs = zip(jax.tree.leaves(played.first), jax.tree.leaves(played.other), strict=True)
+    assert any((np.asarray(left) != np.asarray(right)).any() for left, right in pairs)

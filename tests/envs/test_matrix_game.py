@@ -1,0 +1,87 @@
+"""The matrix games pay what the papers say, and their optima are what `optimum` says."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from src.envs import matrix_game
+from src.envs.matrix_game import Config
+
+GAMES = [("climbing", 2), ("climbing", 3), ("penalty", 2), ("penalty", 4), ("two_step", 2), ("two_step", 3)]
+
+
+def returns(config: Config) -> dict[tuple, tuple[float, float]]:
+    """Return {joint plan: (return, metric "optimal")} over every sequence of joint actions."""
+    env = matrix_game.make(config)
+    joint = list(itertools.product(range(env.spec.num_actions), repeat=config.num_agents))
+    plans = list(itertools.product(joint, repeat=env.spec.episode_limit))
+
+    def play(plan):
+        state, timestep = env.reset(jax.random.key(0))
+        total, over = 0.0, []
+        for action in plan:
+            state, timestep = env.step(jax.random.key(1), state, action)
+            total += timestep.reward[0]
+            over.append(timestep.terminated)
+        return total, timestep.metrics["optimal"], jnp.stack(over)
+
+    total, optimal, over = jax.jit(jax.vmap(play))(jnp.array(plans))
+    np.testing.assert_array_equal(over, np.tile(np.arange(1, env.spec.episode_limit + 1) == env.spec.episode_limit, (len(plans), 1)))
+    return {plan: (float(t), float(o)) for plan, t, o in zip(plans, total, optimal, strict=True)}
+
+
+@pytest.mark.parametrize(("scenario", "num_agents"), GAMES)
+def test_the_optimum_is_the_largest_return_and_is_flagged_as_such(scenario, num_agents):
+    config = Config(scenario=scenario, num_agents=num_agents)
+    paid = returns(config)
+    best = max(total for total, _ in paid.values())
+    assert best == matrix_game.optimum(config)
+    assert all(flag == float(total == best) for total, flag in paid.values())
+
+
+def test_climbing_pays_the_table():
+    table = [[11, -30, 0], [-30, 7, 6], [0, 0, 5]]
+    assert {plan[0]: total for plan, (total, _) in returns(Config()).items()} == {
+        (i, j): table[i][j] for i in range(3) for j in range(3)
+    }
+
+
+def test_penalty_pays_k_in_its_corners():
+    paid = returns(Config(scenario="penalty", penalty=-7.5))
+    table = [[10, 0, -7.5], [0, 2, 0], [-7.5, 0, 10]]
+    assert {plan[0]: total for plan, (total, _) in paid.items()} == {(i, j): table[i][j] for i in range(3) for j in range(3)}
+
+
+def test_one_deviator_costs_a_large_team_as_much_as_a_pair():
+    paid = returns(Config(num_agents=3))
+    assert paid[((0, 0, 0),)][0] == 11 and paid[((0, 1, 0),)][0] == -30 and paid[((1, 2, 2),)][0] == 5
+
+
+def test_two_step_pays_seven_in_game_a_and_the_table_in_game_b():
+    paid = returns(Config(scenario="two_step"))
+    table = [[0, 1], [1, 8]]
+    for (first, second), (total, _) in paid.items():
+        assert total == (7 if first[0] == 0 else table[second[0]][second[1]])
+
+
+def test_observations_tell_agents_and_situations_apart():
+    env = matrix_game.make(Config(scenario="two_step", num_agents=3))
+    state, start = env.reset(jax.random.key(0))
+    seen = [start]
+    for action in ([0, 1, 1], [1, 0, 1]):
+        seen += [env.step(jax.random.key(0), state, jnp.array(action))[1]]
+    rows = np.concatenate([timestep.obs for timestep in seen])
+    assert len({tuple(row) for row in rows.tolist()}) == len(rows) == 9
+    assert len({tuple(np.asarray(timestep.state)) for timestep in seen}) == 3
+
+
+def test_wrong_settings_are_refused_with_the_nearest_name():
+    with pytest.raises(ValueError, match="'climing' is not known; did you mean 'climbing'"):
+        matrix_game.make(Config(scenario="climing"))
+    with pytest.raises(ValueError, match="at least 2 agents, got 1"):
+        matrix_game.make(Config(num_agents=1))
+    with pytest.raises(ValueError, match="must be 0 or less"):
+        matrix_game.make(Config(scenario="penalty", penalty=3.0))

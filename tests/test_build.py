@@ -1,0 +1,118 @@
+"""Every pair of configurations can be built; parts and sizes that do not fit are refused in a sentence."""
+
+import os
+
+import pytest
+
+from src import build
+from src.config import commandline, files, loader
+from src.registry import FAMILIES, Entry
+
+
+def load(*updates, config="mazero_seq", env_config="matrix_game"):
+    return loader.load(config, env_config, commandline.parse(["with", *updates], ["train"]).updates)
+
+
+def mistake(*updates, **names) -> str:
+    with pytest.raises(loader.ConfigError) as caught:
+        build.build(load(*updates, **names))
+    (only,) = caught.value.mistakes
+    return only
+
+
+@pytest.mark.jaxmarl
+@pytest.mark.parametrize("env_config", files.names("envs"))
+@pytest.mark.parametrize("config", files.names("algs"))
+def test_every_algorithm_can_be_built_on_every_environment(config, env_config):
+    settings = load(config=config, env_config=env_config)
+    built = build.build(settings)
+    assert callable(built.run) and built.spec.num_agents > 1
+    assert built.total_updates == int(settings["t_max"] * settings["runner_args"]["updates_per_step"]) > 0
+
+
+@pytest.mark.parametrize("folder", ["algs", "envs"])
+def test_every_configuration_file_says_in_its_first_line_what_it_is(folder):
+    assert files.names(folder)
+    assert all(len(files.description(folder, name)) > 10 for name in files.names(folder))
+
+
+def test_algorithm_files_are_named_after_their_algorithm():
+    assert all(load(config=name)["name"] == name for name in files.names("algs"))
+
+
+def test_a_planner_whose_targets_the_learner_cannot_use_is_refused():
+    text = mistake("planner=policy")
+    assert text == (
+        "learner 'mazero' learns from search targets; planner 'policy' leaves policy; "
+        "choose planner=sequential or joint or independent"
+    )
+
+
+def test_a_network_that_planner_and_learner_cannot_use_is_refused(monkeypatch):
+    module = FAMILIES["network"]["world_model"].module
+    monkeypatch.setitem(FAMILIES["network"], "actor_critic", Entry(module, "no model", provides="actor_critic"))
+    with pytest.raises(loader.ConfigError) as caught:
+        build.build(load("network=actor_critic"))
+    planner, learner = caught.value.mistakes
+    assert planner == (
+        "planner 'sequential' needs a world model; network 'actor_critic' is an actor critic; "
+        "choose network=world_model"
+    )
+    assert learner.startswith("learner 'mazero' needs a world model")
+
+
+@pytest.mark.parametrize(
+    "updates, words",
+    [
+        (["learner_args.unroll=2"], ["learner_args.unroll=2", "longer than an episode of matrix_game", "after 1"]),
+        (
+            [
+                "t_max=5",
+                "runner_args.num_envs=3",
+                "runner_args.rollout_length=7",
+                "runner_args.report_every=5",
+                "replay_args.min_size=2",
+            ],
+            ["t_max=5", "3 * 7 = 21 environment steps"],
+        ),
+        (["t_max=3000", "runner_args.report_every=4000"], ["runner_args.report_every=4000", "t_max=3000"]),
+        (
+            ["replay_args.capacity=100", "runner_args.num_envs=30"],
+            ["replay_args.capacity=100", "3 steps of each of 30"],
+        ),
+        (["replay_args.capacity=3000", "replay_args.min_size=3001"], ["replay 'prioritised'", "min_size=3001"]),
+        (
+            ["t_max=3000", "runner_args.report_every=900", "replay_args.min_size=5000"],
+            ["replay_args.min_size=5000", "t_max=3000"],
+        ),
+    ],
+)
+def test_sizes_that_cannot_work_are_refused(updates, words):
+    text = mistake(*updates)
+    assert all(word in text for word in words), text
+
+
+def test_a_value_that_only_a_part_can_judge_is_refused_like_the_others():
+    text = mistake("env_args.scenario=simple_sprea", env_config="mpe")
+    assert text.startswith("env 'mpe':") and "simple_spread" in text
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setitem(FAMILIES["env"], "far", Entry("no_such_package.env", "not installed"))
+    with pytest.raises(loader.ConfigError, match="env 'far' cannot be loaded: No module named 'no_such_package'"):
+        load("env=far")
+
+
+def test_the_compilation_cache_can_be_moved_and_turned_off(monkeypatch, tmp_path):
+    import jax
+
+    told = {}
+    monkeypatch.setattr(jax.config, "update", told.__setitem__)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    build.prepare_jax("auto", "auto")
+    assert told["jax_compilation_cache_dir"] == str(tmp_path / "tandem" / "jax")
+    build.prepare_jax("cpu", "~/elsewhere")
+    assert told["jax_compilation_cache_dir"] == os.path.expanduser("~/elsewhere") and told["jax_platforms"] == "cpu"
+    told.clear()
+    build.prepare_jax("auto", "")
+    assert told == {}

@@ -1,0 +1,150 @@
+"""The command line as a user types it, in a process of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SMALL = [
+    "network_args.latent_size=6",
+    "network_args.hidden_size=7",
+    "network_args.attention=none",
+    "network_args.projection_size=5",
+    "planner_args.num_simulations=2",
+    "replay_args.batch_size=9",
+    "replay_args.min_size=60",
+    "replay_args.capacity=700",
+    "runner_args.num_envs=3",
+    "runner_args.rollout_length=4",
+    "runner_args.report_every=120",
+    "eval_args.episodes=11",
+    "eval_args.every=500000",
+    "platform=cpu",
+    "t_max=1000000",
+]
+CACHE = f"compile_cache_dir={os.environ['JAX_COMPILATION_CACHE_DIR']}"
+TINY = [
+    "--config=mazero_seq",
+    "--env-config=matrix_game",
+    "with",
+    *SMALL,
+    CACHE,
+]  # one program for all tests: compiled once
+
+
+def type_in(folder: Path, *words: str) -> subprocess.CompletedProcess:
+    """Run `python src/main.py WORDS` with `folder` as the current directory."""
+    command = [sys.executable, str(ROOT / "src" / "main.py"), *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+
+
+def assert_refused(done: subprocess.CompletedProcess, folder: Path, *words: str) -> None:
+    assert done.returncode == 2, done
+    assert all(word in done.stderr for word in words), done.stderr
+    assert "Traceback" not in done.stderr and done.stdout == ""
+    assert list(folder.iterdir()) == []
+
+
+def read(folder: Path, name: str) -> dict:
+    return json.loads((folder / "results" / "sacred" / "1" / name).read_text())
+
+
+def test_a_run_trains_records_and_sums_up(tmp_path):
+    done = type_in(tmp_path, *TINY, "seed=3", "max_minutes=0.003")
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert "mazero_seq on matrix_game/climbing, seed 3: done" in done.stdout
+    assert "of 1,000,000 steps" in done.stdout and str(Path("results/sacred/1")) in done.stdout
+    run, metrics, config = (read(tmp_path, f"{name}.json") for name in ("run", "metrics", "config"))
+    assert run["status"] == "COMPLETED" and run["result"] == metrics["eval/search/return"]["values"][-1]
+    last = max(step for series in metrics.values() for step in series["steps"])
+    assert metrics["eval/search/return"]["steps"][-1] == metrics["eval/policy/return"]["steps"][-1] == last < 1000000
+    assert (
+        config["seed"] == 3 and config["planner_args"]["num_simulations"] == 2 and config["learner_args"]["n_step"] >= 1
+    )
+    assert len(list((tmp_path / "results" / "tb_logs").rglob("events.*"))) == 1
+
+
+def test_ctrl_c_ends_a_run_cleanly(tmp_path):
+    command = [sys.executable, str(ROOT / "src" / "main.py"), *TINY, "max_minutes=0"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=tmp_path, **pipes) as process:
+        first = next((line for line in process.stdout if "of 1,000,000 steps" in line), None)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert first and process.returncode == 130 and err == "", err
+    assert "seed 1: interrupted" in out
+    assert read(tmp_path, "run.json")["status"] == "INTERRUPTED"
+    assert "train/return" in read(tmp_path, "metrics.json")
+
+
+def test_all_mistakes_come_in_one_message_and_leave_no_record(tmp_path):
+    done = type_in(
+        tmp_path,
+        "train",
+        "--config",
+        "mazero_sq",
+        "--env-config=mpe",
+        "with",
+        "planner_args.num_simulations=0",
+        "seeed=3",
+        "learner_args.learning_rate=fast",
+    )
+    assert_refused(
+        done,
+        tmp_path,
+        "did you mean mazero_seq?",
+        "planner_args.num_simulations (command line): got 0",
+        "did you mean seed?",
+        "got 'fast', expected number",
+    )
+
+
+@pytest.mark.parametrize(
+    "words, expected",
+    [
+        (
+            ["--config=mazero_seq", "--env-config=mpe", "with", "env_args.scenario=simple_sprea"],
+            ["env 'mpe'", "simple_spread"],
+        ),
+        (["trian", "with", "seed=3"], ["unknown command 'trian'", "did you mean 'train'?"]),
+        (["--config"], ["--config needs a name"]),
+        (["--no-such-flag", "with", "seed=3"], ["--no-such-flag", "--help"]),
+        (["list", "planner.sequentil"], ["did you mean 'sequential'?"]),
+    ],
+)
+def test_other_mistakes_are_refused_the_same_way(tmp_path, words, expected):
+    assert_refused(type_in(tmp_path, *words), tmp_path, *expected)
+
+
+def test_help_says_how_to_go_on(tmp_path):
+    done = type_in(tmp_path, "--help")
+    assert done.returncode == 0
+    assert all(word in done.stdout for word in ("--config=", "--env-config=", "with", "list", "Examples"))
+
+
+def test_list_names_every_configuration_and_part_with_a_description(tmp_path):
+    from src.config import files
+    from src.registry import FAMILIES
+
+    out = type_in(tmp_path, "list").stdout
+    lines = {line.split()[0]: line.split(maxsplit=1)[1:] for line in out.splitlines() if line.startswith("  ")}
+    known = [*files.names("algs"), *files.names("envs"), *(name for entries in FAMILIES.values() for name in entries)]
+    assert set(lines) == set(known) and all(lines.values())
+
+
+def test_list_prints_the_settings_of_a_part(tmp_path):
+    out = type_in(tmp_path, "list", "planner.sequential", "run").stdout
+    assert "num_simulations = " in out and "simulations per search" in out and "t_max" in out
+
+
+def test_sacreds_own_command_shows_the_merged_configuration(tmp_path):
+    done = type_in(
+        tmp_path, "print_config", "--config=mazero_joint", "--env-config", "matrix_game", "with", "seed=1234"
+    )
+    assert done.returncode == 0 and "planner = 'joint'" in done.stdout and "seed = 1234" in done.stdout
+    assert list(tmp_path.iterdir()) == []
