@@ -13,10 +13,11 @@ from src.config.loader import ConfigError
 from src.core import EnvSpec, Runner
 from src.registry import FAMILIES, Entry, find
 
-
 # XLA's CPU backend hands sums and products to a library in fused form, which for our shapes is slow: the gradient of the
 # policy head took 11.3 ms with the fusion and 2.9 ms without (jax 0.10.2, one core). An empty list turns it off.
 SLOW_FUSION = "xla_cpu_experimental_ynn_fusion_type"
+
+BACKENDS = {"cpu": "cpu", "gpu": "cuda"}  # JAX's names; "auto" leaves the choice to JAX
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,18 +29,34 @@ class Built:
     total_updates: int
 
 
-def prepare_jax(platform: str, compile_cache_dir: str) -> None:
-    """Tell JAX where to compute and where to keep compiled programs; to be called before anything is computed."""
+def prepare_jax(platform: Any = "auto", compile_cache_dir: Any = "") -> None:
+    """Tell JAX where to compute and where to keep compiled programs; to be called before anything is computed.
+
+    Values that the configuration's check will refuse are passed over.
+
+    Raises:
+      ConfigError: there is no such device.
+    """
     if SLOW_FUSION not in os.environ.get("XLA_FLAGS", ""):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --{SLOW_FUSION}=".strip()
-    if platform != "auto":
-        jax.config.update("jax_platforms", {"cpu": "cpu", "gpu": "cuda"}[platform])
+    if isinstance(platform, str) and platform in BACKENDS:
+        jax.config.update("jax_platforms", BACKENDS[platform])
+        _raise(_missing_device(platform))
     if compile_cache_dir == "auto":
         compile_cache_dir = str(Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "tandem" / "jax")
-    if compile_cache_dir:
+    if compile_cache_dir and isinstance(compile_cache_dir, str):
         jax.config.update("jax_compilation_cache_dir", str(Path(compile_cache_dir).expanduser()))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+
+
+def _missing_device(platform: str) -> list[str]:
+    """Return a sentence if JAX cannot compute there."""
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError):  # the second is JAX 0.10's answer where its CUDA packages are missing
+        return [f"platform={platform}: JAX finds no such device; TANDEM_CUDA=1 ./run.sh installs JAX's CUDA packages"]
+    return []
 
 
 def build(config: Mapping[str, Any]) -> Built:
@@ -89,6 +106,8 @@ class _Maker:
         except ValueError as error:
             raise ConfigError([f"{family} '{self.config[family]}': {error}"]) from error
         except ImportError as error:
+            if str(error.name).startswith("src"):
+                raise  # our own mistake, not the user's
             raise ConfigError([f"{family} '{self.config[family]}' cannot be loaded: {error}"]) from error
 
 

@@ -45,9 +45,13 @@ def dispatch(argv: Sequence[str]) -> int:
     if request.command == "list":
         print(listing.listing(request.topics), flush=True)
         return OK
+    from src import build
     from src.config import loader
 
-    config = loader.load(request.config, request.env_config, request.updates)
+    chosen = (request.config, request.env_config, request.updates)
+    # Before the parts are imported, which loading does: some libraries (JaxMARL) compute on import.
+    build.prepare_jax(**loader.peek(*chosen, ("platform", "compile_cache_dir")))
+    config = loader.load(*chosen)
     experiment = make_experiment(config)
     options = parse_flags(experiment, request)
     if request.command == "train":
@@ -101,7 +105,6 @@ def add_train(experiment: Any, config: dict[str, Any]) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's notes on the machine would tear the progress bar
     from src import build, record
 
-    build.prepare_jax(config["platform"], config["compile_cache_dir"])
     built = build.build(config)
 
     @experiment.command

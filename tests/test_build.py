@@ -108,7 +108,9 @@ def test_the_compilation_cache_can_be_moved_and_turned_off(monkeypatch, tmp_path
 
     told = {}
     monkeypatch.setattr(jax.config, "update", told.__setitem__)
+    monkeypatch.setattr(build, "_missing_device", lambda platform: [])
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("XLA_FLAGS", "--kept")
     build.prepare_jax("auto", "auto")
     assert told["jax_compilation_cache_dir"] == str(tmp_path / "tandem" / "jax")
     build.prepare_jax("cpu", "~/elsewhere")
@@ -116,3 +118,17 @@ def test_the_compilation_cache_can_be_moved_and_turned_off(monkeypatch, tmp_path
     told.clear()
     build.prepare_jax("auto", "")
     assert told == {}
+    assert os.environ["XLA_FLAGS"].split() == ["--kept", f"--{build.SLOW_FUSION}="]
+
+
+def test_a_platform_that_is_not_there_is_refused(monkeypatch):
+    import jax
+
+    def no_gpu():
+        raise RuntimeError("Unknown backend cuda\nand more")
+
+    monkeypatch.setenv("XLA_FLAGS", "")
+    monkeypatch.setattr(jax, "devices", no_gpu)
+    monkeypatch.setattr(jax.config, "update", lambda name, value: None)
+    with pytest.raises(loader.ConfigError, match="platform=gpu: JAX finds no such device"):
+        build.prepare_jax("gpu", "")

@@ -48,6 +48,20 @@ def load(config: str, env_config: str, updates: Sequence[Update] = ()) -> dict[s
       ConfigError: with all mistakes at once.
     """
     mistakes: list[str] = []
+    resolved = _resolve(_given(config, env_config, updates, mistakes), mistakes)
+    if mistakes:
+        raise ConfigError(mistakes)
+    return resolved
+
+
+def peek(config: str, env_config: str, updates: Sequence[Update], keys: Sequence[str]) -> dict[str, Any]:
+    """Return some run-level values, unchecked, without importing any part: what JAX must know before a part uses it."""
+    given = _given(config, env_config, updates, [])
+    return {key: given[key,].value for key in keys if (key,) in given}
+
+
+def _given(config: str, env_config: str, updates: Sequence[Update], mistakes: list[str]) -> dict[Name, Given]:
+    """Return all that files and command line say, merged."""
     layers = [_file("default.yaml", mistakes)]
     for folder, name, flag in (("envs", env_config, "--env-config"), ("algs", config, "--config")):
         if name in names(folder):
@@ -58,11 +72,7 @@ def load(config: str, env_config: str, updates: Sequence[Update] = ()) -> dict[s
                 f"known: {', '.join(names(folder))}"
             )
     layers.append(_typed_layer(updates, mistakes))
-    given = _merge(layers)
-    resolved = _resolve(given, mistakes)
-    if mistakes:
-        raise ConfigError(mistakes)
-    return resolved
+    return _merge(layers)
 
 
 def sections() -> dict[str, type]:
@@ -238,7 +248,7 @@ def _unknown(key: str, entry: Given, schemas: Mapping[str, type], named: Mapping
 
 
 def _nearest_key(key: str, schemas: Mapping[str, type]) -> str | None:
-    """Return the valid key that was meant: alike in the same section, else the same name, initials or alike anywhere."""
+    """Return the valid key that was meant: alike in the same section, else the same name, its initials or like it."""
     valid = {f"{part}.{name}" if part else name: name for part, keys in schemas.items() for name in schema.fields(keys)}
     valid |= {family: family for family in FAMILIES}
     section, _, leaf = key.rpartition(".")

@@ -22,10 +22,10 @@ from src.ops.team import team_reward
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    unroll: int = setting(5, "U, steps the model is unrolled in training", low=1, high=64)
+    unroll: int = setting(3, "U, steps the model is unrolled in training", low=1, high=64)
     n_step: int = setting(5, "rewards in a value target before it bootstraps", low=1, high=256)
     reward_scale: float = setting(1.0, "factor on the team's reward before anything is learned from it", low=1e-6)
-    policy_weight: float = setting(1.0, "weight of the policy loss", low=0.0)
+    policy_weight: float = setting(1.0, "weight of the policy loss, a mean over agents", low=0.0)
     value_weight: float = setting(0.25, "weight of the value loss", low=0.0)
     reward_weight: float = setting(1.0, "weight of the reward loss", low=0.0)
     consistency_weight: float = setting(2.0, "weight of the latent consistency loss", low=0.0)
@@ -148,7 +148,7 @@ def loss(config: Config, model: WorldModel, params: Params, batch: Batch, target
 
     alive, known = targets.alive, targets.known
     value = alive * targets.value
-    policy_losses = alive * jnp.sum(cross_entropy(policy_logits, extras.policy), axis=-1)
+    policy_losses = alive * jnp.mean(cross_entropy(policy_logits, extras.policy), axis=-1)
     value_losses = known * cross_entropy(value_logits, model.value_target(value))
     reward_target = model.reward_target(alive[:, :-1] * targets.reward[:, :steps])
     reward_losses = known[:, :-1] * cross_entropy(reward_logits, reward_target)

@@ -20,10 +20,11 @@ from src.ops.support import make_support
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    latent_size: int = setting(64, "width D of each agent's latent", low=2, high=4096)
+    latent_size: int = setting(128, "width D of each agent's latent", low=2, high=4096)
     hidden_size: int = setting(128, "width of every hidden layer", low=2, high=4096)
     attention: str = setting("transformer", "what lets agents see each other in the dynamics", choices=("none", "transformer"))
-    attention_heads: int = setting(2, "attention heads; must divide latent_size", low=1, high=64)
+    attention_size: int = setting(64, "width of the tokens that agents exchange", low=2, high=4096)
+    attention_heads: int = setting(2, "attention heads; must divide attention_size", low=1, high=64)
     attention_layers: int = setting(1, "transformer blocks in the dynamics", low=1, high=16)
     projection_size: int = setting(64, "width of the space in which predicted and real latents are compared", low=2, high=4096)
     value_bins: int = setting(51, "bins of the categorical value", low=3, high=1001)
@@ -62,11 +63,12 @@ class Dynamics(nn.Module):
         """Map latent [..., N, D] and action [..., N] to the next latent [..., N, D] and reward logits [..., V]."""
         cfg, dtype = self.config, jnp.dtype(self.config.compute_dtype)
         played = jax.nn.one_hot(action, self.num_actions, dtype=dtype)
-        x = Dense(cfg.latent_size, dtype=dtype, name="token")(jnp.concatenate([latent.astype(dtype), played], axis=-1))
+        x = jnp.concatenate([latent.astype(dtype), played], axis=-1)
         if cfg.attention == "transformer":
+            tokens = Dense(cfg.attention_size, dtype=dtype, name="token")(x)
             for _ in range(cfg.attention_layers):
-                x = TransformerBlock(cfg.attention_heads, cfg.hidden_size, dtype)(x)
-        x = jnp.concatenate([latent.astype(dtype), played, x], axis=-1)
+                tokens = TransformerBlock(cfg.attention_heads, cfg.attention_size, dtype)(tokens)
+            x = jnp.concatenate([x, tokens], axis=-1)
         change = Dense(cfg.latent_size, dtype=dtype)(nn.relu(Dense(cfg.hidden_size, dtype=dtype)(x)))
         next_latent = nn.LayerNorm(dtype=jnp.float32)(latent + change)
         team = jnp.concatenate([next_latent.astype(dtype), played], axis=-1)
@@ -119,8 +121,10 @@ class Network(nn.Module):
         self.dynamics = Dynamics(cfg, self.num_actions)
         self.policy_head = PolicyHead(cfg, self.num_actions)
         self.value_head = TeamHead(cfg.hidden_size, cfg.value_bins, dtype)
-        self.projector = nn.Sequential([Dense(cfg.hidden_size, dtype=dtype), nn.relu, Dense(cfg.projection_size, dtype=dtype)])
-        self.predictor = nn.Sequential([Dense(cfg.hidden_size, dtype=dtype), nn.relu, Dense(cfg.projection_size, dtype=dtype)])
+        self.projector = Dense(cfg.projection_size, dtype=dtype)
+        self.predictor = nn.Sequential(
+            [Dense(cfg.projection_size, dtype=dtype), nn.relu, Dense(cfg.projection_size, dtype=dtype)]
+        )
 
     def represent(self, obs: Array) -> Array:
         return self.representation(obs)
@@ -155,12 +159,12 @@ def make(config: Config, spec: EnvSpec) -> WorldModel:
     """Return the world model of a task.
 
     Raises:
-      ValueError: if the heads do not divide the latent, or the task's actions are continuous.
+      ValueError: if the heads do not divide the attention's width, or the task's actions are continuous.
     """
-    if config.latent_size % config.attention_heads:
+    if config.attention_size % config.attention_heads:
         raise ValueError(
             f"network_args.attention_heads={config.attention_heads} does not divide "
-            f"network_args.latent_size={config.latent_size}; choose heads that do"
+            f"network_args.attention_size={config.attention_size}; choose heads that do"
         )
     if spec.continuous:
         raise ValueError("network 'world_model' plans over discrete actions; this environment's actions are continuous")

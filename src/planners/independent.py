@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from src.core import Array, EnvSpec, Plan, Planner, SearchExtras, TimeStep, WorldModel, setting
-from src.planners.own_actions import own_root, own_step
-from src.planners.search import SearchConfig, make_search
+from src.planners.own_actions import argmax, own_root, own_step
+from src.planners.search import SearchConfig, draw, make_search
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,6 +23,7 @@ def make(config: Config, model: WorldModel, spec: EnvSpec, discount: float) -> P
     """Return the planner; see the module's docstring."""
     search = make_search(config)
     num_agents = spec.num_agents
+    decide = {"sample": draw, "argmax": argmax}[config.others]
 
     def plan(params, carry, timestep: TimeStep, key: Array, explore: bool, progress: Array = 0.0):
         batch = timestep.obs.shape[0]
@@ -34,10 +35,11 @@ def make(config: Config, model: WorldModel, spec: EnvSpec, discount: float) -> P
         nobody = jnp.zeros((batch * num_agents, num_agents), bool)
         latent = per_agent(model.represent(params, timestep.obs))
         fixed = jnp.zeros(nobody.shape, jnp.int32)
-        root = own_root(model, params, latent, agent, fixed, nobody, per_agent(timestep.legal))
-        step = own_step(model, discount, agent, config.others == "sample")
+        root_key, search_key = jax.random.split(key)
+        root = own_root(model, params, root_key, latent, agent, fixed, nobody, per_agent(timestep.legal), decide)
+        step = own_step(model, discount, agent, decide)
         legal = timestep.legal.reshape(batch * num_agents, -1)
-        found = search(params, key, root, step, legal, explore, progress)
+        found = search(params, search_key, root, step, legal, explore, progress)
         found = jax.tree.map(lambda x: x.reshape(batch, num_agents, *x.shape[1:]), found)
         extras = SearchExtras(
             policy=found.weights,

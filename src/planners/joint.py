@@ -106,7 +106,7 @@ def sample_candidates(key: Key, logits: Array, num_samples: int, uniform_fractio
     repeated = jnp.broadcast_to(proposal[:, None], (proposal.shape[0], num_samples, *proposal.shape[1:]))
     actions = draw(key, repeated)
     same = jnp.all(actions[:, :, None] == actions[:, None], axis=-1)  # [B, K, K]
-    valid = jnp.argmax(same, axis=-1) == jnp.arange(num_samples)  # the first of its kind
+    valid = jnp.argmax(same, axis=-1) == jnp.arange(num_samples)[None]  # the first of its kind
     prior = jnp.log(jnp.sum(same, axis=-1))
     if uniform_fraction > 0.0:
         prior += _joint_log_prob(jnp.log(jnp.maximum(policy, 1e-30)) - proposal, actions)

@@ -1,11 +1,19 @@
-"""The tree over one agent's own actions, in which the teammates follow their policy; for one agent or all at once."""
+"""The tree over one agent's own actions, in which the teammates follow their policy; for one agent or all at once.
+
+What the teammates do at a node is decided once, for all of the node's children: they then differ by the agent's own action
+alone. Deciding anew for every child would compare the agent's actions by the luck of its teammates.
+"""
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import mctx
 
-from src.core import Array, WorldModel, pytree
-from src.planners.search import draw, only_legal
+from src.core import Array, Key, WorldModel, pytree
+from src.planners.search import only_legal
+
+Decide = Callable[[Key, Array], Array]  # key, logits [M, N, A] -> actions [M, N] int32
 
 
 @pytree
@@ -13,29 +21,31 @@ class OwnNode:
     """A node of M such trees, each for one agent of one environment."""
 
     latent: Array  # [M, N, D]
-    logits: Array  # [M, N, A] everybody's policy here; kept so that teammates cost no network call per edge
-    fixed: Array  # [M, N] int32 actions already committed to at this node
-    committed: Array  # [M, N] bool, which of `fixed` count; nobody below the root
+    others: Array  # [M, N] int32 what everybody does here; the agent's own entry is not read
 
 
-def own_root(model: WorldModel, params, latent: Array, agent: Array, fixed: Array, committed: Array, legal: Array):
-    """Return mctx's root for M trees: latent [M, N, D], agent [M], fixed [M, N], committed [M, N], legal [M, N, A]."""
+def own_root(
+    model: WorldModel, params, key: Key, latent: Array, agent: Array, fixed: Array, committed: Array, legal: Array, decide: Decide
+) -> mctx.RootFnOutput:
+    """Return the root of M trees: latent [M, N, D], agent [M], legal [M, N, A].
+
+    Where committed [M, N], teammates play fixed [M, N] at the root, and the policy and the value there know it.
+    """
     visible = jnp.broadcast_to(committed[..., None, :], (*committed.shape, committed.shape[-1]))
     logits = only_legal(model.policy(params, latent, fixed, visible), legal)
     value = model.value_mean(model.value(params, latent, fixed, committed))
-    node = OwnNode(latent=latent, logits=logits, fixed=fixed, committed=committed)
-    return mctx.RootFnOutput(prior_logits=_row(logits, agent), value=value, embedding=node)
+    others = jnp.where(committed, fixed, decide(key, logits))
+    return mctx.RootFnOutput(prior_logits=_row(logits, agent), value=value, embedding=OwnNode(latent=latent, others=others))
 
 
-def own_step(model: WorldModel, discount: float, agent: Array, sample_others: bool):
-    """Return mctx's recurrent function: agent [M] plays, committed teammates keep their word, the rest follow policy."""
+def own_step(model: WorldModel, discount: float, agent: Array, decide: Decide):
+    """Return mctx's recurrent function: agent [M] plays the searched action, the teammates what the node decided."""
 
-    def recurrent_fn(params, key, action: Array, node: OwnNode):
-        others = draw(key, node.logits) if sample_others else jnp.argmax(node.logits, axis=-1)
-        joint = jnp.where(node.committed, node.fixed, others.astype(jnp.int32))
-        joint = jnp.where(jnp.arange(joint.shape[-1])[None] == agent[:, None], action[:, None], joint)
+    def recurrent_fn(params, key: Key, action: Array, node: OwnNode):
+        own = jnp.arange(node.others.shape[-1])[None] == agent[:, None]
+        joint = jnp.where(own, action[:, None], node.others)
         latent, reward = model.imagine(params, node.latent, joint)
-        nobody = jnp.zeros_like(node.committed)
+        nobody = jnp.zeros(joint.shape, bool)
         logits = model.policy(params, latent, joint, nobody[..., None] & nobody[..., None, :])
         value = model.value_mean(model.value(params, latent, joint, nobody))
         output = mctx.RecurrentFnOutput(
@@ -44,9 +54,15 @@ def own_step(model: WorldModel, discount: float, agent: Array, sample_others: bo
             prior_logits=_row(logits, agent),
             value=value,
         )
-        return output, OwnNode(latent=latent, logits=logits, fixed=joint, committed=nobody)
+        return output, OwnNode(latent=latent, others=decide(key, logits))
 
     return recurrent_fn
+
+
+def argmax(key: Key, logits: Array) -> Array:
+    """Return the most likely actions [M, N], as a way for teammates to decide."""
+    del key
+    return jnp.argmax(logits, axis=-1).astype(jnp.int32)
 
 
 def _row(logits: Array, agent: Array) -> Array:

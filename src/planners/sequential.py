@@ -18,7 +18,7 @@ import mctx
 
 from src.core import Array, EnvSpec, Key, Plan, Planner, SearchExtras, TimeStep, WorldModel, pytree, setting
 from src.planners.own_actions import own_root, own_step
-from src.planners.search import SearchConfig, make_search, only_legal
+from src.planners.search import SearchConfig, draw, make_search, only_legal
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,11 @@ class Config(SearchConfig):
         "plies", "plies: every level of the tree is one agent's choice; root_only: commit at the root, then an unconditioned "
         "tree over the agent's own actions (for comparison)", choices=("plies", "root_only"),
     )
+    unfinished_value: str = setting(
+        "completion", "plies: value of a node whose joint step is unfinished: completion, one imagined step in which the "
+        "rest of the team follows its policy; conditioned, the value head given the committed actions; parent, the value of "
+        "the state before anything was committed in this tree", choices=("completion", "conditioned", "parent"),
+    )
 
 
 @pytree
@@ -38,6 +43,8 @@ class Node:
     """A node of B sequential trees."""
 
     latent: Array  # [B, N, D]
+    rest: Array  # [B, N] int32 what those who have not committed would do, drawn from their policy here
+    value: Array  # [B]
     action: Array  # [B, N] int32, read where committed
     committed: Array  # [B, N] bool
     ply: Array  # [B] int32, position in the order of the agent to move
@@ -58,9 +65,10 @@ def make(config: Config, model: WorldModel, spec: EnvSpec, discount: float) -> P
         def commit(so_far: tuple[Array, Array], inputs: tuple[Array, Array]):
             action, committed = so_far
             agent, agent_key = inputs
-            root, step = tree(model, params, discount, latent, action, committed, order, agent, timestep.legal)
+            root_key, tree_key = jax.random.split(agent_key)
+            root, step = tree(config, model, params, root_key, discount, latent, action, committed, order, agent, timestep.legal)
             legal = jnp.take_along_axis(timestep.legal, agent[:, None, None], axis=1)[:, 0]
-            found = search(params, agent_key, root, step, legal, explore, progress)
+            found = search(params, tree_key, root, step, legal, explore, progress)
             own = jnp.arange(spec.num_agents)[None] == agent[:, None]
             return (jnp.where(own, found.action[:, None], action), committed | own), found
 
@@ -74,55 +82,79 @@ def make(config: Config, model: WorldModel, spec: EnvSpec, discount: float) -> P
     return Planner(init=lambda batch: (), plan=plan)
 
 
-def _plies_tree(model: WorldModel, params, discount: float, latent, action, committed, order, agent, legal):
+def _plies_tree(config: Config, model: WorldModel, params, key: Key, discount: float, latent, action, committed, order, agent, legal):
     """Return mctx's root and recurrent function of the tree whose levels are plies."""
     num_agents = order.shape[-1]
 
-    def look(params, node: Node) -> tuple[Array, Array]:
-        mover = jnp.take_along_axis(order, node.ply[:, None], axis=1)[:, :, None]  # [B, 1, 1]
-        visible = jnp.broadcast_to(node.committed[:, None, :], (*order.shape, num_agents))
-        logits = model.policy(params, node.latent, node.action, visible)
-        prior = jnp.take_along_axis(only_legal(logits, legal | ~node.at_root[:, None, None]), mover, axis=1)[:, 0]
-        return prior, model.value_mean(model.value(params, node.latent, node.action, node.committed))
+    def policy(params, latent: Array, action: Array, committed: Array, at_root: Array) -> Array:
+        visible = jnp.broadcast_to(committed[:, None, :], (*order.shape, num_agents))
+        logits = model.policy(params, latent, action, visible)
+        return only_legal(logits, legal | ~at_root[:, None, None])
+
+    def mover(ply: Array) -> Array:
+        return jnp.take_along_axis(order, ply[:, None], axis=1)  # [B, 1]
+
+    def value(params, latent: Array, action: Array, committed: Array) -> Array:
+        return model.value_mean(model.value(params, latent, action, committed))
 
     def recurrent_fn(params, key: Key, chosen: Array, node: Node):
-        del key
-        own = jnp.arange(num_agents)[None] == jnp.take_along_axis(order, node.ply[:, None], axis=1)
+        own = jnp.arange(num_agents)[None] == mover(node.ply)
         action = jnp.where(own, chosen[:, None], node.action)
+        committed = node.committed | own
         last = node.ply == num_agents - 1
-        latent, reward = model.imagine(params, node.latent, action)
+        # After the last ply nothing is left to fill in. Before it, all children of a node share one draw of what the rest of
+        # the team does: they differ by the mover's action alone, not by the luck of their teammates.
+        filled = jnp.where(committed, action, node.rest)
+        next_latent, reward = model.imagine(params, node.latent, filled)
+        reward = model.reward_mean(reward)
+        latent = jnp.where(last[:, None, None], next_latent, node.latent)
+        committed &= ~last[:, None]
+        at_root = node.at_root & ~last
+        ply = jnp.where(last, 0, node.ply + 1)
+        if config.unfinished_value == "completion":
+            reached = value(params, next_latent, action, jnp.zeros_like(committed))
+            here = jnp.where(last, reached, reward + discount * reached)
+        else:
+            here = value(params, latent, action, committed)
+            if config.unfinished_value == "parent":
+                here = jnp.where(last, here, node.value)
+        logits = policy(params, latent, action, committed, at_root)
         child = Node(
-            latent=jnp.where(last[:, None, None], latent, node.latent),
-            action=action,
-            committed=(node.committed | own) & ~last[:, None],
-            ply=jnp.where(last, 0, node.ply + 1),
-            at_root=node.at_root & ~last,
+            latent=latent, rest=draw(key, logits), value=here, action=action, committed=committed, ply=ply, at_root=at_root
         )
-        prior, value = look(params, child)
         output = mctx.RecurrentFnOutput(
-            reward=jnp.where(last, model.reward_mean(reward), 0.0),
+            reward=jnp.where(last, reward, 0.0),
             discount=jnp.where(last, discount, 1.0),
-            prior_logits=prior,
-            value=value,
+            prior_logits=_row(logits, mover(ply)),
+            value=here,
         )
         return output, child
 
+    at_root = jnp.ones(agent.shape, bool)
+    logits = policy(params, latent, action, committed, at_root)
     node = Node(
         latent=latent,
+        rest=draw(key, logits),
+        value=value(params, latent, action, committed),
         action=action,
         committed=committed,
         ply=jnp.argmax(order == agent[:, None], axis=-1).astype(jnp.int32),
-        at_root=jnp.ones(agent.shape, bool),
+        at_root=at_root,
     )
-    prior, value = look(params, node)
-    return mctx.RootFnOutput(prior_logits=prior, value=value, embedding=node), recurrent_fn
+    root = mctx.RootFnOutput(prior_logits=_row(logits, agent[:, None]), value=node.value, embedding=node)
+    return root, recurrent_fn
 
 
-def _root_only_tree(model: WorldModel, params, discount: float, latent, action, committed, order, agent, legal):
+def _row(logits: Array, agent: Array) -> Array:
+    """Return the logits [B, A] of agent [B, 1] out of everybody's [B, N, A]."""
+    return jnp.take_along_axis(logits, agent[..., None], axis=1)[:, 0]
+
+
+def _root_only_tree(config: Config, model: WorldModel, params, key: Key, discount: float, latent, action, committed, order, agent, legal):
     """Return mctx's root and recurrent function of a tree over the agent's own actions, conditioned at its root only."""
-    del order
-    root = own_root(model, params, latent, agent, action, committed, legal)
-    return root, own_step(model, discount, agent, sample_others=True)
+    del config, order
+    root = own_root(model, params, key, latent, agent, action, committed, legal, draw)
+    return root, own_step(model, discount, agent, draw)
 
 
 def _choose_order(order: str, model: WorldModel, params, key: Key, latent: Array, legal: Array) -> Array:

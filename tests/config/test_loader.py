@@ -51,14 +51,18 @@ PARTS = {
 @pytest.fixture(autouse=True)
 def parts(monkeypatch):
     """Put the parts above in place of the real ones."""
+    real = {family: dict(entries) for family, entries in FAMILIES.items()}
     for entries in FAMILIES.values():
-        for name in list(entries):
-            monkeypatch.delitem(entries, name)
+        entries.clear()
     for (family, name), config in PARTS.items():
         module = types.ModuleType(f"fake_{family}_{name}")
         module.Config = config
         monkeypatch.setitem(sys.modules, module.__name__, module)
-        monkeypatch.setitem(FAMILIES[family], name, Entry(module.__name__, f"a {name}"))
+        FAMILIES[family][name] = Entry(module.__name__, f"a {name}")
+    yield
+    for family, entries in FAMILIES.items():
+        entries.clear()
+        entries.update(real[family])  # also in their old order, which messages show
 
 
 @pytest.fixture
@@ -224,3 +228,11 @@ def test_the_names_of_default_yaml_are_all_commented_and_known():
     assert all("  # " in line for line in entries)
     named = {line.split(":")[0].strip() for line in entries}
     assert named == {*schema.fields(schema.RunConfig), *schema.fields(schema.EvalConfig), *FAMILIES}
+
+
+def test_peeking_at_a_value_imports_no_part(write, monkeypatch):
+    write(alg="platform: cpu\n")
+    monkeypatch.setattr(Entry, "config", lambda entry: pytest.fail(f"{entry.module} was imported"))
+    updates = commandline.parse(["with", "compile_cache_dir=x", "tmax=3"], ["train"]).updates
+    peeked = loader.peek("alg", "env", updates, ("platform", "compile_cache_dir"))
+    assert peeked == {"platform": "cpu", "compile_cache_dir": "x"}

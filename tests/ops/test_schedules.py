@@ -8,7 +8,7 @@ def test_rate_climbs_to_the_peak_falls_as_a_cosine_and_stays():
     schedule = warmup_cosine(2.0, 4, 14, 0.1)
     rates = [float(schedule(step)) for step in range(20)]
     np.testing.assert_allclose(rates[:5], [0.5, 0.875, 1.25, 1.625, 2.0])
-    np.testing.assert_allclose(rates[4:15], [2.0 * (0.1 + 0.9 * 0.5 * (1 + np.cos(np.pi * k / 10))) for k in range(11)], rtol=1e-5)
+    np.testing.assert_allclose(rates[4:15], [0.2 + 0.9 * (1 + np.cos(np.pi * k / 10)) for k in range(11)], rtol=1e-5)
     np.testing.assert_allclose(rates[14:], 0.2, rtol=1e-5)
 
 

@@ -5,38 +5,37 @@ import itertools
 import jax
 import jax.numpy as jnp
 
-from src.core import Array, EnvSpec, TimeStep, WorldModel
+from src.core import Array, EnvSpec, Params, TimeStep, WorldModel
 from src.envs import matrix_game
 from src.envs.matrix_game import Config, GameState
 
 
-def perfect_model(config: Config, discount: float) -> WorldModel:
-    """Return the exact model of a matrix game: a uniform policy, and the expected return of uniform play as value.
+def perfect_model(spec: EnvSpec) -> WorldModel:
+    """Return the exact model of the matrix game whose `tables` it is given as parameters.
 
-    The latent is the one-hot situation. The value averages over the actions of those who have not committed yet. All
-    "logits" are scalars: both means are the identity.
+    The latent is the one-hot situation, the policy uniform. The value is the expected return of uniform play by those who
+    have not committed yet. All "logits" of value and reward are the scalars themselves.
     """
-    joint, reward, following, worth = tables(config, discount)
-    num_actions, num_situations = int(joint.max()) + 1, reward.shape[0]
-    base = num_actions ** jnp.arange(joint.shape[1] - 1, -1, -1)
+    joint = joint_actions(spec)
+    base = spec.num_actions ** jnp.arange(spec.num_agents - 1, -1, -1)
 
     def situation(latent: Array) -> Array:
         return jnp.argmax(latent[..., 0, :], axis=-1)
 
-    def value(params, latent: Array, action: Array, committed: Array) -> Array:
+    def value(params: Params, latent: Array, action: Array, committed: Array) -> Array:
         each = joint.reshape(*(1,) * (action.ndim - 1), *joint.shape)
         agrees = jnp.all(~committed[..., None, :] | (action[..., None, :] == each), axis=-1)
-        return jnp.sum(agrees * worth[situation(latent)], axis=-1) / jnp.sum(agrees, axis=-1)
+        return jnp.sum(agrees * params["worth"][situation(latent)], axis=-1) / jnp.sum(agrees, axis=-1)
 
-    def imagine(params, latent: Array, action: Array) -> tuple[Array, Array]:
+    def imagine(params: Params, latent: Array, action: Array) -> tuple[Array, Array]:
         at, played = situation(latent), action @ base
-        following_latent = jax.nn.one_hot(following[at, played], num_situations)
-        return jnp.broadcast_to(following_latent[..., None, :], latent.shape), reward[at, played]
+        following = jax.nn.one_hot(params["following"][at, played], spec.state_size)
+        return jnp.broadcast_to(following[..., None, :], latent.shape), params["reward"][at, played]
 
     return WorldModel(
-        init=lambda key: {},
-        represent=lambda params, obs: obs[..., 1 : 1 + num_situations],
-        policy=lambda params, latent, action, visible: jnp.zeros((*action.shape, num_actions)),
+        init=None,
+        represent=lambda params, obs: obs[..., 1 : 1 + spec.state_size],
+        policy=lambda params, latent, action, visible: jnp.zeros((*action.shape, spec.num_actions)),
         value=value,
         imagine=imagine,
         project=None,
@@ -48,34 +47,38 @@ def perfect_model(config: Config, discount: float) -> WorldModel:
     )
 
 
-def tables(config: Config, discount: float) -> tuple[Array, Array, Array, Array]:
-    """Return joint [J, N], reward [C, J], following situation [C, J] and worth [C, J] of all joint actions J = A^N.
+def joint_actions(spec: EnvSpec) -> Array:
+    """Return all J = A^N joint actions [J, N]."""
+    return jnp.array(list(itertools.product(range(spec.num_actions), repeat=spec.num_agents)), jnp.int32)
 
-    Worth is the reward and the discounted value of uniform play from there on; the last situation is over.
+
+def tables(config: Config, discount: float) -> dict[str, Array]:
+    """Return a game by the environment's own account, over situations C (the last is over) and joint actions J.
+
+    reward [C, J], following [C, J] situation, and worth [C, J]: the reward and the discounted value of uniform play after it.
     """
     env = matrix_game.make(config)
-    over = matrix_game.NUM_SITUATIONS[config.scenario] - 1
-    joint = jnp.array(list(itertools.product(range(env.spec.num_actions), repeat=env.spec.num_agents)), jnp.int32)
+    over = env.spec.state_size - 1
 
     def outcome(situation: Array, action: Array) -> tuple[Array, Array]:
         state, timestep = env.step(jax.random.key(0), GameState(situation=situation), action)
         ended = situation == over
         return jnp.where(ended, 0.0, timestep.reward[0]), jnp.where(ended, over, state.situation)
 
-    reward, following = jax.vmap(jax.vmap(outcome, (None, 0)), (0, None))(jnp.arange(over + 1), joint)
+    every = jnp.arange(over + 1)
+    reward, following = jax.jit(jax.vmap(jax.vmap(outcome, (None, 0)), (0, None)))(every, joint_actions(env.spec))
     worth = reward
     for _ in range(env.spec.episode_limit):
         worth = reward + discount * jnp.mean(worth, axis=1)[following]
-    return joint, reward, following, worth
+    return {"reward": reward, "following": following, "worth": worth}
 
 
-def situations(config: Config, situation: Array) -> TimeStep:
+def showing(spec: EnvSpec, situation: Array) -> TimeStep:
     """Return the time step [B, ...] that shows each of the situations [B], with every action legal."""
-    spec = spec_of(config)
-    batch, num_agents, num_situations = situation.shape[0], spec.num_agents, spec.state_size
-    where = jax.nn.one_hot(situation, num_situations)
+    batch, num_agents = situation.shape[0], spec.num_agents
+    where = jax.nn.one_hot(situation, spec.state_size)
     ids = jnp.broadcast_to(jnp.eye(num_agents), (batch, num_agents, num_agents))
-    common = jnp.broadcast_to(where[:, None], (batch, num_agents, num_situations))
+    common = jnp.broadcast_to(where[:, None], (batch, num_agents, spec.state_size))
     return TimeStep(
         obs=jnp.concatenate([jnp.ones((batch, num_agents, 1)), common, ids], axis=-1),
         state=where,
@@ -87,8 +90,3 @@ def situations(config: Config, situation: Array) -> TimeStep:
         first=jnp.ones(batch, bool),
         metrics={},
     )
-
-
-def spec_of(config: Config) -> EnvSpec:
-    """Return the game's spec."""
-    return matrix_game.make(config).spec

@@ -1,7 +1,6 @@
 """Rows that say where they come from: environment and time stand in every field that can hold them."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from src.core import SearchExtras, Transition
@@ -10,16 +9,16 @@ AGENTS, ACTIONS, FEATURES, STATE = 2, 5, 3, 7
 
 
 def tagged(envs: np.ndarray, times: np.ndarray) -> Transition:
-    """Return rows [...] for environments and times of one shape [...]."""
-    envs, times = jnp.asarray(envs, jnp.int32), jnp.asarray(times, jnp.int32)
+    """Return rows [...], in NumPy, for environments and times of one shape [...]."""
+    envs, times = np.asarray(envs, np.int32), np.asarray(times, np.int32)
 
-    def fill(values: jax.Array, *shape: int) -> jax.Array:
-        return jnp.broadcast_to(values.reshape(values.shape + (1,) * len(shape)), values.shape + shape)
+    def fill(values: np.ndarray, *shape: int) -> np.ndarray:
+        return np.broadcast_to(values.reshape(values.shape + (1,) * len(shape)), values.shape + shape)
 
-    def features(times: jax.Array, *shape: int) -> jax.Array:
-        return fill(1000.0 * envs + times, *shape).astype(jnp.float32)
+    def features(times: np.ndarray, *shape: int) -> np.ndarray:
+        return fill((1000 * envs + times).astype(np.float32), *shape)
 
-    odd = times % 2 == 1
+    odd = np.asarray(times % 2 == 1)
     return Transition(
         obs=features(times, AGENTS, FEATURES),
         state=features(times, STATE),

@@ -39,7 +39,7 @@ def empty(replay):
     """Return a new state whose every row, still unwritten, is marked by environment -7."""
     state = replay.init(example())
     unwritten = tagged(np.full((NUM_ENVS, NUM_SLOTS), -7), np.full((NUM_ENVS, NUM_SLOTS), -7))
-    return state.replace(experience=unwritten)
+    return state.replace(experience=jax.tree.map(jnp.asarray, unwritten))
 
 
 def filled(replay, lengths):
@@ -65,7 +65,7 @@ def check_alignment(batch, written: int) -> set[tuple[int, int]]:
     assert np.all((env >= 0) & (env < NUM_ENVS))
     assert np.all(start >= max(0, written - NUM_SLOTS)) and np.all(start + LENGTH <= written)
     times = start[:, None] + np.arange(LENGTH)
-    assert_same(batch.traj, jax.tree.map(np.asarray, tagged(np.repeat(env[:, None], LENGTH, 1), times)))
+    assert_same(batch.traj, tagged(np.repeat(env[:, None], LENGTH, 1), times))
     np.testing.assert_array_equal(batch.index, env * NUM_SLOTS + start % NUM_SLOTS)
     return set(zip(env.tolist(), start.tolist(), strict=True))
 

@@ -1,0 +1,94 @@
+"""What the benchmarks share: start runs as a user would, read their records back, and write the result down."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import Queue
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def train(folder: Path, config: str, env_config: str, settings: Sequence[str], cores: set[int] | None = None) -> None:
+    """Train in a process of its own, on `cores` only, recording under `folder`; raises if the run fails."""
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "src/main.py", f"--config={config}", f"--env-config={env_config}", "with"]
+    with open(folder / "log.txt", "w") as log:
+        subprocess.run(
+            [*command, f"results_dir={folder}", *settings], cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, check=True,
+            preexec_fn=(lambda: os.sched_setaffinity(0, cores)) if cores else None,
+        )
+
+
+def train_many(runs: Sequence[tuple[Path, str, str, Sequence[str]]], jobs: int) -> None:
+    """Train all runs, `jobs` at a time; with more than one at a time each gets its own share of the cores."""
+    available = sorted(os.sched_getaffinity(0))
+    shares: Queue = Queue()
+    for job in range(jobs):
+        shares.put(set(available[job::jobs]) or set(available))
+
+    def one(run):
+        share = shares.get()
+        try:
+            train(*run, cores=share if jobs > 1 else None)
+        finally:
+            shares.put(share)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(one, runs))
+
+
+def metrics(folder: Path) -> dict[str, dict[str, list]]:
+    """Return {metric: {"steps": [...], "values": [...]}} of the newest record under `folder`."""
+    records = sorted((folder / "sacred").glob("[0-9]*"), key=lambda path: int(path.name))
+    return json.loads((records[-1] / "metrics.json").read_text())
+
+
+def curve(folder: Path, name: str) -> Iterator[tuple[int, float]]:
+    """Yield (environment step, value) of a metric."""
+    series = metrics(folder)[name]
+    yield from zip(series["steps"], series["values"], strict=True)
+
+
+def last(folder: Path, name: str) -> float:
+    """Return a metric's last value."""
+    return metrics(folder)[name]["values"][-1]
+
+
+def machine() -> dict[str, object]:
+    """Return what a reader needs to place a measurement."""
+    import jax
+
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    return {
+        "cpu": _cpu_name(), "cores": len(os.sched_getaffinity(0)), "python": platform.python_version(),
+        "jax": jax.__version__, "commit": commit.stdout.strip(), "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def write(name: str, result: dict) -> None:
+    """Write a result to benchmarks/results/<name>.json."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps({"machine": machine(), **result}, indent=1) + "\n")
+    print(f"\nwritten: {path.relative_to(ROOT)}")
+
+
+def table(rows: Sequence[Sequence[object]], head: Sequence[str]) -> str:
+    """Return a Markdown table."""
+    lines = ["| " + " | ".join(str(cell) for cell in row) + " |" for row in (head, ["---"] * len(head), *rows)]
+    return "\n".join(lines)
