@@ -16,9 +16,12 @@ class Dense(nn.Module):
     use_bias: bool = True
     dtype: object = None
     kernel_init: object = nn.linear.default_kernel_init
+    bias_init: object = nn.initializers.zeros
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """Map [..., F] to [..., features]."""
-        layer = nn.Dense(self.features, self.use_bias, self.dtype, kernel_init=self.kernel_init, name="rows")
+        layer = nn.Dense(
+            self.features, self.use_bias, self.dtype, kernel_init=self.kernel_init, bias_init=self.bias_init, name="rows"
+        )
         return layer(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], self.features)

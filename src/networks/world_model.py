@@ -31,7 +31,7 @@ class Config:
     value_limit: float = setting(8.0, "value support is [-limit, limit] after h(x); 8 stands for returns up to 79", low=0.1)
     reward_bins: int = setting(51, "bins of the categorical reward", low=3, high=1001)
     reward_limit: float = setting(4.0, "reward support is [-limit, limit] after h(x); 4 stands for rewards up to 24", low=0.1)
-    agent_id: bool = setting(True, "append a one-hot agent id to each observation")
+    agent_id: bool = setting(False, "append a one-hot agent id to each observation, for teams whose roles it does not show")
     compute_dtype: str = setting("float32", "precision of the layers; parameters and losses stay float32", choices=("float32", "bfloat16"))
 
 
@@ -47,7 +47,9 @@ class Representation(nn.Module):
         if self.config.agent_id:
             ids = jnp.eye(obs.shape[-2], dtype=obs.dtype)
             obs = jnp.concatenate([obs, jnp.broadcast_to(ids, (*obs.shape[:-1], obs.shape[-2]))], axis=-1)
-        x = nn.relu(nn.LayerNorm(dtype=dtype)(Dense(self.config.hidden_size, dtype=dtype)(obs)))
+        # Biases start at random: with biases of zero the latent, normalised at the end, would not know the observation's
+        # scale, and near and far would look alike.
+        x = nn.relu(Dense(self.config.hidden_size, dtype=dtype, bias_init=nn.initializers.normal(1.0))(obs))
         x = nn.relu(Dense(self.config.hidden_size, dtype=dtype)(x))
         return nn.LayerNorm(dtype=jnp.float32)(Dense(self.config.latent_size, dtype=dtype)(x))
 
@@ -76,7 +78,10 @@ class Dynamics(nn.Module):
 
 
 class TeamHead(nn.Module):
-    """A centralised head: all agents' features side by side to one categorical distribution, zero at first."""
+    """A centralised head: the mean of all agents' features to one categorical distribution, uniform at first.
+
+    It does not depend on the order of the agents: what is learned in one role holds for every agent in that role.
+    """
 
     hidden: int
     num_bins: int
@@ -85,9 +90,9 @@ class TeamHead(nn.Module):
     @nn.compact
     def __call__(self, features: Array) -> Array:
         """Map [..., N, F] to float32 logits [..., V]."""
-        flat = features.reshape(*features.shape[:-2], -1)
-        x = nn.relu(nn.LayerNorm(dtype=self.dtype)(Dense(self.hidden, dtype=self.dtype)(flat)))
-        return _zero_dense(self.num_bins, x)
+        each = nn.relu(Dense(self.hidden, dtype=self.dtype, name="each")(features))
+        team = nn.LayerNorm(dtype=self.dtype)(jnp.mean(each, axis=-2))
+        return _zero_dense(self.num_bins, nn.relu(Dense(self.hidden, dtype=self.dtype, name="team")(team)))
 
 
 class PolicyHead(nn.Module):

@@ -26,7 +26,7 @@ class SearchConfig:
     max_considered: int = setting(16, "gumbel_muzero: actions considered at the root", low=1)
     value_scale: float = setting(0.1, "gumbel_muzero: c_scale, weight of Q against the prior (eq. 8)", low=0.0)
     visit_offset: float = setting(50.0, "gumbel_muzero: c_visit (eq. 8)", low=0.0)
-    q_epsilon: float = setting(0.01, "Q-values closer than this, in units of return, are not told apart", low=1e-8)
+    q_epsilon: float = setting(0.1, "Q-values closer than this, in units of return, are not told apart", low=1e-8)
     dirichlet_alpha: float = setting(0.3, "muzero: root noise concentration", low=1e-3)
     dirichlet_fraction: float = setting(0.25, "muzero: share of root noise in the prior while exploring", low=0.0, high=1.0)
     temperature_start: float = setting(1.0, "muzero: acting temperature over visit counts, first", low=0.0)
@@ -120,7 +120,11 @@ def draw(key: Key, logits: Array) -> Array:
 
     One uniform number per draw, where Gumbel-max needs A: at every node of a tree that is most of the random bits.
     """
-    probs = jax.nn.softmax(logits, axis=-1)
-    cumulative = jnp.cumsum(probs, axis=-1)
-    threshold = jax.random.uniform(key, logits.shape[:-1])[..., None] * cumulative[..., -1:]
+    return draw_by_luck(jax.random.uniform(key, logits.shape[:-1]), logits)
+
+
+def draw_by_luck(luck: Array, logits: Array) -> Array:
+    """Return the action [...] at quantile luck [...] in [0, 1) of each distribution of logits [..., A]."""
+    cumulative = jnp.cumsum(jax.nn.softmax(logits, axis=-1), axis=-1)
+    threshold = luck[..., None] * cumulative[..., -1:]
     return jnp.sum(threshold >= cumulative, axis=-1, dtype=jnp.int32).clip(0, logits.shape[-1] - 1)

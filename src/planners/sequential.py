@@ -18,7 +18,7 @@ import mctx
 
 from src.core import Array, EnvSpec, Key, Plan, Planner, SearchExtras, TimeStep, WorldModel, pytree, setting
 from src.planners.own_actions import own_root, own_step
-from src.planners.search import SearchConfig, draw, make_search, only_legal
+from src.planners.search import SearchConfig, draw, draw_by_luck, make_search, only_legal
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class Config(SearchConfig):
     )
     unfinished_value: str = setting(
         "completion", "plies: value of a node whose joint step is unfinished: completion, one imagined step in which the "
-        "rest of the team follows its policy; conditioned, the value head given the committed actions; parent, the value of "
+        "rest of the team replies by its policy; conditioned, the value head given the committed actions; parent, the value of "
         "the state before anything was committed in this tree", choices=("completion", "conditioned", "parent"),
     )
 
@@ -43,7 +43,7 @@ class Node:
     """A node of B sequential trees."""
 
     latent: Array  # [B, N, D]
-    rest: Array  # [B, N] int32 what those who have not committed would do, drawn from their policy here
+    luck: Array  # [B, N] in [0, 1): the quantiles of their policies that agents play who have not committed
     value: Array  # [B]
     action: Array  # [B, N] int32, read where committed
     committed: Array  # [B, N] bool
@@ -102,9 +102,10 @@ def _plies_tree(config: Config, model: WorldModel, params, key: Key, discount: f
         action = jnp.where(own, chosen[:, None], node.action)
         committed = node.committed | own
         last = node.ply == num_agents - 1
-        # After the last ply nothing is left to fill in. Before it, all children of a node share one draw of what the rest of
-        # the team does: they differ by the mover's action alone, not by the luck of their teammates.
-        filled = jnp.where(committed, action, node.rest)
+        # Who has not committed replies to who has, as its policy says. All children of a node share its luck: they differ by
+        # the mover's action and the replies to it, not by what the teammates happened to draw.
+        replies = policy(params, node.latent, action, committed, node.at_root)
+        filled = jnp.where(committed, action, draw_by_luck(node.luck, replies))
         next_latent, reward = model.imagine(params, node.latent, filled)
         reward = model.reward_mean(reward)
         latent = jnp.where(last[:, None, None], next_latent, node.latent)
@@ -118,10 +119,10 @@ def _plies_tree(config: Config, model: WorldModel, params, key: Key, discount: f
             here = value(params, latent, action, committed)
             if config.unfinished_value == "parent":
                 here = jnp.where(last, here, node.value)
-        logits = policy(params, latent, action, committed, at_root)
-        child = Node(
-            latent=latent, rest=draw(key, logits), value=here, action=action, committed=committed, ply=ply, at_root=at_root
-        )
+        nobody = jnp.zeros_like(committed)
+        logits = jnp.where(last[:, None, None], policy(params, next_latent, action, nobody, at_root), replies)
+        luck = jnp.where(last[:, None], jax.random.uniform(key, node.luck.shape), node.luck)
+        child = Node(latent=latent, luck=luck, value=here, action=action, committed=committed, ply=ply, at_root=at_root)
         output = mctx.RecurrentFnOutput(
             reward=jnp.where(last, reward, 0.0),
             discount=jnp.where(last, discount, 1.0),
@@ -134,7 +135,7 @@ def _plies_tree(config: Config, model: WorldModel, params, key: Key, discount: f
     logits = policy(params, latent, action, committed, at_root)
     node = Node(
         latent=latent,
-        rest=draw(key, logits),
+        luck=jax.random.uniform(key, committed.shape),
         value=value(params, latent, action, committed),
         action=action,
         committed=committed,

@@ -22,8 +22,8 @@ FORGETTING = 0.999  # per update, of the largest priority seen: an early outlier
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    capacity: int = setting(200000, "rows (environment steps) kept, over all environments", low=2)
-    batch_size: int = setting(256, "sequences in a batch", low=1)
+    capacity: int = setting(50000, "rows (environment steps) kept, over all environments", low=2)
+    batch_size: int = setting(128, "sequences in a batch", low=1)
     min_size: int = setting(2000, "rows stored before learning starts", low=1)
     alpha: float = setting(0.6, "sampling in proportion to priority^alpha; 0 = uniform", low=0.0, high=1.0)
     beta_start: float = setting(0.4, "correction of the sampling bias at the start of the run; 1 = in full", low=0.0, high=1.0)

@@ -24,9 +24,9 @@ from src.runners.collect import Actors, as_timestep, collect, evaluate, start
 class Config:
     num_envs: int = setting(32, "E, environments stepped side by side", low=1)
     rollout_length: int = setting(25, "steps each environment takes per cycle", low=1)
-    updates_per_step: float = setting(0.05, "optimiser updates per environment step", low=0.0)
+    updates_per_step: float = setting(0.08, "optimiser updates per environment step", low=0.0)
     reanalyse_per_step: float = setting(0.0, "stored rows planned again per environment step", low=0.0)
-    report_every: int = setting(4000, "environment steps per report; one compiled call each", low=1)
+    report_every: int = setting(1600, "environment steps per report; one compiled call each", low=1)
 
 
 @pytree

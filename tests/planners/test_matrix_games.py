@@ -44,12 +44,12 @@ def is_best(action, game: Config) -> np.ndarray:
     return (np.array(action)[:, None] == best[None]).all(-1).any(-1)
 
 
-@pytest.mark.parametrize("game", [CLIMBING, PENALTY, CLIMBING_OF_3], ids=["climbing", "penalty", "climbing of 3"])
 COORDINATED = [("sequential", {"unfinished_value": kind}) for kind in ("completion", "conditioned", "parent")] + [
     ("joint", {"num_samples": 27})
 ]
 
 
+@pytest.mark.parametrize("game", [CLIMBING, PENALTY, CLIMBING_OF_3], ids=["climbing", "penalty", "climbing of 3"])
 @pytest.mark.parametrize(("planner", "args"), COORDINATED)
 def test_coordinated_searches_always_find_the_optimum_of_a_one_shot_game(planner, args, game):
     plan = play(planner, game, batch=97, explore=False, num_simulations=64, **args)
@@ -101,3 +101,15 @@ def test_the_root_value_rises_from_uniform_plays_towards_the_optimum(planner, ar
     uniform = float(tables(CLIMBING, DISCOUNT)["worth"][0].mean())
     found = np.array(play(planner, CLIMBING, batch=97, explore=False, num_simulations=64, **args).extras.value)
     assert (uniform < found).all() and (found <= 11).all() and found.mean() > 0 > uniform
+
+
+@pytest.mark.parametrize("tree", ["plies", "root_only"])
+def test_the_last_agents_target_is_the_best_reply_to_what_was_committed_before(tree):
+    plan = play("sequential", CLIMBING, batch=2000, explore=True, num_simulations=64, tree=tree)
+    payoff = np.array(matrix_game.CLIMBING)
+    rank, committed, policy = np.array(plan.extras.rank), np.array(plan.extras.committed), np.array(plan.extras.policy)
+    rows = np.arange(len(rank))
+    leader, follower = rank.argmin(axis=-1), rank.argmax(axis=-1)
+    replies = payoff.T[committed[rows, leader]]  # the game is symmetric
+    np.testing.assert_array_equal(policy[rows, follower].argmax(axis=-1), replies.argmax(axis=-1))
+    assert len(set(committed[rows, leader].tolist())) > 1  # there was something to reply to
