@@ -130,19 +130,37 @@ def _section_names() -> list[str]:
 
 
 def _merge(layers: Sequence[Mapping[Name, Given]]) -> dict[Name, Given]:
-    """Return the layers laid over each other, later ones winning."""
+    """Return the layers laid over each other, later ones winning.
+
+    Where a layer names another part than those below it, the settings of lower layers that had named their part go with
+    that part. Settings of layers that named none (an environment's, for whatever planner) stay if the new part has them.
+    """
     merged: dict[Name, Given] = {}
+    bound: set[tuple[str, str]] = set()  # (family, source) of layers that named a part
     for layer in layers:
         for family in FAMILIES:
             named = layer.get((family,))
             if named and (family,) in merged and merged[family,].value != named.value:
-                merged = {path: given for path, given in merged.items() if path[0] != f"{family}_args"}
+                merged = {
+                    path: given for path, given in merged.items()
+                    if path[0] != f"{family}_args" or ((family, given.source) not in bound and _has(family, named.value, path[1]))
+                }
+            if named:
+                bound |= {(family, named.source)}
         for path, given in layer.items():
             below = merged.get(path)
             if below and isinstance(below.value, Mapping) and isinstance(given.value, Mapping):
                 given = given._replace(value={**below.value, **given.value})
             merged[path] = given
     return merged
+
+
+def _has(family: str, part: Any, key: str) -> bool:
+    """Return whether a part has a setting; a part that cannot be had is complained about elsewhere."""
+    try:
+        return key in schema.fields(find(family, str(part)).config())
+    except (KeyError, ImportError):
+        return True
 
 
 def _resolve(given: Mapping[Name, Given], mistakes: list[str]) -> dict[str, Any]:

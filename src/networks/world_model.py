@@ -21,7 +21,8 @@ from src.ops.support import make_support
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     latent_size: int = setting(128, "width D of each agent's latent", low=2, high=4096)
-    hidden_size: int = setting(128, "width of every hidden layer", low=2, high=4096)
+    encoder_size: int = setting(256, "width of the hidden layers from observation to latent", low=2, high=4096)
+    hidden_size: int = setting(128, "width of every other hidden layer", low=2, high=4096)
     attention: str = setting("transformer", "what lets agents see each other in the dynamics", choices=("none", "transformer"))
     attention_size: int = setting(64, "width of the tokens that agents exchange", low=2, high=4096)
     attention_heads: int = setting(2, "attention heads; must divide attention_size", low=1, high=64)
@@ -49,8 +50,8 @@ class Representation(nn.Module):
             obs = jnp.concatenate([obs, jnp.broadcast_to(ids, (*obs.shape[:-1], obs.shape[-2]))], axis=-1)
         # Biases start at random: with biases of zero the latent, normalised at the end, would not know the observation's
         # scale, and near and far would look alike.
-        x = nn.relu(Dense(self.config.hidden_size, dtype=dtype, bias_init=nn.initializers.normal(1.0))(obs))
-        x = nn.relu(Dense(self.config.hidden_size, dtype=dtype)(x))
+        x = nn.relu(Dense(self.config.encoder_size, dtype=dtype, bias_init=nn.initializers.normal(1.0))(obs))
+        x = nn.relu(Dense(self.config.encoder_size, dtype=dtype)(x))
         return nn.LayerNorm(dtype=jnp.float32)(Dense(self.config.latent_size, dtype=dtype)(x))
 
 

@@ -108,7 +108,7 @@ def test_greedy_plans_are_as_sound_as_exploring_ones(case):
         assert_sound(case[0], timestep, plan)
 
 
-@pytest.mark.parametrize("case", ONE_EACH, ids=name)
+@pytest.mark.parametrize("case", [case for case in ONE_EACH if "muzero" not in case[1].values()], ids=name)
 @pytest.mark.parametrize("num_agents", [1, 8])
 def test_one_simulation_will_do_for_one_agent_and_for_eight(case, num_agents):
     for timestep, plan in plans(case, seeds=range(5), num_agents=num_agents, num_simulations=1):

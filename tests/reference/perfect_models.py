@@ -1,6 +1,7 @@
 """Exact world models of the matrix games, whose heads know what uniform play is worth: searches tested apart from learning."""
 
 import itertools
+from functools import lru_cache
 
 import jax
 import jax.numpy as jnp
@@ -52,6 +53,7 @@ def joint_actions(spec: EnvSpec) -> Array:
     return jnp.array(list(itertools.product(range(spec.num_actions), repeat=spec.num_agents)), jnp.int32)
 
 
+@lru_cache(maxsize=None)
 def tables(config: Config, discount: float) -> dict[str, Array]:
     """Return a game by the environment's own account, over situations C (the last is over) and joint actions J.
 

@@ -1,0 +1,68 @@
+"""A whole run on a tiny matrix game, put together without the configuration; compiled once for all tests that start it."""
+
+from functools import lru_cache
+
+import jax
+
+from src.core import Environment
+from src.envs import matrix_game
+from src.learners import mazero
+from src.networks import world_model
+from src.registry import find
+from src.replay import uniform
+from src.runners import jax_sync
+
+NETWORK = world_model.Config(
+    latent_size=16, hidden_size=32, attention="none", projection_size=8, value_bins=21, value_limit=4.0, reward_bins=21
+)
+LEARNER = mazero.Config(
+    unroll=1, n_step=1, learning_rate=5e-3, warmup_updates=10, value_weight=1.0, target_period_updates=20, weight_decay=0.0
+)
+REPLAY = uniform.Config(capacity=8192, batch_size=64, min_size=256)
+RUNNER = jax_sync.Config(num_envs=32, rollout_length=4, updates_per_step=1 / 16, report_every=2048)
+T_MAX = 8192
+
+
+@lru_cache(maxsize=None)
+def small_run(planner: str, game: matrix_game.Config, *, signal: bool = True, num_simulations: int = 16):
+    """Return the run, seed -> generator of (Report, RunState); without signal it is paid for actions drawn by lot."""
+    env = matrix_game.make(game)
+    task = env if signal else without_signal(env)
+    entry, policy_entry = find("planner", planner), find("planner", "policy")
+    model = world_model.make(NETWORK, env.spec)
+    settings = entry.config()(num_simulations=num_simulations, q_epsilon=0.5)
+    return jax_sync.make(
+        RUNNER,
+        task,
+        entry.make(settings, model, env.spec, 0.97),
+        policy_entry.make(policy_entry.config()(), model, env.spec, 0.97),
+        mazero.make(LEARNER, model, env.spec, 0.97, int(T_MAX * RUNNER.updates_per_step)),
+        uniform.make(REPLAY, RUNNER.num_envs, LEARNER.unroll + LEARNER.n_step),
+        t_max=T_MAX,
+        max_minutes=0,
+        eval_episodes=16,
+        eval_every=T_MAX,
+    )
+
+
+def without_signal(env: Environment) -> Environment:
+    """Return the game with the pay of a joint action drawn by lot: the same rewards as often, but nobody earns them.
+
+    The metric "optimal" still tells what was really played.
+    """
+
+    def step(key, state, action):
+        lot_key, step_key = jax.random.split(key)
+        lot = jax.random.randint(lot_key, action.shape, 0, env.spec.num_actions)
+        _, paid = env.step(step_key, state, lot)
+        state, timestep = env.step(step_key, state, action)
+        return state, timestep.replace(reward=paid.reward)
+
+    return env._replace(step=step)
+
+
+def last(run, seed: int) -> dict[str, float]:
+    """Return the metrics of a run's last report."""
+    for report, _ in run(seed):
+        pass
+    return report.metrics
