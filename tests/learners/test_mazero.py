@@ -1,0 +1,223 @@
+"""The MAZero learner against slow references, its masks, and the promises every learner makes."""
+
+import dataclasses
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from src.core import Batch, EnvSpec, SearchExtras, Transition
+from src.learners import mazero
+from src.networks import world_model
+from src.ops.team import team_reward
+from tests.reference.compiled import quick_jit
+from tests.reference.returns import masks, n_step_target
+
+B, N, A, O, U, STEPS = 7, 3, 5, 4, 2, 3
+SPEC = EnvSpec(num_agents=N, obs_size=O, state_size=2, num_actions=A, episode_limit=9, shared_reward=False)
+CONFIG = mazero.Config(unroll=U, n_step=STEPS, warmup_updates=0, target_period_updates=3, learning_rate=3e-3)
+MODEL = world_model.make(
+    world_model.Config(
+        latent_size=8, hidden_size=12, encoder_size=10, attention_size=6, projection_size=9, value_bins=13, reward_bins=11
+    ),
+    SPEC,
+)
+
+
+@cache
+def learner(config: mazero.Config = CONFIG):
+    return mazero.make(config, MODEL, SPEC, 0.9, 50)
+
+
+@cache
+def update(config: mazero.Config = CONFIG):
+    return quick_jit(learner(config).update)
+
+
+def random_batch(seed: int, ends: float = 0.3, rows: int = B) -> Batch:
+    """Return sequences of random rows in which episodes end often, by themselves or cut off."""
+    rng, length = np.random.default_rng(seed), U + STEPS
+    over = rng.random((rows, length)) < ends
+    by_itself = rng.random((rows, length)) < 0.5
+    policy = rng.dirichlet(np.ones(A), (rows, length, N))
+    action = rng.integers(A, size=(rows, length, N))
+    traj = Transition(
+        obs=rng.normal(size=(rows, length, N, O)),
+        state=np.zeros((rows, length, 2)),
+        legal=np.ones((rows, length, N, A), bool),
+        alive=np.ones((rows, length, N), bool),
+        first=np.zeros((rows, length), bool),
+        action=action,
+        extras=SearchExtras(
+            policy=policy, value=np.zeros((rows, length)), committed=action,
+            rank=np.argsort(rng.random((rows, length, N)), axis=-1),
+        ),
+        reward=rng.normal(size=(rows, length, N)),
+        terminated=over & by_itself,
+        truncated=over & ~by_itself,
+        next_obs=rng.normal(size=(rows, length, N, O)),
+        next_state=np.zeros((rows, length, 2)),
+        next_legal=np.ones((rows, length, N, A), bool),
+        env_step=np.zeros((rows, length), np.int32),
+    )
+    batch = Batch(traj=traj, index=np.arange(rows), weight=np.ones(rows), priority=np.ones(rows))
+    narrow = {np.dtype(np.float64): np.float32, np.dtype(np.int64): np.int32}
+    return jax.tree.map(lambda x: jnp.asarray(x.astype(narrow.get(x.dtype, x.dtype))), batch)
+
+
+def randomised(params, seed: int = 0):
+    """Return parameters without zeros: heads start at zero and would hide what they are given."""
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(seed), len(leaves))
+    return tree.unflatten([x + 0.3 * jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)])
+
+
+@pytest.mark.parametrize("ends", [0.0, 0.3, 0.8])
+def test_value_targets_equal_a_walk_through_the_rows(ends):
+    batch = random_batch(3, ends)
+    params = randomised(learner().init(jax.random.key(0)).params)
+    reward = team_reward(batch.traj.reward, shared=False)
+    got = quick_jit(lambda p, traj, r: mazero.value_targets(CONFIG, MODEL, 0.9, p, traj, r))(params, batch.traj, reward)
+    nobody = jnp.zeros(batch.traj.action.shape, bool)
+    latent = MODEL.represent(params, batch.traj.next_obs)
+    next_value = MODEL.value_mean(MODEL.value(params, latent, batch.traj.action, nobody))
+    for b in range(B):
+        streams = (reward[b], batch.traj.terminated[b], batch.traj.truncated[b], next_value[b])
+        expected = [n_step_target(*map(np.asarray, streams), 0.9, STEPS, k)[0] for k in range(U + 1)]
+        np.testing.assert_allclose(got[b], expected, rtol=2e-4, atol=2e-4)
+
+
+def loss_of(params, batch: Batch, values=None):
+    """Return the scalar loss of a batch, with given value targets."""
+    streams = (batch.traj.terminated, batch.traj.truncated)
+    alive, known = (jnp.asarray(x) for x in zip(*(masks(*map(np.asarray, s), U) for s in zip(*streams, strict=True)), strict=True))
+    targets = mazero.Targets(
+        reward=team_reward(batch.traj.reward, shared=False),
+        value=jnp.zeros((batch.traj.action.shape[0], U + 1)) if values is None else values,
+        alive=alive.astype(jnp.float32),
+        known=known.astype(jnp.float32),
+    )
+    return mazero.loss(CONFIG, MODEL, params, batch, targets, jax.random.key(0))[0]
+
+
+def ended(flag: str) -> Batch:
+    """Return one batch in which every first row ends its episode, by `flag`, and nothing else ends."""
+    batch = random_batch(5, ends=0.0)
+    ends = jnp.zeros(batch.traj.terminated.shape, bool).at[:, 0].set(True)
+    return batch.replace(traj=batch.traj.replace(**{flag: ends}))
+
+
+@pytest.mark.parametrize("flag", ["terminated", "truncated"])
+def test_what_follows_an_end_does_not_teach(flag):
+    """Policies, rewards and observations of the next episode leave the loss alone; those of this episode do not."""
+    batch, params = ended(flag), randomised(learner().init(jax.random.key(0)).params)
+    other = random_batch(6, ends=0.0).traj
+
+    def changed(row):
+        def put(old, new):
+            return old.at[:, row].set(new[:, row])
+
+        traj = batch.traj
+        return batch.replace(
+            traj=traj.replace(
+                reward=put(traj.reward, other.reward), next_obs=put(traj.next_obs, other.next_obs),
+                extras=traj.extras.replace(policy=put(traj.extras.policy, other.extras.policy)),
+            )
+        )
+
+    base = loss_of(params, batch)
+    np.testing.assert_allclose(loss_of(params, changed(1)), base, rtol=1e-6)
+    assert abs(loss_of(params, changed(0)) - base) > 1e-4
+
+
+def test_after_a_true_end_values_are_fitted_to_zero_and_after_a_cut_off_to_nothing():
+    params = randomised(learner().init(jax.random.key(0)).params)
+    far = jnp.zeros((B, U + 1)).at[:, 1:].set(5.0)
+    for flag in ("terminated", "truncated"):
+        batch = ended(flag)
+        np.testing.assert_allclose(loss_of(params, batch, far), loss_of(params, batch), rtol=1e-6)
+    # Of the two, only the true end has something to say about the position after it: its value is zero.
+    assert loss_of(params, ended("terminated")) > loss_of(params, ended("truncated")) + 1e-3
+
+
+def test_contexts_are_those_who_committed_before():
+    rng = np.random.default_rng(0)
+    rank = jnp.asarray(np.argsort(rng.random((400, N)), axis=-1))
+    visible, committed = mazero.contexts(rank, jax.random.key(1), 0.0)
+    for row, see, told in zip(np.asarray(rank), np.asarray(visible), np.asarray(committed), strict=True):
+        expected = np.array([[row[j] < row[i] for j in range(N)] for i in range(N)])
+        np.testing.assert_array_equal(see, expected)
+        assert any((told == line).all() for line in expected)
+    assert set(np.asarray(committed).sum(axis=-1)) == {0, 1, 2}
+
+
+def test_dropout_hides_all_context_of_a_row_or_none():
+    rank = jnp.tile(jnp.arange(N), (4000, 1))
+    visible, committed = mazero.contexts(rank, jax.random.key(2), 0.25)
+    seen = np.asarray(visible).sum(axis=(1, 2))
+    assert set(seen) == {0, 3}
+    assert abs((seen == 0).mean() - 0.25) < 0.04  # 5.8 standard deviations
+    assert not np.asarray(committed)[seen == 0].any()
+    hidden = mazero.contexts(rank, jax.random.key(3), 1.0)
+    assert not any(np.asarray(x).any() for x in hidden)
+
+
+def test_the_gradient_is_halved_at_each_step_of_the_unroll():
+    # A model whose latent is its parameter: after u steps the gradient into the first latent is halved u times.
+    model = MODEL._replace(represent=lambda p, obs: p * jnp.ones((*obs.shape[:-1], 1)), imagine=lambda p, latent, a: (latent, latent[..., 0, :1]))
+
+    def last(p):
+        latents, _ = mazero.unroll(CONFIG, model, p, jnp.zeros((1, N, O)), jnp.zeros((1, U, N), jnp.int32))
+        return latents[0, -1, 0, 0]
+
+    assert float(jax.grad(last)(1.0)) == pytest.approx(0.5**U)
+
+
+def test_an_update_keeps_structure_and_types_and_compiles_once():
+    state = learner().init(jax.random.key(0))
+    step = jax.jit(learner().update, compiler_options={"xla_backend_optimization_level": 0})
+    new, metrics, priorities = step(state, random_batch(0), jax.random.key(1))
+    new, metrics, priorities = step(new, random_batch(1), jax.random.key(2))
+    assert step._cache_size() == 1
+    assert jax.tree.structure(new) == jax.tree.structure(state)
+    assert [(x.shape, x.dtype) for x in jax.tree.leaves(new)] == [(x.shape, x.dtype) for x in jax.tree.leaves(state)]
+    assert set(metrics) == set(learner().metric_names)
+    assert priorities.shape == (B,) and bool((priorities >= 0).all())
+
+
+def test_zero_reward_stays_finite():
+    batch = random_batch(2)
+    batch = batch.replace(traj=batch.traj.replace(reward=jnp.zeros_like(batch.traj.reward)))
+    state, metrics, _ = update()(learner().init(jax.random.key(0)), batch, jax.random.key(1))
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves((state, metrics)))
+
+
+def test_the_target_network_is_a_copy_every_period():
+    state = learner().init(jax.random.key(0))
+    for step in range(1, 7):
+        before = state.target
+        state, _, _ = update()(state, random_batch(step), jax.random.key(step))
+        expected = state.params if step % 3 == 0 else before
+        for got, want in zip(jax.tree.leaves(state.target), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_array_equal(got, want)
+
+
+def test_one_batch_can_be_learned_by_heart():
+    config = dataclasses.replace(CONFIG, context_dropout=0.0, learning_rate=1e-2, target_period_updates=10_000)
+    state, batch = learner(config).init(jax.random.key(0)), random_batch(4, ends=0.1, rows=3)
+    losses = []
+    for _ in range(150):
+        state, metrics, _ = update(config)(state, batch, jax.random.key(0))
+        losses.append({name: float(value) for name, value in metrics.items()})
+    assert losses[-1]["search/policy_kl"] < 0.5 * losses[0]["search/policy_kl"]
+    assert losses[-1]["search/value_error"] < 0.3 * losses[0]["search/value_error"]
+    assert losses[-1]["train/consistency_loss"] < -0.9
+
+
+def test_importance_weights_scale_each_sequence():
+    params, batch = randomised(learner().init(jax.random.key(0)).params), random_batch(8)
+    alone = [float(loss_of(params, batch.replace(weight=jnp.zeros(B).at[b].set(1.0)))) for b in range(B)]
+    weight = jnp.linspace(0.1, 1.0, B)
+    assert float(loss_of(params, batch.replace(weight=weight))) == pytest.approx(float(np.dot(weight, alone)), rel=1e-5)
