@@ -39,7 +39,7 @@ def make(config: Config, model: WorldModel, spec: EnvSpec, discount: float) -> P
         root = own_root(model, params, root_key, latent, agent, fixed, nobody, per_agent(timestep.legal), decide)
         step = own_step(model, discount, agent, decide)
         legal = timestep.legal.reshape(batch * num_agents, -1)
-        found = search(params, search_key, root, step, legal, explore, progress)
+        found = search(params, search_key, root, step, legal, config.max_depth or None, explore, progress)
         found = jax.tree.map(lambda x: x.reshape(batch, num_agents, *x.shape[1:]), found)
         extras = SearchExtras(
             policy=found.weights,

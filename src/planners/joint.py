@@ -60,7 +60,7 @@ def make(config: Config, model: WorldModel, spec: EnvSpec, discount: float) -> P
         logits = only_legal(logits, timestep.legal)
         actions, prior, valid = propose(propose_key, logits, config.uniform_fraction if explore else 0.0)
         root = mctx.RootFnOutput(prior_logits=prior, value=value, embedding=Node(latent=latent, actions=actions))
-        found = search(params, search_key, root, recurrent_fn, valid, explore, progress)
+        found = search(params, search_key, root, recurrent_fn, valid, config.max_depth or None, explore, progress)
         joint = jnp.take_along_axis(actions, found.action[:, None, None], axis=1)[:, 0]
         extras = SearchExtras(
             policy=marginals(actions, found.weights, spec.num_actions),

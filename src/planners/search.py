@@ -22,7 +22,7 @@ NEVER = -1e9  # a logit that is never chosen; finite, because mctx subtracts log
 class SearchConfig:
     search: str = setting("gumbel_muzero", "tree search", choices=("gumbel_muzero", "muzero"))
     num_simulations: int = setting(16, "simulations per search", low=1, high=4096)
-    max_depth: int = setting(0, "deepest node of a simulation; 0 = no limit", low=0)
+    max_depth: int = setting(0, "environment steps a simulation may look ahead; 0 = no limit", low=0)
     max_considered: int = setting(16, "gumbel_muzero: actions considered at the root", low=1)
     value_scale: float = setting(0.1, "gumbel_muzero: c_scale, weight of Q against the prior (eq. 8)", low=0.0)
     visit_offset: float = setting(50.0, "gumbel_muzero: c_visit (eq. 8)", low=0.0)
@@ -43,7 +43,7 @@ class Found(NamedTuple):
     value: Array  # [M] root value
 
 
-# search(params, key, root, recurrent_fn, legal [M, A], explore, progress []) -> Found
+# search(params, key, root, recurrent_fn, legal [M, A], max_depth [] or None, explore, progress []) -> Found
 Search = Callable[..., Found]
 
 
@@ -58,7 +58,8 @@ def make_search(config: SearchConfig) -> Search:
 
 
 def _gumbel_muzero(
-    config: SearchConfig, params: Params, key: Key, root: mctx.RootFnOutput, recurrent_fn, legal: Array, explore: bool, progress: Array
+    config: SearchConfig, params: Params, key: Key, root: mctx.RootFnOutput, recurrent_fn, legal: Array,
+    max_depth: Array | int | None, explore: bool, progress: Array,
 ) -> Found:
     del progress
     output = mctx.gumbel_muzero_policy(
@@ -68,7 +69,7 @@ def _gumbel_muzero(
         recurrent_fn,
         config.num_simulations,
         invalid_actions=~legal,
-        max_depth=config.max_depth or None,
+        max_depth=max_depth,
         qtransform=partial(
             mctx.qtransform_completed_by_mix_value,
             value_scale=config.value_scale,
@@ -82,7 +83,8 @@ def _gumbel_muzero(
 
 
 def _muzero(
-    config: SearchConfig, params: Params, key: Key, root: mctx.RootFnOutput, recurrent_fn, legal: Array, explore: bool, progress: Array
+    config: SearchConfig, params: Params, key: Key, root: mctx.RootFnOutput, recurrent_fn, legal: Array,
+    max_depth: Array | int | None, explore: bool, progress: Array,
 ) -> Found:
     start, end = config.temperature_start, config.temperature_end
     output = mctx.muzero_policy(
@@ -92,7 +94,7 @@ def _muzero(
         recurrent_fn,
         config.num_simulations,
         invalid_actions=~legal,
-        max_depth=config.max_depth or None,
+        max_depth=max_depth,
         qtransform=partial(mctx.qtransform_by_parent_and_siblings, epsilon=config.q_epsilon),
         dirichlet_fraction=config.dirichlet_fraction if explore else 0.0,
         dirichlet_alpha=config.dirichlet_alpha,

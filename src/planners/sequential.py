@@ -56,24 +56,30 @@ def make(config: Config, model: WorldModel, spec: EnvSpec, discount: float) -> P
     search = make_search(config)
     tree = {"plies": _plies_tree, "root_only": _root_only_tree}[config.tree]
 
+    def depth_from(ply: Array) -> Array | int | None:
+        """Return the levels of a tree that starts at a ply: N to an environment step, less those already played."""
+        if not config.max_depth or config.tree == "root_only":
+            return config.max_depth or None
+        return config.max_depth * spec.num_agents - ply
+
     def plan(params, carry, timestep: TimeStep, key: Key, explore: bool, progress: Array = 0.0):
         order_key, search_key = jax.random.split(key)
         latent = model.represent(params, timestep.obs)
         order = _choose_order(config.order, model, params, order_key, latent, timestep.legal)  # [B, N]
         nobody = jnp.zeros(order.shape, bool)
 
-        def commit(so_far: tuple[Array, Array], inputs: tuple[Array, Array]):
+        def commit(so_far: tuple[Array, Array], inputs: tuple[Array, Key, Array]):
             action, committed = so_far
-            agent, agent_key = inputs
+            agent, agent_key, ply = inputs
             root_key, tree_key = jax.random.split(agent_key)
             root, step = tree(config, model, params, root_key, discount, latent, action, committed, order, agent, timestep.legal)
             legal = jnp.take_along_axis(timestep.legal, agent[:, None, None], axis=1)[:, 0]
-            found = search(params, tree_key, root, step, legal, explore, progress)
+            found = search(params, tree_key, root, step, legal, depth_from(ply), explore, progress)
             own = jnp.arange(spec.num_agents)[None] == agent[:, None]
             return (jnp.where(own, found.action[:, None], action), committed | own), found
 
         keys = jax.random.split(search_key, spec.num_agents)
-        (action, _), found = jax.lax.scan(commit, (jnp.zeros(order.shape, jnp.int32), nobody), (order.T, keys))
+        (action, _), found = jax.lax.scan(commit, (jnp.zeros(order.shape, jnp.int32), nobody), (order.T, keys, jnp.arange(spec.num_agents)))
         rank = jnp.argsort(order, axis=-1).astype(jnp.int32)
         policy = jnp.take_along_axis(found.weights.swapaxes(0, 1), rank[..., None], axis=1)
         extras = SearchExtras(policy=policy, value=found.value[0], rank=rank, committed=action)

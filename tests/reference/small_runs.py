@@ -16,7 +16,7 @@ NETWORK = world_model.Config(
     latent_size=16, hidden_size=32, attention="none", projection_size=8, value_bins=21, value_limit=4.0, reward_bins=21
 )
 LEARNER = mazero.Config(
-    unroll=1, n_step=1, learning_rate=5e-3, warmup_updates=10, value_weight=1.0, target_period_updates=20, weight_decay=0.0
+    unroll=1, n_step=1, learning_rate=5e-3, warmup_updates=10, value_weight=1.0, policy_weight=0.25, target_period_updates=20, weight_decay=0.0
 )
 REPLAY = uniform.Config(capacity=8192, batch_size=64, min_size=256)
 RUNNER = jax_sync.Config(num_envs=32, rollout_length=4, updates_per_step=1 / 16, report_every=2048)
@@ -30,7 +30,7 @@ def small_run(planner: str, game: matrix_game.Config, *, signal: bool = True, nu
     task = env if signal else without_signal(env)
     entry, policy_entry = find("planner", planner), find("planner", "policy")
     model = world_model.make(NETWORK, env.spec)
-    settings = entry.config()(num_simulations=num_simulations, q_epsilon=0.5)
+    settings = entry.config()(num_simulations=num_simulations, q_epsilon=0.5, value_scale=0.03)
     return jax_sync.make(
         RUNNER,
         task,
