@@ -18,9 +18,9 @@ NETWORK = world_model.Config(
 LEARNER = mazero.Config(
     unroll=1, n_step=1, learning_rate=5e-3, warmup_updates=10, value_weight=1.0, policy_weight=0.25, target_period_updates=20, weight_decay=0.0
 )
-REPLAY = uniform.Config(capacity=8192, batch_size=64, min_size=256)
+REPLAY = uniform.Config(capacity=8192, batch_size=64, min_size=1024)
 RUNNER = jax_sync.Config(num_envs=32, rollout_length=4, updates_per_step=1 / 16, report_every=2048)
-T_MAX = 8192
+T_MAX = 6144
 
 
 @lru_cache(maxsize=None)
@@ -30,7 +30,7 @@ def small_run(planner: str, game: matrix_game.Config, *, signal: bool = True, nu
     task = env if signal else without_signal(env)
     entry, policy_entry = find("planner", planner), find("planner", "policy")
     model = world_model.make(NETWORK, env.spec)
-    settings = entry.config()(num_simulations=num_simulations, q_epsilon=0.5, value_scale=0.03)
+    settings = entry.config()(num_simulations=num_simulations, q_epsilon=0.5, value_scale=1.0)
     return jax_sync.make(
         RUNNER,
         task,
