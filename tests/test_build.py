@@ -80,7 +80,7 @@ def test_a_network_that_planner_and_learner_cannot_use_is_refused(monkeypatch):
             ["replay_args.capacity=100", "runner_args.num_envs=30"],
             ["replay_args.capacity=100", "3 steps of each of 30"],
         ),
-        (["replay_args.capacity=3000", "replay_args.min_size=3001"], ["replay 'prioritised'", "min_size=3001"]),
+        (["replay_args.capacity=3000", "replay_args.min_size=3001"], ["replay 'uniform'", "min_size=3001"]),
         (
             ["t_max=3000", "runner_args.report_every=900", "replay_args.min_size=5000"],
             ["replay_args.min_size=5000", "t_max=3000"],

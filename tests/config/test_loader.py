@@ -43,7 +43,7 @@ PARTS = {
     ("planner", "sequential"): Searcher,
     ("planner", "gambler"): Gambler,
     ("learner", "mazero"): Empty,
-    ("replay", "prioritised"): Empty,
+    ("replay", "uniform"): Empty,
     ("runner", "jax_sync"): Empty,
 }
 
@@ -120,6 +120,16 @@ def test_settings_of_one_section_come_together_from_all_layers(write):
 def test_naming_another_part_drops_the_settings_of_the_one_below(write):
     write(alg="planner_args:\n  num_simulations: 8\n")
     assert load("planner=gambler", "planner_args.luck=1")["planner_args"] == {"luck": 1.0}
+
+
+def test_an_environment_s_settings_hold_for_whatever_planner_has_them(write):
+    write(env="planner_args:\n  luck: 0.5\n  order: fixed\n", alg="planner: gambler\n")
+    assert load()["planner_args"] == {"luck": 0.5}
+
+
+def test_settings_given_for_a_named_planner_go_with_it(write):
+    write(env="planner: gambler\nplanner_args:\n  luck: 0.5\n", alg="planner: sequential\n")
+    assert load("planner=gambler")["planner_args"] == {"luck": 0.25}
 
 
 def test_naming_the_same_part_again_keeps_its_settings(write):

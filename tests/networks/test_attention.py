@@ -14,7 +14,7 @@ BROADCAST, EINSUM = 5, 9  # teams on either side of the size from which products
 
 def attend(params, x: np.ndarray) -> np.ndarray:
     """Return softmax(Q K^T / sqrt(d)) V of one team [N, D], an agent and a head at a time."""
-    dense = {name: {leaf: np.array(a, np.float64) for leaf, a in params[name]["rows"].items()} for name in ("qkv", "out")}
+    dense = {name: jax.tree.map(np.float64, params[name]["rows"]) for name in ("qkv", "out")}
     qkv = x @ dense["qkv"]["kernel"] + dense["qkv"]["bias"]
     query, key, value = np.split(qkv, 3, axis=-1)
     d = WIDTH // HEADS

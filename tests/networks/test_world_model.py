@@ -1,4 +1,4 @@
-"""The world model: who may know what in each head, what an untrained one says, and the shapes and types of its outputs."""
+"""The world model: who may know what in each head, what an untrained one says, shapes and types of its outputs."""
 
 from functools import lru_cache
 
@@ -16,8 +16,8 @@ P, VALUES, REWARDS = 6, 11, 9  # projection size, bins of value and of reward
 B = N * A  # all ways in which one agent may act differently
 SPEC = EnvSpec(num_agents=N, obs_size=O, state_size=2, num_actions=A, episode_limit=4, shared_reward=True)
 SMALL = dict(
-    latent_size=D, hidden_size=10, attention_size=8, attention_heads=2, projection_size=P, value_bins=VALUES,
-    reward_bins=REWARDS,
+    latent_size=D, hidden_size=10, encoder_size=14, attention_size=8, attention_heads=2, projection_size=P,
+    value_bins=VALUES, reward_bins=REWARDS,
 )  # fmt: skip
 
 
@@ -85,7 +85,7 @@ def acting_differently() -> np.ndarray:
 
 
 def influence(rows: np.ndarray) -> np.ndarray:
-    """Return [N, ...] bool of outputs [B, ..., F] for `acting_differently`: entry j tells what agent j's action changes."""
+    """Return [N, ...] bool of outputs [B, ..., F] for `acting_differently`: entry j says what agent j's action changes."""
     rows = rows.reshape(N, A, *rows.shape[1:])
     return np.any(rows != rows[:, :1], axis=(1, -1))
 
@@ -94,8 +94,10 @@ def influence(rows: np.ndarray) -> np.ndarray:
 def test_every_function_takes_any_leading_axes(leading):
     model = model_of()
     nobody = jnp.zeros((*leading, N), bool)
-    inputs = (jnp.zeros((*leading, N, O)), jnp.zeros((*leading, N), jnp.int32), jnp.zeros((*leading, N, N), bool), nobody)
-    out = {name: x.shape for name, x in jax.eval_shape(lambda *x: outputs(model, *x), trained(), *inputs).items()}
+    visible, action = jnp.zeros((*leading, N, N), bool), jnp.zeros((*leading, N), jnp.int32)
+    inputs = (jnp.zeros((*leading, N, O)), action, visible, nobody)
+    shapes = jax.eval_shape(lambda *x: outputs(model, *x), trained(), *inputs)
+    out = {name: x.shape for name, x in shapes.items()}
     agents = (*leading, N)
     assert out == {
         "latent": (*agents, D),
@@ -106,10 +108,10 @@ def test_every_function_takes_any_leading_axes(leading):
         "project": (*agents, P),
         "foresee": (*agents, P),
     }
-    means = jax.eval_shape(lambda v, r: (model.value_mean(v), model.reward_mean(r)), jnp.zeros(out["value"]), jnp.zeros(out["reward"]))
-    assert [x.shape for x in means] == [leading, leading]
-    targets = jax.eval_shape(lambda x: (model.value_target(x), model.reward_target(x)), jnp.zeros(leading))
-    assert [x.shape for x in targets] == [out["value"], out["reward"]]
+    assert jax.eval_shape(model.value_mean, jnp.zeros(out["value"])).shape == leading
+    assert jax.eval_shape(model.reward_mean, jnp.zeros(out["reward"])).shape == leading
+    assert jax.eval_shape(model.value_target, jnp.zeros(leading)).shape == out["value"]
+    assert jax.eval_shape(model.reward_target, jnp.zeros(leading)).shape == out["reward"]
 
 
 def test_leading_axes_do_not_mix():
@@ -214,7 +216,8 @@ def test_gradients_reach_every_parameter():
     obs, action = np.random.default_rng(4).normal(size=(2, N, O)).astype(np.float32), np.array([[4, 0, 2], [1, 1, 3]])
 
     def objective(params):
-        return sum(jnp.sum(x**2) for x in outputs(model_of(), params, obs, action, everything, everything[:, 0]).values())
+        out = outputs(model_of(), params, obs, action, everything, everything[:, 0])
+        return sum(jnp.sum(x**2) for x in out.values())
 
     for path, gradient in jax.tree.leaves_with_path(quick_jit(jax.grad(objective))(trained())):
         assert np.isfinite(gradient).all() and np.any(gradient), jax.tree_util.keystr(path)

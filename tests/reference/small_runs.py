@@ -13,24 +13,28 @@ from src.replay import uniform
 from src.runners import jax_sync
 
 NETWORK = world_model.Config(
-    latent_size=16, hidden_size=32, attention="none", projection_size=8, value_bins=21, value_limit=4.0, reward_bins=21
+    latent_size=16, hidden_size=32, attention="none", projection_size=8, encoder_size=32, value_bins=21, value_limit=6.0,
+    reward_bins=21, reward_limit=6.0,
 )
 LEARNER = mazero.Config(
     unroll=1, n_step=1, learning_rate=5e-3, warmup_updates=10, value_weight=1.0, policy_weight=0.25, target_period_updates=20, weight_decay=0.0
 )
 REPLAY = uniform.Config(capacity=8192, batch_size=64, min_size=1024)
-RUNNER = jax_sync.Config(num_envs=32, rollout_length=4, updates_per_step=1 / 16, report_every=2048)
+RUNNER = jax_sync.Config(num_envs=32, rollout_length=4, updates_per_step=1 / 8, report_every=2048)
 T_MAX = 6144
 
 
 @lru_cache(maxsize=None)
-def small_run(planner: str, game: matrix_game.Config, *, signal: bool = True, num_simulations: int = 16):
+def small_run(planner: str, game: matrix_game.Config, *, signal: bool = True, num_simulations: int = 48):
     """Return the run, seed -> generator of (Report, RunState); without signal it is paid for actions drawn by lot."""
     env = matrix_game.make(game)
     task = env if signal else without_signal(env)
     entry, policy_entry = find("planner", planner), find("planner", "policy")
     model = world_model.make(NETWORK, env.spec)
-    settings = entry.config()(num_simulations=num_simulations, q_epsilon=0.5, value_scale=1.0)
+    # Where agents search apart, a strong belief in each search makes them dodge one another for ever.
+    settings = entry.config()(
+        num_simulations=num_simulations, max_depth=1, value_scale=1.0 if planner == "independent" else 10.0
+    )
     return jax_sync.make(
         RUNNER,
         task,

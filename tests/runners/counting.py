@@ -1,7 +1,7 @@
 """Parts so small that every number a runner reports can be counted by hand.
 
-The environment counts its steps and, after an episode's end, goes on counting and paying, so that a runner which does not
-stop there is found out. The planners act by formulas over what they see. The learner counts its updates.
+The environment counts its steps and, after an episode's end, goes on counting and paying, so that a runner which does
+not stop there is found out. The planners act by formulas over what they see. The learner counts its updates.
 """
 
 import jax
@@ -83,7 +83,8 @@ def make_planner(version=lambda params: 0.0) -> Planner:
 
 def signature(obs):
     """Return [B, N] int32 that tells observations [B, N, O] apart."""
-    return (obs[..., 0] * 2**20).astype(jnp.int32) * 8 + obs[..., 1].astype(jnp.int32) * 2 + obs[..., 4].astype(jnp.int32)
+    tag, count, agent = (obs[..., i] * scale for i, scale in ((0, 2**20), (1, 1), (4, 1)))
+    return tag.astype(jnp.int32) * 8 + count.astype(jnp.int32) * 2 + agent.astype(jnp.int32)
 
 
 def make_still_planner() -> Planner:

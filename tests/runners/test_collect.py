@@ -60,8 +60,8 @@ def test_a_row_holds_the_true_outcome_of_its_action_also_at_an_episodes_end(roll
     np.testing.assert_array_equal(rows.next_legal[..., 0, 1], True)
     np.testing.assert_array_equal(rows.terminated, action[..., 0] == STOP)
     np.testing.assert_array_equal(rows.truncated, (count == LIMIT) & (action[..., 0] != STOP))
-    paid = np.array([[pay(c, a, shared) for c, a in zip(*each, strict=True)] for each in zip(count, action, strict=True)])
-    np.testing.assert_allclose(rows.reward, paid)
+    for e, t in np.ndindex(ENVS, 2 * STEPS):
+        np.testing.assert_allclose(rows.reward[e, t], pay(count[e, t], action[e, t], shared))
 
 
 def test_the_next_row_goes_on_or_begins_a_new_episode(rows):
@@ -134,7 +134,8 @@ def test_evaluation_is_the_return_of_each_environments_first_episode(shared):
 
 
 def test_evaluation_of_a_planner_that_never_ends_the_task_runs_to_the_time_limit():
-    scores = quick_jit(lambda key: evaluate(make_env(shared=False), make_still_planner(), {}, key, 3))(jax.random.key(4))
+    env, planner = make_env(shared=False), make_still_planner()
+    scores = quick_jit(lambda key: evaluate(env, planner, {}, key, 3))(jax.random.key(4))
     np.testing.assert_array_equal(scores["length"], [LIMIT] * 3)
     np.testing.assert_array_equal(scores["return"], [N * 10.0 * (1 + 2 + 3)] * 3)
 

@@ -1,4 +1,4 @@
-"""The synchronous runner: its clocks, its evaluations and its memory, on parts that can be counted by hand and on real ones."""
+"""The synchronous runner: its clocks, evaluations and memory, on parts that can be counted by hand and on real ones."""
 
 import logging
 import re
@@ -46,7 +46,8 @@ def runner(eval_every=48, updates_per_step=0.3, reanalyse_per_step=0.0, t_max=T_
         report_every=REPORT,
     )  # fmt: skip
     learner, planner = make_learner(), make_planner(version=lambda params: params["updates"])
-    replay = uniform.make(uniform.Config(capacity=300, batch_size=BATCH, min_size=MIN_ROWS), ENVS, learner.sequence_length)
+    settings = uniform.Config(capacity=300, batch_size=BATCH, min_size=MIN_ROWS)
+    replay = uniform.make(settings, ENVS, learner.sequence_length)
     clocks = dict(t_max=t_max, max_minutes=max_minutes, eval_episodes=5, eval_every=eval_every)
     return jax_sync.make(config, make_env(shared=False), planner, make_still_planner(), learner, replay, **clocks)
 
@@ -137,7 +138,7 @@ def test_one_seed_gives_bit_identical_runs_and_another_seed_another_run():
 
 def test_the_run_ends_at_the_first_report_that_reaches_t_max():
     assert [seen.report.env_step for seen in history(t_max=49)] == [24, 48, 72]
-    assert [seen.report.env_step for seen in history(t_max=120)][-1] == 120
+    assert [seen.report.env_step for seen in history()][-1] == T_MAX
 
 
 def test_the_time_limit_leaves_out_the_first_report_and_still_evaluates():
@@ -169,8 +170,7 @@ def test_reanalysis_plans_stored_rows_with_fresh_parameters_and_changes_nothing_
 
 
 def test_after_the_first_report_nothing_is_compiled_again(caplog):
-    runner.cache_clear()
-    run = runner(eval_every=1)
+    run = runner.__wrapped__(eval_every=1)  # not the one that other tests have compiled
     with jax.log_compiles(), caplog.at_level(logging.WARNING):
         for reports, _ in enumerate(run(3), start=1):
             compiled = [r.getMessage() for r in caplog.records if re.match("Compiling ", r.getMessage())]
@@ -194,13 +194,14 @@ def part(family: str, name: str, *args, **settings):
 def real_runner():
     """Return the main algorithm on the climbing game, as small as it gets."""
     env = part("env", "matrix_game")
-    sizes = dict(latent_size=8, hidden_size=8, projection_size=5, attention="none", value_bins=11, reward_bins=9)
-    model = part("network", "world_model", env.spec, **sizes)
+    sizes = dict(latent_size=8, hidden_size=8, encoder_size=8, projection_size=5, value_bins=11, reward_bins=9)
+    model = part("network", "world_model", env.spec, attention="none", **sizes)
     planner = part("planner", "sequential", model, env.spec, 0.97, num_simulations=2)
     policy = part("planner", "policy", model, env.spec, 0.97)
     learner = part("learner", "mazero", model, env.spec, 0.97, 18, unroll=1, n_step=1, warmup_updates=2)
     replay = part("replay", "prioritised", 3, learner.sequence_length, capacity=60, batch_size=5, min_size=12)
-    config = jax_sync.Config(num_envs=3, rollout_length=4, updates_per_step=0.3, reanalyse_per_step=0.5, report_every=12)
+    often = dict(updates_per_step=0.3, reanalyse_per_step=0.5, report_every=12)
+    config = jax_sync.Config(num_envs=3, rollout_length=4, **often)
     clocks = dict(t_max=36, max_minutes=0.0, eval_episodes=5, eval_every=24)
     return jax_sync.make(config, env, planner, policy, learner, replay, **clocks)
 
