@@ -15,7 +15,8 @@ import mctx
 import numpy as np
 
 from src.core import Array, EnvSpec, Key, Plan, Planner, SearchExtras, TimeStep, WorldModel, pytree, setting
-from src.planners.search import NEVER, SearchConfig, draw, make_search, only_legal
+from src.ops.masking import NEVER, masked_logits
+from src.planners.search import SearchConfig, draw, make_search
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,7 @@ def make(config: Config, model: WorldModel, spec: EnvSpec, discount: float) -> P
         propose_key, search_key = jax.random.split(key)
         latent = model.represent(params, timestep.obs)
         logits, value = evaluate(params, latent)
-        logits = only_legal(logits, timestep.legal)
+        logits = masked_logits(logits, timestep.legal)
         actions, prior, valid = propose(propose_key, logits, config.uniform_fraction if explore else 0.0)
         root = mctx.RootFnOutput(prior_logits=prior, value=value, embedding=Node(latent=latent, actions=actions))
         found = search(params, search_key, root, recurrent_fn, valid, config.max_depth or None, explore, progress)

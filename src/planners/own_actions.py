@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import mctx
 
 from src.core import Array, Key, WorldModel, pytree
-from src.planners.search import only_legal
+from src.ops.masking import masked_logits
 
 Decide = Callable[[Key, Array], Array]  # key, logits [M, N, A] -> actions [M, N] int32
 
@@ -32,7 +32,7 @@ def own_root(
     Where committed [M, N], teammates play fixed [M, N] at the root, and the policy and the value there know it.
     """
     visible = jnp.broadcast_to(committed[..., None, :], (*committed.shape, committed.shape[-1]))
-    logits = only_legal(model.policy(params, latent, fixed, visible), legal)
+    logits = masked_logits(model.policy(params, latent, fixed, visible), legal)
     value = model.value_mean(model.value(params, latent, fixed, committed))
     others = jnp.where(committed, fixed, decide(key, logits))
     return mctx.RootFnOutput(prior_logits=_row(logits, agent), value=value, embedding=OwnNode(latent=latent, others=others))

@@ -15,8 +15,6 @@ import mctx
 
 from src.core import Array, Key, Params, setting
 
-NEVER = -1e9  # a logit that is never chosen; finite, because mctx subtracts logits from one another
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SearchConfig:
@@ -110,11 +108,6 @@ def _found(output: mctx.PolicyOutput, action: Array, legal: Array) -> Found:
     weights = jnp.where(legal, output.action_weights, 0.0)
     weights = weights / jnp.sum(weights, axis=-1, keepdims=True)
     return Found(action.astype(jnp.int32), weights, output.search_tree.node_values[:, mctx.Tree.ROOT_INDEX])
-
-
-def only_legal(logits: Array, legal: Array) -> Array:
-    """Return logits [..., A] with illegal actions out of reach."""
-    return jnp.where(legal, logits, NEVER)
 
 
 def draw(key: Key, logits: Array) -> Array:

@@ -17,8 +17,9 @@ import jax.numpy as jnp
 import mctx
 
 from src.core import Array, EnvSpec, Key, Plan, Planner, SearchExtras, TimeStep, WorldModel, pytree, setting
+from src.ops.masking import masked_logits
 from src.planners.own_actions import own_root, own_step
-from src.planners.search import SearchConfig, draw, draw_by_luck, make_search, only_legal
+from src.planners.search import SearchConfig, draw, draw_by_luck, make_search
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -95,7 +96,7 @@ def _plies_tree(config: Config, model: WorldModel, params, key: Key, discount: f
     def policy(params, latent: Array, action: Array, committed: Array, at_root: Array) -> Array:
         visible = jnp.broadcast_to(committed[:, None, :], (*order.shape, num_agents))
         logits = model.policy(params, latent, action, visible)
-        return only_legal(logits, legal | ~at_root[:, None, None])
+        return masked_logits(logits, legal | ~at_root[:, None, None])
 
     def mover(ply: Array) -> Array:
         return jnp.take_along_axis(order, ply[:, None], axis=1)  # [B, 1]
@@ -174,6 +175,6 @@ def _choose_order(order: str, model: WorldModel, params, key: Key, latent: Array
     else:
         action = jnp.zeros((batch, num_agents), jnp.int32)
         logits = model.policy(params, latent, action, jnp.zeros((batch, num_agents, num_agents), bool))
-        policy = jax.nn.softmax(only_legal(logits, legal), axis=-1)
+        policy = jax.nn.softmax(masked_logits(logits, legal), axis=-1)
         score = -jnp.sum(policy * jnp.log(jnp.maximum(policy, 1e-30)), axis=-1)
     return jnp.argsort(score, axis=-1).astype(jnp.int32)

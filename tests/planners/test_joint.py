@@ -9,7 +9,8 @@ import pytest
 
 from src.core import EnvSpec
 from src.planners.joint import make_proposal, marginals, sample_candidates
-from src.planners.search import NEVER, draw, only_legal
+from src.ops.masking import NEVER, masked_logits
+from src.planners.search import draw
 
 B, N, A, K = 3, 2, 5, 19
 
@@ -19,7 +20,7 @@ def random_logits(seed: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     legal = rng.random((B, N, A)) < 0.6
     legal[..., seed % A] = True
-    return np.array(only_legal(rng.normal(size=(B, N, A)).astype(np.float32), legal)), legal
+    return np.array(masked_logits(rng.normal(size=(B, N, A)).astype(np.float32), legal)), legal
 
 
 def softmax(x: np.ndarray) -> np.ndarray:
