@@ -3,6 +3,7 @@
 from functools import lru_cache
 
 import jax
+import jax.numpy as jnp
 
 from src.core import Environment
 from src.envs import matrix_game
@@ -25,10 +26,10 @@ T_MAX = 6144
 
 
 @lru_cache(maxsize=None)
-def small_run(planner: str, game: matrix_game.Config, *, signal: bool = True, num_simulations: int = 48):
-    """Return the run, seed -> generator of (Report, RunState); without signal it is paid for actions drawn by lot."""
+def small_run(planner: str, game: matrix_game.Config, *, change=None, num_simulations: int = 48):
+    """Return the run, seed -> generator of (Report, RunState); `change` may alter the game."""
     env = matrix_game.make(game)
-    task = env if signal else without_signal(env)
+    task = change(env) if change else env
     entry, policy_entry = find("planner", planner), find("planner", "policy")
     model = world_model.make(NETWORK, env.spec)
     # Where agents search apart, a strong belief in each search makes them dodge one another for ever.
@@ -61,6 +62,17 @@ def without_signal(env: Environment) -> Environment:
         _, paid = env.step(step_key, state, lot)
         state, timestep = env.step(step_key, state, action)
         return state, timestep.replace(reward=paid.reward)
+
+    return env._replace(step=step)
+
+
+def separable(env: Environment) -> Environment:
+    """Return the game with a pay to which each of two agents adds on its own: 6 and 4 at best, whatever the other does."""
+
+    def step(key, state, action):
+        state, timestep = env.step(key, state, action)
+        pay = 6.0 * (action[0] == 2) + 4.0 * (action[1] == 0)
+        return state, timestep.replace(reward=jnp.full_like(timestep.reward, pay))
 
     return env._replace(step=step)
 
