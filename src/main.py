@@ -1,5 +1,6 @@
 """The command line: `python src/main.py [COMMAND] --config=ALG --env-config=ENV with key=value ...`."""
 
+import importlib
 import logging
 import os
 import subprocess
@@ -15,6 +16,8 @@ if Path(sys.path[0] or ".").resolve() == ROOT / "src":
 from src.config import commandline, listing  # noqa: E402  (after the path; quick to import, the rest when needed)
 
 COMMANDS = ("train", "list", "help", "print_config", "print_dependencies", "save_config")
+# Commands on recorded runs: each a module with its own flags and `main(words) -> exit status`; no run of theirs is recorded.
+TOOLS: dict[str, str] = {}
 OK, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -38,7 +41,9 @@ def dispatch(argv: Sequence[str]) -> int:
     Raises:
       UsageError: the command line or the configuration cannot be used; nothing has been started or written.
     """
-    request = commandline.parse(argv, COMMANDS)
+    if argv and argv[0] in TOOLS:
+        return importlib.import_module(TOOLS[argv[0]]).main(argv[1:])
+    request = commandline.parse(argv, (*COMMANDS, *TOOLS))
     if request.command == "help":
         print(listing.usage(), flush=True)
         return OK
@@ -103,13 +108,14 @@ def parse_flags(experiment: Any, request: commandline.Request) -> dict[str, Any]
 def add_train(experiment: Any, config: dict[str, Any]) -> None:
     """Build the run and give the experiment its `train` command; a mistake found here leaves no record behind."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's notes on the machine would tear the progress bar
-    from src import build, record
+    from src import build
+    from src.recording.record import record
 
     built = build.build(config)
 
     @experiment.command
     def train(_run):
-        return record.record(_run, config, built.run)
+        return record(_run, config, built.run)
 
 
 def run_command(experiment: Any, command: str, options: dict[str, Any]) -> int:

@@ -25,10 +25,13 @@ ALLOWED = {
         "ops",
         "envs.auto_reset",
     },  # the one wrapper that belongs to the loop, not to an environment
-    "record": {"core"},
+    "recording": {"core", "checkpoint", "runs"},
     "checkpoint": {"core"},
+    "runs": set(),
     "build": GROUND | PARTS,
-    "main": {"build", "config", "record"},
+    "commands": {"build", "config", "core", "recording", "checkpoint", "runs", "analysis", "registry"},
+    "analysis": {"core", "runs"},
+    "main": {"build", "config", "recording", "commands"},
 }
 SINGLE_FILES = {name for names in ALLOWED.values() for name in names if "." in name}
 MODULES = sorted(SRC.rglob("*.py"))

@@ -11,7 +11,9 @@ from sacred import SETTINGS, Experiment
 from sacred.observers import FileStorageObserver
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from src import record
+from src.recording import progress as progress_module
+from src.recording import screen as screen_module
+from src.recording.record import record
 from src.core import Report
 
 
@@ -50,7 +52,7 @@ def start(tmp_path, monkeypatch):
 
         @experiment.command
         def train(_run):
-            return record.record(_run, config, run)
+            return record(_run, config, run)
 
         return experiment.run("train", options={"--beat-interval": beat_interval})
 
@@ -139,7 +141,7 @@ def test_plain_output_says_where_things_are_what_happens_and_how_it_ended(start,
 
 
 def test_time_left_heeds_steps_and_minutes():
-    progress = record.Progress(t_max=1000, max_seconds=60.0)
+    progress = progress_module.Progress(t_max=1000, max_seconds=60.0)
     assert progress.seconds_left is None and progress.fraction == 0.0
     progress.add(Report(100, 1, {"time/training_seconds": 0.0}))
     assert progress.seconds_left == 60.0
@@ -152,12 +154,12 @@ def test_time_left_heeds_steps_and_minutes():
 def test_the_bar_of_a_terminal_shows_pace_and_returns_below_each_other():
     from rich.console import Console
 
-    progress = record.Progress(t_max=1000, max_seconds=0.0)
+    progress = progress_module.Progress(t_max=1000, max_seconds=0.0)
     screen = Console(width=70, record=True, file=io.StringIO())
-    screen.print(record.bar(progress))
+    screen.print(screen_module.bar(progress))
     progress.add(Report(100, 1, {"time/training_seconds": 0.0}))
     progress.add(Report(300, 2, {"time/training_seconds": 4.0, "eval/search/return": -3.25, "train/return": 7.5}))
-    screen.print(record.bar(progress))
+    screen.print(screen_module.bar(progress))
     compiling, _, pace, returns = (line.rstrip() for line in screen.export_text().splitlines())
     assert "compiling" in compiling
     assert pace == "300 of 1,000 steps | 50 steps/s | 0:14 left" and returns == "return: search -3.25, train 7.50"

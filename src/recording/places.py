@@ -1,0 +1,31 @@
+"""What a run is called and where its records lie."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def title(config: Mapping[str, Any]) -> str:
+    """Return what is being run in one line."""
+    return f"{config['name']} on {task(config)}, seed {config['seed']}"
+
+
+def task(config: Mapping[str, Any]) -> str:
+    """Return the environment and which of its tasks: "mpe/simple_spread"."""
+    scenario = config["env_args"].get("scenario", config["env_args"].get("map_name"))
+    return f"{config['env']}/{scenario}" if scenario else config["env"]
+
+
+class Places:
+    """Where a run's records lie."""
+
+    def __init__(self, config: Mapping[str, Any], run_id: str | None):
+        results = Path(config["results_dir"])
+        self.record = results / "sacred" / run_id if run_id else None
+        self.logs = results / "tb_logs"
+        stamp = time.strftime("%Y%m%d-%H%M%S") + (f"-run{run_id}" if run_id else "")
+        self.curves = self.logs / task(config) / config["name"] / f"{config['seed']}-{stamp}"
+
+    def __str__(self) -> str:
+        return f"records: {self.record or 'none (-u)'}\ncurves:  {self.curves}  (tensorboard --logdir {self.logs})"

@@ -1,0 +1,77 @@
+"""How far a run is, and how fast."""
+
+import dataclasses
+import time
+
+from src.core import Report
+
+RESULT = "eval/search/return"
+SHOWN = {RESULT: "search", "eval/policy/return": "policy", "train/return": "train"}
+
+
+@dataclasses.dataclass
+class Progress:
+    """How far a run is. Training time is the runner's own count if it reports one, else since the first report."""
+
+    t_max: int
+    max_seconds: float  # of training; 0 = no limit
+    last: dict[str, float] = dataclasses.field(default_factory=dict)  # latest value of each metric
+    env_step: int = 0
+    update: int = 0
+    begun: float = dataclasses.field(default_factory=time.monotonic)
+    first: tuple[float, int] | None = None  # time and environment step of the first report, when all is compiled
+
+    def add(self, report: Report) -> None:
+        self.first = self.first or (time.monotonic(), report.env_step)
+        self.env_step, self.update = report.env_step, report.update
+        self.last |= report.metrics
+
+    @property
+    def training_seconds(self) -> float:
+        since_first = time.monotonic() - self.first[0] if self.first else 0.0
+        return self.last.get("time/training_seconds", since_first)
+
+    @property
+    def startup_seconds(self) -> float:
+        return (self.first[0] if self.first else time.monotonic()) - self.begun
+
+    @property
+    def steps_per_second(self) -> float:
+        steps = self.env_step - self.first[1] if self.first else 0
+        return steps / self.training_seconds if steps and self.training_seconds else 0.0
+
+    @property
+    def fraction(self) -> float:
+        time_used = self.training_seconds / self.max_seconds if self.max_seconds else 0.0
+        return min(1.0, max(self.env_step / self.t_max, time_used))
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until t_max or max_minutes, whichever comes first; None while nobody can tell."""
+        limits = []
+        if self.steps_per_second:
+            limits.append((self.t_max - self.env_step) / self.steps_per_second)
+        if self.max_seconds and self.first:
+            limits.append(self.max_seconds - self.training_seconds)
+        return max(0.0, min(limits)) if limits else None
+
+    def pace(self) -> str:
+        """Return steps, speed and time left."""
+        parts = [f"{self.env_step:,} of {self.t_max:,} steps"]
+        if self.steps_per_second:
+            parts.append(f"{self.steps_per_second:,.0f} steps/s")
+        if self.seconds_left is not None:
+            parts.append(f"{clock(self.seconds_left)} left")
+        return " | ".join(parts)
+
+    def returns(self) -> str:
+        """Return the last returns: of the evaluations with search and by the policy alone, and of training."""
+        known = [f"{label} {self.last[name]:.2f}" for name, label in SHOWN.items() if name in self.last]
+        return "return: " + ", ".join(known or ["none yet"])
+
+
+def clock(seconds: float) -> str:
+    """Return "2:05" or "1:02:05"."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -1,0 +1,83 @@
+"""What a person sees of a run: one progress bar, and a closing table."""
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+
+from src.core import Report
+from src.recording.places import Places, title
+from src.recording.progress import RESULT, Progress, clock
+
+COMPILING = "compiling, a minute or so at a first start ..."
+SECONDS_BETWEEN_LINES = 10.0  # of plain output
+
+
+class Screen:
+    """One progress bar on a terminal; elsewhere a line now and then."""
+
+    def __init__(self, progress: Progress):
+        terminal = sys.stdout.isatty()
+        self.console = Console(highlight=False, width=None if terminal else 120)
+        self.progress = progress
+        self.last_line = float("-inf")
+        self.live = None
+        if terminal:
+            self.live = Live(get_renderable=lambda: bar(progress), console=self.console, refresh_per_second=2)
+
+    def __enter__(self) -> "Screen":
+        if self.live:
+            self.live.start()
+        else:
+            self.say(COMPILING)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self.live:
+            self.live.stop()
+
+    def say(self, what: Any) -> None:
+        self.console.print(what, soft_wrap=isinstance(what, str))
+        self.console.file.flush()
+
+    def show(self, report: Report) -> None:
+        """Take note of a report: plain output gets a line if it holds an evaluation or one is due."""
+        due = time.monotonic() - self.last_line > SECONDS_BETWEEN_LINES
+        if not self.live and (due or RESULT in report.metrics):
+            self.last_line = time.monotonic()
+            self.say(f"{self.progress.pace()} | {self.progress.returns()}")
+
+
+def bar(progress: Progress) -> Any:
+    """Return what a terminal shows while a run goes on: bar, pace, last returns."""
+    if progress.first is None:
+        return Spinner("dots", f"{COMPILING} {clock(time.monotonic() - progress.begun)}")
+    rows = Table.grid(expand=True)
+    for row in (ProgressBar(total=1.0, completed=progress.fraction), progress.pace(), progress.returns()):
+        rows.add_row(row)
+    return rows
+
+
+def summary(config: Mapping[str, Any], progress: Progress, places: Places, interrupted: bool) -> Table:
+    """Return the closing table: final evaluation, steps, time and where the files are."""
+    table = Table(
+        title=title(config) + (": interrupted" if interrupted else ": done"), show_header=False, title_justify="left"
+    )
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name in sorted(name for name in progress.last if name.startswith("eval/")):
+        table.add_row(name, f"{progress.last[name]:.3f}")
+    table.add_row("environment steps", f"{progress.env_step:,}")
+    table.add_row("updates", f"{progress.update:,}")
+    table.add_row(
+        "training time", f"{clock(progress.training_seconds)} (and {clock(progress.startup_seconds)} to start up)"
+    )
+    table.add_row("records", str(places.record or "none (-u)"))
+    table.add_row("curves", str(places.curves))
+    return table
