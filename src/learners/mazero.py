@@ -22,7 +22,7 @@ from src.ops.team import team_reward
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    unroll: int = setting(3, "U, steps the model is unrolled in training", low=1, high=64)
+    unroll: int = setting(2, "U, steps the model is unrolled in training", low=1, high=64)
     n_step: int = setting(5, "rewards in a value target before it bootstraps", low=1, high=256)
     reward_scale: float = setting(1.0, "factor on the team's reward before anything is learned from it", low=1e-6)
     policy_weight: float = setting(1.0, "weight of the policy loss, a mean over agents", low=0.0)

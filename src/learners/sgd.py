@@ -23,4 +23,4 @@ def sgd_step(objective: Callable[[Params], tuple[Array, Any]], optimiser, params
     """Return (params, optimiser state, gradient norm before clipping, the objective's auxiliary output) after one step."""
     gradients, aux = jax.grad(objective, has_aux=True)(params)
     updates, opt = optimiser.update(gradients, opt, params)
-    return optax.apply_updates(params, updates), opt, optax.global_norm(gradients), aux
+    return optax.apply_updates(params, updates), opt, optax.tree.norm(gradients), aux
