@@ -20,20 +20,20 @@ SPEC = EnvSpec(num_agents=N, obs_size=O, state_size=2, num_actions=A, episode_li
 CONFIG = mazero.Config(unroll=U, n_step=STEPS, warmup_updates=0, target_period_updates=3, learning_rate=3e-3)
 MODEL = world_model.make(
     world_model.Config(
-        latent_size=8, hidden_size=12, encoder_size=10, attention_size=6, projection_size=9, value_bins=13, reward_bins=11
+        latent_size=8, hidden_size=12, encoder_size=40, attention_size=6, projection_size=9, value_bins=13, reward_bins=11
     ),
     SPEC,
 )
 
 
 @cache
-def learner(config: mazero.Config = CONFIG):
-    return mazero.make(config, MODEL, SPEC, 0.9, 50)
+def learner(config: mazero.Config = CONFIG, total_updates: int = 50):
+    return mazero.make(config, MODEL, SPEC, 0.9, total_updates)
 
 
 @cache
-def update(config: mazero.Config = CONFIG):
-    return quick_jit(learner(config).update)
+def update(config: mazero.Config = CONFIG, total_updates: int = 50):
+    return quick_jit(learner(config, total_updates).update)
 
 
 def random_batch(seed: int, ends: float = 0.3, rows: int = B) -> Batch:
@@ -209,7 +209,7 @@ def test_one_batch_can_be_learned_by_heart():
     state, batch = learner(config).init(jax.random.key(0)), random_batch(4, ends=0.1, rows=3)
     losses = []
     for _ in range(150):
-        state, metrics, _ = update(config)(state, batch, jax.random.key(0))
+        state, metrics, _ = update(config, total_updates=1000)(state, batch, jax.random.key(0))
         losses.append({name: float(value) for name, value in metrics.items()})
     assert losses[-1]["search/policy_kl"] < 0.5 * losses[0]["search/policy_kl"]
     assert losses[-1]["search/value_error"] < 0.3 * losses[0]["search/value_error"]
