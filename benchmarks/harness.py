@@ -27,13 +27,18 @@ def train(folder: Path, config: str, env_config: str, settings: Sequence[str], c
 
 
 def train_many(runs: Sequence[tuple[Path, str, str, Sequence[str]]], jobs: int) -> None:
-    """Train all runs, `jobs` at a time; with more than one at a time each gets its own share of the cores."""
+    """Train all runs but those whose folder holds a completed one, `jobs` at a time.
+
+    With more than one at a time each gets its own share of the cores.
+    """
     available = sorted(os.sched_getaffinity(0))
     shares: Queue = Queue()
     for job in range(jobs):
         shares.put(set(available[job::jobs]) or set(available))
 
     def one(run):
+        if completed(run[0]):
+            return
         share = shares.get()
         try:
             train(*run, cores=share if jobs > 1 else None)
@@ -42,6 +47,11 @@ def train_many(runs: Sequence[tuple[Path, str, str, Sequence[str]]], jobs: int) 
 
     with ThreadPoolExecutor(jobs) as pool:
         list(pool.map(one, runs))
+
+
+def completed(folder: Path) -> bool:
+    """Return whether a run recorded under `folder` came to its end."""
+    return any(json.loads(path.read_text())["status"] == "COMPLETED" for path in (folder / "sacred").glob("[0-9]*/run.json"))
 
 
 def metrics(folder: Path) -> dict[str, dict[str, list]]:

@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--folder", type=Path, default=None, help="keep the runs here")
+    parser.add_argument("--folder", type=Path, default=None, help="keep the runs here; those already completed there are not repeated")
     options = parser.parse_args()
     folder = (options.folder or Path(tempfile.mkdtemp(prefix="tandem-spread-"))).resolve()
     runs = {(config, seed): folder / f"{config}-{seed}" for config in options.configs for seed in range(1, options.seeds + 1)}
