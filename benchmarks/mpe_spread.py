@@ -28,7 +28,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=None, help="keep the runs here; those already completed there are not repeated")
     options = parser.parse_args()
     folder = (options.folder or Path(tempfile.mkdtemp(prefix="tandem-spread-"))).resolve()
-    runs = {(config, seed): folder / f"{config}-{seed}" for config in options.configs for seed in range(1, options.seeds + 1)}
+    pairs = [(config, seed) for config in options.configs for seed in range(1, options.seeds + 1)]
+    runs = {(config, seed): folder / f"{config}-{seed}" for config, seed in pairs}
     harness.train_many(
         [(path, config, "mpe", [f"seed={seed}", f"max_minutes={options.minutes}"]) for (config, seed), path in runs.items()],
         options.jobs,
@@ -55,13 +56,14 @@ def report(options: argparse.Namespace, runs: dict[tuple[str, int], Path]) -> No
                 "seed": seed,
                 "env_steps": max(step for step, _ in harness.curve(path, "eval/search/return")),
                 "training_minutes": harness.last(path, "time/training_seconds") / 60,
-                **{f"eval/{player}/return": list(harness.curve(path, f"eval/{player}/return")) for player in ("search", "policy")},
+                **{name: list(harness.curve(path, name)) for name in ("eval/search/return", "eval/policy/return")},
             }
             for (name, seed), path in runs.items() if name == config
         ]
-    head = ["config", "return, search", "score, search (range)", "return, policy", "score, policy (range)", "env steps", "minutes"]
+    head = ["config", "return, search", "score (range)", "return, policy", "score (range)", "env steps", "minutes"]
     print(harness.table(rows, head))
-    harness.write("mpe_spread", {"seeds": options.seeds, "minutes": options.minutes, "jobs": options.jobs, "runs": result})
+    settings = {"seeds": options.seeds, "minutes": options.minutes, "jobs": options.jobs}
+    harness.write("mpe_spread", settings | {"runs": result})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Seconds from the command to the end of the first report, cold and with the compilation cache: `python benchmarks/startup.py`."""
+"""Seconds from the command to the end of the first report, cold and from the cache: `python benchmarks/startup.py`."""
 
 import argparse
 import statistics
