@@ -6,7 +6,8 @@ from typing import Any
 
 import jax
 
-from src import build, checkpoint
+from src import build
+from src.checkpoint import folder, pick, read
 from src.config import loader
 from src.config.commandline import Update
 from src.core import Environment, Params, Planner
@@ -26,19 +27,19 @@ class Restored:
     env_step: int  # of the checkpoint
 
 
-def restore(run: StoredRun, checkpoint_name: str = "best", updates: Sequence[Update] = ()) -> Restored:
+def restore(run: StoredRun, checkpoint: str = "best", updates: Sequence[Update] = ()) -> Restored:
     """Return the parts of a recorded run as its stored configuration describes them, and the parameters it saved.
 
     Args:
       run: from `runs.find`.
-      checkpoint_name: "best" by evaluation with search, "last", or an environment step ("25600").
+      checkpoint: "best" by evaluation with search, "last", or an environment step ("25600").
       updates: the command line's settings, laid over the run's own ("planner_args.num_simulations=64").
 
     Raises:
       CheckpointError: no such checkpoint, a damaged one, or one that does not fit the configuration.
       ConfigError: the stored configuration, or a setting over it, cannot be used.
     """
-    path = checkpoint.pick(checkpoint.folder(run.results, run.id), checkpoint_name)
+    path = pick(folder(run.results, run.id), checkpoint)
     config = checked_config(run, updates)
     built = build.build(config)
     like = jax.eval_shape(built.learner.init, jax.random.key(0)).params
@@ -47,7 +48,7 @@ def restore(run: StoredRun, checkpoint_name: str = "best", updates: Sequence[Upd
         planner=built.planner,
         policy_planner=built.policy_planner,
         model=built.model,
-        params=checkpoint.read(path, like, under="learner.params"),
+        params=read(path, like, under="learner.params"),
         config=config,
         env_step=int(path.name),
     )

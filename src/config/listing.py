@@ -70,7 +70,7 @@ def _topic(topic: str) -> str:
     from src.config import schema  # brings JAX along, so only where settings are asked for
 
     if topic == "run":
-        parts = {"run": schema.RunConfig, "eval_args": schema.EvalConfig}
+        parts = {"run": schema.RunConfig, "eval_args": schema.EvalConfig, "checkpoint_args": schema.CheckpointConfig}
         return "\n\n".join(_settings(title, keys, schema) for title, keys in parts.items())
     family, _, name = topic.removesuffix("_args").partition(".")
     if family not in FAMILIES:

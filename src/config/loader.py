@@ -96,7 +96,7 @@ def _given(config: str, env_config: str, updates: Sequence[Update], mistakes: li
 
 def sections() -> dict[str, type]:
     """Return the sections whose settings do not depend on a part's name."""
-    return {"eval_args": schema.EvalConfig}
+    return {"eval_args": schema.EvalConfig, "checkpoint_args": schema.CheckpointConfig}
 
 
 def _file(name: str, mistakes: list[str]) -> dict[Name, Given]:

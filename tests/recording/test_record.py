@@ -6,13 +6,14 @@ import math
 import os
 import signal
 
+import numpy as np
 import pytest
 from sacred import SETTINGS, Experiment
-from sacred.observers import FileStorageObserver
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from src.recording import progress as progress_module
 from src.recording import screen as screen_module
+from src.recording.files import FileRecord
 from src.recording.record import record
 from src.core import Report
 
@@ -26,7 +27,7 @@ def reports(last: int, disturb=lambda step: None):
             metrics = {"train/return": step / 7, "learner/loss": math.nan if step == 60 else 1 / step}
             if step % 60 == 0:
                 metrics |= {"eval/search/return": -step / 3.0, "eval/policy/return": -step / 2.0}
-            yield Report(step, step // 5, metrics), None
+            yield Report(step, step // 5, metrics), {"learner": {"params": np.arange(5) * step}}
 
     return run
 
@@ -43,12 +44,13 @@ def start(tmp_path, monkeypatch):
         "results_dir": str(tmp_path),
         "env": "world",
         "env_args": {"scenario": "valley"},
+        "checkpoint_args": {"every_minutes": 0.0, "every_steps": 0, "keep_last": 2, "keep_best": True},
     }
 
     def start(run, beat_interval=10.0):
         experiment = Experiment("test", save_git_info=False)
         experiment.add_config(config)
-        experiment.observers.append(FileStorageObserver(tmp_path / "sacred"))
+        experiment.observers.append(FileRecord(tmp_path / "sacred"))
 
         @experiment.command
         def train(_run):
@@ -107,7 +109,7 @@ def test_a_signal_ends_the_run_and_keeps_what_there_is(start, tmp_path, capsys, 
         start(reports(150, lambda step: os.kill(os.getpid(), number) if step == 90 else None))
     assert read(tmp_path, "run.json")["status"] == "INTERRUPTED"
     assert read(tmp_path, "run.json")["result"] == -20.0
-    assert read(tmp_path, "metrics.json")["train/return"]["steps"] == [30, 60]
+    assert read(tmp_path, "metrics.json")["train/return"]["steps"] == [30, 60, 90]
     assert "alg on world/valley, seed 5: interrupted" in capsys.readouterr().out
     assert signal.getsignal(signal.SIGTERM) is before
 
