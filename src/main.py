@@ -17,7 +17,10 @@ from src.config import commandline, listing  # noqa: E402  (after the path; quic
 
 COMMANDS = ("train", "rerun", "list", "help", "print_config", "print_dependencies", "save_config")
 # Commands on recorded runs: each a module with its own flags and `main(words) -> exit status`; no run of theirs is recorded.
-TOOLS: dict[str, str] = {}
+TOOLS: dict[str, str] = {
+    "evaluate": "src.commands.evaluate",
+    "show": "src.commands.show",
+}
 OK, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 

@@ -30,7 +30,10 @@ ALLOWED = {
     "runs": set(),
     "build": GROUND | PARTS,
     "restored": {"build", "checkpoint", "config", "core", "runs"},
-    "commands": {"build", "config", "core", "recording", "checkpoint", "restored", "runs", "analysis", "registry"},
+    "commands": {
+        "build", "config", "core", "recording", "checkpoint", "restored", "runs", "analysis", "registry",
+        "runners.collect",  # episodes are played as in training
+    },
     "analysis": {"core", "runs"},
     "main": {"build", "checkpoint", "config", "recording", "restored", "runs", "commands"},
 }

@@ -1,12 +1,12 @@
 """`train --resume=RUN` and `rerun --run=RUN`: configurations that come from a recorded run instead of files."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from src import checkpoint, restored, runs
-from src.config.commandline import Request, Update, UsageError
+from src.commands.arguments import results_dir, settings
+from src.config.commandline import Request, UsageError
 from src.core import Runner
 from src.recording import files, provenance
 from src.recording.record import FREE, FREE_SECTIONS, Resume, decisive
@@ -38,7 +38,7 @@ def prepare(request: Request) -> Again:
             return _rerun(run, request)
         _check_resumable(run, request)
         path = checkpoint.pick(checkpoint.folder(run.results, run.id), request.named.get("--checkpoint", "last"))
-        again = Again(run, restored.checked_config(run, _kept(request.updates)), path)
+        again = Again(run, restored.checked_config(run, settings(request.updates)), path)
         _check_same(again)
         return again
     except UsageError:
@@ -47,18 +47,9 @@ def prepare(request: Request) -> Again:
         raise UsageError(str(error)) from None
 
 
-def results_dir(updates: Sequence[Update]) -> str:
-    """Return the folder in which runs are looked for."""
-    return next((str(update.raw) for update in updates if update.key == "results_dir"), "results")
-
-
-def _kept(updates: Sequence[Update]) -> list[Update]:
-    return [update for update in updates if update.key != "results_dir"]
-
-
 def _check_flags(request: Request, flag: str) -> None:
     if request.command not in ("train", "rerun") or flag not in request.named:
-        raise UsageError("--resume belongs to train, --run to rerun: `train --resume=ID`, `rerun --run=ID`")
+        raise UsageError("which run? `train --resume=ID|PATH` goes on with one, `rerun --run=ID|PATH` repeats one")
     for other in ("--config", "--env-config"):
         if other in request.named:
             raise UsageError(f"{other}: a recorded run brings its own configuration; leave the flag out")
@@ -104,7 +95,7 @@ def _check_same(again: Again) -> None:
 
 def _rerun(run: runs.StoredRun, request: Request) -> Again:
     """Return a run to be repeated, after saying what is not as it was then."""
-    config = restored.checked_config(run, _kept(request.updates))
+    config = restored.checked_config(run, settings(request.updates))
     diff = run.folder / provenance.DIFF
     now, diff_now = provenance.collect(config)
     then = diff.read_text() if diff.exists() else ""
