@@ -23,6 +23,8 @@ def main() -> None:
     saver, state = prepare(options.config, options.env_config, folder)
     from src.core import Report
 
+    saver.offer(Report(0, 0, {}), state)  # as the first report does
+    saver.writing.result()
     for step in range(1, 1 + options.saves):
         saver.save(Report(step, step, {}), state)
         saver.close(None) if step == options.saves else saver.writing.result()

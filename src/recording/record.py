@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -117,6 +118,8 @@ def _saver(sacred_run, config: Mapping[str, Any], places: Places, writer: Summar
             if isinstance(observer, FileRecord) and not observer.wait_until_written(step, SECONDS_TO_FLUSH):
                 raise OSError("the metrics could not be written")
 
+    if resume is None and places.models.exists():  # of a run whose record was removed
+        places.models.rename(places.models.with_name(f"{places.models.name}.before-{time.strftime('%Y%m%d-%H%M%S')}"))
     places.models.mkdir(parents=True, exist_ok=True)
     saver = Saver(places.models, config["checkpoint_args"], decisive(config), flush)
     saver.start_at(resume.env_step if resume else 0)

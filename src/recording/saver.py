@@ -51,6 +51,10 @@ class Saver:
 
     def offer(self, report: Report, state: PyTree) -> None:
         """Save the state if it is due."""
+        if not self.buffers and self.writing is None:
+            arrays, _ = checkpoint.split(state)
+            shapes = {name: (array.shape, array.dtype) for name, array in arrays.items()}
+            self.writing = self.thread.submit(self._prepare, shapes)
         score = _score(report)
         best = self.settings["keep_best"] and score is not None and score > self.best
         busy = self.writing is not None and not self.writing.done()
@@ -75,8 +79,12 @@ class Saver:
         self.blocked.append(time.monotonic() - began)
         self.writing = self.thread.submit(self._write, meta, began)
 
+    def _prepare(self, shapes: Mapping[str, tuple]) -> None:
+        """Get the memory that states are copied to; getting it takes longer than copying (0.14 s against 0.02 for 56 MB)."""
+        self.buffers = {name: np.full(shape, 0, dtype) for name, (shape, dtype) in shapes.items()}
+
     def _copy(self, arrays: Mapping[str, Any]) -> None:
-        """Copy arrays into memory that is used again each time: fresh memory costs more than the copying itself."""
+        """Copy arrays into the memory kept for them."""
         for name, array in jax.device_get(dict(arrays)).items():
             if name in self.buffers:
                 np.copyto(self.buffers[name], array)

@@ -96,7 +96,7 @@ class SyncRunner:
         eval_key, init_key = jax.random.split(jax.random.key(seed))
         state = jax.jit(partial(_init, self.parts))(init_key) if resume is None else resume
         last_eval, training_seconds = int(state.last_eval), float(state.training_seconds)
-        first, over = True, False
+        first, over = True, self._over(int(state.env_step), training_seconds)
         while not over:
             call_began = time.monotonic()
             state, summed = self.train(state)
@@ -108,13 +108,16 @@ class SyncRunner:
             else:
                 training_seconds += seconds
                 metrics["time/steps_per_second"] = self.steps_per_report / seconds
-            over = env_step >= self.parts.t_max or 0 < self.max_seconds <= training_seconds
+            over = self._over(env_step, training_seconds)
             if over or env_step - last_eval >= self.eval_every:
                 metrics |= self._evaluation(state.learner.params, jax.random.fold_in(eval_key, env_step))
                 last_eval = env_step
             metrics["time/training_seconds"] = training_seconds
             state = state.replace(last_eval=jnp.int32(last_eval), training_seconds=jnp.float32(training_seconds))
             yield Report(env_step, update, metrics), state
+
+    def _over(self, env_step: int, training_seconds: float) -> bool:
+        return env_step >= self.parts.t_max or 0 < self.max_seconds <= training_seconds
 
     def _evaluation(self, params: Params, key: Key) -> dict[str, float]:
         """Return the metrics of every evaluator, and the time they took."""
