@@ -37,6 +37,7 @@ class Saver:
         self.last_step, self.last_time = 0, time.monotonic()
         self.buffers: Arrays = {}
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self.preparing: Future | None = None
         self.writing: Future | None = None
         self.problem: str | None = None  # why the last checkpoint could not be written
         self.blocked, self.written = [], []  # seconds of each checkpoint: training waited, in all
@@ -51,10 +52,10 @@ class Saver:
 
     def offer(self, report: Report, state: PyTree) -> None:
         """Save the state if it is due."""
-        if not self.buffers and self.writing is None:
+        if self.preparing is None:
             arrays, _ = checkpoint.split(state)
             shapes = {name: (array.shape, array.dtype) for name, array in arrays.items()}
-            self.writing = self.thread.submit(self._prepare, shapes)
+            self.preparing = self.thread.submit(self._prepare, shapes)
         score = _score(report)
         best = self.settings["keep_best"] and score is not None and score > self.best
         busy = self.writing is not None and not self.writing.done()
@@ -104,8 +105,9 @@ class Saver:
         self.written.append(time.monotonic() - began)
 
     def _wait(self) -> None:
-        if self.writing is not None:
-            self.writing.result()
+        for task in (self.preparing, self.writing):
+            if task is not None:
+                task.result()
 
     def close(self, last: tuple[Report, PyTree] | None) -> None:
         """Save the run's last state, if it is not saved yet, and wait until it is on the disk."""

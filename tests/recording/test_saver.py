@@ -26,7 +26,7 @@ def offer(saver: Saver, *reports: tuple[int, float | None]) -> None:
     """Offer states at (step, score) and wait each time until what was started is written."""
     for step, score in reports:
         saver.offer(Report(step, 1, {} if score is None else {"eval/search/return": score}), {"step": np.full(3, step)})
-        saver.writing.result()
+        saver._wait()
 
 
 def steps(saver: Saver) -> list[int]:
@@ -64,7 +64,6 @@ def test_training_goes_on_while_a_checkpoint_is_written_and_what_it_changes_is_n
     saver = make(before=lambda step: gate.wait(20), every_steps=30)
     state = {"step": np.full(3, 30)}
     saver.offer(Report(10, 1, {}), state)
-    saver.writing.result()
     saver.offer(Report(30, 1, {}), state)
     state["step"][:] = -1  # as a donated buffer is
     saver.offer(Report(60, 1, {}), state)  # due, but the writer is busy
