@@ -24,7 +24,7 @@ def main() -> None:
     from src.core import Report
 
     saver.offer(Report(0, 0, {}), state)  # as the first report does
-    saver.writing.result()
+    saver.preparing.result()
     for step in range(1, 1 + options.saves):
         saver.save(Report(step, step, {}), state)
         saver.close(None) if step == options.saves else saver.writing.result()

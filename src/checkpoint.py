@@ -211,8 +211,8 @@ def _compare(path: Path, wanted: set[str], there: set[str]) -> None:
 
 
 def _on_device(path: Path, name: str, array: np.ndarray, like: Any, generator: str | None) -> Any:
-    """Return an array on the device, of its own memory, for the run state is donated."""
-    leaf = jnp.array(array, copy=True)
+    """Return an array on the device. It may share memory with `array`, which nobody else has."""
+    leaf = jax.device_put(array)
     if generator is not None:
         leaf = jax.random.wrap_key_data(leaf, impl=generator)
     if leaf.shape != like.shape or leaf.dtype != like.dtype:

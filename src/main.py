@@ -58,7 +58,7 @@ def dispatch(argv: Sequence[str]) -> int:
     options = parse_flags(experiment, request)
     if request.command in ("train", "rerun"):
         add_train(experiment, config, again)
-    if again and again.path:
+    if again and again.resumes:
         options["--id"] = again.run.id
     return run_command(experiment, "train" if request.command == "rerun" else request.command, options)
 
@@ -134,7 +134,7 @@ def add_train(experiment: Any, config: dict[str, Any], again: Any = None) -> Non
 
     built = build.build(config)
     resume = None
-    if again and again.path:
+    if again and again.resumes:
         from src.commands.again import state
 
         resume = state(again, built.run)

@@ -17,11 +17,13 @@ class Again(NamedTuple):
 
     run: runs.StoredRun
     config: dict[str, Any]
-    path: Path | None  # of the checkpoint to go on from; None = from the beginning, as a new run
+    resumes: bool  # in the same record; else it is repeated as a new run
+    path: Path | None  # of the checkpoint to go on from; None = there is none yet, from the beginning
 
     @property
     def resume_at(self) -> int | None:
-        return int(self.path.name) if self.path else None
+        """The environment step from which the record goes on; None = a new record."""
+        return (int(self.path.name) if self.path else 0) if self.resumes else None
 
 
 def prepare(request: Request) -> Again:
@@ -34,12 +36,14 @@ def prepare(request: Request) -> Again:
     _check_flags(request, flag)
     try:
         run = runs.find(request.named[flag], results_dir(request.updates))
-        if request.command == "rerun":
-            return _rerun(run, request)
-        _check_resumable(run, request)
-        path = checkpoint.pick(checkpoint.folder(run.results, run.id), request.named.get("--checkpoint", "last"))
-        again = Again(run, restored.checked_config(run, settings(request.updates)), path)
-        _check_same(again)
+        resumes, path = request.command == "train", None
+        if resumes:
+            _check_resumable(run, request)
+            path = _pick(run, request.named.get("--checkpoint"))
+        again = Again(run, restored.checked_config(run, settings(request.updates)), resumes, path)
+        if path:
+            _check_same(again)
+        _tell_changes(again)
         return again
     except UsageError:
         raise
@@ -64,6 +68,8 @@ def _check_flags(request: Request, flag: str) -> None:
 
 def _check_resumable(run: runs.StoredRun, request: Request) -> None:
     """Complain of a run that is still going on, or over with nothing left to do."""
+    if {"-u", "--unobserved"} & set(request.rest):
+        raise UsageError("-u: a run that goes on needs its record; leave the flag out")
     try:
         files.lock(run.folder).close()
     except BlockingIOError:
@@ -74,6 +80,15 @@ def _check_resumable(run: runs.StoredRun, request: Request) -> None:
             f"run '{run.id}' is complete; to train it further: --resume={run.id} with t_max=... or max_minutes=... "
             f"(they were {run.config.get('t_max')} and {run.config.get('max_minutes')})"
         )
+
+
+def _pick(run: runs.StoredRun, which: str | None) -> Path | None:
+    """Return the checkpoint to go on from; None where a run was killed before it had saved any."""
+    models = checkpoint.folder(run.results, run.id)
+    began = models.is_dir() or not (run.folder / "metrics.json").exists()
+    if which is None and began and not checkpoint.steps(models):
+        return None
+    return checkpoint.pick(models, which or "last")
 
 
 def _status(run: runs.StoredRun) -> str:
@@ -93,15 +108,13 @@ def _check_same(again: Again) -> None:
         )
 
 
-def _rerun(run: runs.StoredRun, request: Request) -> Again:
-    """Return a run to be repeated, after saying what is not as it was then."""
-    config = restored.checked_config(run, settings(request.updates))
-    diff = run.folder / provenance.DIFF
-    now, diff_now = provenance.collect(config)
+def _tell_changes(again: Again) -> None:
+    """Say what is not as it was when the run was started: without the same code and packages it ends elsewhere."""
+    diff = again.run.folder / provenance.DIFF
     then = diff.read_text() if diff.exists() else ""
-    for change in provenance.changes(provenance.read(run.folder), then, now, diff_now):
-        print(f"not as in run {run.id}: {change}", flush=True)
-    return Again(run, config, None)
+    now, diff_now = provenance.collect(again.config)
+    for change in provenance.changes(provenance.read(again.run.folder), then, now, diff_now):
+        print(f"not as in run {again.run.id}: {change}", flush=True)
 
 
 def state(again: Again, runner: Runner) -> Resume:
@@ -111,7 +124,7 @@ def state(again: Again, runner: Runner) -> Resume:
       UsageError: a checkpoint that is damaged or does not fit.
     """
     try:
-        saved = checkpoint.read(again.path, runner.shapes())
+        saved = checkpoint.read(again.path, runner.shapes()) if again.path else None
     except checkpoint.CheckpointError as error:
         raise UsageError(str(error)) from None
     series = files.until(_metrics(again.run), again.resume_at)

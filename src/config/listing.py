@@ -13,7 +13,10 @@ Usage:
   python src/main.py [COMMAND] [--config=ALGORITHM] [--env-config=ENVIRONMENT] [with KEY=VALUE ...] [flags]
 
 Commands:
-  train          train and record a run (the default)
+  train          train and record a run (the default); --resume=RUN goes on with one that was cut off
+  rerun          repeat a recorded run as a new one: --run=RUN
+  evaluate       play episodes with what a run has learned: --run=RUN [--checkpoint=best|last|STEP]
+  show           print what a run is, where it comes from and what it left: --run=RUN
   list           print algorithms, environments and all parts; `list planner.sequential` prints a part's settings,
                  `list run` those of the run itself
   print_config   print the configuration that the same command line would train with

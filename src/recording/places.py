@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from src import checkpoint
+
 
 def title(config: Mapping[str, Any]) -> str:
     """Return what is being run in one line."""
@@ -33,7 +35,7 @@ class Places:
         """Args: curves: where the curves of a run that goes on lie, under the results folder; None = a folder of their own."""
         results = Path(config["results_dir"])
         self.record = results / "sacred" / run_id if run_id else None
-        self.models = results / "models" / run_id if run_id else None
+        self.models = checkpoint.folder(results, run_id) if run_id else None
         self.logs = results / "tb_logs"
         if curves:
             self.curves = results / curves

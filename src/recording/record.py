@@ -29,7 +29,7 @@ class Resume(NamedTuple):
 
     run_id: str
     env_step: int  # of the checkpoint; what was recorded after it is dropped and made anew
-    state: PyTree
+    state: PyTree  # None = from the beginning
     metrics: dict[str, float]  # latest value of each until then
     curves: str | None  # folder of its curves, under the results folder
 
