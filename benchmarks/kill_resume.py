@@ -31,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--t-max", type=int, default=120000)
-    parser.add_argument("--longest", type=float, default=1.0, help="seconds after the first report to the latest kill")
+    parser.add_argument("--longest", type=float, default=5.0, help="seconds after the first report to the latest kill")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="tandem-kills-"))

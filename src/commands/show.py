@@ -101,7 +101,8 @@ def _places(run: runs.StoredRun, origin: Mapping[str, Any]) -> Iterator[tuple[st
     models = checkpoint.folder(run.results, run.id)
     steps = checkpoint.steps(models)
     if steps:
-        yield "checkpoints", f"{models}: {', '.join(str(step) for step in steps)} (best: {checkpoint.pick(models, 'best').name})"
+        best = checkpoint.pick(models, "best").name
+        yield "checkpoints", f"{models}: {', '.join(str(step) for step in steps)} (best: {best})"
     artifacts = _saved(run, "run.json").get("artifacts", [])
     if artifacts:
         yield "artifacts", ", ".join(str(item) for item in artifacts)

@@ -1,4 +1,4 @@
-"""Sacred's file records, so written that a crash at any moment leaves them readable, and so that a run can be gone on with."""
+"""Sacred's file records, so written that a crash at any moment leaves them whole, and a run can be gone on with."""
 
 import fcntl
 import json

@@ -32,7 +32,7 @@ class Places:
     """Where a run's records lie."""
 
     def __init__(self, config: Mapping[str, Any], run_id: str | None, curves: str | None = None):
-        """Args: curves: where the curves of a run that goes on lie, under the results folder; None = a folder of their own."""
+        """Args: curves: folder of the curves of a run that goes on, under the results folder; None = a new one."""
         results = Path(config["results_dir"])
         self.record = results / "sacred" / run_id if run_id else None
         self.models = checkpoint.folder(results, run_id) if run_id else None

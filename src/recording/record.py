@@ -105,7 +105,9 @@ def _write(report: Report, sacred_run: Any, writer: SummaryWriter) -> None:
         sacred_run.result = report.metrics[RESULT]  # kept with the run even if it never finishes
 
 
-def _saver(sacred_run, config: Mapping[str, Any], places: Places, writer: SummaryWriter, resume: Resume | None) -> Saver | None:
+def _saver(
+    sacred_run: Any, config: Mapping[str, Any], places: Places, writer: SummaryWriter, resume: Resume | None
+) -> Saver | None:
     """Return what saves checkpoints; nothing where the run leaves no record that they could belong to."""
     if places.models is None:
         return None
