@@ -10,7 +10,7 @@ import jax
 
 from src.config import schema
 from src.config.loader import ConfigError
-from src.core import EnvSpec, Runner
+from src.core import Environment, EnvSpec, Learner, Planner, Runner
 from src.registry import FAMILIES, Entry, find
 
 # XLA's CPU backend hands sums and products to a library in fused form, which for our shapes is slow: the gradient of the
@@ -22,11 +22,16 @@ BACKENDS = {"cpu": "cpu", "gpu": "cuda"}  # JAX's names; "auto" leaves the choic
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Built:
-    """A run, ready to start."""
+    """A run, ready to start, and the parts that it is made of."""
 
     run: Runner  # seed -> generator of (Report, run state)
     spec: EnvSpec
     total_updates: int
+    env: Environment
+    model: Any  # what the network gave: WorldModel, ...
+    planner: Planner
+    policy_planner: Planner  # every agent from its own observation alone
+    learner: Learner
 
 
 def prepare_jax(platform: Any = "auto", compile_cache_dir: Any = "") -> None:
@@ -91,7 +96,16 @@ def build(config: Mapping[str, Any]) -> Built:
         eval_episodes=config["eval_args"]["episodes"],
         eval_every=config["eval_args"]["every"],
     )
-    return Built(run=run, spec=env.spec, total_updates=total_updates)
+    return Built(
+        run=run,
+        spec=env.spec,
+        total_updates=total_updates,
+        env=env,
+        model=model,
+        planner=planner,
+        policy_planner=policy_planner,
+        learner=learner,
+    )
 
 
 class _Maker:

@@ -182,9 +182,18 @@ class Replay(NamedTuple):
 
 
 class Runner(Protocol):
-    """Drives a run: a generator of (Report, RunState). It never logs and never saves; who consumes it does."""
+    """Drives a run. It never logs and never saves; who consumes it does."""
 
-    def __call__(self, seed: int): ...
+    def __call__(self, seed: int, resume: PyTree | None = None):
+        """Yield (Report, run state) again and again; with a state that it once yielded, go on from there.
+
+        A run state holds all that decides how the run goes on, and has the field `learner`, a LearnerState.
+        """
+        ...
+
+    def shapes(self) -> PyTree:
+        """Return what the run states look like: the tree with jax.ShapeDtypeStruct for arrays."""
+        ...
 
 
 def setting(default: Any, help: str, *, low: float | None = None, high: float | None = None, choices: tuple | None = None):

@@ -15,9 +15,12 @@ if Path(sys.path[0] or ".").resolve() == ROOT / "src":
 
 from src.config import commandline, listing  # noqa: E402  (after the path; quick to import, the rest when needed)
 
-COMMANDS = ("train", "list", "help", "print_config", "print_dependencies", "save_config")
+COMMANDS = ("train", "rerun", "list", "help", "print_config", "print_dependencies", "save_config")
 # Commands on recorded runs: each a module with its own flags and `main(words) -> exit status`; no run of theirs is recorded.
-TOOLS: dict[str, str] = {}
+TOOLS: dict[str, str] = {
+    "evaluate": "src.commands.evaluate",
+    "show": "src.commands.show",
+}
 OK, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -50,24 +53,41 @@ def dispatch(argv: Sequence[str]) -> int:
     if request.command == "list":
         print(listing.listing(request.topics), flush=True)
         return OK
+    config, again = configuration(request)
+    experiment = make_experiment(config, again and again.resume_at)
+    options = parse_flags(experiment, request)
+    if request.command in ("train", "rerun"):
+        add_train(experiment, config, again)
+    if again and again.resumes:
+        options["--id"] = again.run.id
+    return run_command(experiment, "train" if request.command == "rerun" else request.command, options)
+
+
+def configuration(request: commandline.Request) -> tuple[dict[str, Any], Any]:
+    """Return the checked configuration, and the recorded run that it is of, if there is one; prepares JAX."""
+    if request.command == "rerun" or {"--resume", "--run"} & set(request.named):
+        from src.commands import again
+
+        recorded = again.prepare(request)
+        return recorded.config, recorded
     from src import build
     from src.config import loader
 
     chosen = (request.config, request.env_config, request.updates)
     # Before the parts are imported, which loading does: some libraries (JaxMARL) compute on import.
     build.prepare_jax(**loader.peek(*chosen, ("platform", "compile_cache_dir")))
-    config = loader.load(*chosen)
-    experiment = make_experiment(config)
-    options = parse_flags(experiment, request)
-    if request.command == "train":
-        add_train(experiment, config)
-    return run_command(experiment, request.command, options)
+    return loader.load(*chosen), None
 
 
-def make_experiment(config: dict[str, Any]) -> Any:
-    """Return the Sacred experiment with its file observer; its commands see the configuration as it was checked."""
+def make_experiment(config: dict[str, Any], resume_at: int | None = None) -> Any:
+    """Return the Sacred experiment with its file observer; its commands see the configuration as it was checked.
+
+    Args:
+      resume_at: environment step from which a recorded run goes on; None = a new run.
+    """
     from sacred import SETTINGS, Experiment
-    from sacred.observers import FileStorageObserver
+
+    from src.recording.files import FileRecord
 
     SETTINGS.CAPTURE_MODE = "no"  # Sacred's capture would swallow the progress bar's control codes
     experiment = Experiment("tandem", base_dir=str(ROOT), save_git_info=_has_commit())
@@ -75,7 +95,7 @@ def make_experiment(config: dict[str, Any]) -> Any:
     experiment.logger.setLevel(logging.ERROR)  # -l INFO brings Sacred's own messages back
     experiment.logger.addHandler(logging.StreamHandler())
     experiment.add_config(config)
-    experiment.observers.append(FileStorageObserver(Path(config["results_dir"]) / "sacred"))
+    experiment.observers.append(FileRecord(Path(config["results_dir"]) / "sacred", resume_at))
     return experiment
 
 
@@ -99,23 +119,29 @@ def parse_flags(experiment: Any, request: commandline.Request) -> dict[str, Any]
     from docopt import DocoptExit, docopt
 
     try:
-        return docopt(experiment.get_usage()[2], list(request.rest), default_help=False)
+        words = [word for word in request.rest if word != "rerun"]  # which Sacred does not know
+        return docopt(experiment.get_usage()[2], words, default_help=False)
     except DocoptExit:
         flags = " ".join(word for word in request.rest if word.startswith("-")) or " ".join(request.rest)
         raise commandline.UsageError(f"cannot read '{flags}'; see `python src/main.py --help`") from None
 
 
-def add_train(experiment: Any, config: dict[str, Any]) -> None:
+def add_train(experiment: Any, config: dict[str, Any], again: Any = None) -> None:
     """Build the run and give the experiment its `train` command; a mistake found here leaves no record behind."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's notes on the machine would tear the progress bar
     from src import build
     from src.recording.record import record
 
     built = build.build(config)
+    resume = None
+    if again and again.resumes:
+        from src.commands.again import state
+
+        resume = state(again, built.run)
 
     @experiment.command
     def train(_run):
-        return record(_run, config, built.run)
+        return record(_run, config, built.run, resume)
 
 
 def run_command(experiment: Any, command: str, options: dict[str, Any]) -> int:

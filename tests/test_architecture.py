@@ -29,9 +29,13 @@ ALLOWED = {
     "checkpoint": {"core"},
     "runs": set(),
     "build": GROUND | PARTS,
-    "commands": {"build", "config", "core", "recording", "checkpoint", "runs", "analysis", "registry"},
+    "restored": {"build", "checkpoint", "config", "core", "runs"},
+    "commands": {
+        "build", "config", "core", "recording", "checkpoint", "restored", "runs", "analysis", "registry",
+        "runners.collect",  # episodes are played as in training
+    },
     "analysis": {"core", "runs"},
-    "main": {"build", "config", "recording", "commands"},
+    "main": {"build", "checkpoint", "config", "recording", "restored", "runs", "commands"},
 }
 SINGLE_FILES = {name for names in ALLOWED.values() for name in names if "." in name}
 MODULES = sorted(SRC.rglob("*.py"))

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from src.registry import nearest
 
 DEFAULTS = {"--config": "mazero_seq", "--env-config": "mpe"}
+OF_RUNS = ("--resume", "--run", "--checkpoint")  # a recorded run by id or path, and one of its checkpoints
 
 
 class Update(NamedTuple):
@@ -26,6 +27,7 @@ class Request(NamedTuple):
     env_config: str
     updates: tuple[Update, ...]
     rest: tuple[str, ...]  # command, `with`, its updates and the flags: what Sacred reads
+    named: dict[str, str]  # those of --config, --env-config, --resume, --run and --checkpoint that were given
 
 
 class UsageError(ValueError):
@@ -38,7 +40,7 @@ def parse(argv: Sequence[str], commands: Sequence[str]) -> Request:
     Raises:
       UsageError: an unknown command, or `--config` without a name.
     """
-    chosen, rest = _take_files(argv)
+    named, rest = _take_named(argv)
     cut = rest.index("with") if "with" in rest else len(rest)
     command = rest[0] if cut and not rest[0].startswith("-") else commands[0]
     if command not in commands:
@@ -48,25 +50,33 @@ def parse(argv: Sequence[str], commands: Sequence[str]) -> Request:
     if {"-h", "--help"} & set(rest):
         command = "help"
     topics = [word for word in rest[1:cut] if not word.startswith("-")] if command == "list" else []
-    updates = tuple(_update(text) for text in _until_flag(rest[cut + 1 :]))
-    return Request(command, tuple(topics), *chosen, updates, tuple(rest))
+    given = updates(_until_flag(rest[cut + 1 :]))
+    config, env_config = (named.get(flag, default) for flag, default in DEFAULTS.items())
+    return Request(command, tuple(topics), config, env_config, given, tuple(rest), named)
 
 
-def _take_files(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the names after --config and --env-config, and what remains."""
-    chosen = dict(DEFAULTS)
+def updates(words: Sequence[str]) -> tuple[Update, ...]:
+    """Return the settings in the words that follow `with`."""
+    return tuple(_update(word) for word in words)
+
+
+def _take_named(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Return the names after --config, --env-config and the flags that name a run, and what remains."""
+    named: dict[str, str] = {}
     rest: list[str] = []
     words = iter(argv)
     for word in words:
         flag, sep, value = word.partition("=")
-        if flag not in DEFAULTS:
+        if flag not in (*DEFAULTS, *OF_RUNS):
             rest.append(word)
             continue
         value = value if sep else next(words, "")
         if not value or value == "with" or value.startswith("-"):
-            raise UsageError(f"{flag} needs a name: {flag}=NAME; `python src/main.py list` prints them")
-        chosen[flag] = value.removesuffix(".yaml")
-    return list(chosen.values()), rest
+            what = "a run's id or path: " if flag in OF_RUNS[:2] else "a name: "
+            hint = "" if flag in OF_RUNS else "; `python src/main.py list` prints them"
+            raise UsageError(f"{flag} needs {what}{flag}={'ID' if flag in OF_RUNS[:2] else 'NAME'}{hint}")
+        named[flag] = value.removesuffix(".yaml") if flag in DEFAULTS else value
+    return named, rest
 
 
 def _until_flag(words: Sequence[str]) -> list[str]:

@@ -13,7 +13,10 @@ Usage:
   python src/main.py [COMMAND] [--config=ALGORITHM] [--env-config=ENVIRONMENT] [with KEY=VALUE ...] [flags]
 
 Commands:
-  train          train and record a run (the default)
+  train          train and record a run (the default); --resume=RUN goes on with one that was cut off
+  rerun          repeat a recorded run as a new one: --run=RUN
+  evaluate       play episodes with what a run has learned: --run=RUN [--checkpoint=best|last|STEP]
+  show           print what a run is, where it comes from and what it left: --run=RUN
   list           print algorithms, environments and all parts; `list planner.sequential` prints a part's settings,
                  `list run` those of the run itself
   print_config   print the configuration that the same command line would train with
@@ -70,7 +73,7 @@ def _topic(topic: str) -> str:
     from src.config import schema  # brings JAX along, so only where settings are asked for
 
     if topic == "run":
-        parts = {"run": schema.RunConfig, "eval_args": schema.EvalConfig}
+        parts = {"run": schema.RunConfig, "eval_args": schema.EvalConfig, "checkpoint_args": schema.CheckpointConfig}
         return "\n\n".join(_settings(title, keys, schema) for title, keys in parts.items())
     family, _, name = topic.removesuffix("_args").partition(".")
     if family not in FAMILIES:

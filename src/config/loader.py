@@ -54,6 +54,25 @@ def load(config: str, env_config: str, updates: Sequence[Update] = ()) -> dict[s
     return resolved
 
 
+def stored(config: Mapping[str, Any], source: str, updates: Sequence[Update] = ()) -> dict[str, Any]:
+    """Return a recorded run's own configuration, checked again, with the command line's settings over it.
+
+    Settings that have come since the run are filled in from default.yaml and the parts' defaults.
+
+    Args:
+      source: what to call the recorded configuration in messages.
+
+    Raises:
+      ConfigError: with all mistakes at once, as where a setting of the run is no more.
+    """
+    mistakes: list[str] = []
+    layers = [_file("default.yaml", mistakes), _layer(config, source), _typed_layer(updates, mistakes)]
+    resolved = _resolve(_merge(layers), mistakes)
+    if mistakes:
+        raise ConfigError(mistakes)
+    return resolved
+
+
 def peek(config: str, env_config: str, updates: Sequence[Update], keys: Sequence[str]) -> dict[str, Any]:
     """Return some run-level values, unchecked, without importing any part: what JAX must know before a part uses it."""
     given = _given(config, env_config, updates, [])
@@ -77,7 +96,7 @@ def _given(config: str, env_config: str, updates: Sequence[Update], mistakes: li
 
 def sections() -> dict[str, type]:
     """Return the sections whose settings do not depend on a part's name."""
-    return {"eval_args": schema.EvalConfig}
+    return {"eval_args": schema.EvalConfig, "checkpoint_args": schema.CheckpointConfig}
 
 
 def _file(name: str, mistakes: list[str]) -> dict[Name, Given]:
@@ -91,6 +110,11 @@ def _file(name: str, mistakes: list[str]) -> dict[Name, Given]:
     if not isinstance(content, Mapping):
         mistakes.append(f"{source}: expected `key: value` lines")
         return {}
+    return _layer(content, source)
+
+
+def _layer(content: Mapping[str, Any], source: str) -> dict[Name, Given]:
+    """Return nested settings as a layer."""
     layer: dict[Name, Given] = {}
     for key, value in content.items():
         if str(key) in _section_names() and isinstance(value, Mapping):

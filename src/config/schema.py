@@ -38,6 +38,16 @@ class EvalConfig:
     every: int = setting(REQUIRED, "environment steps from one evaluation to the next", low=1)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CheckpointConfig:
+    """The section `checkpoint_args`."""
+
+    every_minutes: float = setting(REQUIRED, "minutes from one checkpoint to the next; 0 = none by the clock", low=0)
+    every_steps: int = setting(REQUIRED, "environment steps from one to the next; 0 = none by steps", low=0)
+    keep_last: int = setting(REQUIRED, "newest checkpoints kept", low=1)
+    keep_best: bool = setting(REQUIRED, "also save and keep the one of the best evaluation with search")
+
+
 class Invalid(ValueError):
     """A value that its field does not take; the text says what was expected."""
 

@@ -1,9 +1,13 @@
 """What a run is called and where its records lie."""
 
+import os
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from src import checkpoint
 
 
 def title(config: Mapping[str, Any]) -> str:
@@ -17,13 +21,25 @@ def task(config: Mapping[str, Any]) -> str:
     return f"{config['env']}/{scenario}" if scenario else config["env"]
 
 
+def replace_file(path: Path, text: str) -> None:
+    """Write a file so that at any moment either the old content or the new is there, whole."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    partial.write_text(text)
+    partial.replace(path)
+
+
 class Places:
     """Where a run's records lie."""
 
-    def __init__(self, config: Mapping[str, Any], run_id: str | None):
+    def __init__(self, config: Mapping[str, Any], run_id: str | None, curves: str | None = None):
+        """Args: curves: folder of the curves of a run that goes on, under the results folder; None = a new one."""
         results = Path(config["results_dir"])
         self.record = results / "sacred" / run_id if run_id else None
+        self.models = checkpoint.folder(results, run_id) if run_id else None
         self.logs = results / "tb_logs"
+        if curves:
+            self.curves = results / curves
+            return
         stamp = time.strftime("%Y%m%d-%H%M%S") + (f"-run{run_id}" if run_id else "")
         self.curves = self.logs / task(config) / config["name"] / f"{config['seed']}-{stamp}"
 

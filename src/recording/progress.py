@@ -19,12 +19,13 @@ class Progress:
     env_step: int = 0
     update: int = 0
     begun: float = dataclasses.field(default_factory=time.monotonic)
-    first: tuple[float, int] | None = None  # time and environment step of the first report, when all is compiled
+    first: tuple[float, int, float] | None = None  # time, step, training time at the first report: all is compiled
 
     def add(self, report: Report) -> None:
-        self.first = self.first or (time.monotonic(), report.env_step)
         self.env_step, self.update = report.env_step, report.update
         self.last |= report.metrics
+        if self.first is None:
+            self.first = time.monotonic(), report.env_step, report.metrics.get("time/training_seconds", 0.0)
 
     @property
     def training_seconds(self) -> float:
@@ -37,8 +38,8 @@ class Progress:
 
     @property
     def steps_per_second(self) -> float:
-        steps = self.env_step - self.first[1] if self.first else 0
-        return steps / self.training_seconds if steps and self.training_seconds else 0.0
+        steps, seconds = (self.env_step - self.first[1], self.training_seconds - self.first[2]) if self.first else (0, 0.0)
+        return steps / seconds if steps and seconds else 0.0
 
     @property
     def fraction(self) -> float:

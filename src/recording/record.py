@@ -1,49 +1,99 @@
-"""Reports -> Sacred, TensorBoard and the screen: who drives a run and writes down what it reports."""
+"""Reports -> Sacred, TensorBoard and the screen, run states -> checkpoints: who drives a run and keeps what it yields."""
 
 import contextlib
 import logging
-import signal
-from collections.abc import Iterator, Mapping
-from typing import Any
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from tensorboardX import SummaryWriter
 
-from src.core import Report, Runner
+from src.core import PyTree, Report, Runner
+from src.recording import provenance
+from src.recording.files import FileRecord
 from src.recording.places import Places, title
 from src.recording.progress import RESULT, Progress
+from src.recording.saver import Saver
 from src.recording.screen import Screen, summary
+from src.recording.stopping import Stopping
+
+SECONDS_TO_FLUSH = 60.0  # a disk that takes longer is broken
+
+# Settings that decide neither what is learned nor what a state means: a run may be gone on with others.
+FREE = ("t_max", "max_minutes", "results_dir", "compile_cache_dir", "mongo_url", "mongo_optional")
+FREE_SECTIONS = ("checkpoint_args", "tensorboard_args", "recording_args")
 
 
-def record(sacred_run: Any, config: Mapping[str, Any], run: Runner) -> float | None:
+class Resume(NamedTuple):
+    """Where a run that was cut off goes on."""
+
+    run_id: str
+    env_step: int  # of the checkpoint; what was recorded after it is dropped and made anew
+    state: PyTree  # None = from the beginning
+    metrics: dict[str, float]  # latest value of each until then
+    curves: str | None  # folder of its curves, under the results folder
+
+
+def decisive(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that decide what is learned and what a run state means."""
+    return {key: value for key, value in config.items() if key not in FREE + FREE_SECTIONS}
+
+
+def record(sacred_run: Any, config: Mapping[str, Any], run: Runner, resume: Resume | None = None) -> float | None:
     """Drive a run to its end, writing down every report, and return the last return of an evaluation with search.
 
     Every metric goes to the Sacred run's observers and to TensorBoard under its own name, at its environment step.
-    SIGINT and SIGTERM end the run; what was reported until then is kept.
+    SIGINT and SIGTERM end the run at its next report; what was reported until then is kept, and its state saved.
 
     Raises:
       KeyboardInterrupt: after an interrupted run is written and summed up, so that Sacred marks it INTERRUPTED.
     """
-    logging.getLogger("tensorboardX").setLevel(
-        logging.ERROR
-    )  # it warns of every NaN, which is a value like others here
-    places = Places(config, sacred_run._id)
+    # It warns of every NaN, which is a value like others here.
+    logging.getLogger("tensorboardX").setLevel(logging.ERROR)
+    places = Places(config, sacred_run._id, resume.curves if resume else None)
     progress = Progress(t_max=config["t_max"], max_seconds=60 * config["max_minutes"])
     screen = Screen(progress)
     interrupted = False
     screen.say(f"{title(config)}\n{places}")
-    with contextlib.closing(SummaryWriter(str(places.curves), flush_secs=10)) as writer:
+    if resume:
+        progress.env_step, progress.last = resume.env_step, dict(resume.metrics)
+        sacred_run.result = resume.metrics.get(RESULT)
+        screen.say(f"going on from step {resume.env_step:,}")
+    provenance.add(sacred_run, config, places, resume.env_step if resume else None)
+    purge = resume.env_step + 1 if resume else None
+    with contextlib.closing(SummaryWriter(str(places.curves), flush_secs=10, purge_step=purge)) as writer:
+        saver = _saver(sacred_run, config, places, writer, resume)
+        reports = run(config["seed"], resume.state) if resume else run(config["seed"])
         try:
-            with _terminable(), screen:
-                for report, _ in run(config["seed"]):
-                    progress.add(report)
-                    _write(report, sacred_run, writer)
-                    screen.show(report)
+            with Stopping() as stopping, screen:
+                interrupted = _drive(reports, progress, sacred_run, writer, screen, saver, stopping)
         except KeyboardInterrupt:
             interrupted = True
     screen.say(summary(config, progress, places, interrupted))
+    if saver and saver.problem:
+        screen.say(saver.problem)
     if interrupted:
         raise KeyboardInterrupt
     return progress.last.get(RESULT)
+
+
+def _drive(reports, progress: Progress, sacred_run, writer, screen: Screen, saver: Saver | None, stopping: Stopping) -> bool:
+    """Take report after report and keep what they hold; return whether the run was told to stop before its end."""
+    last = None
+    for report, state in reports:
+        last = report, state
+        progress.add(report)
+        _write(report, sacred_run, writer)
+        screen.show(report)
+        if stopping.asked:
+            break
+        if saver:
+            saver.offer(report, state)
+        stopping.reported = True
+    interrupted = stopping.asked
+    if saver:
+        saver.close(last)
+    return interrupted
 
 
 def _write(report: Report, sacred_run: Any, writer: SummaryWriter) -> None:
@@ -55,15 +105,24 @@ def _write(report: Report, sacred_run: Any, writer: SummaryWriter) -> None:
         sacred_run.result = report.metrics[RESULT]  # kept with the run even if it never finishes
 
 
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Within this context SIGTERM does what Ctrl-C does."""
+def _saver(
+    sacred_run: Any, config: Mapping[str, Any], places: Places, writer: SummaryWriter, resume: Resume | None
+) -> Saver | None:
+    """Return what saves checkpoints; nothing where the run leaves no record that they could belong to."""
+    if places.models is None:
+        return None
 
-    def interrupt(signum: int, frame: Any) -> None:
-        raise KeyboardInterrupt
+    def flush(step: int) -> None:
+        """See that all metrics up to a step are on the disk: a run that goes on from there does not make them again."""
+        sacred_run._emit_heartbeat()
+        writer.flush()
+        for observer in sacred_run.observers:
+            if isinstance(observer, FileRecord) and not observer.wait_until_written(step, SECONDS_TO_FLUSH):
+                raise OSError("the metrics could not be written")
 
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    if resume is None and places.models.exists():  # of a run whose record was removed
+        places.models.rename(places.models.with_name(f"{places.models.name}.before-{time.strftime('%Y%m%d-%H%M%S')}"))
+    places.models.mkdir(parents=True, exist_ok=True)
+    saver = Saver(places.models, config["checkpoint_args"], decisive(config), flush)
+    saver.start_at(resume.env_step if resume else 0)
+    return saver

@@ -7,7 +7,7 @@ the run state donated.
 
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 import jax
@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from src.core import (
-    Array, Environment, Key, Learner, LearnerState, Planner, PyTree, Replay, Report, Transition, pytree, setting,
+    Array, Environment, Key, Learner, LearnerState, Params, Planner, PyTree, Replay, Report, Transition, pytree,
+    setting,
 )
 from src.runners.collect import Actors, as_timestep, collect, evaluate, start
 
@@ -39,6 +40,8 @@ class RunState:
     key: Key
     env_step: Array  # [] int32
     cycle: Array  # [] int32
+    last_eval: Array  # [] int32 environment steps at the last evaluation; this and the next are kept by the host
+    training_seconds: Array  # [] float32
 
 
 def make(
@@ -53,51 +56,75 @@ def make(
     max_minutes: float,
     eval_episodes: int,
     eval_every: int,
-):
+) -> "SyncRunner":
     """Return the runner: called with a seed, it yields (Report, RunState) until `t_max` steps or `max_minutes` are over.
 
     A yielded state is dead once the next one is asked for: its buffers are donated. Save it before.
     `max_minutes` counts training alone, from the end of the first report (which compiles); 0 means no limit.
     """
-    steps_per_cycle = config.num_envs * config.rollout_length
     parts = Parts(config, env, planner, learner, replay, t_max)
-    cycles = max(1, round(config.report_every / steps_per_cycle))
-    train = jax.jit(partial(_report, parts, num_cycles=cycles), donate_argnums=0)
-    evaluators = {
-        "search": jax.jit(partial(evaluate, env, planner, num_episodes=eval_episodes)),
-        "policy": jax.jit(partial(evaluate, env, policy_planner, num_episodes=eval_episodes)),
-    }
+    cycles = max(1, round(config.report_every / (config.num_envs * config.rollout_length)))
+    return SyncRunner(
+        parts=parts,
+        steps_per_report=cycles * config.num_envs * config.rollout_length,
+        train=jax.jit(partial(_report, parts, num_cycles=cycles), donate_argnums=0),
+        evaluators={
+            "search": jax.jit(partial(evaluate, env, planner, num_episodes=eval_episodes)),
+            "policy": jax.jit(partial(evaluate, env, policy_planner, num_episodes=eval_episodes)),
+        },
+        max_seconds=60 * max_minutes,
+        eval_every=eval_every,
+    )
 
-    def run(seed: int) -> Iterator[tuple[Report, RunState]]:
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SyncRunner:
+    """The runner that `make` returns."""
+
+    parts: "Parts"
+    steps_per_report: int  # environment steps
+    train: Callable  # state -> state, sums; donates its argument
+    evaluators: Mapping[str, Callable]  # by name: params, key -> {metric: [episodes]}
+    max_seconds: float
+    eval_every: int
+
+    def shapes(self) -> RunState:
+        return jax.eval_shape(partial(_init, self.parts), jax.random.key(0))
+
+    def __call__(self, seed: int, resume: RunState | None = None) -> Iterator[tuple[Report, RunState]]:
+        began = time.monotonic()
         eval_key, init_key = jax.random.split(jax.random.key(seed))
-        state = jax.jit(partial(_init, parts))(init_key)
-        began, last_eval, env_step, update = time.monotonic(), 0, 0, 0
-        training_seconds, startup_seconds, over = 0.0, None, False
+        state = jax.jit(partial(_init, self.parts))(init_key) if resume is None else resume
+        last_eval, training_seconds = int(state.last_eval), float(state.training_seconds)
+        first, over = True, self._over(int(state.env_step), training_seconds)
         while not over:
             call_began = time.monotonic()
-            state, summed = train(state)
-            sums = jax.device_get(summed)
+            state, summed = self.train(state)
+            metrics = _means(jax.device_get(summed))
             env_step, update = int(state.env_step), int(state.learner.step)
             seconds = time.monotonic() - call_began
-            metrics = _means(sums)
-            if startup_seconds is None:
-                startup_seconds = time.monotonic() - began
-                metrics["time/startup_seconds"] = startup_seconds
+            if first:  # it compiled
+                metrics["time/startup_seconds"], first = time.monotonic() - began, False
             else:
                 training_seconds += seconds
-                metrics["time/steps_per_second"] = cycles * steps_per_cycle / seconds
-            over = env_step >= t_max or 0 < max_minutes * 60 <= training_seconds
-            if over or env_step - last_eval >= eval_every:
-                eval_began = time.monotonic()
-                for name, evaluator in evaluators.items():
-                    key = jax.random.fold_in(eval_key, env_step)
-                    metrics |= _summary(name, evaluator(state.learner.params, key))
+                metrics["time/steps_per_second"] = self.steps_per_report / seconds
+            over = self._over(env_step, training_seconds)
+            if over or env_step - last_eval >= self.eval_every:
+                metrics |= self._evaluation(state.learner.params, jax.random.fold_in(eval_key, env_step))
                 last_eval = env_step
-                metrics["time/eval_seconds"] = time.monotonic() - eval_began
             metrics["time/training_seconds"] = training_seconds
+            state = state.replace(last_eval=jnp.int32(last_eval), training_seconds=jnp.float32(training_seconds))
             yield Report(env_step, update, metrics), state
 
-    return run
+    def _over(self, env_step: int, training_seconds: float) -> bool:
+        return env_step >= self.parts.t_max or 0 < self.max_seconds <= training_seconds
+
+    def _evaluation(self, params: Params, key: Key) -> dict[str, float]:
+        """Return the metrics of every evaluator, and the time they took."""
+        began, metrics = time.monotonic(), {}
+        for name, evaluator in self.evaluators.items():
+            metrics |= _summary(name, evaluator(params, key))
+        return metrics | {"time/eval_seconds": time.monotonic() - began}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +149,8 @@ def _init(parts: Parts, key: Key) -> RunState:
     example = jax.tree.map(lambda x: jnp.zeros(x.shape[2:], x.dtype), rows)
     zero = jnp.zeros((), jnp.int32)
     return RunState(
-        learner=learner, replay=parts.replay.init(example), actors=actors, key=key, env_step=zero, cycle=zero
+        learner=learner, replay=parts.replay.init(example), actors=actors, key=key, env_step=zero, cycle=zero,
+        last_eval=zero, training_seconds=jnp.zeros(()),
     )
 
 
@@ -150,7 +178,7 @@ def _cycle(parts: Parts, state: RunState):
     learner, replay, learned = _learn(parts, state.learner, replay, learn_key, due, env_step, progress)
     if config.reanalyse_per_step > 0.0:
         replay = _reanalyse(parts, learner, replay, reanalyse_key, state.cycle, ready, progress)
-    state = RunState(
+    state = state.replace(
         learner=learner, replay=replay, actors=actors, key=key, env_step=env_step, cycle=state.cycle + 1
     )
     episode_sums = {f"train/{name}": total for name, total in episodes.sums.items()}

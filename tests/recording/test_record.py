@@ -5,28 +5,33 @@ import json
 import math
 import os
 import signal
+import time
+from pathlib import Path
 
+import numpy as np
 import pytest
 from sacred import SETTINGS, Experiment
-from sacred.observers import FileStorageObserver
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from src.recording import progress as progress_module
 from src.recording import screen as screen_module
-from src.recording.record import record
+from src import checkpoint
 from src.core import Report
+from src.recording import provenance
+from src.recording.files import FileRecord, lock
+from src.recording.record import Resume, record
 
 
 def reports(last: int, disturb=lambda step: None):
     """Return a runner that reports at steps 30, 60, ... `last`; `disturb` is called between reports."""
 
-    def run(seed):
-        for step in range(30, last + 1, 30):
+    def run(seed, resume=None):
+        for step in range(30 if resume is None else int(resume["step"]) + 30, last + 1, 30):
             disturb(step)
             metrics = {"train/return": step / 7, "learner/loss": math.nan if step == 60 else 1 / step}
             if step % 60 == 0:
                 metrics |= {"eval/search/return": -step / 3.0, "eval/policy/return": -step / 2.0}
-            yield Report(step, step // 5, metrics), None
+            yield Report(step, step // 5, metrics), {"step": np.int32(step)}
 
     return run
 
@@ -43,18 +48,21 @@ def start(tmp_path, monkeypatch):
         "results_dir": str(tmp_path),
         "env": "world",
         "env_args": {"scenario": "valley"},
+        "checkpoint_args": {"every_minutes": 0.0, "every_steps": 0, "keep_last": 2, "keep_best": True},
     }
 
-    def start(run, beat_interval=10.0):
+    def start(run, beat_interval=10.0, resume=None, **settings):
         experiment = Experiment("test", save_git_info=False)
-        experiment.add_config(config)
-        experiment.observers.append(FileStorageObserver(tmp_path / "sacred"))
+        whole = config | {"checkpoint_args": config["checkpoint_args"] | settings}
+        experiment.add_config(whole)
+        experiment.observers.append(FileRecord(tmp_path / "sacred", resume and resume.env_step))
 
         @experiment.command
         def train(_run):
-            return record(_run, config, run)
+            return record(_run, whole, run, resume)
 
-        return experiment.run("train", options={"--beat-interval": beat_interval})
+        options = {"--beat-interval": beat_interval} | ({"--id": resume.run_id} if resume else {})
+        return experiment.run("train", options=options)
 
     return start
 
@@ -84,8 +92,6 @@ def test_every_metric_is_in_tensorboard_under_the_runs_own_folder(start, tmp_pat
 
 
 def test_metrics_reach_the_disk_while_the_run_goes_on(start, tmp_path):
-    import time
-
     seen = []
 
     def wait_for_the_file(step):
@@ -107,7 +113,7 @@ def test_a_signal_ends_the_run_and_keeps_what_there_is(start, tmp_path, capsys, 
         start(reports(150, lambda step: os.kill(os.getpid(), number) if step == 90 else None))
     assert read(tmp_path, "run.json")["status"] == "INTERRUPTED"
     assert read(tmp_path, "run.json")["result"] == -20.0
-    assert read(tmp_path, "metrics.json")["train/return"]["steps"] == [30, 60]
+    assert read(tmp_path, "metrics.json")["train/return"]["steps"] == [30, 60, 90]
     assert "alg on world/valley, seed 5: interrupted" in capsys.readouterr().out
     assert signal.getsignal(signal.SIGTERM) is before
 
@@ -163,3 +169,90 @@ def test_the_bar_of_a_terminal_shows_pace_and_returns_below_each_other():
     compiling, _, pace, returns = (line.rstrip() for line in screen.export_text().splitlines())
     assert "compiling" in compiling
     assert pace == "300 of 1,000 steps | 50 steps/s | 0:14 left" and returns == "return: search -3.25, train 7.50"
+
+
+def going_on(tmp_path, env_step: int) -> Resume:
+    """Return where run 1 goes on, as `train --resume=1` finds it out."""
+    state = checkpoint.read(tmp_path / "models" / "1" / str(env_step), {"step": np.int32(0)})
+    curves = provenance.read(tmp_path / "sacred" / "1")["curves"]
+    return Resume("1", env_step, state, {"eval/search/return": -20.0}, curves)
+
+
+def stop_at(step):
+    return lambda at: os.kill(os.getpid(), signal.SIGTERM) if at == step else None
+
+
+def test_a_run_that_goes_on_continues_its_record_and_its_curves_with_nothing_lost_or_twice(start, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        start(reports(300, stop_at(180)), every_steps=60, keep_last=9)
+    before = read(tmp_path, "run.json")
+    assert read(tmp_path, "metrics.json")["train/return"]["steps"] == [30, 60, 90, 120, 150, 180]
+    assert {60, 180} <= set(checkpoint.steps(tmp_path / "models" / "1"))  # others were due while one was written
+    run = start(reports(300), resume=going_on(tmp_path, 60), every_steps=60, keep_last=9)  # drops what came after 60
+    entry, metrics = read(tmp_path, "run.json"), read(tmp_path, "metrics.json")
+    assert [path.name for path in (tmp_path / "sacred").iterdir() if path.name.isdigit()] == ["1"]
+    assert (entry["status"], entry["start_time"]) == ("COMPLETED", before["start_time"])
+    assert [again["step"] for again in entry["resumes"]] == [60]
+    assert metrics["train/return"]["steps"] == list(range(30, 301, 30))
+    assert metrics["train/return"]["values"] == [step / 7 for step in range(30, 301, 30)]
+    assert run.result == entry["result"] == -100.0
+    assert {60, 300} <= set(checkpoint.steps(tmp_path / "models" / "1"))
+    (folder,) = (tmp_path / "tb_logs" / "world" / "valley" / "alg").iterdir()
+    curve = EventAccumulator(str(folder)).Reload().Scalars("train/return")
+    assert [event.step for event in curve] == list(range(30, 301, 30))
+
+
+def test_every_metric_up_to_a_checkpoint_is_on_the_disk_before_the_checkpoint(start, tmp_path):
+    seen = []
+
+    def look(step):
+        for at in checkpoint.steps(tmp_path / "models" / "1"):
+            steps = read(tmp_path, "metrics.json")["train/return"]["steps"]
+            seen.append(at <= steps[-1])
+
+    start(reports(3000, look), beat_interval=1000.0, every_steps=60)
+    assert seen and all(seen)
+
+
+def test_a_record_file_is_replaced_whole(start, tmp_path, monkeypatch):
+    start(reports(150))
+    seen = []
+    replace = Path.replace
+    monkeypatch.setattr(Path, "replace", lambda self, target: (seen.append(json.loads(self.read_text())), replace(self, target)))
+    record = FileRecord(tmp_path / "sacred")
+    record.dir = str(tmp_path / "sacred" / "1")
+    record.log_metrics({"new": {"steps": [7], "values": [1.5], "timestamps": []}}, {})
+    assert seen[0]["new"]["steps"] == [7] and "train/return" in seen[0]
+
+
+def test_a_record_is_held_by_one_process_at_a_time(start, tmp_path):
+    def hold(step):
+        with pytest.raises(BlockingIOError):
+            lock(tmp_path / "sacred" / "1")
+
+    start(reports(60, hold))
+    lock(tmp_path / "sacred" / "1").close()
+
+
+def test_where_a_run_comes_from_is_kept_with_it_without_credentials(start, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["main.py", "with", "mongo_url=mongodb://ann:secret@host:27017/db"])
+    start(reports(60))
+    text = (tmp_path / "sacred" / "1" / "provenance.json").read_text()
+    facts = json.loads(text)
+    assert "secret" not in text and "mongodb://***@host:27017/db" in text
+    assert facts["seed"] == 5 and facts["config"]["env_args"] == {"scenario": "valley"}
+    assert facts["packages"]["sacred"] == "0.8.7" and facts["devices"][0]["platform"] == "cpu"
+    assert len(facts["git"]["commit"]) == 40 and facts["python"] and facts["platform"] and facts["machine"]["cores"] > 0
+    assert "provenance.json" in read(tmp_path, "run.json")["artifacts"]
+    assert facts["git"]["changed"] == (tmp_path / "sacred" / "1" / "diff.patch").exists()
+
+
+def test_what_has_changed_since_a_run_is_told():
+    facts, diff = provenance.collect({"seed": 1})
+    assert provenance.changes(facts, diff, facts, diff) == []
+    older = json.loads(json.dumps(facts))
+    older["packages"] |= {"jax": "0.0.1", "gone": "1"}
+    older["git"]["commit"] = "0" * 40
+    told = " / ".join(provenance.changes(older, diff + "\nmore", facts, diff))
+    assert "jax is" in told and "then 0.0.1" in told and "gone is none, then 1" in told
+    assert "then at 0000000000" in told and "uncommitted changes" in told

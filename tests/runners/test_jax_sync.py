@@ -1,5 +1,6 @@
 """The synchronous runner: its clocks, evaluations and memory, on parts that can be counted by hand and on real ones."""
 
+import itertools
 import logging
 import re
 from collections import defaultdict
@@ -10,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 
+from src import checkpoint
 from src.core import Report
 from src.registry import find
 from src.replay import uniform
@@ -183,6 +185,33 @@ def test_a_state_is_donated_to_the_next_report():
     states = [state for _, state in runner(t_max=49)(4)]
     assert all(leaf.is_deleted() for state in states[:-1] for leaf in jax.tree.leaves((state.replay, state.learner)))
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(states[-1]))
+
+
+@pytest.mark.parametrize("at", [0, 2, 3])
+def test_a_run_that_goes_on_from_a_saved_state_is_bit_identical_to_one_that_never_stopped(at, tmp_path):
+    run = runner()
+    for _, state in itertools.islice(run(1), at, at + 1):
+        arrays, keys = checkpoint.split(state)
+    path = tmp_path / "1"
+    checkpoint.write(path, jax.tree.map(np.array, arrays), checkpoint.Meta(1, 1, None, {}, keys))
+    seen = [
+        Seen(r, *jax.tree.map(np.array, (s.learner.params, s.replay)))
+        for r, s in run(1, checkpoint.read(path, run.shapes()))
+    ]
+    never_stopped = history()[at + 1 :]
+    assert same([(x.params, x.replay) for x in seen], [(x.params, x.replay) for x in never_stopped])
+    assert [untimed(x.report) for x in seen] == [untimed(x.report) for x in never_stopped]
+
+
+def untimed(report: Report) -> Report:
+    return report._replace(metrics={k: v for k, v in report.metrics.items() if not k.startswith("time/")})
+
+
+def test_a_run_that_was_over_when_it_was_saved_ends_at_once(tmp_path):
+    for report, state in runner()(1):
+        pass
+    assert report.env_step == T_MAX and list(runner()(1, state)) == []
+    assert [r.env_step for r, _ in runner(t_max=T_MAX + 40)(1, jax.tree.map(jax.numpy.copy, state))] == [144, 168]
 
 
 def part(family: str, name: str, *args, **settings):

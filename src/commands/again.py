@@ -1,0 +1,142 @@
+"""`train --resume=RUN` and `rerun --run=RUN`: configurations that come from a recorded run instead of files."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from src import checkpoint, restored, runs
+from src.commands.arguments import results_dir, settings
+from src.config.commandline import Request, UsageError
+from src.core import Runner
+from src.recording import files, provenance
+from src.recording.record import FREE, FREE_SECTIONS, Resume, decisive
+
+
+class Again(NamedTuple):
+    """A recorded run that is gone on with or repeated."""
+
+    run: runs.StoredRun
+    config: dict[str, Any]
+    resumes: bool  # in the same record; else it is repeated as a new run
+    path: Path | None  # of the checkpoint to go on from; None = there is none yet, from the beginning
+
+    @property
+    def resume_at(self) -> int | None:
+        """The environment step from which the record goes on; None = a new record."""
+        return (int(self.path.name) if self.path else 0) if self.resumes else None
+
+
+def prepare(request: Request) -> Again:
+    """Return what is to be gone on with or repeated; nothing is changed on disk.
+
+    Raises:
+      UsageError: no such run or checkpoint, a setting that may not change, a run that is over or still going on.
+    """
+    flag = "--run" if request.command == "rerun" else "--resume"
+    _check_flags(request, flag)
+    try:
+        run = runs.find(request.named[flag], results_dir(request.updates))
+        resumes, path = request.command == "train", None
+        if resumes:
+            _check_resumable(run, request)
+            path = _pick(run, request.named.get("--checkpoint"))
+        again = Again(run, restored.checked_config(run, settings(request.updates)), resumes, path)
+        if path:
+            _check_same(again)
+        _tell_changes(again)
+        return again
+    except UsageError:
+        raise
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _check_flags(request: Request, flag: str) -> None:
+    if request.command not in ("train", "rerun") or flag not in request.named:
+        raise UsageError("which run? `train --resume=ID|PATH` goes on with one, `rerun --run=ID|PATH` repeats one")
+    for other in ("--config", "--env-config"):
+        if other in request.named:
+            raise UsageError(f"{other}: a recorded run brings its own configuration; leave the flag out")
+    free = [key for key in FREE] + [f"{section}.*" for section in FREE_SECTIONS]
+    wrong = [update.key for update in request.updates if update.key.split(".")[0] not in FREE + FREE_SECTIONS]
+    if wrong:
+        raise UsageError(
+            f"{', '.join(wrong)}: cannot be changed for a recorded run; what can be: {', '.join(free)}. "
+            "For other settings start a new run"
+        )
+
+
+def _check_resumable(run: runs.StoredRun, request: Request) -> None:
+    """Complain of a run that is still going on, or over with nothing left to do."""
+    if {"-u", "--unobserved"} & set(request.rest):
+        raise UsageError("-u: a run that goes on needs its record; leave the flag out")
+    try:
+        files.lock(run.folder).close()
+    except BlockingIOError:
+        raise UsageError(f"run '{run.id}' is still running; stop it first ({run.folder})") from None
+    more = {update.key for update in request.updates} & {"t_max", "max_minutes"}
+    if not more and _status(run) == "COMPLETED":
+        raise UsageError(
+            f"run '{run.id}' is complete; to train it further: --resume={run.id} with t_max=... or max_minutes=... "
+            f"(they were {run.config.get('t_max')} and {run.config.get('max_minutes')})"
+        )
+
+
+def _pick(run: runs.StoredRun, which: str | None) -> Path | None:
+    """Return the checkpoint to go on from; None where a run was killed before it had saved any."""
+    models = checkpoint.folder(run.results, run.id)
+    began = models.is_dir() or not (run.folder / "metrics.json").exists()
+    if which is None and began and not checkpoint.steps(models):
+        return None
+    return checkpoint.pick(models, which or "last")
+
+
+def _status(run: runs.StoredRun) -> str:
+    try:
+        return run.read("run.json")["status"]
+    except (OSError, ValueError, KeyError):
+        return "unknown"
+
+
+def _check_same(again: Again) -> None:
+    """Complain of a checkpoint that was made with other settings than the run's."""
+    odd = checkpoint.differences(checkpoint.read_meta(again.path).config, decisive(again.config))
+    if odd:
+        raise UsageError(
+            f"the checkpoint {again.path} is of another configuration than {again.run.folder / 'config.json'}: "
+            f"they differ in {', '.join(odd)}"
+        )
+
+
+def _tell_changes(again: Again) -> None:
+    """Say what is not as it was when the run was started: without the same code and packages it ends elsewhere."""
+    diff = again.run.folder / provenance.DIFF
+    then = diff.read_text() if diff.exists() else ""
+    now, diff_now = provenance.collect(again.config)
+    for change in provenance.changes(provenance.read(again.run.folder), then, now, diff_now):
+        print(f"not as in run {again.run.id}: {change}", flush=True)
+
+
+def state(again: Again, runner: Runner) -> Resume:
+    """Return where the run goes on.
+
+    Raises:
+      UsageError: a checkpoint that is damaged or does not fit.
+    """
+    try:
+        saved = checkpoint.read(again.path, runner.shapes()) if again.path else None
+    except checkpoint.CheckpointError as error:
+        raise UsageError(str(error)) from None
+    series = files.until(_metrics(again.run), again.resume_at)
+    latest = {name: values["values"][-1] for name, values in series.items()}
+    curves = provenance.read(again.run.folder).get("curves")
+    return Resume(again.run.id, again.resume_at, saved, latest, curves)
+
+
+def _metrics(run: runs.StoredRun) -> dict[str, Any]:
+    try:
+        return run.read("metrics.json")
+    except FileNotFoundError:  # killed before any was written
+        return {}
+    except json.JSONDecodeError as error:
+        raise UsageError(f"{run.folder / 'metrics.json'} is damaged: {error}") from None

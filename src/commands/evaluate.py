@@ -1,0 +1,91 @@
+"""`evaluate --run=RUN`: greedy episodes by what a recorded run has learned, with search and by the policy alone."""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from src.checkpoint import CheckpointError
+from src.commands import arguments
+from src.config.commandline import UsageError
+from src.core import Key, Planner
+from src.recording.places import replace_file, title
+from src.restored import Restored, restore
+from src.runners.collect import evaluate
+
+Scores = dict[str, np.ndarray]  # {metric: [episodes]}
+COLUMNS = {"mean": "mean", "stderr": "standard error", "min": "min", "max": "max"}
+
+
+def main(words: Sequence[str]) -> int:
+    """Evaluate a run, print a table and write a JSON file into the run's folder; return the exit status."""
+    parser = arguments.parser("evaluate", "Play greedy episodes; `with eval_args.episodes=1000` says how many.")
+    parser.add_argument("--checkpoint", default="best", metavar="best|last|STEP", help="which one (default: best)")
+    options, updates = parser.read(words)
+    run = arguments.find(options.run, updates)
+    try:
+        restored = restore(run, options.checkpoint, arguments.settings(updates))
+    except CheckpointError as error:
+        raise UsageError(str(error)) from None
+    key = jax.random.fold_in(jax.random.key(restored.config["seed"]), restored.env_step)
+    batch = min(restored.config["eval_args"]["episodes"], run.config["eval_args"]["episodes"])
+    planners = {"search": restored.planner, "policy": restored.policy_planner}
+    found = {name: summary(play(restored, planner, key, batch)) for name, planner in planners.items()}
+    result = {
+        "run": run.id,
+        "env_step": restored.env_step,
+        "episodes": restored.config["eval_args"]["episodes"],
+        "seed": restored.config["seed"],
+        "settings": {update.key: update.value for update in arguments.settings(updates)},
+        **found,
+    }
+    path = run.folder / f"evaluation-{restored.env_step}.json"
+    replace_file(path, json.dumps(result, indent=1) + "\n")
+    show(result, f"{title(restored.config)}, step {restored.env_step:,}, {result['episodes']} episodes", path)
+    return 0
+
+
+def play(restored: Restored, planner: Planner, key: Key, batch: int) -> Scores:
+    """Return the scores of as many episodes as the configuration asks for, each on a fresh environment.
+
+    Args:
+      batch: episodes played side by side; so many as in training, whose compiled program is then used again.
+    """
+    wanted = restored.config["eval_args"]["episodes"]
+    run = jax.jit(partial(evaluate, restored.env, planner, num_episodes=batch))
+    batches = [jax.device_get(run(restored.params, jax.random.fold_in(key, i))) for i in range(-(-wanted // batch))]
+    return {name: np.concatenate([scores[name] for scores in batches])[:wanted] for name in batches[0]}
+
+
+def summary(scores: Scores) -> dict[str, dict[str, float]]:
+    """Return {metric: {"mean", "stderr", "min", "max"}}; one episode has no standard error."""
+    return {
+        name: {
+            "mean": float(np.mean(values)),
+            "stderr": float(np.std(values, ddof=1) / len(values) ** 0.5) if len(values) > 1 else None,
+            "min": float(np.min(values)),
+            "max": float(np.max(values)),
+        }
+        for name, values in ((name, np.asarray(values, np.float64)) for name, values in scores.items())
+    }
+
+
+def show(result: Mapping[str, Any], head: str, path: Path) -> None:
+    """Print the table."""
+    table = Table(title=head, title_justify="left")
+    table.add_column("metric")
+    for column in COLUMNS.values():
+        table.add_column(column, justify="right")
+    for name in result["search"]:
+        for how, label in (("search", "with search"), ("policy", "policy alone")):
+            numbers = [result[how][name][column] for column in COLUMNS]
+            table.add_row(f"{name}, {label}", *("-" if number is None else f"{number:.3f}" for number in numbers))
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(table)
+    console.print(f"written: {path}")

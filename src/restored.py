@@ -1,0 +1,63 @@
+"""A recorded run's parts, put together again with what it has learned: for whatever looks at a run after training."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from src import build
+from src.checkpoint import folder, pick, read
+from src.config import loader
+from src.config.commandline import Update
+from src.core import Environment, Params, Planner
+from src.runs import StoredRun
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Restored:
+    """What a run is made of, and the parameters of one of its checkpoints."""
+
+    env: Environment
+    planner: Planner  # as in training: plan(params, carry, timestep [B, ...], key, explore, progress)
+    policy_planner: Planner  # every agent by its decentralised policy alone, the same signature
+    model: Any
+    params: Params  # on the device
+    config: dict[str, Any]  # the run's, checked, with the caller's settings over it
+    env_step: int  # of the checkpoint
+
+
+def restore(run: StoredRun, checkpoint: str = "best", updates: Sequence[Update] = ()) -> Restored:
+    """Return the parts of a recorded run as its stored configuration describes them, and the parameters it saved.
+
+    Args:
+      run: from `runs.find`.
+      checkpoint: "best" by evaluation with search, "last", or an environment step ("25600").
+      updates: the command line's settings, laid over the run's own ("planner_args.num_simulations=64").
+
+    Raises:
+      CheckpointError: no such checkpoint, a damaged one, or one that does not fit the configuration.
+      ConfigError: the stored configuration, or a setting over it, cannot be used.
+    """
+    path = pick(folder(run.results, run.id), checkpoint)
+    config = checked_config(run, updates)
+    built = build.build(config)
+    like = jax.eval_shape(built.learner.init, jax.random.key(0)).params
+    return Restored(
+        env=built.env,
+        planner=built.planner,
+        policy_planner=built.policy_planner,
+        model=built.model,
+        params=read(path, like, under="learner.params"),
+        config=config,
+        env_step=int(path.name),
+    )
+
+
+def checked_config(run: StoredRun, updates: Sequence[Update] = ()) -> dict[str, Any]:
+    """Return the run's stored configuration, checked, its results folder where the run lies now; prepares JAX for it."""
+    given = {update.key: update.value for update in updates}
+    wanted = {key: given.get(key, run.config.get(key, "auto")) for key in ("platform", "compile_cache_dir")}
+    build.prepare_jax(**wanted)  # before the parts are imported, which loading does: some compute on import
+    config = loader.stored(run.config, str(run.folder / "config.json"), updates)
+    return config | {"results_dir": str(run.results)}
