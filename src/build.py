@@ -68,7 +68,7 @@ def build(config: Mapping[str, Any]) -> Built:
     entries = {family: find(family, config[family]) for family in FAMILIES}
     _raise(_mismatches(config, entries))
     settings = {family: schema.build(entry.config(), config[f"{family}_args"]) for family, entry in entries.items()}
-    total_updates = int(config["t_max"] * getattr(settings["runner"], "updates_per_step", 0))
+    total_updates = _total_updates(config, entries, settings)
     make = _Maker(config, entries, settings)
 
     env = make("env")
@@ -76,8 +76,10 @@ def build(config: Mapping[str, Any]) -> Built:
     model = make("network", env.spec)
     planner = make("planner", model, env.spec, config["discount"])
     learner = make("learner", model, env.spec, config["discount"], total_updates)
-    policy_entry = find("planner", "policy")
-    policy_planner = policy_entry.make(policy_entry.config()(), model, env.spec, config["discount"])
+    policy_planner = planner
+    if entries["planner"].provides != "policy":
+        policy_entry = find("planner", "policy")
+        policy_planner = policy_entry.make(policy_entry.config()(), model, env.spec, config["discount"])
     replay = make("replay", getattr(settings["runner"], "num_envs", 1), learner.sequence_length)
     run = make(
         "runner",
@@ -133,7 +135,21 @@ def _mismatches(config: Mapping[str, Any], entries: Mapping[str, Entry]) -> list
             f"learner '{config['learner']}' learns from {_words(wanted)} targets; planner '{config['planner']}' "
             f"leaves {_words(left) or 'none'}{_choose('planner', 'provides', wanted)}"
         )
+    left, wanted = entries["replay"].data, entries["learner"].data
+    if left != wanted:
+        mistakes.append(
+            f"learner '{config['learner']}' learns from {_words(wanted)}; replay '{config['replay']}' hands out "
+            f"{_words(left) or 'none'}{_choose('replay', 'data', wanted)}"
+        )
     return mistakes
+
+
+def _total_updates(config: Mapping[str, Any], entries: Mapping[str, Entry], settings: Mapping[str, Any]) -> int:
+    """Return how often the learner will update: once per rollout, or as often as the runner is told."""
+    runner = settings["runner"]
+    if entries["learner"].data == "rollouts":
+        return -(-config["t_max"] // (runner.num_envs * runner.rollout_length))
+    return int(config["t_max"] * getattr(runner, "updates_per_step", 0))
 
 
 def _words(kind: str) -> str:
@@ -179,4 +195,23 @@ def _sizes(config: Mapping[str, Any], settings: Mapping[str, Any], spec: EnvSpec
             f"replay_args.capacity={replay.capacity}: {slots} steps of each of {num_envs} environments, less than "
             f"runner_args.rollout_length={rollout}"
         )
+    if hasattr(settings["learner"], "chunk_length"):
+        mistakes += _chunk_sizes(settings["learner"], runner)
+    return mistakes
+
+
+def _chunk_sizes(learner: Any, runner: Any) -> list[str]:
+    """Return a sentence for each size by which a rollout cannot be cut into chunks and dealt into minibatches."""
+    length = learner.chunk_length or runner.rollout_length
+    if runner.rollout_length % length:
+        return [f"learner_args.chunk_length={length}: does not divide runner_args.rollout_length={runner.rollout_length}"]
+    chunks = runner.num_envs * runner.rollout_length // length
+    counts = {field.name: getattr(learner, field.name) for field in dataclasses.fields(learner) if "minibatches" in field.name}
+    mistakes = [
+        f"learner_args.{name}={count}: does not divide the {chunks} chunks of a rollout, "
+        f"runner_args.num_envs={runner.num_envs} times {runner.rollout_length // length}"
+        for name, count in counts.items() if chunks % count
+    ]
+    if getattr(runner, "reanalyse_per_step", 0) > 0:
+        mistakes.append("runner_args.reanalyse_per_step: rollouts are learned from once and not kept; set it to 0")
     return mistakes

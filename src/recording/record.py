@@ -10,12 +10,12 @@ from tensorboardX import SummaryWriter
 
 from src.core import Report, Runner
 from src.recording.places import Places, title
-from src.recording.progress import RESULT, Progress
+from src.recording.progress import Progress, result
 from src.recording.screen import Screen, summary
 
 
 def record(sacred_run: Any, config: Mapping[str, Any], run: Runner) -> float | None:
-    """Drive a run to its end, writing down every report, and return the last return of an evaluation with search.
+    """Drive a run to its end, writing down every report, and return the last return of an evaluation (with search, if any).
 
     Every metric goes to the Sacred run's observers and to TensorBoard under its own name, at its environment step.
     SIGINT and SIGTERM end the run; what was reported until then is kept.
@@ -43,7 +43,7 @@ def record(sacred_run: Any, config: Mapping[str, Any], run: Runner) -> float | N
     screen.say(summary(config, progress, places, interrupted))
     if interrupted:
         raise KeyboardInterrupt
-    return progress.last.get(RESULT)
+    return result(progress.last)
 
 
 def _write(report: Report, sacred_run: Any, writer: SummaryWriter) -> None:
@@ -51,8 +51,8 @@ def _write(report: Report, sacred_run: Any, writer: SummaryWriter) -> None:
     for name, value in report.metrics.items():
         sacred_run.log_scalar(name, float(value), report.env_step)
         writer.add_scalar(name, float(value), report.env_step)
-    if RESULT in report.metrics:
-        sacred_run.result = report.metrics[RESULT]  # kept with the run even if it never finishes
+    if result(report.metrics) is not None:
+        sacred_run.result = result(report.metrics)  # kept with the run even if it never finishes
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from src.runners.collect import Actors, as_timestep, collect, evaluate, start
 class Config:
     num_envs: int = setting(32, "E, environments stepped side by side", low=1)
     rollout_length: int = setting(25, "steps each environment takes per cycle", low=1)
-    updates_per_step: float = setting(0.08, "optimiser updates per environment step", low=0.0)
+    updates_per_step: float = setting(0.08, "updates per environment step; learners from rollouts take one per rollout", low=0.0)
     reanalyse_per_step: float = setting(0.0, "stored rows planned again per environment step", low=0.0)
     report_every: int = setting(1600, "environment steps per report; one compiled call each", low=1)
 
@@ -63,9 +63,9 @@ def make(
     parts = Parts(config, env, planner, learner, replay, t_max)
     cycles = max(1, round(config.report_every / steps_per_cycle))
     train = jax.jit(partial(_report, parts, num_cycles=cycles), donate_argnums=0)
+    players = {"policy": planner} if planner is policy_planner else {"search": planner, "policy": policy_planner}
     evaluators = {
-        "search": jax.jit(partial(evaluate, env, planner, num_episodes=eval_episodes)),
-        "policy": jax.jit(partial(evaluate, env, policy_planner, num_episodes=eval_episodes)),
+        name: jax.jit(partial(evaluate, env, player, num_episodes=eval_episodes)) for name, player in players.items()
     }
 
     def run(seed: int) -> Iterator[tuple[Report, RunState]]:
@@ -146,8 +146,12 @@ def _cycle(parts: Parts, state: RunState):
     replay = parts.replay.add(state.replay, rows)
     ready = parts.replay.ready(replay)
     env_step = state.env_step + config.num_envs * config.rollout_length
-    due = _due(config.updates_per_step, config, state.cycle, ready)
-    learner, replay, learned = _learn(parts, state.learner, replay, learn_key, due, env_step, progress)
+    if parts.learner.sequence_length:
+        due = _due(config.updates_per_step, config, state.cycle, ready)
+        learner, replay, learned = _learn(parts, state.learner, replay, learn_key, due, env_step, progress)
+    else:
+        due = jnp.ones((), jnp.int32)
+        learner, replay, learned = _learn_whole(parts, state.learner, replay, learn_key, progress)
     if config.reanalyse_per_step > 0.0:
         replay = _reanalyse(parts, learner, replay, reanalyse_key, state.cycle, ready, progress)
     state = RunState(
@@ -179,6 +183,14 @@ def _learn(parts: Parts, learner: LearnerState, replay: PyTree, key: Key, due: A
     names = (*parts.learner.metric_names, *BATCH_METRICS)
     sums = {name: jnp.zeros(()) for name in names}
     return jax.lax.fori_loop(0, due, update, (learner, replay, sums))
+
+
+def _learn_whole(parts: Parts, learner: LearnerState, replay: PyTree, key: Key, progress: Array):
+    """Return learner and replay after the one update that a whole rollout is for, and its metrics."""
+    sample_key, update_key = jax.random.split(key)
+    batch = parts.replay.sample(replay, sample_key, progress)
+    learner, metrics, priorities = parts.learner.update(learner, batch, update_key)
+    return learner, parts.replay.set_priorities(replay, batch.index, priorities), metrics
 
 
 BATCH_METRICS = (
