@@ -61,6 +61,16 @@ class Chunks:
     value_target: Array  # [M, L, N]
 
 
+def check(config: RolloutConfig, model: ActorCritic) -> None:
+    """Refuse to train a memory on single steps.
+
+    Raises:
+      ValueError: with what to set instead.
+    """
+    if config.chunk_length == 1 and jax.tree.leaves(jax.eval_shape(lambda: model.memory(1))):
+        raise ValueError("learner_args.chunk_length=1: a memory is not learned from single steps; choose 16, say, or 0 for whole rollouts")
+
+
 def init_state(model: ActorCritic, key: Key, make_opt: Callable[[Params], PyTree]) -> LearnerState:
     """Return a fresh learner's state; `make_opt` makes its optimisers' from the parameters."""
     params = model.init(key)

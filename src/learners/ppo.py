@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from src.core import ActorCritic, Array, Batch, EnvSpec, Key, Learner, LearnerState, Params, setting
-from src.learners.on_policy import Chunks, RolloutConfig, init_state, judge, make_adam, policy_loss, run_epochs, value_loss
+from src.learners.on_policy import Chunks, RolloutConfig, check, init_state, judge, make_adam, policy_loss, run_epochs, value_loss
 from src.learners.sgd import sgd_step
 
 
@@ -31,7 +31,12 @@ METRICS = (
 
 
 def make(config: Config, model: ActorCritic, spec: EnvSpec, discount: float, total_updates: int) -> Learner:
-    """Return the learner; `total_updates` is the number of rollouts in the run."""
+    """Return the learner; `total_updates` is the number of rollouts in the run.
+
+    Raises:
+      ValueError: a memory is to be trained on single steps.
+    """
+    check(config, model)
     steps = config.epochs * config.num_minibatches
     actor_adam, schedule = make_adam(config, config.learning_rate, total_updates * steps)
     critic_adam, _ = make_adam(config, config.critic_learning_rate, total_updates * steps)

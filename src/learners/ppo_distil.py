@@ -22,7 +22,7 @@ import optax
 
 from src.core import ActorCritic, Array, Batch, EnvSpec, Key, Learner, LearnerState, Params, pytree, setting
 from src.learners.on_policy import (
-    Chunks, RolloutConfig, error_loss, init_state, judge, make_adam, policy_loss, run_epochs, value_loss, value_mask,
+    Chunks, RolloutConfig, check, error_loss, init_state, judge, make_adam, policy_loss, run_epochs, value_loss, value_mask,
 )  # fmt: skip
 from src.learners.sgd import sgd_step
 from src.ops.losses import masked_mean
@@ -72,8 +72,9 @@ def make(config: Config, model: ActorCritic, spec: EnvSpec, discount: float, tot
     """Return the learner; `total_updates` is the number of rollouts in the run.
 
     Raises:
-      ValueError: every phase is off, or one network is to teach itself.
+      ValueError: every phase is off, one network is to teach itself, or a memory is to be trained on single steps.
     """
+    check(config, model)
     phases = make_phases(config, model)
     steps = {phase.name: _of(config, phase, "epochs") * _of(config, phase, "minibatches") for phase in phases}
     rates = {phase.name: _of(config, phase, "learning_rate") for phase in phases}
