@@ -28,8 +28,8 @@ class RolloutConfig:
     clip: float = setting(0.2, "PPO: how far the probability of an action may move, as a ratio", low=0.0)
     entropy_weight: float = setting(0.01, "weight of the policy's entropy", low=0.0)
     value_loss: str = setting("huber", "loss of a value's error", choices=("squared", "huber"))
-    huber_delta: float = setting(10.0, "huber: errors beyond it count linearly; in units of the (normalised) value", low=1e-6)
-    value_clip: float = setting(0.0, "how far a value may move in one update, in units of the (normalised) value; 0 = no limit", low=0.0)
+    huber_delta: float = setting(10.0, "huber: errors beyond it count linearly; in units of the value", low=1e-6)
+    value_clip: float = setting(0.0, "how far a value may move in one update, in units of the value; 0 = no limit", low=0.0)
     value_normalisation: str = setting(
         "none", "scale of the values: as they are, by running mean and spread, or by those with PopArt",
         choices=("none", "running", "popart"),
@@ -37,7 +37,7 @@ class RolloutConfig:
     reward_normalisation: bool = setting(False, "divide rewards by the running spread of discounted returns")
     normalisation_decay: float = setting(0.99, "weight that running means and spreads keep at each rollout", low=0.0, high=0.999999)
     advantage_normalisation: bool = setting(True, "advantages of living agents to mean zero and spread one, per rollout")
-    mask_dead_values: bool = setting(False, "leave dead agents out of the value loss too; the last step of a life bootstraps from them")
+    mask_dead_values: bool = setting(False, "leave the dead out of the value loss too; a life's last step bootstraps from them")
     chunk_length: int = setting(0, "steps of a training sequence; must divide runner_args.rollout_length; 0 = all of it", low=0)
     max_grad_norm: float = setting(0.5, "gradients of each network are clipped to this norm", low=1e-6)
     adam_epsilon: float = setting(1.0e-5, "adam", low=0.0)
@@ -68,7 +68,9 @@ def check(config: RolloutConfig, model: ActorCritic) -> None:
       ValueError: with what to set instead.
     """
     if config.chunk_length == 1 and jax.tree.leaves(jax.eval_shape(lambda: model.memory(1))):
-        raise ValueError("learner_args.chunk_length=1: a memory is not learned from single steps; choose 16, say, or 0 for whole rollouts")
+        raise ValueError(
+            "learner_args.chunk_length=1: a memory is not learned from single steps; choose 16, say, or 0 for whole rollouts"
+        )
 
 
 def init_state(model: ActorCritic, key: Key, make_opt: Callable[[Params], PyTree]) -> LearnerState:
@@ -88,13 +90,7 @@ def judge(
       lambdas: of the advantages, and of the value targets.
       traj: [E, T, ...].
     """
-    stats = state.stats
-    reward = _rewards(config, spec, traj)
-    if config.reward_normalisation:
-        totals = jax.vmap(_over_agents(lambda r, e: running_returns(r, e, discount), 1))(reward, _ended(traj))
-        stats = stats | {"reward": add_moments(stats["reward"], totals, jnp.ones_like(totals), config.normalisation_decay)}
-        reward = reward / mean_and_std(stats["reward"])[1]
-
+    reward, stats = _rewards(config, spec, discount, state.stats, traj)
     old_units = mean_and_std(stats["value"])
     raw, raw_next = critic_values(model, state.params, traj)
     value, next_value = (x * old_units[1] + old_units[0] for x in (raw, raw_next))
@@ -226,11 +222,17 @@ def make_adam(config: RolloutConfig, rate: float, total_steps: int) -> tuple[opt
     return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), optax.adam(schedule, eps=config.adam_epsilon)), schedule
 
 
-def _rewards(config: RolloutConfig, spec: EnvSpec, traj: Transition) -> Array:
-    """Return what each agent is paid, [E, T, N]."""
-    if config.reward == "own":
-        return traj.reward
-    return jnp.broadcast_to(team_reward(traj.reward, spec.shared_reward)[..., None], traj.reward.shape)
+def _rewards(config: RolloutConfig, spec: EnvSpec, discount: float, stats: dict, traj: Transition) -> tuple[Array, dict]:
+    """Return what each agent is paid, [E, T, N], and the statistics with this rollout's rewards in them."""
+    reward = traj.reward
+    if config.reward == "team":
+        reward = jnp.broadcast_to(team_reward(reward, spec.shared_reward)[..., None], reward.shape)
+    if not config.reward_normalisation:
+        return reward, stats
+    ended = traj.terminated | traj.truncated
+    totals = jax.vmap(_over_agents(lambda reward, ended: running_returns(reward, ended, discount), 1))(reward, ended)
+    stats = stats | {"reward": add_moments(stats["reward"], totals, jnp.ones_like(totals), config.normalisation_decay)}
+    return reward / mean_and_std(stats["reward"])[1], stats
 
 
 def _over_agents(function: Callable, num_by_agent: int) -> Callable:
@@ -241,10 +243,6 @@ def _over_agents(function: Callable, num_by_agent: int) -> Callable:
         return jax.vmap(function, in_axes=axes, out_axes=1)(*streams)
 
     return over_agents
-
-
-def _ended(traj: Transition) -> Array:
-    return traj.terminated | traj.truncated
 
 
 def _variance(x: Array, mask: Array) -> Array:

@@ -1,6 +1,6 @@
 """PPO with two networks and distillation between them: policy, value and distillation are trained one after another.
 
-DNA (Aitchison and Sweetser 2022, "DNA: Proximal policy optimization with a dual network architecture", section 3), with
+DNA (Aitchison and Sweetser 2022, "DNA: Proximal policy optimization with a dual network architecture"), with
 Phasic Policy Gradient (Cobbe et al. 2021) as its forerunner. Each rollout is learned from in three phases, each with
 epochs, minibatches, a learning rate and an optimiser of its own:
 
@@ -42,8 +42,8 @@ class Config(RolloutConfig):
     distil_epochs: int = setting(2, "passes of the distillation phase over each rollout; 0 = no such phase", low=0)
     distil_minibatches: int = setting(4, "optimiser steps per pass of the distillation phase", low=1)
     distil_learning_rate: float = setting(5.0e-4, "of the distillation phase, at the start", low=0.0)
-    distil_kl_weight: float = setting(1.0, "weight of KL(policy before the phase || policy) beside the distilled values' loss", low=0.0)
-    distil_target: str = setting("value", "what is distilled: the value network's values, or the value targets", choices=("value", "returns"))
+    distil_kl_weight: float = setting(1.0, "weight of KL(policy before the phase || policy)", low=0.0)
+    distil_target: str = setting("value", "what is distilled: the value network's values, or its targets", choices=("value", "returns"))
 
 
 @pytree
@@ -111,7 +111,8 @@ def make_phases(config: Config, model: ActorCritic) -> tuple[Phase, ...]:
         )
     phases = (
         Phase(
-            "policy", "actor", lambda params, chunks: chunks, lambda params, batch: policy_phase_loss(config, model, params, batch),
+            "policy", "actor", lambda params, chunks: chunks,
+            lambda params, batch: policy_phase_loss(config, model, params, batch),
             ("policy_loss", "entropy", "approx_kl", "clip_fraction"),
         ),
         Phase(

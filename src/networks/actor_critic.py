@@ -1,6 +1,6 @@
 """A policy per agent and a value function for the team, feed-forward or with a memory, with or without shared parameters.
 
-MAPPO (Yu et al. 2022, section 3 and appendix): separate networks, orthogonal initialisation, a critic that may see the
+MAPPO (Yu et al. 2022): separate networks, orthogonal initialisation, a critic that may see the
 global state. The actor carries a value head of its own, for learners that teach it values as well (DNA, Aitchison and
 Sweetser 2022) and for the ablation in which it is the only one.
 """
@@ -111,8 +111,8 @@ def make(config: Config, spec: EnvSpec) -> ActorCritic:
 
     def init(key: Key) -> Params:
         actor_key, critic_key = jax.random.split(key)
-        obs, state, first = jnp.zeros((1, 1, spec.num_agents, spec.obs_size)), jnp.zeros((1, 1, spec.state_size)), jnp.zeros((1, 1), bool)
-        start = memory(1)
+        obs, state = jnp.zeros((1, 1, spec.num_agents, spec.obs_size)), jnp.zeros((1, 1, spec.state_size))
+        start, first = memory(1), jnp.zeros((1, 1), bool)
         params = {"actor": actor.init(actor_key, start["actor"], _own_view(config, spec, obs), first)}
         if config.separate_critic:
             params["critic"] = critic.init(critic_key, start["critic"], see(obs, state), first)
