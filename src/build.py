@@ -72,7 +72,7 @@ def build(config: Mapping[str, Any]) -> Built:
     make = _Maker(config, entries, settings)
 
     env = make("env")
-    _raise(_sizes(config, settings, env.spec))
+    _raise(_sizes(config, entries, settings, env.spec))
     model = make("network", env.spec)
     planner = make("planner", model, env.spec, config["discount"])
     learner = make("learner", model, env.spec, config["discount"], total_updates)
@@ -148,7 +148,7 @@ def _total_updates(config: Mapping[str, Any], entries: Mapping[str, Entry], sett
     """Return how often the learner will update: once per rollout, or as often as the runner is told."""
     runner = settings["runner"]
     if entries["learner"].data == "rollouts":
-        return -(-config["t_max"] // (runner.num_envs * runner.rollout_length))
+        return -(-config["t_max"] // (getattr(runner, "num_envs", 1) * getattr(runner, "rollout_length", 1)))
     return int(config["t_max"] * getattr(runner, "updates_per_step", 0))
 
 
@@ -165,7 +165,9 @@ def _choose(family: str, attribute: str, wanted: str) -> str:
     return f"; choose {family}={' or '.join(fitting)}" if fitting else ""
 
 
-def _sizes(config: Mapping[str, Any], settings: Mapping[str, Any], spec: EnvSpec) -> list[str]:
+def _sizes(
+    config: Mapping[str, Any], entries: Mapping[str, Entry], settings: Mapping[str, Any], spec: EnvSpec
+) -> list[str]:
     """Return a sentence for each size that cannot work with this environment or this length of run."""
     mistakes = []
     unroll = getattr(settings["learner"], "unroll", 0)
@@ -196,22 +198,21 @@ def _sizes(config: Mapping[str, Any], settings: Mapping[str, Any], spec: EnvSpec
             f"runner_args.rollout_length={rollout}"
         )
     if hasattr(settings["learner"], "chunk_length"):
-        mistakes += _chunk_sizes(settings["learner"], runner)
-    return mistakes
-
-
-def _chunk_sizes(learner: Any, runner: Any) -> list[str]:
-    """Return a sentence for each size by which a rollout cannot be cut into chunks and dealt into minibatches."""
-    length = learner.chunk_length or runner.rollout_length
-    if runner.rollout_length % length:
-        return [f"learner_args.chunk_length={length}: does not divide runner_args.rollout_length={runner.rollout_length}"]
-    chunks = runner.num_envs * runner.rollout_length // length
-    counts = {field.name: getattr(learner, field.name) for field in dataclasses.fields(learner) if "minibatches" in field.name}
-    mistakes = [
-        f"learner_args.{name}={count}: does not divide the {chunks} chunks of a rollout, "
-        f"runner_args.num_envs={runner.num_envs} times {runner.rollout_length // length}"
-        for name, count in counts.items() if chunks % count
-    ]
-    if getattr(runner, "reanalyse_per_step", 0) > 0:
+        mistakes += _chunk_sizes(settings["learner"], num_envs, rollout)
+    if entries["learner"].data == "rollouts" and getattr(runner, "reanalyse_per_step", 0) > 0:
         mistakes.append("runner_args.reanalyse_per_step: rollouts are learned from once and not kept; set it to 0")
     return mistakes
+
+
+def _chunk_sizes(learner: Any, num_envs: int, rollout: int) -> list[str]:
+    """Return a sentence for each size by which a rollout cannot be cut into chunks and dealt into minibatches."""
+    length = learner.chunk_length or rollout
+    if rollout % length:
+        return [f"learner_args.chunk_length={length}: does not divide runner_args.rollout_length={rollout}"]
+    chunks = num_envs * rollout // length
+    counts = {field.name: getattr(learner, field.name) for field in dataclasses.fields(learner) if "minibatches" in field.name}
+    return [
+        f"learner_args.{name}={count}: does not divide the {chunks} chunks of a rollout, "
+        f"runner_args.num_envs={num_envs} times {rollout // length}"
+        for name, count in counts.items() if chunks % count
+    ]
