@@ -73,16 +73,18 @@ def build(config: Mapping[str, Any]) -> Built:
     entries = {family: find(family, config[family]) for family in FAMILIES}
     _raise(_mismatches(config, entries))
     settings = {family: schema.build(entry.config(), config[f"{family}_args"]) for family, entry in entries.items()}
-    total_updates = int(config["t_max"] * getattr(settings["runner"], "updates_per_step", 0))
+    total_updates = _total_updates(config, entries, settings)
     make = _Maker(config, entries, settings)
 
     env = make("env")
-    _raise(_sizes(config, settings, env.spec))
+    _raise(_sizes(config, entries, settings, env.spec))
     model = make("network", env.spec)
     planner = make("planner", model, env.spec, config["discount"])
     learner = make("learner", model, env.spec, config["discount"], total_updates)
-    policy_entry = find("planner", "policy")
-    policy_planner = policy_entry.make(policy_entry.config()(), model, env.spec, config["discount"])
+    policy_planner = planner
+    if entries["planner"].provides != "policy":
+        policy_entry = find("planner", "policy")
+        policy_planner = policy_entry.make(policy_entry.config()(), model, env.spec, config["discount"])
     replay = make("replay", getattr(settings["runner"], "num_envs", 1), learner.sequence_length)
     run = make(
         "runner",
@@ -147,7 +149,21 @@ def _mismatches(config: Mapping[str, Any], entries: Mapping[str, Entry]) -> list
             f"learner '{config['learner']}' learns from {_words(wanted)} targets; planner '{config['planner']}' "
             f"leaves {_words(left) or 'none'}{_choose('planner', 'provides', wanted)}"
         )
+    left, wanted = entries["replay"].data, entries["learner"].data
+    if left != wanted:
+        mistakes.append(
+            f"learner '{config['learner']}' learns from {_words(wanted)}; replay '{config['replay']}' hands out "
+            f"{_words(left) or 'none'}{_choose('replay', 'data', wanted)}"
+        )
     return mistakes
+
+
+def _total_updates(config: Mapping[str, Any], entries: Mapping[str, Entry], settings: Mapping[str, Any]) -> int:
+    """Return how often the learner will update: once per rollout, or as often as the runner is told."""
+    runner = settings["runner"]
+    if entries["learner"].data == "rollouts":
+        return -(-config["t_max"] // (getattr(runner, "num_envs", 1) * getattr(runner, "rollout_length", 1)))
+    return int(config["t_max"] * getattr(runner, "updates_per_step", 0))
 
 
 def _words(kind: str) -> str:
@@ -163,7 +179,9 @@ def _choose(family: str, attribute: str, wanted: str) -> str:
     return f"; choose {family}={' or '.join(fitting)}" if fitting else ""
 
 
-def _sizes(config: Mapping[str, Any], settings: Mapping[str, Any], spec: EnvSpec) -> list[str]:
+def _sizes(
+    config: Mapping[str, Any], entries: Mapping[str, Entry], settings: Mapping[str, Any], spec: EnvSpec
+) -> list[str]:
     """Return a sentence for each size that cannot work with this environment or this length of run."""
     mistakes = []
     unroll = getattr(settings["learner"], "unroll", 0)
@@ -193,4 +211,22 @@ def _sizes(config: Mapping[str, Any], settings: Mapping[str, Any], spec: EnvSpec
             f"replay_args.capacity={replay.capacity}: {slots} steps of each of {num_envs} environments, less than "
             f"runner_args.rollout_length={rollout}"
         )
+    if hasattr(settings["learner"], "chunk_length"):
+        mistakes += _chunk_sizes(settings["learner"], num_envs, rollout)
+    if entries["learner"].data == "rollouts" and getattr(runner, "reanalyse_per_step", 0) > 0:
+        mistakes.append("runner_args.reanalyse_per_step: rollouts are learned from once and not kept; set it to 0")
     return mistakes
+
+
+def _chunk_sizes(learner: Any, num_envs: int, rollout: int) -> list[str]:
+    """Return a sentence for each size by which a rollout cannot be cut into chunks and dealt into minibatches."""
+    length = learner.chunk_length or rollout
+    if rollout % length:
+        return [f"learner_args.chunk_length={length}: does not divide runner_args.rollout_length={rollout}"]
+    chunks = num_envs * rollout // length
+    counts = {field.name: getattr(learner, field.name) for field in dataclasses.fields(learner) if "minibatches" in field.name}
+    return [
+        f"learner_args.{name}={count}: does not divide the {chunks} chunks of a rollout, "
+        f"runner_args.num_envs={num_envs} times {rollout // length}"
+        for name, count in counts.items() if chunks % count
+    ]

@@ -66,6 +66,7 @@ class PolicyExtras:
 
     log_prob: Array  # [B, N] float32 log-probability of the chosen actions
     policy: Array  # [B, N, A] float32
+    memory: PyTree = ()  # [B, ...] what a recurrent model remembered before this step; () where there is nothing to remember
 
 
 @pytree
@@ -114,6 +115,7 @@ class LearnerState:
     target: Params
     opt: PyTree
     step: Array  # [] int32 optimiser steps
+    stats: PyTree = ()  # running statistics of what was learned from: scales of values and rewards
 
 
 class Report(NamedTuple):
@@ -152,6 +154,24 @@ class WorldModel(NamedTuple):
     reward_target: Callable[[Array], Array]
 
 
+class ActorCritic(NamedTuple):
+    """A policy and a value function of a team, pure functions over params and over whole sequences (one step is T = 1).
+
+    `params` and `memory` are dicts with the entries "actor" and "critic". A memory goes in as it was before the sequence's
+    first step and comes out as it is after its last; where `first` is set it is forgotten before that step. Agent i's
+    logits depend on `obs[i]` and agent i's own past alone. Values are in the units that the learner fits.
+    """
+
+    init: Callable[[Key], Params]
+    memory: Callable[[int], PyTree]  # batch size -> what is remembered at the beginning: {"actor": [B, ...], "critic": [B, ...]}
+    # params, memory, obs [B, T, N, O], first [B, T] -> memory, logits [B, T, N, A], the actor's own values [B, T, N]
+    policy: Callable[[Params, PyTree, Array, Array], tuple[PyTree, Array, Array]]
+    # params, memory, obs [B, T, N, O], state [B, T, S], first [B, T] -> memory, values [B, T, N]
+    value: Callable[[Params, PyTree, Array, Array, Array], tuple[PyTree, Array]]
+    # params, (mean, std) of old units, (mean, std) of new -> params whose values mean the same in the new units
+    rescale_values: Callable[[Params, tuple[Array, Array], tuple[Array, Array]], Params]
+
+
 class Planner(NamedTuple):
     """Chooses joint actions for a batch of environments."""
 
@@ -166,7 +186,7 @@ class Learner(NamedTuple):
     init: Callable[[Key], LearnerState]
     # update(state, batch, key) -> LearnerState, metrics {name: []}, priorities [B]
     update: Callable[[LearnerState, Batch, Key], tuple[LearnerState, dict[str, Array], Array]]
-    sequence_length: int  # T of the batches it wants
+    sequence_length: int  # T of the batches it wants; 0 = the newest rollout whole, and one update for each
     metric_names: tuple[str, ...]  # keys of the metrics dict that update returns
 
 

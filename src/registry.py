@@ -15,6 +15,7 @@ class Entry:
     needs: str = ""  # planner, learner: the kind of model it works with ("world_model")
     provides: str = ""  # network: the kind of model it makes; planner: the kind of extras it leaves ("search", "policy")
     extras: str = ""  # learner: the kind of extras it learns from
+    data: str = ""  # replay: what it hands out, learner: what it learns from ("sequences" of any age, whole new "rollouts")
 
     def config(self) -> type:
         """Return the part's `Config` dataclass, the only schema of its `*_args` section."""
@@ -32,19 +33,24 @@ ENVS = {
 }
 NETWORKS = {
     "world_model": Entry("src.networks.world_model", "per-agent latents, attention in the dynamics, conditioned heads", provides="world_model"),
+    "actor_critic": Entry("src.networks.actor_critic", "a policy per agent and a critic, feed-forward or with a GRU, shared or not", provides="actor_critic"),
 }
 PLANNERS = {
     "sequential": Entry("src.planners.sequential", "a tree of one ply per agent, each given what the others committed to", needs="world_model", provides="search"),
     "joint": Entry("src.planners.joint", "search over sampled joint actions; over all of them where they are few", needs="world_model", provides="search"),
     "independent": Entry("src.planners.independent", "each agent searches its own actions, the others follow their policy", needs="world_model", provides="search"),
     "policy": Entry("src.planners.policy", "no search: act from the decentralised policy alone", needs="world_model", provides="policy"),
+    "actor": Entry("src.planners.actor", "no search: act from the policy of an actor-critic", needs="actor_critic", provides="policy"),
 }
 LEARNERS = {
-    "mazero": Entry("src.learners.mazero", "multi-agent MuZero: unrolled policy, value, reward and consistency losses", needs="world_model", extras="search"),
+    "mazero": Entry("src.learners.mazero", "multi-agent MuZero: unrolled policy, value, reward and consistency losses", needs="world_model", extras="search", data="sequences"),
+    "ppo": Entry("src.learners.ppo", "clipped policy gradients over whole rollouts: IPPO and MAPPO", needs="actor_critic", extras="policy", data="rollouts"),
+    "ppo_distil": Entry("src.learners.ppo_distil", "PPO in a policy, a value and a distillation phase (DNA)", needs="actor_critic", extras="policy", data="rollouts"),
 }
 REPLAYS = {
-    "prioritised": Entry("src.replay.prioritised", "sequences drawn in proportion to priority^alpha, with importance weights"),
-    "uniform": Entry("src.replay.uniform", "sequences drawn uniformly"),
+    "prioritised": Entry("src.replay.prioritised", "sequences drawn in proportion to priority^alpha, with importance weights", data="sequences"),
+    "uniform": Entry("src.replay.uniform", "sequences drawn uniformly", data="sequences"),
+    "rollout": Entry("src.replay.rollout", "the newest rollout, whole and once: on-policy learning", data="rollouts"),
 }
 RUNNERS = {
     "jax_sync": Entry("src.runners.jax_sync", "collect, learn and reanalyse in one compiled loop on one device"),

@@ -27,7 +27,10 @@ def test_every_algorithm_can_be_built_on_every_environment(config, env_config):
     settings = load(config=config, env_config=env_config)
     built = build.build(settings)
     assert callable(built.run) and built.spec.num_agents > 1
-    assert built.total_updates == int(settings["t_max"] * settings["runner_args"]["updates_per_step"]) > 0
+    runner = settings["runner_args"]
+    by_rollout = -(-settings["t_max"] // (runner["num_envs"] * runner["rollout_length"]))
+    by_step = int(settings["t_max"] * runner["updates_per_step"])
+    assert built.total_updates == (by_rollout if settings["replay"] == "rollout" else by_step) > 0
 
 
 @pytest.mark.parametrize("folder", ["algs", "envs"])
@@ -59,6 +62,43 @@ def test_a_network_that_planner_and_learner_cannot_use_is_refused(monkeypatch):
         "choose network=world_model"
     )
     assert learner.startswith("learner 'mazero' needs a world model")
+
+
+def test_a_replay_that_the_learner_cannot_use_is_refused():
+    assert mistake("replay=rollout") == (
+        "learner 'mazero' learns from sequences; replay 'rollout' hands out rollouts; choose replay=prioritised or uniform"
+    )
+    assert mistake("replay=uniform", config="mappo") == (
+        "learner 'ppo' learns from rollouts; replay 'uniform' hands out sequences; choose replay=rollout"
+    )
+
+
+@pytest.mark.parametrize(
+    "updates, words",
+    [
+        (["learner_args.chunk_length=5"], ["learner_args.chunk_length=5", "runner_args.rollout_length=32"]),
+        (["learner_args.num_minibatches=3"], ["num_minibatches=3", "2048 chunks", "num_envs=64 times 32"]),
+        (["runner_args.reanalyse_per_step=0.1"], ["runner_args.reanalyse_per_step", "set it to 0"]),
+        (["network_args.actor_memory=gru"], ["learner 'ppo'", "chunk_length=1", "not learned from single steps"]),
+    ],
+)
+def test_rollouts_that_cannot_be_cut_or_kept_are_refused(updates, words):
+    text = mistake(*updates, config="mappo")
+    assert all(word in text for word in words), text
+
+
+def test_settings_of_an_environment_stay_where_the_chosen_part_has_them():
+    mappo, mazero = (load(config=name, env_config="matrix_game") for name in ("ippo", "mazero_seq"))
+    assert mazero["learner_args"]["unroll"] == 1 and "unroll" not in mappo["learner_args"]
+    assert mazero["network_args"]["hidden_size"] == 64 and mappo["network_args"]["hidden_size"] == 128
+    assert mappo["max_minutes"] == mazero["max_minutes"] == 1
+
+
+def test_every_key_of_an_on_policy_configuration_says_what_it_is():
+    for name in ("ippo", "mappo", "mappo_ns", "mappo_distil"):
+        lines = (files.FOLDER / "algs" / f"{name}.yaml").read_text().splitlines()
+        keys = [line for line in lines if ":" in line and not line.startswith("#") and not line.endswith("_args:")]
+        assert len(keys) > 15 and all("  # " in line or " # " in line for line in keys), name
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,19 @@ def test_a_run_trains_records_and_sums_up(tmp_path):
     assert len(list((tmp_path / "results" / "tb_logs").rglob("events.*"))) == 1
 
 
+def test_a_run_without_search_is_judged_by_its_policy(tmp_path):
+    small = ["network_args.hidden_size=5", "runner_args.num_envs=3", "runner_args.rollout_length=4", "eval_args.episodes=11"]
+    minibatches = [f"learner_args.{phase}_minibatches=2" for phase in ("policy", "value", "distil")]
+    clocks = ["runner_args.report_every=12", "t_max=24", "platform=cpu"]
+    words = ["--config=mappo_distil", "--env-config=matrix_game", "with", *small, *minibatches, *clocks, CACHE]
+    done = type_in(tmp_path, *words)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert "mappo_distil on matrix_game/climbing, seed 1: done" in done.stdout and "eval/policy/return" in done.stdout
+    run, metrics = (read(tmp_path, f"{name}.json") for name in ("run", "metrics"))
+    assert run["result"] == metrics["eval/policy/return"]["values"][-1]
+    assert "train/distil_kl" in metrics and not any("search" in name for name in metrics)
+
+
 def test_ctrl_c_ends_a_run_cleanly(tmp_path):
     command = [sys.executable, str(ROOT / "src" / "main.py"), *TINY, "max_minutes=0"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}

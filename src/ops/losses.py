@@ -42,3 +42,30 @@ def masked_mean(x: Array, mask: Array) -> Array:
     """
     mask = mask.astype(x.dtype)
     return jnp.sum(jnp.where(mask > 0, x, 0.0) * mask) / jnp.maximum(jnp.sum(mask), 1.0)
+
+
+def huber(error: Array, delta: float) -> Array:
+    """Return half the square of each error up to `delta`, and beyond it the tangent there."""
+    size = jnp.abs(error)
+    inside = jnp.minimum(size, delta)
+    return inside * (size - 0.5 * inside)
+
+
+def clipped_policy_loss(log_prob: Array, old_log_prob: Array, advantage: Array, clip: float) -> Array:
+    """Return PPO's policy loss [...] of actions under the new and the acting policy (Schulman et al. 2017, equation 7)."""
+    ratio = jnp.exp(log_prob - old_log_prob)
+    return -jnp.minimum(ratio * advantage, jnp.clip(ratio, 1.0 - clip, 1.0 + clip) * advantage)
+
+
+def clipped_value_loss(loss, value: Array, old_value: Array, target: Array, clip: float) -> Array:
+    """Return the larger of the losses of a value and of that value kept within `clip` of the old one, [...] each.
+
+    Args:
+      loss: error [...] -> loss [...].
+      value: prediction; the gradient is its.
+      old_value: prediction before the update.
+      target: what is predicted.
+      clip: in the units of the values.
+    """
+    near = old_value + jnp.clip(value - old_value, -clip, clip)
+    return jnp.maximum(loss(value - target), loss(near - target))

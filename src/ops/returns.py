@@ -1,10 +1,12 @@
 """Value targets and masks along one stored stream of rows, which may hold the end of one episode and the start of others.
 
 Row j is one environment step with its reward, its flags and its true successor, read before any reset. All functions
-take a single stream [T]; callers vmap. n-step returns: Schrittwieser et al. 2020, appendix G.
+take a single stream [T]; callers vmap. n-step returns: Schrittwieser et al. 2020, appendix G. Generalised advantages:
+Schulman et al. 2016, equation 16.
 """
 
 import chex
+import jax
 import jax.numpy as jnp
 
 from src.core import Array
@@ -72,3 +74,45 @@ def unroll_masks(terminated: Array, truncated: Array, unroll: int) -> tuple[Arra
     cut_off = alive[:-1] * (truncated & ~terminated)[:unroll]
     known = jnp.concatenate([jnp.ones((1,)), 1.0 - jnp.cumsum(cut_off)])
     return alive, known
+
+
+def generalised_advantages(
+    reward: Array, value: Array, next_value: Array, terminated: Array, truncated: Array, discount: float, gae_lambda: float
+) -> Array:
+    """Return the generalised advantage estimates [T], each within its own episode.
+
+    Added to `value` they are the lambda-returns.
+
+    Args:
+      reward: [T].
+      value: [T] value of what each row was acted on.
+      next_value: [T] value of each row's true successor; not read where the episode terminated.
+      terminated: [T] bool; nothing comes after this row.
+      truncated: [T] bool; the episode was cut off after this row, whose successor's value stands for the rest.
+      discount: per step.
+      gae_lambda: 0 trusts the values (one-step advantages), 1 the rewards.
+    """
+    chex.assert_equal_shape([reward, value, next_value, terminated, truncated])
+    errors = reward + discount * jnp.where(terminated, 0.0, next_value) - value
+    decays = jnp.where(terminated | truncated, 0.0, discount * gae_lambda)
+
+    def step(later: Array, row: tuple[Array, Array]):
+        error, decay = row
+        advantage = error + decay * later
+        return advantage, advantage
+
+    return jax.lax.scan(step, jnp.zeros_like(errors[0]), (errors, decays), reverse=True, unroll=8)[1]
+
+
+def running_returns(reward: Array, ended: Array, discount: float) -> Array:
+    """Return the discounted sums [T] of the rewards up to each row, within its own episode: [T], [T] bool.
+
+    Their spread is the scale by which rewards are normalised. A stream that begins in mid-episode begins at zero.
+    """
+    chex.assert_equal_shape([reward, ended])
+
+    def step(before: Array, row: tuple[Array, Array]):
+        total = discount * before + row[0]
+        return jnp.where(row[1], 0.0, total), total
+
+    return jax.lax.scan(step, jnp.zeros_like(reward[0]), (reward, ended), unroll=8)[1]

@@ -6,7 +6,13 @@ import time
 from src.core import Report
 
 RESULT = "eval/search/return"
-SHOWN = {RESULT: "search", "eval/policy/return": "policy", "train/return": "train"}
+PLAIN_RESULT = "eval/policy/return"  # of algorithms that do not search
+SHOWN = {RESULT: "search", PLAIN_RESULT: "policy", "train/return": "train"}
+
+
+def result(metrics: dict[str, float]) -> float | None:
+    """Return what a run is judged by: the return with search, of the policy alone where nothing searches, None if unknown."""
+    return metrics.get(RESULT, metrics.get(PLAIN_RESULT))
 
 
 @dataclasses.dataclass

@@ -12,7 +12,7 @@ from src.core import PyTree, Report, Runner
 from src.recording import provenance
 from src.recording.files import FileRecord
 from src.recording.places import Places, title
-from src.recording.progress import RESULT, Progress
+from src.recording.progress import Progress, result
 from src.recording.saver import Saver
 from src.recording.screen import Screen, summary
 from src.recording.stopping import Stopping
@@ -40,7 +40,7 @@ def decisive(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def record(sacred_run: Any, config: Mapping[str, Any], run: Runner, resume: Resume | None = None) -> float | None:
-    """Drive a run to its end, writing down every report, and return the last return of an evaluation with search.
+    """Drive a run to its end, writing down every report, and return the last return of an evaluation (with search, if any).
 
     Every metric goes to the Sacred run's observers and to TensorBoard under its own name, at its environment step.
     SIGINT and SIGTERM end the run at its next report; what was reported until then is kept, and its state saved.
@@ -57,7 +57,7 @@ def record(sacred_run: Any, config: Mapping[str, Any], run: Runner, resume: Resu
     screen.say(f"{title(config)}\n{places}")
     if resume:
         progress.env_step, progress.last = resume.env_step, dict(resume.metrics)
-        sacred_run.result = resume.metrics.get(RESULT)
+        sacred_run.result = result(resume.metrics)
         screen.say(f"going on from step {resume.env_step:,}")
     provenance.add(sacred_run, config, places, resume.env_step if resume else None)
     purge = resume.env_step + 1 if resume else None
@@ -74,7 +74,7 @@ def record(sacred_run: Any, config: Mapping[str, Any], run: Runner, resume: Resu
         screen.say(saver.problem)
     if interrupted:
         raise KeyboardInterrupt
-    return progress.last.get(RESULT)
+    return result(progress.last)
 
 
 def _drive(reports, progress: Progress, sacred_run, writer, screen: Screen, saver: Saver | None, stopping: Stopping) -> bool:
@@ -101,8 +101,8 @@ def _write(report: Report, sacred_run: Any, writer: SummaryWriter) -> None:
     for name, value in report.metrics.items():
         sacred_run.log_scalar(name, float(value), report.env_step)
         writer.add_scalar(name, float(value), report.env_step)
-    if RESULT in report.metrics:
-        sacred_run.result = report.metrics[RESULT]  # kept with the run even if it never finishes
+    if result(report.metrics) is not None:
+        sacred_run.result = result(report.metrics)  # kept with the run even if it never finishes
 
 
 def _saver(

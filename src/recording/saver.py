@@ -13,7 +13,7 @@ import numpy as np
 from src import checkpoint
 from src.checkpoint import Arrays, CheckpointError, Meta
 from src.core import PyTree, Report
-from src.recording.progress import RESULT
+from src.recording.progress import result
 
 
 class Saver:
@@ -119,8 +119,8 @@ class Saver:
 
 def _score(report: Report) -> float | None:
     """Return what checkpoints are compared by, if this report holds an evaluation."""
-    score = report.metrics.get(RESULT, math.nan)
-    return None if math.isnan(score) else float(score)
+    score = result(report.metrics)
+    return None if score is None or math.isnan(score) else float(score)
 
 
 def _best(models: Path) -> float:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from src.core import Report
 from src.recording.places import Places, title
-from src.recording.progress import RESULT, Progress, clock
+from src.recording.progress import Progress, clock, result
 
 COMPILING = "compiling, a minute or so at a first start ..."
 SECONDS_BETWEEN_LINES = 10.0  # of plain output
@@ -49,7 +49,7 @@ class Screen:
     def show(self, report: Report) -> None:
         """Take note of a report: plain output gets a line if it holds an evaluation or one is due."""
         due = time.monotonic() - self.last_line > SECONDS_BETWEEN_LINES
-        if not self.live and (due or RESULT in report.metrics):
+        if not self.live and (due or result(report.metrics) is not None):
             self.last_line = time.monotonic()
             self.say(f"{self.progress.pace()} | {self.progress.returns()}")
 

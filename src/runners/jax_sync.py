@@ -25,7 +25,7 @@ from src.runners.collect import Actors, as_timestep, collect, evaluate, start
 class Config:
     num_envs: int = setting(32, "E, environments stepped side by side", low=1)
     rollout_length: int = setting(25, "steps each environment takes per cycle", low=1)
-    updates_per_step: float = setting(0.08, "optimiser updates per environment step", low=0.0)
+    updates_per_step: float = setting(0.08, "updates per environment step; learners from rollouts take one per rollout", low=0.0)
     reanalyse_per_step: float = setting(0.0, "stored rows planned again per environment step", low=0.0)
     report_every: int = setting(1600, "environment steps per report; one compiled call each", low=1)
 
@@ -63,14 +63,14 @@ def make(
     `max_minutes` counts training alone, from the end of the first report (which compiles); 0 means no limit.
     """
     parts = Parts(config, env, planner, learner, replay, t_max)
+    players = {"policy": planner} if planner is policy_planner else {"search": planner, "policy": policy_planner}
     cycles = max(1, round(config.report_every / (config.num_envs * config.rollout_length)))
     return SyncRunner(
         parts=parts,
         steps_per_report=cycles * config.num_envs * config.rollout_length,
         train=jax.jit(partial(_report, parts, num_cycles=cycles), donate_argnums=0),
         evaluators={
-            "search": jax.jit(partial(evaluate, env, planner, num_episodes=eval_episodes)),
-            "policy": jax.jit(partial(evaluate, env, policy_planner, num_episodes=eval_episodes)),
+            name: jax.jit(partial(evaluate, env, player, num_episodes=eval_episodes)) for name, player in players.items()
         },
         max_seconds=60 * max_minutes,
         eval_every=eval_every,
@@ -91,10 +91,14 @@ class SyncRunner:
     def shapes(self) -> RunState:
         return jax.eval_shape(partial(_init, self.parts), jax.random.key(0))
 
+    def initial(self, seed: int) -> RunState:
+        """Return the state that a run with this seed begins with."""
+        return jax.jit(partial(_init, self.parts))(_keys(seed)[1])
+
     def __call__(self, seed: int, resume: RunState | None = None) -> Iterator[tuple[Report, RunState]]:
         began = time.monotonic()
-        eval_key, init_key = jax.random.split(jax.random.key(seed))
-        state = jax.jit(partial(_init, self.parts))(init_key) if resume is None else resume
+        eval_key, _ = _keys(seed)
+        state = self.initial(seed) if resume is None else resume
         last_eval, training_seconds = int(state.last_eval), float(state.training_seconds)
         first, over = True, self._over(int(state.env_step), training_seconds)
         while not over:
@@ -125,6 +129,12 @@ class SyncRunner:
         for name, evaluator in self.evaluators.items():
             metrics |= _summary(name, evaluator(params, key))
         return metrics | {"time/eval_seconds": time.monotonic() - began}
+
+
+def _keys(seed: int) -> tuple[Key, Key]:
+    """Return the random keys of evaluations and of everything else."""
+    eval_key, init_key = jax.random.split(jax.random.key(seed))
+    return eval_key, init_key
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,8 +184,12 @@ def _cycle(parts: Parts, state: RunState):
     replay = parts.replay.add(state.replay, rows)
     ready = parts.replay.ready(replay)
     env_step = state.env_step + config.num_envs * config.rollout_length
-    due = _due(config.updates_per_step, config, state.cycle, ready)
-    learner, replay, learned = _learn(parts, state.learner, replay, learn_key, due, env_step, progress)
+    if parts.learner.sequence_length:
+        due = _due(config.updates_per_step, config, state.cycle, ready)
+        learner, replay, learned = _learn(parts, state.learner, replay, learn_key, due, env_step, progress)
+    else:
+        due = jnp.ones((), jnp.int32)
+        learner, replay, learned = _learn_whole(parts, state.learner, replay, learn_key, progress)
     if config.reanalyse_per_step > 0.0:
         replay = _reanalyse(parts, learner, replay, reanalyse_key, state.cycle, ready, progress)
     state = state.replace(
@@ -207,6 +221,14 @@ def _learn(parts: Parts, learner: LearnerState, replay: PyTree, key: Key, due: A
     names = (*parts.learner.metric_names, *BATCH_METRICS)
     sums = {name: jnp.zeros(()) for name in names}
     return jax.lax.fori_loop(0, due, update, (learner, replay, sums))
+
+
+def _learn_whole(parts: Parts, learner: LearnerState, replay: PyTree, key: Key, progress: Array):
+    """Return learner and replay after the one update that a whole rollout is for, and its metrics."""
+    sample_key, update_key = jax.random.split(key)
+    batch = parts.replay.sample(replay, sample_key, progress)
+    learner, metrics, priorities = parts.learner.update(learner, batch, update_key)
+    return learner, parts.replay.set_priorities(replay, batch.index, priorities), metrics
 
 
 BATCH_METRICS = (

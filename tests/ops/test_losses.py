@@ -1,8 +1,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from src.ops.losses import cosine_loss, cross_entropy, masked_mean, scale_gradient
+from src.ops.losses import (
+    clipped_policy_loss, clipped_value_loss, cosine_loss, cross_entropy, huber, masked_mean, scale_gradient,
+)  # fmt: skip
 from src.ops.masking import masked_logits
 
 KEY = jax.random.key(0)
@@ -50,3 +53,30 @@ def test_masked_mean_ignores_what_is_masked():
     x = jnp.array([1.0, jnp.nan, 5.0, jnp.inf])
     assert masked_mean(x, jnp.array([True, False, True, False])) == 3.0
     assert masked_mean(x, jnp.zeros(4)) == 0.0
+
+
+def test_huber_is_half_the_square_near_zero_and_its_tangent_beyond():
+    error = np.random.default_rng(3).normal(0.0, 20.0, 101).astype(np.float32)
+    for delta in (0.3, 10.0):
+        size = np.abs(error)
+        slow = np.where(size <= delta, 0.5 * error**2, delta * (size - 0.5 * delta))
+        np.testing.assert_allclose(huber(jnp.asarray(error), delta), slow, rtol=1e-5)
+        slope = jax.vmap(jax.grad(lambda x: huber(x, delta)))(jnp.asarray(error))
+        np.testing.assert_allclose(slope, np.clip(error, -delta, delta), rtol=1e-5)
+    assert float(jax.grad(lambda x: huber(x, 1.0))(0.0)) == 0.0
+
+
+@pytest.mark.parametrize("clip", [0.1, 0.4])
+def test_the_policy_loss_stops_rewarding_moves_beyond_the_clip(clip):
+    rng = np.random.default_rng(4)
+    old, new, advantage = (rng.normal(size=101).astype(np.float32) for _ in range(3))
+    ratio = np.exp(new.astype(np.float64) - old)
+    slow = [-min(r * a, min(max(r, 1 - clip), 1 + clip) * a) for r, a in zip(ratio, advantage, strict=True)]
+    np.testing.assert_allclose(clipped_policy_loss(*map(jnp.asarray, (new, old, advantage)), clip), slow, rtol=1e-4, atol=1e-6)
+
+
+def test_the_value_loss_is_that_of_the_clipped_value_where_this_is_larger():
+    target, old = jnp.zeros(4), jnp.array([3.0, 3.0, 3.0, -1.0])
+    value = jnp.array([1.0, 2.8, 5.0, -1.1])
+    losses = clipped_value_loss(lambda e: e**2, value, old, target, 0.5)
+    np.testing.assert_allclose(losses, [2.5**2, 2.8**2, 5.0**2, 1.1**2], rtol=1e-6)

@@ -1,5 +1,6 @@
 """A whole run on a tiny matrix game, put together without the configuration; compiled once for all tests that start it."""
 
+import dataclasses
 from functools import lru_cache
 
 import jax
@@ -7,10 +8,11 @@ import jax.numpy as jnp
 
 from src.core import Environment
 from src.envs import matrix_game
-from src.learners import mazero
-from src.networks import world_model
+from src.learners import mazero, ppo, ppo_distil
+from src.networks import actor_critic, world_model
+from src.planners import actor
 from src.registry import find
-from src.replay import uniform
+from src.replay import rollout, uniform
 from src.runners import jax_sync
 
 NETWORK = world_model.Config(
@@ -47,6 +49,48 @@ def small_run(planner: str, game: matrix_game.Config, *, change=None, num_simula
         max_minutes=0,
         eval_episodes=16,
         eval_every=T_MAX,
+    )
+
+
+# What the on-policy algorithms differ in: the network's settings, and the learner.
+ACTOR = actor_critic.Config(hidden_size=16, num_layers=1)
+PPO = ppo.Config(
+    epochs=4, num_minibatches=2, learning_rate=5e-3, critic_learning_rate=5e-3, entropy_weight=0.02, value_normalisation="running"
+)
+DISTIL = ppo_distil.Config(
+    policy_minibatches=2, policy_learning_rate=5e-3, value_minibatches=2, value_learning_rate=5e-3, distil_minibatches=2,
+    distil_learning_rate=5e-3, entropy_weight=0.02, reward_normalisation=True,
+)  # fmt: skip
+ON_POLICY = {
+    "ippo": (dataclasses.replace(ACTOR, critic_input="obs"), PPO),
+    "mappo": (ACTOR, PPO),
+    "mappo, recurrent": (dataclasses.replace(ACTOR, actor_memory="gru", critic_memory="gru"), PPO),
+    "mappo_ns": (dataclasses.replace(ACTOR, share_parameters=False), PPO),
+    "mappo_distil": (ACTOR, DISTIL),
+}
+ON_POLICY_T_MAX = 16384
+
+
+@lru_cache(maxsize=None)
+def small_on_policy_run(name: str, game: matrix_game.Config, *, change=None):
+    """Return the run of an on-policy algorithm, seed -> generator of (Report, RunState); `change` may alter the game."""
+    env = matrix_game.make(game)
+    network, settings = ON_POLICY[name]
+    runner = jax_sync.Config(num_envs=16, rollout_length=8, report_every=ON_POLICY_T_MAX)
+    model = actor_critic.make(network, env.spec)
+    planner = actor.make(actor.Config(), model, env.spec, 0.97)
+    learner = (ppo if isinstance(settings, ppo.Config) else ppo_distil).make(settings, model, env.spec, 0.97, ON_POLICY_T_MAX // 128)
+    return jax_sync.make(
+        runner,
+        change(env) if change else env,
+        planner,
+        planner,
+        learner,
+        rollout.make(rollout.Config(), runner.num_envs, learner.sequence_length),
+        t_max=ON_POLICY_T_MAX,
+        max_minutes=0,
+        eval_episodes=16,
+        eval_every=ON_POLICY_T_MAX,
     )
 
 

@@ -1,0 +1,249 @@
+"""What learners from whole rollouts share: advantages and value targets, their scales, and epochs of minibatches.
+
+A rollout [E, T] is judged once, by the parameters that made it, then cut into chunks of consecutive steps. Minibatches are
+sets of chunks; a chunk starts from the memory that its first step was acted with.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from src.core import ActorCritic, Array, EnvSpec, Key, LearnerState, Params, PyTree, Transition, pytree, setting
+from src.ops.losses import clipped_policy_loss, clipped_value_loss, huber, masked_mean
+from src.ops.masking import masked_logits
+from src.ops.normalise import add_moments, mean_and_std, no_moments, standardise
+from src.ops.returns import generalised_advantages, running_returns
+from src.ops.team import team_reward
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RolloutConfig:
+    """The settings that all learners from rollouts have."""
+
+    reward: str = setting("team", "what an agent is to maximise: the team's reward, or its own", choices=("team", "own"))
+    clip: float = setting(0.2, "PPO: how far the probability of an action may move, as a ratio", low=0.0)
+    entropy_weight: float = setting(0.01, "weight of the policy's entropy", low=0.0)
+    value_loss: str = setting("huber", "loss of a value's error", choices=("squared", "huber"))
+    huber_delta: float = setting(10.0, "huber: errors beyond it count linearly; in units of the value", low=1e-6)
+    value_clip: float = setting(0.0, "how far a value may move in one update, in units of the value; 0 = no limit", low=0.0)
+    value_normalisation: str = setting(
+        "none", "scale of the values: as they are, by running mean and spread, or by those with PopArt",
+        choices=("none", "running", "popart"),
+    )  # fmt: skip
+    reward_normalisation: bool = setting(False, "divide rewards by the running spread of discounted returns")
+    normalisation_decay: float = setting(0.99, "weight that running means and spreads keep at each rollout", low=0.0, high=0.999999)
+    advantage_normalisation: bool = setting(True, "advantages of living agents to mean zero and spread one, per rollout")
+    mask_dead_values: bool = setting(False, "leave the dead out of the value loss too; a life's last step bootstraps from them")
+    chunk_length: int = setting(0, "steps of a training sequence; must divide runner_args.rollout_length; 0 = all of it", low=0)
+    max_grad_norm: float = setting(0.5, "gradients of each network are clipped to this norm", low=1e-6)
+    adam_epsilon: float = setting(1.0e-5, "adam", low=0.0)
+    final_rate_fraction: float = setting(0.0, "learning rates at the end of t_max over those at the start (linear)", low=0.0, high=1.0)
+
+
+@pytree
+class Chunks:
+    """M pieces of a rollout, L steps each, and what their losses compare with. Values are in the critic's units."""
+
+    obs: Array  # [M, L, N, O]
+    state: Array  # [M, L, S]
+    legal: Array  # [M, L, N, A] bool
+    alive: Array  # [M, L, N] bool
+    first: Array  # [M, L] bool
+    action: Array  # [M, L, N] int32
+    log_prob: Array  # [M, L, N] of the action, when it was chosen
+    memory: PyTree  # [M, ...] before the first step
+    advantage: Array  # [M, L, N]
+    value: Array  # [M, L, N] before the update
+    value_target: Array  # [M, L, N]
+
+
+def check(config: RolloutConfig, model: ActorCritic) -> None:
+    """Refuse to train a memory on single steps.
+
+    Raises:
+      ValueError: with what to set instead.
+    """
+    if config.chunk_length == 1 and jax.tree.leaves(jax.eval_shape(lambda: model.memory(1))):
+        raise ValueError(
+            "learner_args.chunk_length=1: a memory is not learned from single steps; choose 16, say, or 0 for whole rollouts"
+        )
+
+
+def init_state(model: ActorCritic, key: Key, make_opt: Callable[[Params], PyTree]) -> LearnerState:
+    """Return a fresh learner's state; `make_opt` makes its optimisers' from the parameters."""
+    params = model.init(key)
+    stats = {"reward": no_moments(), "value": no_moments()}
+    return LearnerState(params=params, target=(), opt=make_opt(params), step=jnp.zeros((), jnp.int32), stats=stats)
+
+
+def judge(
+    config: RolloutConfig, model: ActorCritic, spec: EnvSpec, discount: float, lambdas: tuple[float, float],
+    state: LearnerState, traj: Transition,
+) -> tuple[LearnerState, Chunks, dict[str, Array]]:  # fmt: skip
+    """Return the learner's state with its statistics moved on, the rollout cut into chunks, and metrics.
+
+    Args:
+      lambdas: of the advantages, and of the value targets.
+      traj: [E, T, ...].
+    """
+    reward, stats = _rewards(config, spec, discount, state.stats, traj)
+    old_units = mean_and_std(stats["value"])
+    raw, raw_next = critic_values(model, state.params, traj)
+    value, next_value = (x * old_units[1] + old_units[0] for x in (raw, raw_next))
+    advantage, target_advantage = (advantages(reward, value, next_value, traj, discount, each) for each in lambdas)
+    target = value + target_advantage
+
+    params, mask = state.params, value_mask(config, traj.alive)
+    if config.value_normalisation != "none":
+        stats = stats | {"value": add_moments(stats["value"], target, mask, config.normalisation_decay)}
+    units = mean_and_std(stats["value"])
+    if config.value_normalisation == "popart":
+        params, raw = model.rescale_values(params, old_units, units), (value - units[0]) / units[1]
+    if config.advantage_normalisation:
+        advantage = standardise(advantage, traj.alive)
+    metrics = {
+        "train/value_mean": masked_mean(value, mask),
+        "train/explained_variance": 1.0 - _variance(target - value, mask) / jnp.maximum(_variance(target, mask), 1e-8),
+        "train/reward_scale": 1.0 / mean_and_std(stats["reward"])[1],
+    }
+    chunks = cut(config.chunk_length, traj, advantage=advantage, value=raw, value_target=(target - units[0]) / units[1])
+    return state.replace(params=params, stats=stats), chunks, metrics
+
+
+def critic_values(model: ActorCritic, params: Params, traj: Transition) -> tuple[Array, Array]:
+    """Return the critic's values [E, T, N] of what each row was acted on and of its true successor, its memory included."""
+    num_envs, length = traj.first.shape
+    stored = traj.extras.memory
+    last, values = model.value(params, jax.tree.map(lambda x: x[:, 0], stored), traj.obs, traj.state, traj.first)
+    # The memory after a step is what the next row was acted with, before any reset.
+    after = jax.tree.map(lambda x, end: jnp.concatenate([x[:, 1:], end[:, None]], axis=1), stored, last)
+    after, next_obs, next_state = jax.tree.map(
+        lambda x: x.reshape(num_envs * length, *x.shape[2:]), (after, traj.next_obs, traj.next_state)
+    )
+    never = jnp.zeros((num_envs * length, 1), bool)
+    _, next_values = model.value(params, after, next_obs[:, None], next_state[:, None], never)
+    return values, next_values.reshape(values.shape)
+
+
+def advantages(
+    reward: Array, value: Array, next_value: Array, traj: Transition, discount: float, gae_lambda: float
+) -> Array:
+    """Return generalised advantages [E, T, N] of rewards and values [E, T, N]."""
+
+    def one_stream(reward, value, next_value, terminated, truncated):
+        return generalised_advantages(reward, value, next_value, terminated, truncated, discount, gae_lambda)
+
+    return jax.vmap(_over_agents(one_stream, 3))(reward, value, next_value, traj.terminated, traj.truncated)
+
+
+def cut(chunk_length: int, traj: Transition, **targets: Array) -> Chunks:
+    """Return the chunks of a rollout [E, T, ...] and of what was computed for it."""
+    length = chunk_length or traj.first.shape[1]
+
+    def chunk(x: Array) -> Array:
+        return x.reshape(-1, length, *x.shape[2:])
+
+    kept = {name: getattr(traj, name) for name in ("obs", "state", "legal", "alive", "first", "action")}
+    memory = jax.tree.map(lambda x: chunk(x)[:, 0], traj.extras.memory)
+    return Chunks(memory=memory, **jax.tree.map(chunk, kept | {"log_prob": traj.extras.log_prob} | targets))
+
+
+def run_epochs(
+    step: Callable[[PyTree, Any], tuple[PyTree, dict[str, Array]]], carry: PyTree, chunks: Any, key: Key,
+    num_epochs: int, num_minibatches: int,
+) -> tuple[PyTree, dict[str, Array]]:  # fmt: skip
+    """Return the carry after all steps, and the metrics' means; every epoch deals the chunks into minibatches anew.
+
+    Args:
+      step: carry, minibatch -> carry, metrics.
+      chunks: pytree [M, ...]; `num_minibatches` must divide M.
+      num_epochs: 1 or more.
+    """
+    num_chunks = jax.tree.leaves(chunks)[0].shape[0]
+
+    def one(carry: PyTree, rows: Array):
+        return step(carry, jax.tree.map(lambda x: x[rows], chunks))
+
+    def epoch(carry: PyTree, key: Key):
+        order = jax.random.permutation(key, num_chunks).reshape(num_minibatches, -1)
+        return jax.lax.scan(one, carry, order)
+
+    carry, metrics = jax.lax.scan(epoch, carry, jax.random.split(key, num_epochs))
+    return carry, jax.tree.map(jnp.mean, metrics)
+
+
+def policy_loss(config: RolloutConfig, logits: Array, batch: Chunks) -> tuple[Array, dict[str, Array]]:
+    """Return the clipped policy loss less the weighted entropy over living agents, and metrics: logits [M, L, N, A]."""
+    log_policy = jax.nn.log_softmax(masked_logits(logits, batch.legal), axis=-1)
+    # A product with the one-hot action: the gradient of an indexed read is a scatter, slow on CPU.
+    log_prob = jnp.sum(log_policy * jax.nn.one_hot(batch.action, logits.shape[-1]), axis=-1)
+    losses = clipped_policy_loss(log_prob, batch.log_prob, batch.advantage, config.clip)
+    loss = masked_mean(losses, batch.alive)
+    entropy = masked_mean(-jnp.sum(jnp.exp(log_policy) * log_policy, axis=-1), batch.alive)
+    log_ratio = log_prob - batch.log_prob
+    clipped = (jnp.abs(jnp.exp(log_ratio) - 1.0) > config.clip).astype(jnp.float32)
+    metrics = {
+        "train/policy_loss": loss,
+        "train/entropy": entropy,
+        # Schulman's estimator (r - 1) - log r: never negative, less noisy than -log r.
+        "train/approx_kl": masked_mean(jnp.exp(log_ratio) - 1.0 - log_ratio, batch.alive),
+        "train/clip_fraction": masked_mean(clipped, batch.alive),
+    }
+    return loss - config.entropy_weight * entropy, metrics
+
+
+def value_loss(config: RolloutConfig, value: Array, batch: Chunks) -> Array:
+    """Return the mean loss of values [M, L, N]."""
+    loss = error_loss(config)
+    if config.value_clip > 0.0:
+        losses = clipped_value_loss(loss, value, batch.value, batch.value_target, config.value_clip)
+    else:
+        losses = loss(value - batch.value_target)
+    return masked_mean(losses, value_mask(config, batch.alive))
+
+
+def error_loss(config: RolloutConfig) -> Callable[[Array], Array]:
+    """Return the loss of a value's error, elementwise."""
+    return {"squared": lambda error: 0.5 * error**2, "huber": lambda error: huber(error, config.huber_delta)}[config.value_loss]
+
+
+def value_mask(config: RolloutConfig, alive: Array) -> Array:
+    """Return whose values are fitted, [...] bool."""
+    return alive if config.mask_dead_values else jnp.ones_like(alive)
+
+
+def make_adam(config: RolloutConfig, rate: float, total_steps: int) -> tuple[optax.GradientTransformation, Callable]:
+    """Return adam behind clipping of its gradients' norm, and its schedule: linear over `total_steps` optimiser steps."""
+    schedule = optax.linear_schedule(rate, rate * config.final_rate_fraction, max(total_steps, 1))
+    return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), optax.adam(schedule, eps=config.adam_epsilon)), schedule
+
+
+def _rewards(config: RolloutConfig, spec: EnvSpec, discount: float, stats: dict, traj: Transition) -> tuple[Array, dict]:
+    """Return what each agent is paid, [E, T, N], and the statistics with this rollout's rewards in them."""
+    reward = traj.reward
+    if config.reward == "team":
+        reward = jnp.broadcast_to(team_reward(reward, spec.shared_reward)[..., None], reward.shape)
+    if not config.reward_normalisation:
+        return reward, stats
+    ended = traj.terminated | traj.truncated
+    totals = jax.vmap(_over_agents(lambda reward, ended: running_returns(reward, ended, discount), 1))(reward, ended)
+    stats = stats | {"reward": add_moments(stats["reward"], totals, jnp.ones_like(totals), config.normalisation_decay)}
+    return reward / mean_and_std(stats["reward"])[1], stats
+
+
+def _over_agents(function: Callable, num_by_agent: int) -> Callable:
+    """Return a function of streams [T] for arguments of which the first `num_by_agent` are [T, N]."""
+
+    def over_agents(*streams: Array) -> Array:
+        axes = tuple(1 if i < num_by_agent else None for i in range(len(streams)))
+        return jax.vmap(function, in_axes=axes, out_axes=1)(*streams)
+
+    return over_agents
+
+
+def _variance(x: Array, mask: Array) -> Array:
+    return masked_mean((x - masked_mean(x, mask)) ** 2, mask)

@@ -1,0 +1,70 @@
+"""Multi-agent PPO: independent (ippo), with a centralised critic (mappo), with parameters of its own for each agent (mappo_ns).
+
+Schulman et al. 2017, "Proximal policy optimization"; Yu et al. 2022, "The surprising effectiveness of PPO in cooperative
+multi-agent games". The three differ in the network's settings alone.
+"""
+
+import dataclasses
+
+import jax.numpy as jnp
+import optax
+
+from src.core import ActorCritic, Array, Batch, EnvSpec, Key, Learner, LearnerState, Params, setting
+from src.learners.on_policy import Chunks, RolloutConfig, check, init_state, judge, make_adam, policy_loss, run_epochs, value_loss
+from src.learners.sgd import sgd_step
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(RolloutConfig):
+    epochs: int = setting(4, "passes over each rollout", low=1)
+    num_minibatches: int = setting(4, "optimiser steps per pass; must divide the rollout's number of chunks", low=1)
+    learning_rate: float = setting(5.0e-4, "of the policy, at the start", low=0.0)
+    critic_learning_rate: float = setting(5.0e-4, "of the critic, at the start", low=0.0)
+    value_weight: float = setting(1.0, "weight of the value loss; matters where policy and critic share a network", low=0.0)
+    gae_lambda: float = setting(0.95, "lambda of advantages and value targets", low=0.0, high=1.0)
+
+
+METRICS = (
+    "loss", "policy_loss", "value_loss", "entropy", "approx_kl", "clip_fraction", "value_mean", "explained_variance",
+    "reward_scale", "grad_norm", "learning_rate",
+)  # fmt: skip
+
+
+def make(config: Config, model: ActorCritic, spec: EnvSpec, discount: float, total_updates: int) -> Learner:
+    """Return the learner; `total_updates` is the number of rollouts in the run.
+
+    Raises:
+      ValueError: a memory is to be trained on single steps.
+    """
+    check(config, model)
+    steps = config.epochs * config.num_minibatches
+    actor_adam, schedule = make_adam(config, config.learning_rate, total_updates * steps)
+    critic_adam, _ = make_adam(config, config.critic_learning_rate, total_updates * steps)
+    optimiser = optax.partition({"actor": actor_adam, "critic": critic_adam}, lambda params: {name: name for name in params})
+
+    def init(key: Key) -> LearnerState:
+        return init_state(model, key, optimiser.init)
+
+    def step(carry, batch: Chunks):
+        params, opt, grad_norm, metrics = sgd_step(lambda params: loss(config, model, params, batch), optimiser, *carry)
+        return (params, opt), metrics | {"train/grad_norm": grad_norm}
+
+    def update(state: LearnerState, batch: Batch, key: Key):
+        lambdas = (config.gae_lambda, config.gae_lambda)
+        state, chunks, judged = judge(config, model, spec, discount, lambdas, state, batch.traj)
+        carry, metrics = run_epochs(step, (state.params, state.opt), chunks, key, config.epochs, config.num_minibatches)
+        metrics |= judged | {"train/learning_rate": schedule(state.step)}
+        state = state.replace(params=carry[0], opt=carry[1], step=state.step + steps)
+        return state, metrics, jnp.ones_like(batch.weight)
+
+    return Learner(init=init, update=update, sequence_length=0, metric_names=tuple(f"train/{name}" for name in METRICS))
+
+
+def loss(config: Config, model: ActorCritic, params: Params, batch: Chunks) -> tuple[Array, dict[str, Array]]:
+    """Return the scalar loss and metrics of one minibatch."""
+    _, logits, _ = model.policy(params, batch.memory, batch.obs, batch.first)
+    _, value = model.value(params, batch.memory, batch.obs, batch.state, batch.first)
+    of_policy, metrics = policy_loss(config, logits, batch)
+    of_value = value_loss(config, value, batch)
+    total = of_policy + config.value_weight * of_value
+    return total, metrics | {"train/loss": total, "train/value_loss": of_value}

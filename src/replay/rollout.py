@@ -1,0 +1,48 @@
+"""The newest rollout, handed out whole and once: for learners that learn from what their present policy did.
+
+Nothing is kept between cycles: `add` holds the rows, and `set_priorities`, which follows every update, lets go of them.
+"""
+
+import dataclasses
+
+import chex
+import jax.numpy as jnp
+
+from src.core import Array, Batch, Key, PyTree, Replay, Transition
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    pass
+
+
+def make(config: Config, num_envs: int, sequence_length: int) -> Replay:
+    """Return the replay for rollouts of `num_envs` environments.
+
+    Raises:
+      ValueError: the learner wants sequences of its own length.
+    """
+    del config
+    if sequence_length:
+        raise ValueError(f"it holds one rollout, but the learner wants sequences of {sequence_length} steps of older ones")
+
+    def add(state: PyTree, rows: Transition) -> Transition:
+        del state
+        chex.assert_tree_shape_prefix(rows, (num_envs,))
+        return rows
+
+    return Replay(
+        init=lambda row: (),
+        add=add,
+        ready=lambda state: jnp.array(True),
+        sample=_whole,
+        set_priorities=lambda state, index, priorities: (),
+        overwrite_extras=None,  # what is gone after its update cannot be planned again; `build` refuses it
+    )
+
+
+def _whole(state: Transition, key: Key, progress: Array) -> Batch:
+    """Return the rollout [B, T, ...], every environment's part once."""
+    del key, progress
+    ones = jnp.ones(state.first.shape[:1])
+    return Batch(traj=state, index=jnp.arange(ones.shape[0], dtype=jnp.int32), weight=ones, priority=ones)

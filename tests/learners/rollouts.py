@@ -1,0 +1,55 @@
+"""Random rollouts for learners that learn from them whole: episodes end here and there, agents die, actions are masked."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from src.core import ActorCritic, Batch, EnvSpec, Params, PolicyExtras, Transition
+from src.ops.masking import masked_logits
+
+E, T, N, A, O, S = 6, 8, 3, 5, 4, 2
+SPEC = EnvSpec(num_agents=N, obs_size=O, state_size=S, num_actions=A, episode_limit=9, shared_reward=False)
+
+
+def random_rollout(model: ActorCritic, params: Params, seed: int, ends: float = 0.3) -> Batch:
+    """Return a rollout whose memories and log-probabilities are those that `params` act with.
+
+    Successors are the next rows within an episode. The dead may only play 0.
+    """
+    rng = np.random.default_rng(seed)
+    over, by_itself = rng.random((E, T)) < ends, rng.random((E, T)) < 0.5
+    alive = rng.random((E, T, N)) < 0.7
+    sure = np.eye(A, dtype=bool)[rng.integers(A, size=(E, T, N))]
+    legal = np.where(alive[..., None], (rng.random((E, T, N, A)) < 0.6) | sure, np.eye(A, dtype=bool)[0])
+    action = np.array([rng.choice(np.flatnonzero(row)) for row in legal.reshape(-1, A)]).reshape(E, T, N)
+    obs, state = rng.normal(size=(E, T, N, O)), rng.normal(size=(E, T, S))
+    next_obs, next_state = rng.normal(size=obs.shape), rng.normal(size=state.shape)
+    going_on = ~over[:, :-1]
+    next_obs[:, :-1][going_on], next_state[:, :-1][going_on] = obs[:, 1:][going_on], state[:, 1:][going_on]
+    first = np.concatenate([rng.random((E, 1)) < 0.5, over[:, :-1]], axis=1)
+    numbers = dict(
+        obs=obs, state=state, legal=legal, alive=alive, first=first, action=action, reward=rng.normal(size=(E, T, N)),
+        terminated=over & by_itself, truncated=over & ~by_itself, next_obs=next_obs, next_state=next_state,
+        next_legal=np.ones((E, T, N, A), bool), env_step=np.zeros((E, T), np.int32),
+    )  # fmt: skip
+    narrow = {np.dtype(np.float64): np.float32, np.dtype(np.int64): np.int32}
+    rows = {name: jnp.asarray(x.astype(narrow.get(x.dtype, x.dtype))) for name, x in numbers.items()}
+    traj = Transition(extras=acted(model, params, rows), **rows)
+    return Batch(traj=traj, index=jnp.arange(E), weight=jnp.ones(E), priority=jnp.ones(E))
+
+
+def acted(model: ActorCritic, params: Params, rows: dict) -> PolicyExtras:
+    """Return what acting step by step with `params` would have left in the rows."""
+
+    def step(memory, inputs):
+        obs, state, first = (x[:, None] for x in inputs)
+        after, logits, _ = model.policy(params, memory, obs, first)
+        critic = model.value(params, memory, obs, state, first)[0]["critic"]
+        return after | {"critic": critic}, (memory, logits[:, 0])
+
+    steps = tuple(rows[name].swapaxes(0, 1) for name in ("obs", "state", "first"))
+    start = jax.tree.map(lambda x: x + 0.5, model.memory(E))  # the rollout begins in mid-episode
+    memory, logits = jax.tree.map(lambda x: x.swapaxes(0, 1), jax.lax.scan(step, start, steps)[1])
+    log_policy = jax.nn.log_softmax(masked_logits(logits, rows["legal"]), axis=-1)
+    log_prob = jnp.take_along_axis(log_policy, rows["action"][..., None], axis=-1)[..., 0]
+    return PolicyExtras(log_prob=log_prob, policy=jnp.exp(log_policy), memory=memory)

@@ -1,0 +1,49 @@
+"""Advantages and running returns against slow references, over every pattern of episode ends in a short stream."""
+
+import itertools
+
+import jax
+import numpy as np
+import pytest
+
+from src.ops.returns import generalised_advantages, running_returns
+from tests.reference import advantages as reference
+
+LENGTH, DISCOUNT = 5, 0.9
+
+
+def all_streams() -> dict[str, np.ndarray]:
+    """Return every way to mark five rows as going on, ended or cut off, with random rewards and values."""
+    flags = np.array(list(itertools.product((0, 1, 2), repeat=LENGTH)))
+    rng = np.random.default_rng(0)
+    reward, value, next_value = (rng.normal(size=flags.shape).astype(np.float32) for _ in range(3))
+    next_value[:, :-1] = np.where(flags[:, :-1] == 0, value[:, 1:], next_value[:, :-1])  # what comes next is the next row
+    return {"reward": reward, "value": value, "next_value": next_value, "terminated": flags == 1, "truncated": flags == 2}
+
+
+@pytest.mark.parametrize("gae_lambda", [0.0, 0.7, 1.0])
+def test_advantages_are_the_weighted_means_of_all_n_step_advantages(gae_lambda):
+    streams = all_streams()
+    one = lambda *stream: generalised_advantages(*stream, DISCOUNT, gae_lambda)  # noqa: E731
+    found = jax.jit(jax.vmap(one))(*streams.values())
+    expected = [
+        [reference.generalised_advantage(*stream, DISCOUNT, gae_lambda, row) for row in range(LENGTH)]
+        for stream in zip(*streams.values(), strict=True)
+    ]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_what_comes_after_a_true_end_is_not_read_and_after_a_cut_off_it_is():
+    ends = np.array([False, True, False])
+    values, poison = np.zeros(3, np.float32), np.array([0.0, np.nan, 0.0], np.float32)
+    assert np.isfinite(generalised_advantages(values, values, poison, ends, ~ends & False, 0.9, 0.9)).all()
+    cut = generalised_advantages(values, values, np.array([0, 2, 0], np.float32), ~ends & False, ends, 0.5, 0.5)
+    np.testing.assert_allclose(cut, [0.25, 1.0, 0.0])
+
+
+def test_running_returns_are_each_episodes_discounted_rewards_so_far():
+    streams = all_streams()
+    ended = streams["terminated"] | streams["truncated"]
+    found = jax.jit(jax.vmap(lambda r, e: running_returns(r, e, DISCOUNT)))(streams["reward"], ended)
+    expected = [reference.running_returns(r, e, DISCOUNT) for r, e in zip(streams["reward"], ended, strict=True)]
+    np.testing.assert_allclose(found, expected, atol=1e-4)

@@ -1,0 +1,42 @@
+"""Running and per-batch scales against slow references."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from src.ops.normalise import add_moments, mean_and_std, no_moments, standardise
+from tests.reference import advantages as reference
+
+DECAY = 0.8
+
+
+def test_running_mean_and_spread_weigh_batches_by_their_age():
+    rng = np.random.default_rng(1)
+    batches = [rng.normal(3.0 * i, 1.0 + i, size=7).astype(np.float32) for i in range(5)]
+    masks = [rng.random(7) < 0.6 for _ in batches]
+    moments = no_moments()
+    for i, (batch, mask) in enumerate(zip(batches, masks, strict=True)):
+        moments = add_moments(moments, jnp.asarray(batch), jnp.asarray(mask), DECAY)
+        expected = reference.weighted_mean_and_std(batches[: i + 1], masks[: i + 1], DECAY)
+        np.testing.assert_allclose(mean_and_std(moments), expected, rtol=1e-4)
+
+
+def test_nothing_seen_leaves_things_as_they_are():
+    assert tuple(map(float, mean_and_std(no_moments()))) == (0.0, 1.0)
+    moments = add_moments(no_moments(), jnp.array([1.0, 3.0]), jnp.array([True, True]), DECAY)
+    same = add_moments(moments, jnp.array([5.0, 9.0]), jnp.array([False, False]), DECAY)
+    np.testing.assert_array_equal(mean_and_std(same), mean_and_std(moments))
+
+
+def test_a_constant_has_a_spread_that_can_be_divided_by():
+    assert mean_and_std(add_moments(no_moments(), jnp.full(5, 2.0), jnp.ones(5), DECAY))[1] > 0
+
+
+@pytest.mark.parametrize("share", [1.0, 0.4])
+def test_standardised_values_have_mean_zero_and_spread_one_where_they_count(share):
+    rng = np.random.default_rng(2)
+    x, mask = rng.normal(7.0, 3.0, size=(11, 5)).astype(np.float32), rng.random((11, 5)) < share
+    found = np.asarray(standardise(jnp.asarray(x), jnp.asarray(mask)))
+    np.testing.assert_allclose(found[mask], (x[mask] - x[mask].mean()) / x[mask].std(), rtol=1e-4, atol=1e-5)
+    assert not found[~mask].any()
+    assert not np.asarray(standardise(jnp.asarray(x), jnp.zeros_like(mask))).any()

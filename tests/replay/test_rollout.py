@@ -1,0 +1,36 @@
+"""The replay of one rollout: it hands out what it was given, whole and in order, and keeps nothing."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from src.replay import rollout
+from tests.replay.rows import assert_same, block, example
+
+NUM_ENVS, LENGTH = 3, 5
+
+
+def test_a_rollout_comes_back_whole_and_is_gone_after_its_update():
+    replay = rollout.make(rollout.Config(), NUM_ENVS, 0)
+    state = replay.init(example())
+    for start in (0, 7):
+        state = replay.add(state, block(NUM_ENVS, start, LENGTH))
+        assert replay.ready(state)
+        batch = replay.sample(state, jax.random.key(0), jnp.zeros(()))
+        assert_same(batch.traj, block(NUM_ENVS, start, LENGTH))
+        np.testing.assert_array_equal(batch.index, range(NUM_ENVS))
+        np.testing.assert_array_equal(batch.weight, np.ones(NUM_ENVS))
+        state = replay.set_priorities(state, batch.index, batch.weight)
+        assert jax.tree.leaves(state) == []
+
+
+def test_rows_of_another_number_of_environments_are_refused():
+    replay = rollout.make(rollout.Config(), NUM_ENVS, 0)
+    with pytest.raises(AssertionError):
+        replay.add((), block(NUM_ENVS + 1, 0, LENGTH))
+
+
+def test_a_learner_of_older_sequences_is_refused():
+    with pytest.raises(ValueError, match="wants sequences of 4 steps"):
+        rollout.make(rollout.Config(), NUM_ENVS, 4)
