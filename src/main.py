@@ -17,7 +17,7 @@ from src.config import commandline, listing  # noqa: E402  (after the path; quic
 
 COMMANDS = ("train", "list", "help", "print_config", "print_dependencies", "save_config")
 # Commands on recorded runs: each a module with its own flags and `main(words) -> exit status`; no run of theirs is recorded.
-TOOLS: dict[str, str] = {}
+TOOLS: dict[str, str] = {"upload": "src.commands.upload"}
 OK, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -26,7 +26,9 @@ def main(argv: Sequence[str]) -> int:
     try:
         return dispatch(argv)
     except commandline.UsageError as error:  # a wrong configuration is one of them
-        print(error, file=sys.stderr)
+        from src.recording.mongo_place import hidden
+
+        print(hidden(str(error)), file=sys.stderr)  # a mistyped setting may hold a password
         return BAD_USAGE
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -59,13 +61,16 @@ def dispatch(argv: Sequence[str]) -> int:
     config = loader.load(*chosen)
     experiment = make_experiment(config)
     options = parse_flags(experiment, request)
+    place = take_mongo(config, options)
+    experiment.add_config(config)
     if request.command == "train":
+        add_mongo(experiment, place, config)
         add_train(experiment, config)
     return run_command(experiment, request.command, options)
 
 
 def make_experiment(config: dict[str, Any]) -> Any:
-    """Return the Sacred experiment with its file observer; its commands see the configuration as it was checked."""
+    """Return the Sacred experiment with its file observer; the configuration is still to be given to it."""
     from sacred import SETTINGS, Experiment
     from sacred.observers import FileStorageObserver
 
@@ -74,7 +79,6 @@ def make_experiment(config: dict[str, Any]) -> Any:
     experiment.logger = logging.getLogger("tandem")
     experiment.logger.setLevel(logging.ERROR)  # -l INFO brings Sacred's own messages back
     experiment.logger.addHandler(logging.StreamHandler())
-    experiment.add_config(config)
     experiment.observers.append(FileStorageObserver(Path(config["results_dir"]) / "sacred"))
     return experiment
 
@@ -103,6 +107,44 @@ def parse_flags(experiment: Any, request: commandline.Request) -> dict[str, Any]
     except DocoptExit:
         flags = " ".join(word for word in request.rest if word.startswith("-")) or " ".join(request.rest)
         raise commandline.UsageError(f"cannot read '{flags}'; see `python src/main.py --help`") from None
+
+
+def take_mongo(config: dict[str, Any], options: dict[str, Any]) -> Any:
+    """Return the MongoDB that flag, configuration or environment name; `config` and `options` keep no credentials.
+
+    Raises:
+      UsageError: it is named in a way that cannot be read.
+    """
+    from src.recording import mongo_place
+
+    flag = options.pop("--mongo_db", None)  # Sacred would write it down as it is, and add an observer of its own
+    configured, config["mongo_url"] = config["mongo_url"], None
+    try:
+        place = mongo_place.choose(flag, configured, os.environ)
+    except mongo_place.Unusable as error:
+        raise commandline.UsageError(str(error)) from None
+    config["mongo_url"] = mongo_place.hidden_url(place.url) if place else configured and mongo_place.hidden_url(configured)
+    return place
+
+
+def add_mongo(experiment: Any, place: Any, config: dict[str, Any]) -> None:
+    """Have the run recorded in MongoDB as well, if a place is given.
+
+    Raises:
+      UsageError: it cannot be reached, and `mongo_optional` is False.
+    """
+    if place is None:
+        return
+    from src.recording import mongo_place
+    from src.recording.mongo import MongoMirror
+
+    try:
+        mongo_place.connect(place).client.close()
+    except mongo_place.Unusable as error:
+        if not config["mongo_optional"]:
+            raise commandline.UsageError(f"{error}\nthe run has not started; mongo_optional=True starts it all the same") from None
+        print(f"{error}; the run starts all the same", file=sys.stderr, flush=True)
+    experiment.observers.append(MongoMirror(place, Path(config["results_dir"]) / "sacred"))
 
 
 def add_train(experiment: Any, config: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from src.core import Report, Runner
 from src.recording.places import Places, title
 from src.recording.progress import RESULT, Progress
 from src.recording.screen import Screen, summary
+from src.recording.transcript import Transcript
 
 
 def record(sacred_run: Any, config: Mapping[str, Any], run: Runner) -> float | None:
@@ -28,7 +29,9 @@ def record(sacred_run: Any, config: Mapping[str, Any], run: Runner) -> float | N
     )  # it warns of every NaN, which is a value like others here
     places = Places(config, sacred_run._id)
     progress = Progress(t_max=config["t_max"], max_seconds=60 * config["max_minutes"])
-    screen = Screen(progress)
+    transcript = Transcript()
+    transcript.keep_with(sacred_run)
+    screen = Screen(progress, transcript)
     interrupted = False
     screen.say(f"{title(config)}\n{places}")
     with contextlib.closing(SummaryWriter(str(places.curves), flush_secs=10)) as writer:
@@ -41,6 +44,7 @@ def record(sacred_run: Any, config: Mapping[str, Any], run: Runner) -> float | N
         except KeyboardInterrupt:
             interrupted = True
     screen.say(summary(config, progress, places, interrupted))
+    sacred_run.captured_out = transcript.text  # Sacred looks no more when it is interrupted
     if interrupted:
         raise KeyboardInterrupt
     return progress.last.get(RESULT)
