@@ -52,6 +52,7 @@ def dispatch(argv: Sequence[str]) -> int:
     if request.command == "list":
         print(listing.listing(request.topics), flush=True)
         return OK
+    place = choose_mongo(request)
     from src import build
     from src.config import loader
 
@@ -61,10 +62,11 @@ def dispatch(argv: Sequence[str]) -> int:
     config = loader.load(*chosen)
     experiment = make_experiment(config)
     options = parse_flags(experiment, request)
-    place = take_mongo(config, options)
+    hide_credentials(place, config, options)
     experiment.add_config(config)
     if request.command == "train":
-        add_mongo(experiment, place, config)
+        if place:
+            add_mongo(experiment, place, config)
         add_train(experiment, config)
     return run_command(experiment, request.command, options)
 
@@ -109,41 +111,46 @@ def parse_flags(experiment: Any, request: commandline.Request) -> dict[str, Any]
         raise commandline.UsageError(f"cannot read '{flags}'; see `python src/main.py --help`") from None
 
 
-def take_mongo(config: dict[str, Any], options: dict[str, Any]) -> Any:
-    """Return the MongoDB that flag, configuration or environment name; `config` and `options` keep no credentials.
+def choose_mongo(request: commandline.Request) -> Any:
+    """Return the MongoDB that flag, configuration or environment name, or None.
+
+    For training it must answer, and that is asked before anything slow is imported: nobody should wait for bad news.
 
     Raises:
-      UsageError: it is named in a way that cannot be read.
+      UsageError: it is named in a way that cannot be read, or cannot be reached while `mongo_optional` is False.
     """
+    from src.config import files
     from src.recording import mongo_place
 
-    flag = options.pop("--mongo_db", None)  # Sacred would write it down as it is, and add an observer of its own
-    configured, config["mongo_url"] = config["mongo_url"], None
+    said = (request.config, request.env_config, request.updates)
     try:
-        place = mongo_place.choose(flag, configured, os.environ)
+        configured = files.peek("mongo_url", *said)
+        place = mongo_place.choose(request.mongo, configured if isinstance(configured, str) else None, os.environ)
+        if place and request.command == "train" and not {"-u", "--unobserved"} & set(request.rest):
+            mongo_place.connect(place).client.close()
+    except mongo_place.Unreachable as error:
+        if files.peek("mongo_optional", *said) is not True:
+            raise commandline.UsageError(f"{error}\nthe run has not started; mongo_optional=True starts it all the same") from None
+        print(f"{error}; the run starts all the same", file=sys.stderr, flush=True)
     except mongo_place.Unusable as error:
         raise commandline.UsageError(str(error)) from None
-    config["mongo_url"] = mongo_place.hidden_url(place.url) if place else configured and mongo_place.hidden_url(configured)
     return place
 
 
-def add_mongo(experiment: Any, place: Any, config: dict[str, Any]) -> None:
-    """Have the run recorded in MongoDB as well, if a place is given.
+def hide_credentials(place: Any, config: dict[str, Any], options: dict[str, Any]) -> None:
+    """Replace the credentials of MongoDB in what Sacred is going to store."""
+    from src.recording.mongo_place import hidden_url
 
-    Raises:
-      UsageError: it cannot be reached, and `mongo_optional` is False.
-    """
-    if place is None:
-        return
-    from src.recording import mongo_place
+    if options.pop("--mongo_db", None):  # hidden among other flags: Sacred would store it as it is
+        raise commandline.UsageError("write -m apart from other flags: -m URL")
+    config["mongo_url"] = hidden_url(place.url) if place else config["mongo_url"]
+    options["UPDATE"] = [hidden_url(word) if "://" in word else word for word in options["UPDATE"]]
+
+
+def add_mongo(experiment: Any, place: Any, config: dict[str, Any]) -> None:
+    """Have the run recorded in MongoDB as well."""
     from src.recording.mongo import MongoMirror
 
-    try:
-        mongo_place.connect(place).client.close()
-    except mongo_place.Unusable as error:
-        if not config["mongo_optional"]:
-            raise commandline.UsageError(f"{error}\nthe run has not started; mongo_optional=True starts it all the same") from None
-        print(f"{error}; the run starts all the same", file=sys.stderr, flush=True)
     experiment.observers.append(MongoMirror(place, Path(config["results_dir"]) / "sacred"))
 
 

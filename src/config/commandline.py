@@ -25,7 +25,8 @@ class Request(NamedTuple):
     config: str
     env_config: str
     updates: tuple[Update, ...]
-    rest: tuple[str, ...]  # command, `with`, its updates and the flags: what Sacred reads
+    rest: tuple[str, ...]  # command, `with`, its updates and the other flags: what Sacred reads
+    mongo: str | None = None  # Sacred's -m, which it would store with all credentials
 
 
 class UsageError(ValueError):
@@ -39,6 +40,7 @@ def parse(argv: Sequence[str], commands: Sequence[str]) -> Request:
       UsageError: an unknown command, or `--config` without a name.
     """
     chosen, rest = _take_files(argv)
+    mongo, rest = _take_mongo(rest)
     cut = rest.index("with") if "with" in rest else len(rest)
     command = rest[0] if cut and not rest[0].startswith("-") else commands[0]
     if command not in commands:
@@ -49,7 +51,7 @@ def parse(argv: Sequence[str], commands: Sequence[str]) -> Request:
         command = "help"
     topics = [word for word in rest[1:cut] if not word.startswith("-")] if command == "list" else []
     updates = tuple(_update(text) for text in _until_flag(rest[cut + 1 :]))
-    return Request(command, tuple(topics), *chosen, updates, tuple(rest))
+    return Request(command, tuple(topics), *chosen, updates, tuple(rest), mongo)
 
 
 def _take_files(argv: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -67,6 +69,24 @@ def _take_files(argv: Sequence[str]) -> tuple[list[str], list[str]]:
             raise UsageError(f"{flag} needs a name: {flag}=NAME; `python src/main.py list` prints them")
         chosen[flag] = value.removesuffix(".yaml")
     return list(chosen.values()), rest
+
+
+def _take_mongo(words: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Return what follows -m or --mongo_db (or its beginnings, as Sacred takes them), and what remains."""
+    mongo, rest = None, []
+    words = iter(words)
+    for word in words:
+        flag, sep, value = word.partition("=")
+        if len(flag) > 2 and "--mongo_db".startswith(flag):
+            mongo = value if sep else next(words, "")
+        elif word.startswith("-m"):
+            mongo = word[2:] or next(words, "")
+        else:
+            rest.append(word)
+            continue
+        if not mongo or mongo == "with" or mongo.startswith("-"):
+            raise UsageError(f"{flag} needs a database: -m mongodb://HOST:PORT/DATABASE or -m HOST:PORT:DATABASE")
+    return mongo, rest
 
 
 def _until_flag(words: Sequence[str]) -> list[str]:

@@ -16,7 +16,11 @@ REFUSED = {13: "lets us in but not write", 18: "does not take the user and passw
 
 
 class Unusable(ValueError):
-    """A URL that cannot be used, or a server that does not answer; `str` is the message for the user, without secrets."""
+    """A database that cannot be used; `str` is the message for the user, without secrets."""
+
+
+class Unreachable(Unusable):
+    """A server that does not answer or does not let us in."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +73,7 @@ def parse(text: str, source: str) -> Place:
       Unusable: it is neither.
     """
     if "***" in text:
-        raise Unusable(f"{source}={text}: credentials are not stored with a run; give the whole URL in {VARIABLE} or with -m")
+        raise Unusable(f"{source}={hidden_url(text)}: credentials are not stored with a run; give the whole URL in {VARIABLE} or with -m")
     place = Place(text if "://" in text else _from_sacreds_form(text, source), source)
     try:
         _client(place).close()
@@ -83,22 +87,17 @@ def parse(text: str, source: str) -> Place:
 
 def _from_sacreds_form(text: str, source: str) -> str:
     """Return the URL of [HOST:PORT:]DATABASE or HOST:PORT, the form of Sacred's flag."""
-    from sacred.observers.mongo import parse_mongo_db_arg
-
-    try:
-        parts = parse_mongo_db_arg(text)
-    except (AttributeError, ValueError):  # the first is its answer to a text that does not match
-        raise Unusable(f"{source}={hidden_url(text)}: names no MongoDB database; write {FORMS}") from None
-    if "collection" in parts:  # Sacred calls it deprecated; Omniboard looks in `runs` as well
-        raise Unusable(f"{source}={text}: runs go to the collection `runs`; leave out everything from '.{parts['collection']}' on")
-    return f"mongodb://{parts.get('url', 'localhost:27017')}/{parts.get('db_name', DEFAULT_DATABASE)}"
+    match = re.fullmatch(r"(?:([\w.-]+:\d+)(?::(?=.)|$))?([A-Za-z_][\w-]*)?", text)
+    if not match or not text:
+        raise Unusable(f"{source}={hidden_url(text)}: names no MongoDB database; write {FORMS}")
+    return f"mongodb://{match[1] or 'localhost:27017'}/{match[2] or DEFAULT_DATABASE}"
 
 
 def connect(place: Place) -> Database:
     """Return the database, after it has answered and has let us write.
 
     Raises:
-      Unusable: within a few seconds, with the reason.
+      Unreachable: within a few seconds, with the reason.
     """
     database = open_lazily(place)
     try:
@@ -106,7 +105,7 @@ def connect(place: Place) -> Database:
         database["runs"].update_one({"_id": {"$in": []}}, {"$set": {"status": ""}})  # no such run: changes nothing
     except PyMongoError as error:
         database.client.close()
-        raise Unusable(f"MongoDB at {place} ({place.source}) {reason(error)}") from None
+        raise Unreachable(f"MongoDB at {place} ({place.source}) {reason(error)}") from None
     return database
 
 

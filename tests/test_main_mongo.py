@@ -1,0 +1,89 @@
+"""Training with MongoDB from the command line: one whole run, and starts that must not happen."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import gridfs
+import pymongo
+import pytest
+
+from tests.recording.test_mongo_place import guarded  # noqa: F401  (a fixture)
+from tests.recording.test_mongo_place import SECRET
+from tests.test_main import ROOT, TINY
+
+CONFIGURED, VARIABLE = "c0nfigured", "v4riable"
+
+
+def type_in(folder, *words, **environ):
+    command = [sys.executable, str(ROOT / "src" / "main.py"), *words]
+    return subprocess.run(
+        command, cwd=folder, env=os.environ | environ, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(guarded, tmp_path_factory):  # noqa: F811
+    """Train once, the database named in all three ways; the flag must win."""
+    folder = tmp_path_factory.mktemp("trained")
+    settings = [f"mongo_url=mongodb://me:{CONFIGURED}@127.0.0.1:1/db", "max_minutes=0.003", "seed=3"]
+    flag = guarded.url("trained", f"writer:{SECRET}", "?authSource=admin")
+    done = type_in(folder, *TINY, *settings, "-m", flag, TANDEM_MONGO_URL=f"mongodb://me:{VARIABLE}@127.0.0.1:2/db")
+    with pymongo.MongoClient(flag) as client:
+        yield done, folder, client["trained"]
+
+
+def test_a_training_run_is_recorded_whole(trained):
+    done, folder, database = trained
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert "MongoDB: run 1 in 127.0.0.1:" in done.stdout
+    record = folder / "results" / "sacred" / "1"
+    stored = {name: json.loads((record / f"{name}.json").read_text()) for name in ("run", "config", "metrics")}
+    (run,) = database.runs.find()
+    assert (run["_id"], run["status"], run["result"]) == (1, "COMPLETED", stored["run"]["result"])
+    assert run["config"] == stored["config"] and run["config"]["planner_args"]["num_simulations"] == 2
+    assert run["host"] == stored["run"]["host"] and run["experiment"]["name"] == "tandem"
+    curves = {one["name"]: one for one in database.metrics.find({"run_id": 1})}
+    assert set(curves) == set(stored["metrics"]) and len(curves) > 10
+    assert all(curves[name]["steps"] == points["steps"] for name, points in stored["metrics"].items())
+    assert "mazero_seq on matrix_game/climbing, seed 3: done" in run["captured_out"]
+    artifacts = {one["name"]: gridfs.GridFS(database).get(one["file_id"]).read() for one in run["artifacts"]}
+    assert json.loads(artifacts["config.json"])["seed"] == 3
+
+
+def test_no_password_is_printed_or_stored(trained):
+    done, folder, database = trained
+    files = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+    rows = [repr(one).encode() for name in database.list_collection_names() for one in database[name].find()]
+    stored_files = [gridfs.GridFS(database).get(one["_id"]).read() for one in database["fs.files"].find()]
+    everything = [done.stdout.encode(), done.stderr.encode(), *files, *rows, *stored_files]
+    assert len(files) > 5 and len(rows) > 10
+    assert not [text for text in everything for secret in (SECRET, CONFIGURED, VARIABLE) if secret.encode() in text]
+    assert database.runs.find_one()["config"]["mongo_url"].startswith("mongodb://***@127.0.0.1:")
+
+
+def test_upload_finds_nothing_to_do_and_needs_the_password_again(trained, guarded):  # noqa: F811
+    _, folder, database = trained
+    before = list(database.runs.find())
+    refused = type_in(folder, "upload", "--run=1", TANDEM_MONGO_URL="")
+    assert refused.returncode == 2 and "credentials are not stored" in refused.stderr and "Traceback" not in refused.stderr
+    url = guarded.url("trained", f"writer:{SECRET}", "?authSource=admin")
+    done = type_in(folder, "upload", "--run=1", TANDEM_MONGO_URL=url)
+    assert done.returncode == 0 and "-> run 1 in 127.0.0.1" in done.stdout, done.stderr
+    assert list(database.runs.find()) == before
+
+
+def test_a_run_does_not_start_without_its_database(tmp_path):
+    began = time.monotonic()
+    done = type_in(tmp_path, *TINY, f"mongo_url=mongodb://me:{SECRET}@127.0.0.1:1/db")
+    print("seconds to refuse:", time.monotonic() - began)
+    assert done.returncode == 2 and done.stdout == "" and "Traceback" not in done.stderr
+    assert "MongoDB at 127.0.0.1:1/db (mongo_url) does not answer" in done.stderr and "mongo_optional=True" in done.stderr
+    assert SECRET not in done.stderr and list(tmp_path.iterdir()) == []
+
+
+def test_a_mistyped_setting_does_not_give_the_password_away(tmp_path):
+    done = type_in(tmp_path, "--config=mazero_seq", "with", f"mongodb://me:{SECRET}@h/db", f"mongo_ulr=mongodb://me:{SECRET}@h/db")
+    assert done.returncode == 2 and "did you mean mongo_url?" in done.stderr and SECRET not in done.stderr
