@@ -87,3 +87,29 @@ def test_a_run_does_not_start_without_its_database(tmp_path):
 def test_a_mistyped_setting_does_not_give_the_password_away(tmp_path):
     done = type_in(tmp_path, "--config=mazero_seq", "with", f"mongodb://me:{SECRET}@h/db", f"mongo_ulr=mongodb://me:{SECRET}@h/db")
     assert done.returncode == 2 and "did you mean mongo_url?" in done.stderr and SECRET not in done.stderr
+
+
+def test_an_optional_database_does_not_keep_a_run_from_starting(capsys):
+    from src import main
+    from src.config import commandline
+
+    words = ["--config=mazero_seq", "with", f"mongo_url=mongodb://me:{SECRET}@127.0.0.1:1/db", "mongo_optional=True"]
+    place = main.choose_mongo(commandline.parse(words, ("train",)))
+    said = capsys.readouterr().err
+    assert str(place) == "127.0.0.1:1/db" and "the run starts all the same" in said and SECRET not in said
+
+
+@pytest.mark.parametrize("words", [["-m", "u"], ["-mu"], ["--mongo_db", "u"], ["--mongo_db=u"], ["--mongo=u"]])
+def test_sacreds_flag_is_taken_out_in_all_its_spellings(words):
+    from src.config import commandline
+
+    request = commandline.parse(["train", *words, "with", "seed=3", "-c", "text"], ("train",))
+    assert request.mongo == "u" and request.rest == ("train", "with", "seed=3", "-c", "text")
+
+
+@pytest.mark.parametrize("words", [["-m"], ["--mongo_db="], ["-m", "with", "seed=3"]])
+def test_sacreds_flag_without_a_database_is_refused(words):
+    from src.config import commandline
+
+    with pytest.raises(commandline.UsageError, match="needs a database"):
+        commandline.parse(words, ("train",))

@@ -79,7 +79,7 @@ class MongoMirror(RunObserver):
             while self.thread.is_alive() and time.monotonic() - max(ended, self.upload.last_progress) < self.patience:
                 self.thread.join(0.05)
         finally:
-            if self.thread.is_alive() or self.trouble:
+            if self.thread.is_alive():
                 self.say(self._unfinished())
         if not self.thread.is_alive():
             print(f"MongoDB: run {self.upload.run_id} in {self.place}", flush=True)

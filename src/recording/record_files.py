@@ -14,6 +14,7 @@ IDENTITY = "mongo.json"  # what tells the run from all others in a database, wha
 TIMES = ("start_time", "stop_time", "heartbeat")
 OUTPUT_LIMIT = 4_000_000  # characters of captured output, the last ones: a document may have 16 MB
 VIDEOS = ("*.mp4", "*.gif")
+CHECKPOINT_LIMIT = 256_000_000  # bytes; a larger one stays where it is, and the run's document says so
 SECONDS_TO_WRITE = 2.0  # a file; until then what cannot be read is taken to be half written
 
 
@@ -70,7 +71,11 @@ def artifacts(folder: Path, entry: dict[str, Any], final: bool) -> dict[str, Pat
     if final:
         found |= {path.name: path for pattern in VIDEOS for path in sorted(folder.rglob(pattern))}
         best = best_checkpoint(folder)
-        found |= {"best_checkpoint.tar": best} if best else {}
+        size = sum(file.stat().st_size for file in best.rglob("*") if file.is_file()) if best else 0
+        if size > CHECKPOINT_LIMIT:
+            entry["tandem"]["left_out"] = f"best checkpoint, {size // 10**6} MB: {best.resolve()}"
+        elif best:
+            found["best_checkpoint.tar"] = best
     return found
 
 

@@ -1,6 +1,8 @@
 """Runs in MongoDB, on a real server: what is there afterwards, whatever happens to the server meanwhile."""
 
 import json
+import os
+import signal
 import threading
 import time
 from datetime import datetime, timedelta
@@ -11,8 +13,9 @@ from sacred import SETTINGS, Experiment
 from sacred.observers import FileStorageObserver
 
 from src.core import Report
-from src.recording import mongo_place, mongo_upload, series
+from src.recording import mongo_place, mongo_upload, record_files, series
 from src.recording.mongo import MongoMirror
+from src.recording.mongo_read import read_series
 from src.recording.mongo_upload import Upload
 from src.recording.record import record
 from tests.reference.mongod import Mongod
@@ -31,17 +34,17 @@ def reports(count, disturb=lambda step: None):
 
 @pytest.fixture
 def start(tmp_path, monkeypatch):
-    """Return a function that records a run under tmp_path and in a database, as main does, and says what was said."""
+    """Return a function that records a run under tmp_path and in a database, as main does; `start.said` is what was said."""
     monkeypatch.setattr(SETTINGS, "CAPTURE_MODE", "no")
+    monkeypatch.setattr(mongo_place, "SECONDS_TO_ANSWER", 1.0)
 
     def start(url, run, results=tmp_path, patience=10.0):
         config = {"name": "alg", "seed": 5, "t_max": 150, "max_minutes": 2.0, "results_dir": str(results), "env": "world"}
         config["env_args"] = {"scenario": "valley"}
         experiment = Experiment("test", save_git_info=False)
         experiment.add_config(config)
-        said = []
         place = mongo_place.parse(url, "mongo_url")
-        mirror = MongoMirror(place, results / "sacred", interval=0.02, patience=patience, say=said.append)
+        mirror = MongoMirror(place, results / "sacred", interval=0.02, patience=patience, say=start.said.append)
         experiment.observers += [mirror, FileStorageObserver(results / "sacred")]
 
         @experiment.command
@@ -49,16 +52,22 @@ def start(tmp_path, monkeypatch):
             return record(_run, config, run)
 
         experiment.run("train", options={"--beat-interval": 0.02})
-        return said
 
+    start.said = []
     return start
 
 
+def wait_for(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
 def points(database, run_id, name):
-    """Return the steps and values of a metric, whatever number of documents it is kept in."""
-    found = database.metrics.find({"run_id": run_id, "name": {"$regex": f"^{name}( \\[|$)"}})
-    parts = sorted(found, key=lambda one: one["steps"][0])
-    return [step for one in parts for step in one["steps"]], [value for one in parts for value in one["values"]]
+    """Return the steps and values of a metric."""
+    found = read_series(database, run_id).get(name, series.Series())
+    return found.steps.tolist(), found.values.tolist()
 
 
 def documents(database):
@@ -68,9 +77,9 @@ def documents(database):
 
 
 def test_a_run_is_in_the_database_as_sacred_would_have_put_it_there(start, mongod, database, tmp_path):
-    said = start(mongod.url(database.name), reports(5))
+    start(mongod.url(database.name), reports(5))
     run, stored = database.runs.find_one(), json.loads((tmp_path / "sacred" / "1" / "run.json").read_text())
-    assert said == [] and run["_id"] == 1 and run["status"] == "COMPLETED" and run["result"] == -5.0
+    assert start.said == [] and run["_id"] == 1 and run["status"] == "COMPLETED" and run["result"] == -5.0
     assert run["config"]["env_args"] == {"scenario": "valley"} and run["host"] == stored["host"]
     assert run["start_time"] == datetime.fromisoformat(stored["start_time"]).replace(microsecond=run["start_time"].microsecond)
     assert run["stop_time"] >= run["start_time"] and run["heartbeat"] >= run["start_time"]
@@ -102,6 +111,17 @@ def test_artifacts_videos_and_the_best_checkpoint_come_along(start, mongod, data
     assert b"weights of 120" in files["best_checkpoint.tar"].read()
 
 
+def test_a_checkpoint_too_large_for_a_database_stays_where_it_is(start, mongod, database, tmp_path, monkeypatch):
+    monkeypatch.setattr(record_files, "CHECKPOINT_LIMIT", 20)
+    start(mongod.url(database.name), reports(2))
+    checkpoint = tmp_path / "models" / "1" / "60"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "meta.json").write_text(json.dumps({"score": 3.0, "env_step": 60}))
+    Upload(tmp_path / "sacred" / "1", database, {}).sync(final=True)
+    run = database.runs.find_one()
+    assert [one["name"] for one in run["artifacts"]] == ["config.json"] and str(checkpoint) in run["tandem"]["left_out"]
+
+
 def test_an_artifact_that_changes_is_replaced_not_added(start, mongod, database, tmp_path):
     start(mongod.url(database.name), reports(2))
     run = tmp_path / "sacred" / "1"
@@ -123,19 +143,18 @@ def test_uploading_again_changes_no_document(start, mongod, database, tmp_path):
 
 def test_a_server_killed_and_started_again_in_mid_run_misses_nothing(start, tmp_path):
     server = Mongod(tmp_path / "db").start()
-    waits = []
 
     def disturb(step):
-        began = time.monotonic()
         if step == 20:
             server.kill()
         if step == 60:
+            wait_for(lambda: len(start.said) == 1)
             threading.Thread(target=server.start).start()
-        time.sleep(0.01 if 20 <= step < 100 else 0)
-        waits.append(time.monotonic() - began)
+        if step == 100:
+            wait_for(lambda: len(start.said) == 2)
 
     try:
-        said = start(server.url("runs"), reports(120, disturb))
+        start(server.url("runs"), reports(120, disturb))
         database = mongo_place.open_lazily(mongo_place.parse(server.url("runs"), "test"))
         assert points(database, 1, "train/return")[0] == [30 * step for step in range(1, 121)]
         assert points(database, 1, "eval/search/return")[1] == [-float(step) for step in range(1, 121)]
@@ -143,16 +162,52 @@ def test_a_server_killed_and_started_again_in_mid_run_misses_nothing(start, tmp_
         database.client.close()
     finally:
         server.kill()
-    assert len(said) == 2 and "the run goes on" in said[0] and "is back" in said[1]
+    assert len(start.said) == 2 and "the run goes on" in start.said[0] and "is back" in start.said[1]
+
+
+def test_a_server_that_comes_only_at_the_end_gets_everything(start, tmp_path):
+    """As with mongo_optional=True."""
+    server = Mongod(tmp_path / "db")
+
+    def disturb(step):
+        if step == 40:
+            wait_for(lambda: start.said)
+            server.start()
+
+    try:
+        start(server.url("runs"), reports(40, disturb))
+        database = mongo_place.open_lazily(mongo_place.parse(server.url("runs"), "test"))
+        assert points(database, 1, "train/return")[0] == [30 * step for step in range(1, 41)]
+        database.client.close()
+    finally:
+        server.kill()
+    assert len(start.said) == 2 and "does not answer" in start.said[0] and "is back" in start.said[1]
+
+
+def test_an_interrupted_run_is_interrupted_there_as_well_with_its_last_words(start, mongod, database, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        start(mongod.url(database.name), reports(9, lambda step: os.kill(os.getpid(), signal.SIGINT) if step == 5 else None))
+    run = database.runs.find_one()
+    assert run["status"] == "INTERRUPTED" and run["result"] == -4.0 and points(database, 1, "train/return")[0] == [30, 60, 90, 120]
+    assert "seed 5: interrupted" in run["captured_out"]
+    assert run["captured_out"] == (tmp_path / "sacred" / "1" / "cout.txt").read_text()
 
 
 def test_a_server_that_never_comes_back_ends_in_the_command_that_uploads_later(start, tmp_path, mongod, database, capsys):
     from src.commands import upload
 
     server = Mongod(tmp_path / "db").start()
-    said = start(server.url("runs"), reports(40, lambda step: server.kill() if step == 20 else time.sleep(0.005)), patience=0.5)
-    assert "the run goes on" in said[0] and "not complete" in said[-1]
-    (command,) = [line.strip() for line in said[-1].splitlines() if "python src/main.py upload" in line]
+
+    def disturb(step):
+        if step == 20:
+            server.kill()
+        if step == 40:
+            wait_for(lambda: start.said)
+
+    began = time.monotonic()
+    start(server.url("runs"), reports(40, disturb), patience=1.5)
+    assert time.monotonic() - began < 30 and "the run goes on" in start.said[0] and "not complete" in start.said[1]
+    (command,) = [line.strip() for line in start.said[1].splitlines() if "python src/main.py upload" in line]
     assert json.loads((tmp_path / "sacred" / "1" / "run.json").read_text())["status"] == "COMPLETED"
     assert upload.main([*command.split()[3:], "-m", mongod.url(database.name)]) == 0
     assert points(database, 1, "train/return")[0] == [30 * step for step in range(1, 41)]
