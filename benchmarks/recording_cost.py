@@ -46,7 +46,14 @@ def report(number: int) -> Report:
 
 def recorded(run: Callable, folder: Path, url: str | None, speedup: float, said: list[str]) -> None:
     """Drive a run as `python src/main.py` does, with the file record, TensorBoard and, with a URL, MongoDB."""
-    config = {"name": "alg", "seed": 1, "t_max": 10**9, "max_minutes": 0.0, "env": "mpe", "env_args": {"scenario": "simple_spread"}}
+    config = {
+        "name": "alg",
+        "seed": 1,
+        "t_max": 10**9,
+        "max_minutes": 0.0,
+        "env": "mpe",
+        "env_args": {"scenario": "simple_spread"},
+    }
     config["results_dir"] = str(folder)
     experiment = Experiment("tandem", save_git_info=False)
     experiment.logger = None
@@ -123,13 +130,21 @@ def outage(server: Mongod, folder: Path) -> dict:
     database = mongo_place.open_lazily(mongo_place.parse(server.url("outage"), ""))
     stored = {one["name"]: len(one["steps"]) for one in database["metrics"].find()}
     database.client.close()
-    wanted = {name: sum(name in report(number).metrics for number in range(1, numbers[0] + 1)) for name in report(4).metrics}
-    result = {"reports": numbers[0], "missing_points": sum(wanted[name] - stored.get(name, 0) for name in wanted), "said": said}
+    wanted = {
+        name: sum(name in report(number).metrics for number in range(1, numbers[0] + 1)) for name in report(4).metrics
+    }
+    result = {
+        "reports": numbers[0],
+        "missing_points": sum(wanted[name] - stored.get(name, 0) for name in wanted),
+        "said": said,
+    }
     for name, rows in phases.items():
         wall, cpu, own = (np.array(column) for column in zip(*rows, strict=True))
         result[name] = {
-            "reports": len(rows), "median_seconds_per_report": float(np.median(wall)),
-            "median_own_cpu_seconds_per_report": float(np.median(own)), "other_threads_share": float((cpu - own).sum() / wall.sum()),
+            "reports": len(rows),
+            "median_seconds_per_report": float(np.median(wall)),
+            "median_own_cpu_seconds_per_report": float(np.median(own)),
+            "other_threads_share": float((cpu - own).sum() / wall.sum()),
         }
     return result
 
@@ -166,7 +181,11 @@ def main() -> None:
         for name, rows in found.items()
     }
     head = ["recording", "processor time, share of one core", "training thread held up", "mongod's own processor time"]
-    print(harness.table([[name, *(f"{100 * value:.2f} %" for value in row.values())] for name, row in costs.items()], head))
+    print(
+        harness.table(
+            [[name, *(f"{100 * value:.2f} %" for value in row.values())] for name, row in costs.items()], head
+        )
+    )
     rows = [[name, *(f"{value:.4g}" for value in lost[name].values())] for name in ("before", "down", "after")]
     print(harness.table(rows, ["MongoDB", "reports", "s per report", "own processor s per report", "other threads"]))
     print(f"missing points: {lost['missing_points']} of {lost['reports']} reports")

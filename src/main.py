@@ -130,8 +130,9 @@ def choose_mongo(request: commandline.Request) -> Any:
             mongo_place.connect(place).client.close()
     except mongo_place.Unreachable as error:
         if files.peek("mongo_optional", *said) is not True:
-            raise commandline.UsageError(f"{error}\nthe run has not started; mongo_optional=True starts it all the same") from None
-        print(f"{error}; the run starts all the same", file=sys.stderr, flush=True)
+            text = f"{error}\nthe run has not started; mongo_optional=True starts it anyway"
+            raise commandline.UsageError(text) from None
+        print(f"{error}; the run starts anyway", file=sys.stderr, flush=True)
     except mongo_place.Unusable as error:
         raise commandline.UsageError(str(error)) from None
     return place

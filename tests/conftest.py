@@ -47,6 +47,16 @@ def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     server.kill()
 
 
+@pytest.fixture(scope="session")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A MongoDB server that lets only the user `writer` in, with the password SECRET of tests/reference/mongod.py."""
+    from tests.reference.mongod import Mongod
+
+    server = Mongod(tmp_path_factory.mktemp("guarded") / "db", "--auth").start().guard()
+    yield server
+    server.kill()
+
+
 @pytest.fixture
 def database(mongod: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
     """An empty database of the test's own, as pymongo sees it; `mongod.url(database.name)` names it."""

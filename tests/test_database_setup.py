@@ -16,7 +16,9 @@ ROOT = Path(__file__).parent.parent
 def test_the_script_starts_a_server_and_stops_it_when_told(tmp_path):
     port = str(Mongod(tmp_path).port)
     command = [str(ROOT / "scripts" / "mongod.sh"), str(tmp_path / "data"), port]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={"PATH": "/usr/bin:/bin", "MONGOD": str(program())}) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={"PATH": "/usr/bin:/bin", "MONGOD": str(program())}
+    ) as process:
         lines = [process.stdout.readline() for _ in range(2)]
         url = lines[1].partition("TANDEM_MONGO_URL=")[2].strip()
         with pymongo.MongoClient(url, serverSelectionTimeoutMS=30_000) as client:
@@ -30,7 +32,10 @@ def test_the_script_starts_a_server_and_stops_it_when_told(tmp_path):
 def test_the_script_says_why_a_server_ended(tmp_path):
     (tmp_path / "broken").write_text("#!/bin/sh\necho no space left; exit 14\n")
     (tmp_path / "broken").chmod(0o755)
-    command, environ = [str(ROOT / "scripts" / "mongod.sh"), str(tmp_path / "data")], {"PATH": "/usr/bin:/bin", "MONGOD": str(tmp_path / "broken")}
+    command, environ = (
+        [str(ROOT / "scripts" / "mongod.sh"), str(tmp_path / "data")],
+        {"PATH": "/usr/bin:/bin", "MONGOD": str(tmp_path / "broken")},
+    )
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "mongod has ended" in done.stderr and "no space left" in done.stderr
 

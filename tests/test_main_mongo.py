@@ -4,14 +4,12 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import gridfs
 import pymongo
 import pytest
 
-from tests.recording.test_mongo_place import guarded  # noqa: F401  (a fixture)
-from tests.recording.test_mongo_place import SECRET
+from tests.reference.mongod import SECRET
 from tests.test_main import ROOT, TINY
 
 CONFIGURED, VARIABLE = "c0nfigured", "v4riable"
@@ -25,7 +23,7 @@ def type_in(folder, *words, **environ):
 
 
 @pytest.fixture(scope="module")
-def trained(guarded, tmp_path_factory):  # noqa: F811
+def trained(guarded, tmp_path_factory):
     """Train once, the database named in all three ways; the flag must win."""
     folder = tmp_path_factory.mktemp("trained")
     settings = [f"mongo_url=mongodb://me:{CONFIGURED}@127.0.0.1:1/db", "max_minutes=0.003", "seed=3"]
@@ -64,11 +62,11 @@ def test_no_password_is_printed_or_stored(trained):
     assert database.runs.find_one()["config"]["mongo_url"].startswith("mongodb://***@127.0.0.1:")
 
 
-def test_upload_finds_nothing_to_do_and_needs_the_password_again(trained, guarded):  # noqa: F811
+def test_upload_finds_nothing_to_do_and_needs_the_password_again(trained, guarded):
     _, folder, database = trained
     before = list(database.runs.find())
     refused = type_in(folder, "upload", "--run=1", TANDEM_MONGO_URL="")
-    assert refused.returncode == 2 and "credentials are not stored" in refused.stderr and "Traceback" not in refused.stderr
+    assert refused.returncode == 2 and "credentials are not stored" in refused.stderr, refused.stderr
     url = guarded.url("trained", f"writer:{SECRET}", "?authSource=admin")
     done = type_in(folder, "upload", "--run=1", TANDEM_MONGO_URL=url)
     assert done.returncode == 0 and "-> run 1 in 127.0.0.1" in done.stdout, done.stderr
@@ -76,16 +74,17 @@ def test_upload_finds_nothing_to_do_and_needs_the_password_again(trained, guarde
 
 
 def test_a_run_does_not_start_without_its_database(tmp_path):
-    began = time.monotonic()
     done = type_in(tmp_path, *TINY, f"mongo_url=mongodb://me:{SECRET}@127.0.0.1:1/db")
-    print("seconds to refuse:", time.monotonic() - began)
     assert done.returncode == 2 and done.stdout == "" and "Traceback" not in done.stderr
-    assert "MongoDB at 127.0.0.1:1/db (mongo_url) does not answer" in done.stderr and "mongo_optional=True" in done.stderr
+    assert "MongoDB at 127.0.0.1:1/db (mongo_url) does not answer" in done.stderr
+    assert "mongo_optional=True" in done.stderr
     assert SECRET not in done.stderr and list(tmp_path.iterdir()) == []
 
 
 def test_a_mistyped_setting_does_not_give_the_password_away(tmp_path):
-    done = type_in(tmp_path, "--config=mazero_seq", "with", f"mongodb://me:{SECRET}@h/db", f"mongo_ulr=mongodb://me:{SECRET}@h/db")
+    done = type_in(
+        tmp_path, "--config=mazero_seq", "with", f"mongodb://me:{SECRET}@h/db", f"mongo_ulr=mongodb://me:{SECRET}@h/db"
+    )
     assert done.returncode == 2 and "did you mean mongo_url?" in done.stderr and SECRET not in done.stderr
 
 
@@ -96,7 +95,7 @@ def test_an_optional_database_does_not_keep_a_run_from_starting(capsys):
     words = ["--config=mazero_seq", "with", f"mongo_url=mongodb://me:{SECRET}@127.0.0.1:1/db", "mongo_optional=True"]
     place = main.choose_mongo(commandline.parse(words, ("train",)))
     said = capsys.readouterr().err
-    assert str(place) == "127.0.0.1:1/db" and "the run starts all the same" in said and SECRET not in said
+    assert str(place) == "127.0.0.1:1/db" and "the run starts anyway" in said and SECRET not in said
 
 
 @pytest.mark.parametrize("words", [["-m", "u"], ["-mu"], ["--mongo_db", "u"], ["--mongo_db=u"], ["--mongo=u"]])

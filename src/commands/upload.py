@@ -27,9 +27,14 @@ def main(words: Sequence[str]) -> int:
 
 def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(prog="main.py upload", description=(__doc__ or "").partition(": ")[2])
-    result.add_argument("--run", action="append", required=True, metavar="ID|PATH", help="a run; may be given several times")
     result.add_argument(
-        "-m", "--mongo-url", "--mongo_db", metavar="URL",
+        "--run", action="append", required=True, metavar="ID|PATH", help="a run; may be given several times"
+    )
+    result.add_argument(
+        "-m",
+        "--mongo-url",
+        "--mongo_db",
+        metavar="URL",
         help=f"the database; without it the run's own `mongo_url` or the environment variable {mongo_place.VARIABLE}",
     )
     result.add_argument("--results-dir", default="results", help="where runs given by id lie (default: results)")
@@ -45,8 +50,8 @@ def upload(run: runs.StoredRun, url: str | None) -> None:
     place = mongo_place.choose(url, run.config.get("mongo_url") or None, os.environ)
     if place is None:
         raise ValueError(
-            f"run {run.id} names no MongoDB: give its URL with --mongo-url=mongodb://HOST:PORT/DATABASE or in the environment "
-            f"variable {mongo_place.VARIABLE}"
+            f"run {run.id} names no MongoDB: give its URL with --mongo-url=mongodb://HOST:PORT/DATABASE or in the "
+            f"environment variable {mongo_place.VARIABLE}"
         )
     database = mongo_place.connect(place)
     try:

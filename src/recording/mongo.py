@@ -1,18 +1,20 @@
 """MongoDB beside the file record: a background thread keeps the database in step with the run's folder.
 
-Why not Sacred's own MongoObserver. Its events come as calls from the run: it writes in the training thread at start and end
-(and waits for the server there), drops a heartbeat when the connection is down, stops for good after the first other error,
-appends points with a `$push` that a lost answer repeats, counts ids in the database without regard to those of the file
-record, and stores a file anew each time it is asked to. The QueueObserver around it blocks the end of a run for ever if the
-server never comes back. What is right in it is the schema, which Omniboard and Incense read, and that is kept.
+Why not Sacred's own MongoObserver. Its events come as calls from the run: it writes in the training thread at start
+and end (and waits for the server there), drops a heartbeat when the connection is down, stops for good after the
+first other error, appends points with a `$push` that a lost answer repeats, counts ids in the database without regard
+to those of the file record, and stores a file anew each time it is asked to. The QueueObserver around it blocks the
+end of a run for ever if the server never comes back. What is right in it is the schema, which Omniboard and Incense
+read, and that is kept.
 
-So the folder under results/sacred/, which is always written, is the truth, and `mongo_upload.Upload` makes the database
-agree with it, by steps that may all be repeated. A lost connection is then no special case: the next round finds out what
-the server has and adds the rest. `python src/main.py upload` is the same code, called once. The points of a running run are
-taken from Sacred's events (and kept, 24 bytes each) rather than by reading all of metrics.json every ten seconds.
+So the folder under results/sacred/, which is always written, is the truth, and `mongo_upload.Upload` makes the
+database agree with it, by steps that may all be repeated. A lost connection is then no special case: the next round
+finds out what the server has and adds the rest. `python src/main.py upload` is the same code, called once. The points
+of a running run are taken from Sacred's events (and kept, 24 bytes each) rather than by reading all of metrics.json
+every ten seconds.
 
-A run keeps its number of results/sacred/ in the database unless another run has it there (other machines, other folders);
-then it gets the next free one, and `tandem.run`, `tandem.folder` and `host` say where it came from.
+A run keeps its number of results/sacred/ in the database unless another run has it there (other machines, other
+folders); then it gets the next free one, and `tandem.run`, `tandem.folder` and `host` say where it came from.
 """
 
 import sys
@@ -42,7 +44,15 @@ class MongoMirror(RunObserver):
 
     priority = 10  # after the file record, which says what the run's folder is
 
-    def __init__(self, place: Place, records: Path, *, interval: float = INTERVAL, patience: float = PATIENCE, say: Callable = say):
+    def __init__(
+        self,
+        place: Place,
+        records: Path,
+        *,
+        interval: float = INTERVAL,
+        patience: float = PATIENCE,
+        say: Callable = say,
+    ):
         self.place, self.records = place, records
         self.interval, self.patience, self.say = interval, patience, say
         self.series: dict[str, series.Series] = {}

@@ -12,7 +12,10 @@ VARIABLE = "TANDEM_MONGO_URL"
 DEFAULT_DATABASE = "sacred"  # Sacred's and Omniboard's
 SECONDS_TO_ANSWER = 3.0  # until a server counts as unreachable
 FORMS = "mongodb://USER:PASSWORD@HOST:PORT/DATABASE, HOST:PORT:DATABASE or HOST:PORT"
-REFUSED = {13: "lets us in but not write", 18: "does not take the user and password (of another database? add ?authSource=admin)"}
+REFUSED = {
+    13: "lets us in but not write",
+    18: "does not take the user and password (of another database? add ?authSource=admin)",
+}
 
 
 class Unusable(ValueError):
@@ -25,7 +28,7 @@ class Unreachable(Unusable):
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """A database, and who named it. The URL holds credentials: it is for pymongo alone, never to be printed or stored."""
+    """A database, and who named it. The URL holds credentials: it is for pymongo alone, not to be printed or stored."""
 
     url: str = dataclasses.field(repr=False)
     source: str  # "-m", "mongo_url" or the environment variable
@@ -51,8 +54,8 @@ def hidden(text: str) -> str:
 def choose(flag: str | None, configured: str | None, environ: Mapping[str, str]) -> Place | None:
     """Return where to record: the flag -m wins, then the configuration's `mongo_url`, then TANDEM_MONGO_URL; or None.
 
-    `mongo_url=''` means nowhere, whatever the variable says. A URL read back from a record has its credentials hidden: it
-    gives way to the variable.
+    `mongo_url=''` means nowhere, whatever the variable says. A URL read back from a record has its credentials hidden:
+    it gives way to the variable.
 
     Raises:
       Unusable: a text that names no database.
@@ -73,11 +76,19 @@ def parse(text: str, source: str) -> Place:
       Unusable: it is neither.
     """
     if "***" in text:
-        raise Unusable(f"{source}={hidden_url(text)}: credentials are not stored with a run; give the whole URL in {VARIABLE} or with -m")
+        raise Unusable(
+            f"{source}={hidden_url(text)}: credentials are not stored with a run; give the whole URL in {VARIABLE} "
+            "or with -m"
+        )
     place = Place(text if "://" in text else _from_sacreds_form(text, source), source)
     try:
         _client(place).close()
-    except (InvalidURI, ConfigurationError, ValueError, TypeError) as error:  # whose texts may quote a piece of a password
+    except (
+        InvalidURI,
+        ConfigurationError,
+        ValueError,
+        TypeError,
+    ) as error:  # whose texts may quote a piece of a password
         raise Unusable(
             f"{source}={hidden_url(text)}: not a MongoDB URL ({type(error).__name__}); write {FORMS}, with special "
             "characters of user and password percent-encoded (@ is %40, : is %3A, / is %2F, % is %25)"
@@ -117,8 +128,12 @@ def open_lazily(place: Place) -> Database:
 def _client(place: Place) -> pymongo.MongoClient:
     milliseconds = int(1000 * SECONDS_TO_ANSWER)
     return pymongo.MongoClient(
-        place.url, connect=False, appname="tandem", serverSelectionTimeoutMS=milliseconds,
-        connectTimeoutMS=milliseconds, socketTimeoutMS=20_000,
+        place.url,
+        connect=False,
+        appname="tandem",
+        serverSelectionTimeoutMS=milliseconds,
+        connectTimeoutMS=milliseconds,
+        socketTimeoutMS=20_000,
     )
 
 

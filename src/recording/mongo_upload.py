@@ -1,7 +1,7 @@
 """A run's folder -> MongoDB, in Sacred's schema (`runs`, `metrics`, GridFS), so that Omniboard and Incense read it.
 
-Everything here may be repeated: ids follow from the run and from content, points are appended only where the server's series
-ends where ours says, and a run counts as finished in the database only after all the rest is there.
+Everything here may be repeated: ids follow from the run and from content, points are appended only where the server's
+series ends where ours says, and a run counts as finished in the database only after all the rest is there.
 """
 
 import dataclasses
@@ -107,7 +107,9 @@ class Upload:
         """Write the fields that have changed, and take away those that a resumed run no longer has."""
         entry = force_bson_encodeable(entry)
         changed = {key: value for key, value in entry.items() if key not in self.sent or self.sent[key] != value}
-        gone = {key: "" for key in ("stop_time", "fail_trace") if key not in entry and (not self.sent or key in self.sent)}
+        gone = {
+            key: "" for key in ("stop_time", "fail_trace") if key not in entry and (not self.sent or key in self.sent)
+        }
         update = ({"$set": changed} if changed else {}) | ({"$unset": gone} if gone else {})
         if update and not self.runs.update_one({"_id": self.run_id, "tandem.uid": self.uid}, update).matched_count:
             raise OutOfStep(f"run {self.run_id} is gone")
@@ -139,12 +141,16 @@ class Upload:
     def _ask(self) -> dict[Any, Tail]:
         """Return what the server holds of this run's series."""
         fields = {"size": {"$size": "$steps"}}
-        fields |= {short: {"$arrayElemAt": [field, -1]} for short, field in (("step", "$steps"), ("time", "$timestamps"))}
+        fields |= {
+            short: {"$arrayElemAt": [field, -1]} for short, field in (("step", "$steps"), ("time", "$timestamps"))
+        }
         found = self.metrics.aggregate([{"$match": {"run_id": self.run_id}}, {"$project": fields}])
-        return {one["_id"]: Tail(one["size"], one["step"], int(DatetimeMS(one["time"]))) for one in found if one["size"]}
+        return {
+            one["_id"]: Tail(one["size"], one["step"], int(DatetimeMS(one["time"]))) for one in found if one["size"]
+        }
 
     def _write(self, key, name: str, series: Series, begin: int, end: int, held: Tail | None) -> Any:
-        """Return the request that appends what is missing if the server's points are the first of ours, or writes all anew."""
+        """Return the request that appends what the server lacks if its points are the first of ours, or writes all."""
         if held and held.size < end - begin and held == series.tail(begin, begin + held.size):
             pushed = {field: {"$each": items} for field, items in _points(series, begin + held.size, end).items()}
             return pymongo.UpdateOne({"_id": key, "steps": {"$size": held.size}}, {"$push": pushed})
@@ -162,7 +168,7 @@ class Upload:
     # Files.
 
     def _sync_files(self, entry: dict[str, Any], final: bool) -> set[Any]:
-        """Store sources and artifacts, and put their ids where Sacred has them; return ids that nobody needs any more."""
+        """Store sources and artifacts, and put their ids where Sacred has them; return ids that are of no use now."""
         experiment, records = entry["experiment"], self.folder.parent
         experiment["sources"] = [
             [name, self.files.put(records / where, str(Path(experiment.get("base_dir", "")) / name))]

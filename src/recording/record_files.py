@@ -19,7 +19,7 @@ SECONDS_TO_WRITE = 2.0  # a file; until then what cannot be read is taken to be 
 
 
 def read_entry(folder: Path) -> dict[str, Any]:
-    """Return a run's document: run.json, config.json, info.json and the captured output, without metrics and files' ids.
+    """Return a run's document: run.json, config.json, info.json and captured output, without metrics and files' ids.
 
     Raises:
       OSError, ValueError: a file is missing or broken.
@@ -50,7 +50,7 @@ def read_json(path: Path) -> Any:
 
 
 def identity(folder: Path) -> str:
-    """Return the run's name among all runs everywhere: as it was first written down, else from when and where it began."""
+    """Return the run's name among all runs: as it was first written down, else from when and where it began."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         return str(json.loads((folder / IDENTITY).read_text())["uid"])
     entry, config = read_json(folder / "run.json"), read_json(folder / "config.json")
@@ -64,8 +64,8 @@ def identity(folder: Path) -> str:
 
 
 def artifacts(folder: Path, entry: dict[str, Any], final: bool) -> dict[str, Path]:
-    """Return a run's artifacts by name: the resolved configuration, what the run added itself and, if `final`, its videos
-    and the checkpoint of its best evaluation, a folder."""
+    """Return a run's artifacts by name: the resolved configuration, what the run added itself and, if `final`, its
+    videos and the checkpoint of its best evaluation, a folder."""
     found = {"config.json": folder / "config.json"}
     found |= {name: folder / name for name in entry.get("artifacts", []) if (folder / name).is_file()}
     if final:
@@ -80,7 +80,7 @@ def artifacts(folder: Path, entry: dict[str, Any], final: bool) -> dict[str, Pat
 
 
 def best_checkpoint(folder: Path) -> Path | None:
-    """Return the run's checkpoint with the best evaluation, results/models/<id>/<step>; None without an evaluated one."""
+    """Return the run's checkpoint with the best evaluation, results/models/<id>/<step>; None if none was evaluated."""
     scores = {}
     for meta in (folder.parent.parent / "models" / folder.name).glob("[0-9]*/meta.json"):
         with contextlib.suppress(OSError, ValueError):

@@ -12,7 +12,7 @@ EPOCH = datetime(1970, 1, 1)
 
 
 class Tail(NamedTuple):
-    """How many points there are, and the last one; two series with equal tails have, in an append-only record, equal points."""
+    """How many points there are, and the last one; in records that are appended to, equal tails mean equal series."""
 
     size: int
     step: int

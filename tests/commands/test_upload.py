@@ -17,7 +17,9 @@ def results(tmp_path, monkeypatch):
         folder = tmp_path / "results" / "sacred" / str(number)
         folder.mkdir(parents=True)
         (folder / "config.json").write_text(json.dumps({"seed": number, "mongo_url": url}))
-        (folder / "run.json").write_text(json.dumps({"experiment": {}, "status": "COMPLETED", "start_time": "2026-01-01T00:00:00"}))
+        (folder / "run.json").write_text(
+            json.dumps({"experiment": {}, "status": "COMPLETED", "start_time": "2026-01-01T00:00:00"})
+        )
     return tmp_path / "results"
 
 

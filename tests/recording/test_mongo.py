@@ -34,12 +34,19 @@ def reports(count, disturb=lambda step: None):
 
 @pytest.fixture
 def start(tmp_path, monkeypatch):
-    """Return a function that records a run under tmp_path and in a database, as main does; `start.said` is what was said."""
+    """Return a function that records a run in tmp_path and a database, as main does; `start.said` is what it said."""
     monkeypatch.setattr(SETTINGS, "CAPTURE_MODE", "no")
     monkeypatch.setattr(mongo_place, "SECONDS_TO_ANSWER", 1.0)
 
     def start(url, run, results=tmp_path, patience=10.0):
-        config = {"name": "alg", "seed": 5, "t_max": 150, "max_minutes": 2.0, "results_dir": str(results), "env": "world"}
+        config = {
+            "name": "alg",
+            "seed": 5,
+            "t_max": 150,
+            "max_minutes": 2.0,
+            "results_dir": str(results),
+            "env": "world",
+        }
         config["env_args"] = {"scenario": "valley"}
         experiment = Experiment("test", save_git_info=False)
         experiment.add_config(config)
@@ -81,7 +88,9 @@ def test_a_run_is_in_the_database_as_sacred_would_have_put_it_there(start, mongo
     run, stored = database.runs.find_one(), json.loads((tmp_path / "sacred" / "1" / "run.json").read_text())
     assert start.said == [] and run["_id"] == 1 and run["status"] == "COMPLETED" and run["result"] == -5.0
     assert run["config"]["env_args"] == {"scenario": "valley"} and run["host"] == stored["host"]
-    assert run["start_time"] == datetime.fromisoformat(stored["start_time"]).replace(microsecond=run["start_time"].microsecond)
+    assert run["start_time"] == datetime.fromisoformat(stored["start_time"]).replace(
+        microsecond=run["start_time"].microsecond
+    )
     assert run["stop_time"] >= run["start_time"] and run["heartbeat"] >= run["start_time"]
     assert "alg on world/valley, seed 5: done" in run["captured_out"] and "\x1b" not in run["captured_out"]
     listed = {one["name"]: one["id"] for one in run["info"]["metrics"]}
@@ -107,7 +116,10 @@ def test_artifacts_videos_and_the_best_checkpoint_come_along(start, mongod, data
     Upload(run, database, series.read(run / "metrics.json")).sync(final=True)
     files = {one["name"]: gridfs.GridFS(database).get(one["file_id"]) for one in database.runs.find_one()["artifacts"]}
     assert set(files) == {"config.json", "final.mp4", "best_checkpoint.tar"}
-    assert files["final.mp4"].read() == b"film" * 200_000 and database["fs.files"].find_one({"filename": {"$regex": "mp4"}})["contentType"] == "video/mp4"
+    assert (
+        files["final.mp4"].read() == b"film" * 200_000
+        and database["fs.files"].find_one({"filename": {"$regex": "mp4"}})["contentType"] == "video/mp4"
+    )
     assert b"weights of 120" in files["best_checkpoint.tar"].read()
 
 
@@ -130,14 +142,18 @@ def test_an_artifact_that_changes_is_replaced_not_added(start, mongod, database,
         Upload(run, database, series.read(run / "metrics.json")).sync(final=True)
     (film,) = database["fs.files"].find({"filename": {"$regex": "film"}})
     assert gridfs.GridFS(database).get(film["_id"]).read() == b"second"
-    assert {one["files_id"] for one in database["fs.chunks"].find()} == {one["_id"] for one in database["fs.files"].find()}
+    assert {one["files_id"] for one in database["fs.chunks"].find()} == {
+        one["_id"] for one in database["fs.files"].find()
+    }
 
 
 def test_uploading_again_changes_no_document(start, mongod, database, tmp_path):
     start(mongod.url(database.name), reports(5))
     before = documents(database)
     for _ in range(2):
-        Upload(tmp_path / "sacred" / "1", database, series.read(tmp_path / "sacred" / "1" / "metrics.json")).sync(final=True)
+        Upload(tmp_path / "sacred" / "1", database, series.read(tmp_path / "sacred" / "1" / "metrics.json")).sync(
+            final=True
+        )
     assert documents(database) == before
 
 
@@ -186,14 +202,23 @@ def test_a_server_that_comes_only_at_the_end_gets_everything(start, tmp_path):
 
 def test_an_interrupted_run_is_interrupted_there_as_well_with_its_last_words(start, mongod, database, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        start(mongod.url(database.name), reports(9, lambda step: os.kill(os.getpid(), signal.SIGINT) if step == 5 else None))
+        start(
+            mongod.url(database.name),
+            reports(9, lambda step: os.kill(os.getpid(), signal.SIGINT) if step == 5 else None),
+        )
     run = database.runs.find_one()
-    assert run["status"] == "INTERRUPTED" and run["result"] == -4.0 and points(database, 1, "train/return")[0] == [30, 60, 90, 120]
+    assert (
+        run["status"] == "INTERRUPTED"
+        and run["result"] == -4.0
+        and points(database, 1, "train/return")[0] == [30, 60, 90, 120]
+    )
     assert "seed 5: interrupted" in run["captured_out"]
     assert run["captured_out"] == (tmp_path / "sacred" / "1" / "cout.txt").read_text()
 
 
-def test_a_server_that_never_comes_back_ends_in_the_command_that_uploads_later(start, tmp_path, mongod, database, capsys):
+def test_a_server_that_never_comes_back_ends_in_the_command_that_uploads_later(
+    start, tmp_path, mongod, database, capsys
+):
     from src.commands import upload
 
     server = Mongod(tmp_path / "db").start()
@@ -215,7 +240,10 @@ def test_a_server_that_never_comes_back_ends_in_the_command_that_uploads_later(s
 
 
 def test_a_database_that_lost_its_data_gets_everything_again(start, mongod, database):
-    start(mongod.url(database.name), reports(200, lambda step: database.client.drop_database(database.name) if step == 100 else time.sleep(0.003)))
+    start(
+        mongod.url(database.name),
+        reports(200, lambda step: database.client.drop_database(database.name) if step == 100 else time.sleep(0.003)),
+    )
     assert points(database, 1, "train/return")[0] == [30 * step for step in range(1, 201)]
     assert database.runs.find_one()["status"] == "COMPLETED"
     assert all(gridfs.GridFS(database).get(one["file_id"]).read() for one in database.runs.find_one()["artifacts"])
@@ -250,7 +278,9 @@ def test_a_series_of_100000_points_is_kept_and_read_back(start, mongod, database
     work = Upload(tmp_path / "sacred" / "1", database, {"loss": curve})
     for begin in range(0, 100_000, 25_000):
         steps = range(begin, begin + 25_000)
-        curve.extend(steps, [step / 3 for step in steps], [datetime(2026, 1, 1) + timedelta(seconds=step) for step in steps])
+        curve.extend(
+            steps, [step / 3 for step in steps], [datetime(2026, 1, 1) + timedelta(seconds=step) for step in steps]
+        )
         work.sync(final=False)
     steps, values = points(database, 1, "loss")
     assert steps == list(range(100_000)) and values == [step / 3 for step in range(100_000)]
@@ -258,19 +288,30 @@ def test_a_series_of_100000_points_is_kept_and_read_back(start, mongod, database
     assert names == ["loss", "loss [2]"]
 
 
-def test_a_run_that_went_back_to_a_checkpoint_takes_its_points_back(start, mongod, database, tmp_path):
-    """As after kill -9 and resume: the series on the server is longer than, and other than, the record."""
+@pytest.mark.parametrize("steps", [[30, 60, 75], [30, 60, 75, 100, 120, 150, 180]])
+def test_a_run_that_went_back_to_a_checkpoint_takes_its_points_back(start, mongod, database, tmp_path, steps):
+    """As after kill -9 and resume: the series on the server is other than the record, longer or shorter."""
     start(mongod.url(database.name), reports(5))
     resumed = {"train/return": series.Series()}
-    times = [datetime(2026, 1, 1), datetime(2026, 1, 2), datetime(2026, 1, 3)]
-    resumed["train/return"].extend([30, 60, 75], [1.0, 2.0, 3.0], times)
+    resumed["train/return"].extend(steps, steps, [datetime(2026, 1, day) for day in range(1, len(steps) + 1)])
     work = Upload(tmp_path / "sacred" / "1", database, resumed)
     work.sync(final=False)
-    assert points(database, 1, "train/return") == ([30, 60, 75], [1.0, 2.0, 3.0])
+    assert points(database, 1, "train/return") == (steps, steps)
     assert points(database, 1, "eval/search/return") == ([], [])
-    resumed["train/return"].extend([90], [4.0], [datetime(2026, 1, 4)])
+    resumed["train/return"].extend([900], [4.0], [datetime(2026, 1, 20)])
     work.sync(final=False)
-    assert points(database, 1, "train/return")[0] == [30, 60, 75, 90]
+    assert points(database, 1, "train/return")[0] == [*steps, 900]
+
+
+def test_two_uploads_of_one_run_at_once_repeat_no_point(start, mongod, database, tmp_path):
+    start(mongod.url(database.name), reports(2))
+    curve = {"loss": series.Series()}
+    works = [Upload(tmp_path / "sacred" / "1", database, curve) for _ in range(2)]
+    for step in range(4):
+        curve["loss"].extend([step], [step], [datetime(2026, 1, 1 + step)])
+        for work in works:
+            work.sync(final=False)
+    assert points(database, 1, "loss")[0] == [0, 1, 2, 3] and database.runs.count_documents({}) == 1
 
 
 def test_an_answer_that_is_lost_repeats_no_point(start, mongod, database, tmp_path, monkeypatch):

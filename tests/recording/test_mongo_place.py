@@ -6,28 +6,18 @@ import pytest
 
 from src.recording import mongo_place
 from src.recording.mongo_place import Unusable, choose, connect, hidden, hidden_url, parse
-from tests.reference.mongod import Mongod
-
-SECRET = "s3cr3t"
-
-
-@pytest.fixture(scope="session")
-def guarded(tmp_path_factory):
-    """A MongoDB server with users: `writer` and `reader`, both with the password SECRET."""
-    import pymongo
-
-    server = Mongod(tmp_path_factory.mktemp("guarded") / "db", "--auth").start()
-    with pymongo.MongoClient(server.url("")) as client:
-        client.admin.command("createUser", "writer", pwd=SECRET, roles=["readWriteAnyDatabase"])
-    with pymongo.MongoClient(server.url("", f"writer:{SECRET}", "?authSource=admin")) as client:
-        client.admin.command("connectionStatus")
-    yield server
-    server.kill()
+from tests.reference.mongod import SECRET
 
 
 def test_the_flag_wins_then_the_configuration_then_the_variable():
     environ = {"TANDEM_MONGO_URL": "mongodb://c/db"}
-    given = [("a:1:db", "mongodb://b/db", environ), (None, "mongodb://b/db", environ), (None, None, environ), (None, "", environ), (None, None, {})]
+    given = [
+        ("a:1:db", "mongodb://b/db", environ),
+        (None, "mongodb://b/db", environ),
+        (None, None, environ),
+        (None, "", environ),
+        (None, None, {}),
+    ]
     chosen = [choose(*one) for one in given]
     assert [place and str(place) for place in chosen] == ["a:1/db", "b/db", "c/db", None, None]
     assert [place.source for place in chosen if place] == ["-m", "mongo_url", "TANDEM_MONGO_URL"]
@@ -60,9 +50,16 @@ def test_urls_and_sacreds_form_are_understood(text, url, shown):
 @pytest.mark.parametrize(
     "text",
     [
-        f"mongodb://me:a:{SECRET}/word@host/db", f"mongodb://me:a@{SECRET}@host/db", f"mongodb://me:{SECRET}@host:port/db",
-        f"me:{SECRET}@host:27017", f"mongo://me:{SECRET}@host", f"mongodb://me:{SECRET}@", f"mongodb://me:{SECRET}@h/***",
-        "host:1:db.runs:17", "host:1:", "a b",
+        f"mongodb://me:a:{SECRET}/word@host/db",
+        f"mongodb://me:a@{SECRET}@host/db",
+        f"mongodb://me:{SECRET}@host:port/db",
+        f"me:{SECRET}@host:27017",
+        f"mongo://me:{SECRET}@host",
+        f"mongodb://me:{SECRET}@",
+        f"mongodb://me:{SECRET}@h/***",
+        "host:1:db.runs:17",
+        "host:1:",
+        "a b",
     ],
 )
 def test_what_cannot_be_read_is_told_without_the_password(text):

@@ -10,6 +10,8 @@ from pathlib import Path
 import pymongo
 from pymongo.errors import PyMongoError
 
+SECRET = "s3cr3t"  # the password of `writer` on a guarded server
+
 
 def program() -> Path:
     """Return the mongod that the test packages bring, else the system's."""
@@ -44,7 +46,15 @@ class Mongod:
                     client.admin.command("ping")
                 return self
             except PyMongoError:
-                assert self.process.poll() is None and time.monotonic() < deadline, (self.folder / "log.txt").read_text()[-2000:]
+                assert self.process.poll() is None and time.monotonic() < deadline, (
+                    self.folder / "log.txt"
+                ).read_text()[-2000:]
+
+    def guard(self) -> "Mongod":
+        """Make the user `writer`; with the flag --auth, nobody else gets in from now on."""
+        with pymongo.MongoClient(self.url("")) as client:
+            client.admin.command("createUser", "writer", pwd=SECRET, roles=["readWriteAnyDatabase"])
+        return self
 
     def kill(self) -> None:
         if self.process:
