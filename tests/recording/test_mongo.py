@@ -38,27 +38,27 @@ def start(tmp_path, monkeypatch):
     monkeypatch.setattr(SETTINGS, "CAPTURE_MODE", "no")
     monkeypatch.setattr(mongo_place, "SECONDS_TO_ANSWER", 1.0)
 
-    def start(url, run, results=tmp_path, patience=10.0):
+    def start(url, run, patience=10.0, beat=0.02):
         config = {
             "name": "alg",
             "seed": 5,
             "t_max": 150,
             "max_minutes": 2.0,
-            "results_dir": str(results),
+            "results_dir": str(tmp_path),
             "env": "world",
         }
         config["env_args"] = {"scenario": "valley"}
         experiment = Experiment("test", save_git_info=False)
         experiment.add_config(config)
         place = mongo_place.parse(url, "mongo_url")
-        mirror = MongoMirror(place, results / "sacred", interval=0.02, patience=patience, say=start.said.append)
-        experiment.observers += [mirror, FileStorageObserver(results / "sacred")]
+        mirror = MongoMirror(place, tmp_path / "sacred", interval=0.02, patience=patience, say=start.said.append)
+        experiment.observers += [mirror, FileStorageObserver(tmp_path / "sacred")]
 
         @experiment.command
         def train(_run):
             return record(_run, config, run)
 
-        experiment.run("train", options={"--beat-interval": 0.02})
+        experiment.run("train", options={"--beat-interval": beat})
 
     start.said = []
     return start
@@ -201,11 +201,12 @@ def test_a_server_that_comes_only_at_the_end_gets_everything(start, tmp_path):
 
 
 def test_an_interrupted_run_is_interrupted_there_as_well_with_its_last_words(start, mongod, database, tmp_path):
+    def interrupt(step):
+        if step == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+
     with pytest.raises(KeyboardInterrupt):
-        start(
-            mongod.url(database.name),
-            reports(9, lambda step: os.kill(os.getpid(), signal.SIGINT) if step == 5 else None),
-        )
+        start(mongod.url(database.name), reports(9, interrupt), beat=60)  # only the one at the end
     run = database.runs.find_one()
     assert (
         run["status"] == "INTERRUPTED"
