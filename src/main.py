@@ -111,10 +111,13 @@ def parse_flags(experiment: Any, request: commandline.Request) -> dict[str, Any]
         raise commandline.UsageError(f"cannot read '{flags}'; see `python src/main.py --help`") from None
 
 
-def choose_mongo(request: commandline.Request) -> Any:
+def choose_mongo(request: commandline.Request, stored: dict[str, Any] | None = None) -> Any:
     """Return the MongoDB that flag, configuration or environment name, or None.
 
     For training it must answer, and that is asked before anything slow is imported: nobody should wait for bad news.
+
+    Args:
+      stored: the configuration of the recorded run that is gone on with or repeated.
 
     Raises:
       UsageError: it is named in a way that cannot be read, or cannot be reached while `mongo_optional` is False.
@@ -122,7 +125,7 @@ def choose_mongo(request: commandline.Request) -> Any:
     from src.config import files
     from src.recording import mongo_place
 
-    said = (request.config, request.env_config, request.updates)
+    said = (request.config, request.env_config, request.updates, stored)
     try:
         configured = files.peek("mongo_url", *said)
         place = mongo_place.choose(request.mongo, configured if isinstance(configured, str) else None, os.environ)

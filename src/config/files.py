@@ -1,6 +1,6 @@
 """The configuration files: which there are and what they say of themselves."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,19 @@ def description(folder: str, name: str) -> str:
     return first.lstrip("# ") if first.startswith("#") else ""
 
 
-def peek(key: str, config: str, env_config: str, updates: Sequence[Update]) -> Any:
-    """Return a run-level value, unchecked, as the loader will find it; in a blink, for nothing slow is imported."""
+def peek(
+    key: str, config: str, env_config: str, updates: Sequence[Update], stored: Mapping[str, Any] | None = None
+) -> Any:
+    """Return a run-level value, unchecked, as the loader will find it; in a blink, for nothing slow is imported.
+
+    Args:
+      stored: the configuration of a recorded run, which then stands in for the files.
+    """
     for update in reversed(updates):
         if update.key == key:
             return update.value
+    if stored is not None:
+        return stored.get(key)
     for name in (f"algs/{config}", f"envs/{env_config}", "default"):
         try:
             content = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())

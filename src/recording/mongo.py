@@ -58,6 +58,7 @@ class MongoMirror(RunObserver):
         self.series: dict[str, series.Series] = {}
         self.upload: Upload | None = None
         self.trouble = ""  # what the last round failed of
+        self.logging = threading.Lock()  # heartbeats may come from several threads
         self.ending = threading.Event()
         self.thread = threading.Thread(target=self._work, name="mongo", daemon=True)
 
@@ -68,8 +69,9 @@ class MongoMirror(RunObserver):
         self.thread.start()
 
     def log_metrics(self, metrics_by_name: dict[str, Any], info: dict[str, Any]) -> None:
-        for name, points in metrics_by_name.items():
-            series.add(self.series, name, points["steps"], points["values"], points["timestamps"])
+        with self.logging:
+            for name, points in metrics_by_name.items():
+                series.add(self.series, name, points["steps"], points["values"], points["timestamps"])
 
     def completed_event(self, stop_time, result) -> None:
         self.ending.set()
