@@ -23,7 +23,7 @@ from src.recording.series import Series, Tail
 POINTS_PER_DOCUMENT = 250_000  # a document may have 16 MB, a point takes up to 48 bytes
 
 
-class OutOfStep(Exception):
+class OutOfStep(ValueError):
     """The server does not hold what it was believed to hold; the next attempt asks it first."""
 
 
