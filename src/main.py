@@ -20,6 +20,7 @@ COMMANDS = ("train", "rerun", "list", "help", "print_config", "print_dependencie
 TOOLS: dict[str, str] = {
     "evaluate": "src.commands.evaluate",
     "show": "src.commands.show",
+    "upload": "src.commands.upload",
 }
 OK, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -29,7 +30,9 @@ def main(argv: Sequence[str]) -> int:
     try:
         return dispatch(argv)
     except commandline.UsageError as error:  # a wrong configuration is one of them
-        print(error, file=sys.stderr)
+        from src.recording.mongo_place import hidden
+
+        print(hidden(str(error)), file=sys.stderr)  # a mistyped setting may hold a password
         return BAD_USAGE
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -53,34 +56,54 @@ def dispatch(argv: Sequence[str]) -> int:
     if request.command == "list":
         print(listing.listing(request.topics), flush=True)
         return OK
-    config, again = configuration(request)
+    config, again, place = configuration(request)
     experiment = make_experiment(config, again and again.resume_at)
     options = parse_flags(experiment, request)
+    hide_credentials(place, config, options)
+    experiment.add_config(config)
     if request.command in ("train", "rerun"):
+        if place:
+            add_mongo(experiment, place, config)
         add_train(experiment, config, again)
     if again and again.resumes:
         options["--id"] = again.run.id
     return run_command(experiment, "train" if request.command == "rerun" else request.command, options)
 
 
-def configuration(request: commandline.Request) -> tuple[dict[str, Any], Any]:
-    """Return the checked configuration, and the recorded run that it is of, if there is one; prepares JAX."""
+def configuration(request: commandline.Request) -> tuple[dict[str, Any], Any, Any]:
+    """Return the checked configuration, the recorded run that it is of, if any, and its MongoDB, if any; prepares JAX."""
+    stored = stored_config(request)
+    place = choose_mongo(request, stored)
     if request.command == "rerun" or {"--resume", "--run"} & set(request.named):
         from src.commands import again
 
         recorded = again.prepare(request)
-        return recorded.config, recorded
+        return recorded.config, recorded, place
     from src import build
     from src.config import loader
 
     chosen = (request.config, request.env_config, request.updates)
     # Before the parts are imported, which loading does: some libraries (JaxMARL) compute on import.
     build.prepare_jax(**loader.peek(*chosen, ("platform", "compile_cache_dir")))
-    return loader.load(*chosen), None
+    return loader.load(*chosen), None, place
+
+
+def stored_config(request: commandline.Request) -> dict[str, Any] | None:
+    """Return the configuration of the recorded run that a command names; None without one, or if it cannot be found."""
+    name = request.named.get("--run") or request.named.get("--resume")
+    if name is None:
+        return None
+    from src import runs
+    from src.commands.arguments import results_dir
+
+    try:
+        return runs.find(name, results_dir(request.updates)).config
+    except ValueError:  # complained of where the run is looked at
+        return None
 
 
 def make_experiment(config: dict[str, Any], resume_at: int | None = None) -> Any:
-    """Return the Sacred experiment with its file observer; its commands see the configuration as it was checked.
+    """Return the Sacred experiment with its file observer; the configuration is still to be given to it.
 
     Args:
       resume_at: environment step from which a recorded run goes on; None = a new run.
@@ -94,7 +117,6 @@ def make_experiment(config: dict[str, Any], resume_at: int | None = None) -> Any
     experiment.logger = logging.getLogger("tandem")
     experiment.logger.setLevel(logging.ERROR)  # -l INFO brings Sacred's own messages back
     experiment.logger.addHandler(logging.StreamHandler())
-    experiment.add_config(config)
     experiment.observers.append(FileRecord(Path(config["results_dir"]) / "sacred", resume_at))
     return experiment
 
@@ -124,6 +146,53 @@ def parse_flags(experiment: Any, request: commandline.Request) -> dict[str, Any]
     except DocoptExit:
         flags = " ".join(word for word in request.rest if word.startswith("-")) or " ".join(request.rest)
         raise commandline.UsageError(f"cannot read '{flags}'; see `python src/main.py --help`") from None
+
+
+def choose_mongo(request: commandline.Request, stored: dict[str, Any] | None = None) -> Any:
+    """Return the MongoDB that flag, configuration or environment name, or None.
+
+    For training it must answer, and that is asked before anything slow is imported: nobody should wait for bad news.
+
+    Args:
+      stored: the configuration of the recorded run that is gone on with or repeated.
+
+    Raises:
+      UsageError: it is named in a way that cannot be read, or cannot be reached while `mongo_optional` is False.
+    """
+    from src.config import files
+    from src.recording import mongo_place
+
+    said = (request.config, request.env_config, request.updates, stored)
+    try:
+        configured = files.peek("mongo_url", *said)
+        place = mongo_place.choose(request.mongo, configured if isinstance(configured, str) else None, os.environ)
+        if place and request.command in ("train", "rerun") and not {"-u", "--unobserved"} & set(request.rest):
+            mongo_place.connect(place).client.close()
+    except mongo_place.Unreachable as error:
+        if files.peek("mongo_optional", *said) is not True:
+            text = f"{error}\nthe run has not started; mongo_optional=True starts it anyway"
+            raise commandline.UsageError(text) from None
+        print(f"{error}; the run starts anyway", file=sys.stderr, flush=True)
+    except mongo_place.Unusable as error:
+        raise commandline.UsageError(str(error)) from None
+    return place
+
+
+def hide_credentials(place: Any, config: dict[str, Any], options: dict[str, Any]) -> None:
+    """Replace the credentials of MongoDB in what Sacred is going to store."""
+    from src.recording.mongo_place import hidden_url
+
+    if options.pop("--mongo_db", None):  # hidden among other flags: Sacred would store it as it is
+        raise commandline.UsageError("write -m apart from other flags: -m URL")
+    config["mongo_url"] = hidden_url(place.url) if place else config["mongo_url"]
+    options["UPDATE"] = [hidden_url(word) if "://" in word else word for word in options["UPDATE"]]
+
+
+def add_mongo(experiment: Any, place: Any, config: dict[str, Any]) -> None:
+    """Have the run recorded in MongoDB as well."""
+    from src.recording.mongo import MongoMirror
+
+    experiment.observers.append(MongoMirror(place, Path(config["results_dir"]) / "sacred"))
 
 
 def add_train(experiment: Any, config: dict[str, Any], again: Any = None) -> None:

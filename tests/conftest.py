@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,3 +37,33 @@ def strict_ranks(request: pytest.FixtureRequest) -> Iterator[None]:
 
     with jax.numpy_rank_promotion("allow" if request.node.get_closest_marker("jaxmarl") else "raise"):
         yield
+
+
+@pytest.fixture(scope="session")
+def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A MongoDB server for tests that leave it running; `database` gives each its own database."""
+    from tests.reference.mongod import Mongod
+
+    server = Mongod(tmp_path_factory.mktemp("mongod") / "db").start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A MongoDB server that lets only the user `writer` in, with the password SECRET of tests/reference/mongod.py."""
+    from tests.reference.mongod import Mongod
+
+    server = Mongod(tmp_path_factory.mktemp("guarded") / "db", "--auth").start().guard()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def database(mongod: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """An empty database of the test's own, as pymongo sees it; `mongod.url(database.name)` names it."""
+    import pymongo
+
+    name = f"t{abs(hash(request.node.nodeid))}"
+    with pymongo.MongoClient(mongod.url(name)) as client:
+        yield client[name]

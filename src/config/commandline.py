@@ -26,8 +26,9 @@ class Request(NamedTuple):
     config: str
     env_config: str
     updates: tuple[Update, ...]
-    rest: tuple[str, ...]  # command, `with`, its updates and the flags: what Sacred reads
+    rest: tuple[str, ...]  # command, `with`, its updates and the other flags: what Sacred reads
     named: dict[str, str]  # those of --config, --env-config, --resume, --run and --checkpoint that were given
+    mongo: str | None = None  # Sacred's -m, which it would store with all credentials
 
 
 class UsageError(ValueError):
@@ -41,6 +42,7 @@ def parse(argv: Sequence[str], commands: Sequence[str]) -> Request:
       UsageError: an unknown command, or `--config` without a name.
     """
     named, rest = _take_named(argv)
+    mongo, rest = _take_mongo(rest)
     cut = rest.index("with") if "with" in rest else len(rest)
     command = rest[0] if cut and not rest[0].startswith("-") else commands[0]
     if command not in commands:
@@ -52,7 +54,7 @@ def parse(argv: Sequence[str], commands: Sequence[str]) -> Request:
     topics = [word for word in rest[1:cut] if not word.startswith("-")] if command == "list" else []
     given = updates(_until_flag(rest[cut + 1 :]))
     config, env_config = (named.get(flag, default) for flag, default in DEFAULTS.items())
-    return Request(command, tuple(topics), config, env_config, given, tuple(rest), named)
+    return Request(command, tuple(topics), config, env_config, given, tuple(rest), named, mongo)
 
 
 def updates(words: Sequence[str]) -> tuple[Update, ...]:
@@ -77,6 +79,24 @@ def _take_named(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:
             raise UsageError(f"{flag} needs {what}{flag}={'ID' if flag in OF_RUNS[:2] else 'NAME'}{hint}")
         named[flag] = value.removesuffix(".yaml") if flag in DEFAULTS else value
     return named, rest
+
+
+def _take_mongo(words: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Return what follows -m or --mongo_db (or its beginnings, as Sacred takes them), and what remains."""
+    mongo, rest = None, []
+    words = iter(words)
+    for word in words:
+        flag, sep, value = word.partition("=")
+        if len(flag) > 2 and "--mongo_db".startswith(flag):
+            mongo = value if sep else next(words, "")
+        elif word.startswith("-m"):
+            mongo = word[2:] or next(words, "")
+        else:
+            rest.append(word)
+            continue
+        if not mongo or mongo == "with" or mongo.startswith("-"):
+            raise UsageError(f"{flag} needs a database: -m mongodb://HOST:PORT/DATABASE or -m HOST:PORT:DATABASE")
+    return mongo, rest
 
 
 def _until_flag(words: Sequence[str]) -> list[str]:

@@ -21,6 +21,7 @@ Commands:
                  `list run` those of the run itself
   print_config   print the configuration that the same command line would train with
   save_config    write it to config.json
+  upload         put recorded runs into MongoDB: `upload --run=ID`
   help           print this text
 
 Configuration, later ones win:
@@ -29,7 +30,7 @@ Configuration, later ones win:
 
 Flags (Sacred's):
   -c TEXT        comment, kept with the run          -u      record nothing with Sacred
-  -F DIR         a second folder of records          -m URL  record to MongoDB as well (HOST:PORT:DATABASE)
+  -F DIR         a second folder of records          -m URL  record in MongoDB as well (as mongo_url=URL)
   -l LEVEL       Sacred's messages (INFO, DEBUG)     -D      on a crash, start the debugger
 
 Examples:

@@ -22,6 +22,12 @@ class RunConfig:
     max_minutes: float = setting(REQUIRED, "wall-clock limit of training in minutes, start-up apart; 0 = none", low=0)
     discount: float = setting(REQUIRED, "discount per environment step", low=0, high=1)
     results_dir: str = setting(REQUIRED, "folder of all records")
+    mongo_url: str | None = setting(
+        REQUIRED,
+        "MongoDB to record in as well, mongodb://USER:PASSWORD@HOST:PORT/DATABASE or HOST:PORT:DATABASE; None = what "
+        "TANDEM_MONGO_URL says, '' = none",
+    )
+    mongo_optional: bool = setting(REQUIRED, "start also if MongoDB cannot be reached")
     platform: str = setting(
         REQUIRED, "where JAX computes; auto takes a GPU where there is one", choices=("auto", "cpu", "gpu")
     )

@@ -16,6 +16,7 @@ from src.recording.progress import Progress, result
 from src.recording.saver import Saver
 from src.recording.screen import Screen, summary
 from src.recording.stopping import Stopping
+from src.recording.transcript import Transcript
 
 SECONDS_TO_FLUSH = 60.0  # a disk that takes longer is broken
 
@@ -52,7 +53,9 @@ def record(sacred_run: Any, config: Mapping[str, Any], run: Runner, resume: Resu
     logging.getLogger("tensorboardX").setLevel(logging.ERROR)
     places = Places(config, sacred_run._id, resume.curves if resume else None)
     progress = Progress(t_max=config["t_max"], max_seconds=60 * config["max_minutes"])
-    screen = Screen(progress)
+    transcript = Transcript()
+    transcript.keep_with(sacred_run)
+    screen = Screen(progress, transcript)
     interrupted = False
     screen.say(f"{title(config)}\n{places}")
     if resume:
@@ -72,6 +75,7 @@ def record(sacred_run: Any, config: Mapping[str, Any], run: Runner, resume: Resu
     screen.say(summary(config, progress, places, interrupted))
     if saver and saver.problem:
         screen.say(saver.problem)
+    sacred_run.captured_out = transcript.text  # Sacred looks no more when it is interrupted
     if interrupted:
         raise KeyboardInterrupt
     return result(progress.last)

@@ -14,15 +14,17 @@ from rich.table import Table
 from src.core import Report
 from src.recording.places import Places, title
 from src.recording.progress import Progress, clock, result
+from src.recording.transcript import Transcript
 
 COMPILING = "compiling, a minute or so at a first start ..."
 SECONDS_BETWEEN_LINES = 10.0  # of plain output
 
 
 class Screen:
-    """One progress bar on a terminal; elsewhere a line now and then."""
+    """One progress bar on a terminal; elsewhere a line now and then, and the transcript gets those lines in any case."""
 
-    def __init__(self, progress: Progress):
+    def __init__(self, progress: Progress, transcript: Transcript):
+        self.transcript = transcript
         terminal = sys.stdout.isatty()
         self.console = Console(highlight=False, width=None if terminal else 120)
         self.progress = progress
@@ -34,8 +36,7 @@ class Screen:
     def __enter__(self) -> "Screen":
         if self.live:
             self.live.start()
-        else:
-            self.say(COMPILING)
+        self._plain(COMPILING)
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -43,15 +44,25 @@ class Screen:
             self.live.stop()
 
     def say(self, what: Any) -> None:
+        self.transcript.say(what)
+        self._print(what)
+
+    def _print(self, what: Any) -> None:
         self.console.print(what, soft_wrap=isinstance(what, str))
         self.console.file.flush()
 
     def show(self, report: Report) -> None:
         """Take note of a report: plain output gets a line if it holds an evaluation or one is due."""
         due = time.monotonic() - self.last_line > SECONDS_BETWEEN_LINES
-        if not self.live and (due or result(report.metrics) is not None):
+        if due or result(report.metrics) is not None:
             self.last_line = time.monotonic()
-            self.say(f"{self.progress.pace()} | {self.progress.returns()}")
+            self._plain(f"{self.progress.pace()} | {self.progress.returns()}")
+
+    def _plain(self, line: str) -> None:
+        """Say what a terminal's bar shows already."""
+        self.transcript.say(line)
+        if not self.live:
+            self._print(line)
 
 
 def bar(progress: Progress) -> Any:

@@ -1,0 +1,64 @@
+"""`python src/main.py upload --run=ID`: put recorded runs into MongoDB, as if they had been recorded there."""
+
+import argparse
+import os
+from collections.abc import Sequence
+
+from src import runs
+from src.config.commandline import UsageError
+from src.recording import mongo_place, series
+from src.recording.mongo_upload import Upload
+
+
+def main(words: Sequence[str]) -> int:
+    """Upload runs and return the exit status; doing it twice changes nothing.
+
+    Raises:
+      UsageError: no such run, no database named, or one that does not answer.
+    """
+    options = parser().parse_args(words)
+    try:
+        for run in [runs.find(run, options.results_dir) for run in options.run]:
+            upload(run, options.mongo_url)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    result = argparse.ArgumentParser(prog="main.py upload", description=(__doc__ or "").partition(": ")[2])
+    result.add_argument(
+        "--run", action="append", required=True, metavar="ID|PATH", help="a run; may be given several times"
+    )
+    result.add_argument(
+        "-m",
+        "--mongo-url",
+        "--mongo_db",
+        metavar="URL",
+        help=f"the database; without it the run's own `mongo_url` or the environment variable {mongo_place.VARIABLE}",
+    )
+    result.add_argument("--results-dir", default="results", help="where runs given by id lie (default: results)")
+    return result
+
+
+def upload(run: runs.StoredRun, url: str | None) -> None:
+    """Upload one run to the database at `url`, or to the one that its configuration or the environment names.
+
+    Raises:
+      ValueError: no database is named, it does not answer, or the record is broken.
+    """
+    place = mongo_place.choose(url, run.config.get("mongo_url") or None, os.environ)
+    if place is None:
+        raise ValueError(
+            f"run {run.id} names no MongoDB: give its URL with --mongo-url=mongodb://HOST:PORT/DATABASE or in the "
+            f"environment variable {mongo_place.VARIABLE}"
+        )
+    database = mongo_place.connect(place)
+    try:
+        work = Upload(run.folder, database, series.read(run.folder / "metrics.json"))
+        work.sync(final=True)
+    except (OSError, mongo_place.PyMongoError) as error:
+        raise ValueError(f"run {run.id}: MongoDB at {place} {mongo_place.reason(error)}") from error
+    finally:
+        database.client.close()
+    print(f"{run.folder} -> run {work.run_id} in {place}", flush=True)

@@ -1,0 +1,108 @@
+"""Files in MongoDB's GridFS, where Sacred's readers look for them, under ids that follow from their content.
+
+The driver's own `put` gives every file a new id, so repeating it after a lost answer stores the file twice, and
+cleaning up after half a file would race with others who store the same source file. Here every document has the id
+that its content gives it: whoever writes it, and however often, writes the same.
+"""
+
+import hashlib
+import mimetypes
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bson import ObjectId
+from pymongo.database import Database
+from pymongo.errors import DuplicateKeyError
+
+CHUNK = 255 * 1024  # bytes; GridFS's own
+
+
+def derived_id(*words: object) -> ObjectId:
+    """Return the id that these words always give."""
+    return ObjectId(hashlib.sha256("\0".join(map(str, words)).encode()).digest()[:12])
+
+
+class Files:
+    """The GridFS of one database; remembers what it has stored, so that asking again costs one look at the file."""
+
+    def __init__(self, database: Database, progress: Callable[[], None]):
+        self.files, self.chunks = database["fs.files"], database["fs.chunks"]
+        self.progress = progress  # called after every chunk
+        self.stored: dict[tuple, ObjectId] = {}
+
+    def prepare(self) -> None:
+        """Make GridFS's indexes; without effect if they exist."""
+        self.files.create_index([("filename", 1), ("uploadDate", 1)])
+        self.chunks.create_index([("files_id", 1), ("n", 1)], unique=True)
+
+    def forget(self) -> None:
+        """Ask the server again about every file: it may not be the one it was."""
+        self.stored.clear()
+
+    def put(self, path: Path, filename: str) -> ObjectId:
+        """Return the id of the file's content under this name, which is stored afterwards."""
+        stat = path.stat()
+        key = (path, filename, stat.st_mtime_ns, stat.st_size)
+        if key not in self.stored:
+            self.stored[key] = self._put(path, filename)
+        return self.stored[key]
+
+    def _put(self, path: Path, filename: str) -> ObjectId:
+        digest = md5(path)
+        file_id = derived_id("file", filename, digest)
+        if self.files.find_one({"_id": file_id}, {"_id": 1}):
+            return file_id
+        length = 0
+        for n, data in enumerate(_blocks(path)):
+            length += len(data)
+            chunk = {"files_id": file_id, "n": n, "data": data}
+            _write(self.chunks, {"_id": derived_id(file_id, n)} | chunk)
+            self.progress()
+        content_type = mimetypes.guess_type(filename)[0]
+        entry = {"filename": filename, "length": length, "chunkSize": CHUNK, "md5": digest, "metadata": None}
+        entry |= {"uploadDate": datetime.now(UTC)} | ({"contentType": content_type} if content_type else {})
+        _write(self.files, {"_id": file_id} | entry)
+        return file_id
+
+    def remove(self, file_id: ObjectId) -> None:
+        self.files.delete_one({"_id": file_id})
+        self.chunks.delete_many({"files_id": file_id})
+
+
+def _write(collection, document: dict) -> None:
+    try:
+        collection.replace_one({"_id": document["_id"]}, document, upsert=True)
+    except DuplicateKeyError:  # somebody else wrote the same document at this moment
+        pass
+
+
+def md5(path: Path) -> str:
+    """Return the digest that Sacred names files by."""
+    digest = hashlib.md5()
+    for data in _blocks(path):
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while data := file.read(CHUNK):
+            yield data
+
+
+@contextmanager
+def as_file(path: Path) -> Iterator[Path]:
+    """Give a file itself, or a folder as a tar archive that depends on nothing but its files."""
+    if path.is_file():
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
+        archive = Path(folder) / f"{path.name}.tar"
+        with tarfile.open(archive, "w") as tar:
+            for member in sorted(path.rglob("*")):
+                tar.add(member, f"{path.name}/{member.relative_to(path)}", recursive=False)
+        yield archive

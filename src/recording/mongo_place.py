@@ -1,0 +1,146 @@
+"""Which MongoDB a run is recorded in, and how that is said without its credentials."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+
+import pymongo
+from pymongo.database import Database
+from pymongo.errors import ConfigurationError, InvalidURI, OperationFailure, PyMongoError
+
+VARIABLE = "TANDEM_MONGO_URL"
+DEFAULT_DATABASE = "sacred"  # Sacred's and Omniboard's
+SECONDS_TO_ANSWER = 3.0  # until a server counts as unreachable
+FORMS = "mongodb://USER:PASSWORD@HOST:PORT/DATABASE, HOST:PORT:DATABASE or HOST:PORT"
+REFUSED = {
+    13: "lets us in but not write",
+    18: "does not take the user and password (of another database? add ?authSource=admin)",
+}
+
+
+class Unusable(ValueError):
+    """A database that cannot be used; `str` is the message for the user, without secrets."""
+
+
+class Unreachable(Unusable):
+    """A server that does not answer or does not let us in."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """A database, and who named it. The URL holds credentials: it is for pymongo alone, not to be printed or stored."""
+
+    url: str = dataclasses.field(repr=False)
+    source: str  # "-m", "mongo_url" or the environment variable
+
+    def __str__(self) -> str:
+        hosts, _, path = hidden_url(self.url).rpartition("@")[2].rpartition("://")[2].partition("/")
+        return f"{hosts}/{path.partition('?')[0] or DEFAULT_DATABASE}"
+
+
+def hidden_url(url: str) -> str:
+    """Return a URL with its credentials, and options that hold secrets, replaced by ***."""
+    head, at, rest = url.rpartition("@")  # the last one: an unescaped password may hold others
+    scheme = f"{head.partition('://')[0]}://" if "://" in head else ""
+    shown = f"{scheme}***@{rest}" if at else url
+    return re.sub(r"(?i)\b(\w*(?:password|properties|token|secret)\w*=)[^&]*", r"\1***", shown)
+
+
+def hidden(text: str) -> str:
+    """Return a text with the credentials of every URL in it replaced by ***."""
+    return re.sub(r"\S+://\S*", lambda match: hidden_url(match[0]), text)
+
+
+def choose(flag: str | None, configured: str | None, environ: Mapping[str, str]) -> Place | None:
+    """Return where to record: the flag -m wins, then the configuration's `mongo_url`, then TANDEM_MONGO_URL; or None.
+
+    `mongo_url=''` means nowhere, whatever the variable says. A URL read back from a record has its credentials hidden:
+    it gives way to the variable.
+
+    Raises:
+      Unusable: a text that names no database.
+    """
+    variable = environ.get(VARIABLE) or None
+    lost = configured is not None and "***" in configured
+    if flag:
+        return parse(flag, "-m")
+    if configured is not None and not (lost and variable):
+        return parse(configured, "mongo_url") if configured else None
+    return parse(variable, VARIABLE) if variable else None
+
+
+def parse(text: str, source: str) -> Place:
+    """Return the place that a MongoDB URL, or the text of Sacred's flag -m, stands for.
+
+    Raises:
+      Unusable: it is neither.
+    """
+    if "***" in text:
+        raise Unusable(
+            f"{source}={hidden_url(text)}: credentials are not stored with a run; give the whole URL in {VARIABLE} "
+            "or with -m"
+        )
+    place = Place(text if "://" in text else _from_sacreds_form(text, source), source)
+    try:
+        _client(place).close()
+    except (
+        InvalidURI,
+        ConfigurationError,
+        ValueError,
+        TypeError,
+    ) as error:  # whose texts may quote a piece of a password
+        raise Unusable(
+            f"{source}={hidden_url(text)}: not a MongoDB URL ({type(error).__name__}); write {FORMS}, with special "
+            "characters of user and password percent-encoded (@ is %40, : is %3A, / is %2F, % is %25)"
+        ) from None
+    return place
+
+
+def _from_sacreds_form(text: str, source: str) -> str:
+    """Return the URL of [HOST:PORT:]DATABASE or HOST:PORT, the form of Sacred's flag."""
+    match = re.fullmatch(r"(?:([\w.-]+:\d+)(?::(?=.)|$))?([A-Za-z_][\w-]*)?", text)
+    if not match or not text:
+        raise Unusable(f"{source}={hidden_url(text)}: names no MongoDB database; write {FORMS}")
+    return f"mongodb://{match[1] or 'localhost:27017'}/{match[2] or DEFAULT_DATABASE}"
+
+
+def connect(place: Place) -> Database:
+    """Return the database, after it has answered and has let us write.
+
+    Raises:
+      Unreachable: within a few seconds, with the reason.
+    """
+    database = open_lazily(place)
+    try:
+        database["runs"].find_one({}, {"_id": 1})
+        database["runs"].update_one({"_id": {"$in": []}}, {"$set": {"status": ""}})  # no such run: changes nothing
+    except PyMongoError as error:
+        database.client.close()
+        raise Unreachable(f"MongoDB at {place} ({place.source}) {reason(error)}") from None
+    return database
+
+
+def open_lazily(place: Place) -> Database:
+    """Return the database without asking it anything."""
+    return _client(place).get_default_database(DEFAULT_DATABASE)
+
+
+def _client(place: Place) -> pymongo.MongoClient:
+    milliseconds = int(1000 * SECONDS_TO_ANSWER)
+    return pymongo.MongoClient(
+        place.url,
+        connect=False,
+        appname="tandem",
+        serverSelectionTimeoutMS=milliseconds,
+        connectTimeoutMS=milliseconds,
+        socketTimeoutMS=20_000,
+    )
+
+
+def reason(error: Exception) -> str:
+    """Return what a failed request says about the server: "does not answer: ..."."""
+    if isinstance(error, OperationFailure):
+        return REFUSED.get(error.code or 0, f"refuses: {hidden(str(error.details or error))[:200]}")
+    if isinstance(error, PyMongoError):
+        return f"does not answer: {hidden(str(error)).partition(' (configured')[0].partition(', Timeout')[0][:200]}"
+    return f"cannot take this record: {type(error).__name__}: {hidden(str(error))[:200]}"

@@ -1,0 +1,89 @@
+"""A run's folder read back as the document that Sacred would have put into MongoDB."""
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+FORMAT = "MongoObserver-0.7.0"  # Sacred's name for the schema
+IDENTITY = "mongo.json"  # what tells the run from all others in a database, whatever becomes of its other files
+TIMES = ("start_time", "stop_time", "heartbeat")
+OUTPUT_LIMIT = 4_000_000  # characters of captured output, the last ones: a document may have 16 MB
+VIDEOS = ("*.mp4", "*.gif")
+CHECKPOINT_LIMIT = 256_000_000  # bytes; a larger one stays where it is, and the run's document says so
+SECONDS_TO_WRITE = 2.0  # a file; until then what cannot be read is taken to be half written
+
+
+def read_entry(folder: Path) -> dict[str, Any]:
+    """Return a run's document: run.json, config.json, info.json and captured output, without metrics and files' ids.
+
+    Raises:
+      OSError, ValueError: a file is missing or broken.
+    """
+    entry = read_json(folder / "run.json")
+    for key in TIMES:
+        if isinstance(entry.get(key), str):
+            entry[key] = datetime.fromisoformat(entry[key])
+    entry["format"] = FORMAT
+    entry["config"] = read_json(folder / "config.json")
+    entry["info"] = read_json(folder / "info.json") if (folder / "info.json").exists() else {}
+    output = folder / "cout.txt"
+    entry["captured_out"] = output.read_text(errors="ignore")[-OUTPUT_LIMIT:] if output.exists() else ""
+    entry["tandem"] = {"uid": identity(folder), "run": folder.name, "folder": str(folder.resolve())}
+    return entry
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds; where Sacred is writing it at this moment, what it holds afterwards."""
+    deadline = time.monotonic() + SECONDS_TO_WRITE
+    while True:
+        try:
+            return json.loads(path.read_text())
+        except ValueError as error:
+            if time.monotonic() > deadline:
+                raise ValueError(f"{path} is broken: {error}") from error
+            time.sleep(0.05)
+
+
+def identity(folder: Path) -> str:
+    """Return the run's name among all runs: as it was first written down, else from when and where it began."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        return str(json.loads((folder / IDENTITY).read_text())["uid"])
+    entry, config = read_json(folder / "run.json"), read_json(folder / "config.json")
+    origin = [folder.name, entry.get("start_time"), entry.get("host", {}).get("hostname"), config]
+    uid = hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()[:24]
+    with contextlib.suppress(OSError):  # a folder that may not be written gives the same name the next time
+        partial = folder / f".{IDENTITY}"
+        partial.write_text(json.dumps({"uid": uid}) + "\n")
+        os.replace(partial, folder / IDENTITY)
+    return uid
+
+
+def artifacts(folder: Path, entry: dict[str, Any], final: bool) -> dict[str, Path]:
+    """Return a run's artifacts by name: the resolved configuration, what the run added itself and, if `final`, its
+    videos and the checkpoint of its best evaluation, a folder."""
+    found = {"config.json": folder / "config.json"}
+    found |= {name: folder / name for name in entry.get("artifacts", []) if (folder / name).is_file()}
+    if final:
+        found |= {path.name: path for pattern in VIDEOS for path in sorted(folder.rglob(pattern))}
+        best = best_checkpoint(folder)
+        size = sum(file.stat().st_size for file in best.rglob("*") if file.is_file()) if best else 0
+        if size > CHECKPOINT_LIMIT:
+            entry["tandem"]["left_out"] = f"best checkpoint, {size // 10**6} MB: {best.resolve()}"
+        elif best:
+            found["best_checkpoint.tar"] = best
+    return found
+
+
+def best_checkpoint(folder: Path) -> Path | None:
+    """Return the run's checkpoint with the best evaluation, results/models/<id>/<step>; None if none was evaluated."""
+    scores = {}
+    for meta in (folder.parent.parent / "models" / folder.name).glob("[0-9]*/meta.json"):
+        with contextlib.suppress(OSError, ValueError):
+            score = json.loads(meta.read_text()).get("score")
+            scores |= {meta.parent: (score, int(meta.parent.name))} if score is not None else {}
+    return max(scores, key=scores.__getitem__) if scores else None
