@@ -24,15 +24,16 @@ import numpy as np
 sys.path.insert(0, str(harness.ROOT))
 
 from sacred import SETTINGS, Experiment  # noqa: E402  (after the path)
-from sacred.observers import FileStorageObserver  # noqa: E402
 
 from src.core import Report  # noqa: E402
 from src.recording import mongo_place  # noqa: E402
+from src.recording.files import FileRecord  # noqa: E402
 from src.recording.mongo import INTERVAL, MongoMirror  # noqa: E402
 from src.recording.record import record  # noqa: E402
 from tests.reference.mongod import Mongod  # noqa: E402
 
 SECONDS_PER_REPORT, METRICS, STEPS = 7.0, 33, 2048
+STATE = {"parameters": np.zeros(300_000, np.float32)}  # what checkpoints are made of; the replay's share has a benchmark of its own
 DOWN = 30.0  # seconds
 
 
@@ -53,12 +54,13 @@ def recorded(run: Callable, folder: Path, url: str | None, speedup: float, said:
         "max_minutes": 0.0,
         "env": "mpe",
         "env_args": {"scenario": "simple_spread"},
+        "checkpoint_args": {"every_minutes": 5.0, "every_steps": 0, "keep_last": 2, "keep_best": True},
     }
     config["results_dir"] = str(folder)
     experiment = Experiment("tandem", save_git_info=False)
     experiment.logger = None
     experiment.add_config(config)
-    experiment.observers.append(FileStorageObserver(folder / "sacred"))
+    experiment.observers.append(FileRecord(folder / "sacred"))
     if url:
         place = mongo_place.parse(url, "--mongo-url")
         experiment.observers.append(MongoMirror(place, folder / "sacred", interval=INTERVAL / speedup, say=said.append))
@@ -79,7 +81,7 @@ def cost(minutes: float, speedup: float, url: str | None, off: bool, folder: Pat
             time.sleep(SECONDS_PER_REPORT / speedup)
             made = report(number)
             began = time.perf_counter()
-            yield made, None
+            yield made, STATE
             held.append(time.perf_counter() - began)
         used.append(time.process_time())
 
@@ -118,7 +120,7 @@ def outage(server: Mongod, folder: Path) -> dict:
             at, wall, cpu, own = phase(), time.perf_counter(), time.process_time(), time.thread_time()
             for _ in range(1000):
                 matrix = np.tanh(matrix @ matrix / 8.0)
-            yield report(number), None
+            yield report(number), STATE
             phases[at].append((time.perf_counter() - wall, time.process_time() - cpu, time.thread_time() - own))
         numbers.append(number)
 

@@ -2,18 +2,20 @@
 
 import json
 import os
+import shutil
 import signal
 import threading
 import time
 from datetime import datetime, timedelta
 
 import gridfs
+import numpy as np
 import pytest
 from sacred import SETTINGS, Experiment
-from sacred.observers import FileStorageObserver
 
 from src.core import Report
 from src.recording import mongo_place, mongo_upload, record_files, series
+from src.recording.files import FileRecord
 from src.recording.mongo import MongoMirror
 from src.recording.mongo_read import read_series
 from src.recording.mongo_upload import Upload
@@ -27,7 +29,7 @@ def reports(count, disturb=lambda step: None):
     def run(seed):
         for step in range(1, count + 1):
             disturb(step)
-            yield Report(30 * step, step, {"train/return": step / 7, "eval/search/return": -float(step)}), None
+            yield Report(30 * step, step, {"train/return": step / 7, "eval/search/return": -float(step)}), {"step": np.int32(step)}
 
     return run
 
@@ -46,13 +48,14 @@ def start(tmp_path, monkeypatch):
             "max_minutes": 2.0,
             "results_dir": str(tmp_path),
             "env": "world",
+            "checkpoint_args": {"every_minutes": 0.0, "every_steps": 0, "keep_last": 2, "keep_best": False},
         }
         config["env_args"] = {"scenario": "valley"}
         experiment = Experiment("test", save_git_info=False)
         experiment.add_config(config)
         place = mongo_place.parse(url, "mongo_url")
         mirror = MongoMirror(place, tmp_path / "sacred", interval=0.02, patience=patience, say=start.said.append)
-        experiment.observers += [mirror, FileStorageObserver(tmp_path / "sacred")]
+        experiment.observers += [mirror, FileRecord(tmp_path / "sacred")]
 
         @experiment.command
         def train(_run):
@@ -108,6 +111,7 @@ def test_artifacts_videos_and_the_best_checkpoint_come_along(start, mongod, data
     start(mongod.url(database.name), reports(2))
     run = tmp_path / "sacred" / "1"
     (run / "final.mp4").write_bytes(b"film" * 200_000)  # more than one chunk
+    shutil.rmtree(tmp_path / "models")  # the run's own: others, whose scores are known, take their place
     for step, score in ((60, 3.0), (120, 7.5), (180, None)):
         checkpoint = tmp_path / "models" / "1" / str(step)
         (checkpoint / "state").mkdir(parents=True)
@@ -115,7 +119,7 @@ def test_artifacts_videos_and_the_best_checkpoint_come_along(start, mongod, data
         (checkpoint / "meta.json").write_text(json.dumps({"score": score}))
     Upload(run, database, series.read(run / "metrics.json")).sync(final=True)
     files = {one["name"]: gridfs.GridFS(database).get(one["file_id"]) for one in database.runs.find_one()["artifacts"]}
-    assert set(files) == {"config.json", "final.mp4", "best_checkpoint.tar"}
+    assert set(files) >= {"config.json", "provenance.json", "final.mp4", "best_checkpoint.tar"}
     assert (
         files["final.mp4"].read() == b"film" * 200_000
         and database["fs.files"].find_one({"filename": {"$regex": "mp4"}})["contentType"] == "video/mp4"
@@ -127,11 +131,10 @@ def test_a_checkpoint_too_large_for_a_database_stays_where_it_is(start, mongod, 
     monkeypatch.setattr(record_files, "CHECKPOINT_LIMIT", 20)
     start(mongod.url(database.name), reports(2))
     checkpoint = tmp_path / "models" / "1" / "60"
-    checkpoint.mkdir(parents=True)
-    (checkpoint / "meta.json").write_text(json.dumps({"score": 3.0, "env_step": 60}))
     Upload(tmp_path / "sacred" / "1", database, {}).sync(final=True)
     run = database.runs.find_one()
-    assert [one["name"] for one in run["artifacts"]] == ["config.json"] and str(checkpoint) in run["tandem"]["left_out"]
+    assert "best_checkpoint.tar" not in [one["name"] for one in run["artifacts"]]
+    assert str(checkpoint) in run["tandem"]["left_out"]
 
 
 def test_an_artifact_that_changes_is_replaced_not_added(start, mongod, database, tmp_path):
@@ -210,8 +213,8 @@ def test_an_interrupted_run_is_interrupted_there_as_well_with_its_last_words(sta
     run = database.runs.find_one()
     assert (
         run["status"] == "INTERRUPTED"
-        and run["result"] == -4.0
-        and points(database, 1, "train/return")[0] == [30, 60, 90, 120]
+        and run["result"] == -5.0  # it stops at its next report
+        and points(database, 1, "train/return")[0] == [30, 60, 90, 120, 150]
     )
     assert "seed 5: interrupted" in run["captured_out"]
     assert run["captured_out"] == (tmp_path / "sacred" / "1" / "cout.txt").read_text()
