@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from tensorboardX import SummaryWriter
 
+from src import checkpoint
 from src.core import PyTree, Report, Runner
 from src.recording import provenance
 from src.recording.files import FileRecord
@@ -73,6 +74,8 @@ def record(sacred_run: Any, config: Mapping[str, Any], run: Runner, resume: Resu
     if saver and saver.problem:
         screen.say(saver.problem)
     if interrupted:
+        if saver and checkpoint.steps(saver.models):
+            screen.say(f"to go on: python src/main.py train --resume={places.record}")
         raise KeyboardInterrupt
     return progress.last.get(RESULT)
 
