@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from tensorboardX import SummaryWriter
 
+from src import checkpoint
 from src.core import PyTree, Report, Runner
 from src.recording import provenance
 from src.recording.files import FileRecord
@@ -77,6 +78,8 @@ def record(sacred_run: Any, config: Mapping[str, Any], run: Runner, resume: Resu
         screen.say(saver.problem)
     sacred_run.captured_out = transcript.text  # Sacred looks no more when it is interrupted
     if interrupted:
+        if saver and checkpoint.steps(saver.models):
+            screen.say(f"to go on: python src/main.py train --resume={places.record}")
         raise KeyboardInterrupt
     return result(progress.last)
 

@@ -114,7 +114,8 @@ def test_a_signal_ends_the_run_and_keeps_what_there_is(start, tmp_path, capsys, 
     assert read(tmp_path, "run.json")["status"] == "INTERRUPTED"
     assert read(tmp_path, "run.json")["result"] == -20.0
     assert read(tmp_path, "metrics.json")["train/return"]["steps"] == [30, 60, 90]
-    assert "alg on world/valley, seed 5: interrupted" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "alg on world/valley, seed 5: interrupted" in out and f"--resume={tmp_path / 'sacred' / '1'}" in out
     assert signal.getsignal(signal.SIGTERM) is before
 
 
