@@ -59,7 +59,8 @@ class MongoMirror(RunObserver):
         self.upload: Upload | None = None
         self.trouble = ""  # what the last round failed of
         self.logging = threading.Lock()  # heartbeats may come from several threads
-        self.ending = threading.Event()
+        self.ending = threading.Event()  # the run is over
+        self.given_up = threading.Event()  # nobody waits for the rest any more
         self.thread = threading.Thread(target=self._work, name="mongo", daemon=True)
 
     def started_event(self, ex_info, command, host_info, start_time, config, meta_info, _id) -> None:
@@ -92,6 +93,7 @@ class MongoMirror(RunObserver):
                 self.thread.join(0.05)
         finally:
             if self.thread.is_alive():
+                self.given_up.set()
                 self.say(self._unfinished())
         if not self.thread.is_alive():
             print(f"MongoDB: run {self.upload.run_id} in {self.place}", flush=True)
@@ -110,12 +112,12 @@ class MongoMirror(RunObserver):
         while True:
             final = self.ending.is_set()  # asked first: what comes after it is for another round
             began = time.monotonic()
-            if self._round(final) and final:
+            if self._round(final) and final or self.given_up.is_set():
                 self.upload.database.client.close()
                 return
             took = time.monotonic() - began
             if final:
-                time.sleep(min(1.0, self.interval))
+                self.given_up.wait(min(1.0, self.interval))
             else:
                 self.ending.wait(self.interval if self.trouble else max(self.interval, REST * took))
 
