@@ -17,7 +17,11 @@ from src.config import commandline, listing  # noqa: E402  (after the path; quic
 
 COMMANDS = ("train", "list", "help", "print_config", "print_dependencies", "save_config")
 # Commands on recorded runs: each a module with its own flags and `main(words) -> exit status`; no run of theirs is recorded.
-TOOLS: dict[str, str] = {}
+TOOLS: dict[str, str] = {
+    "batch": "src.commands.batch",
+    "compare": "src.commands.compare",
+    "tune": "src.commands.tune",
+}
 OK, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
