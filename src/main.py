@@ -21,6 +21,8 @@ TOOLS: dict[str, str] = {
     "evaluate": "src.commands.evaluate",
     "show": "src.commands.show",
     "upload": "src.commands.upload",
+    "batch": "src.commands.batch",
+    "compare": "src.commands.compare",
 }
 OK, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 

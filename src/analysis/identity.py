@@ -1,0 +1,44 @@
+"""What makes two runs the same experiment: their configuration, apart from where it is recorded."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# Settings that say where and how a run is recorded, and change nothing in what it computes; a section counts whole.
+BOOKKEEPING = ("results_dir", "compile_cache_dir", "mongo_url", "mongo_optional", "checkpoint_args", "recording_args")
+ABSENT = "absent"  # shown where a configuration has no such key
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return a nested configuration as {"planner_args.num_simulations": 8, ...}."""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def essence(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that decide what a run computes, flat, as JSON would give them back."""
+    kept = {key: value for key, value in config.items() if key not in BOOKKEEPING}
+    return json.loads(json.dumps(flat(kept), sort_keys=True))
+
+
+def fingerprint(config: Mapping[str, Any]) -> str:
+    """Return a text that two configurations share if and only if they make the same run."""
+    return hashlib.sha256(json.dumps(essence(config), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def without_seed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration that all seeds of an experiment share."""
+    return {key: value for key, value in config.items() if key != "seed"}
+
+
+def differences(configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return for each flat configuration its values of the keys that are not the same in all of them."""
+    keys = sorted({key for config in configs for key in config})
+    differing = [key for key in keys if len({json.dumps(config.get(key, ABSENT)) for config in configs}) > 1]
+    return [{key: config.get(key, ABSENT) for key in differing} for config in configs]

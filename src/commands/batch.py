@@ -1,0 +1,183 @@
+"""`python src/main.py batch`: one configuration under several seeds, as many at once as the machine has room for."""
+
+import dataclasses
+import fcntl
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import IO, Any
+
+from rich.console import Console
+from rich.live import Live
+
+from src.commands import children, flags, room, seeds
+from src.commands.batch_table import live_table, summary
+from src.config.commandline import Request, UsageError
+
+DESCRIPTION = """Train one configuration under several seeds, as many at once as the machine has room for.
+
+It is safe to call again: finished seeds are skipped, those cut off are resumed from their last checkpoint (without one
+they start anew). Other settings make another batch."""
+EXAMPLE = "example: python src/main.py batch --config=mazero_seq --env-config=mpe --seeds=5 with max_minutes=20"
+OK, FAILED, INTERRUPTED = 0, 1, 130
+POLL_SECONDS = 0.2
+
+
+@dataclasses.dataclass
+class Job:
+    """One seed's part of the batch."""
+
+    seed: int
+    state: str = "waiting"  # skipped, elsewhere, running, done, failed, interrupted
+    words: list[str] = dataclasses.field(default_factory=list)  # what to call main.py with
+    slot: int = -1
+    process: subprocess.Popen | None = None
+    log: IO | None = None
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the command and return the exit status: 0 all seeds are finished, 1 not all, 130 interrupted."""
+    own = flags.parser("batch", DESCRIPTION)
+    own.epilog = EXAMPLE
+    own.add_argument("--seeds", required=True, help="a count (3 = seeds 1 to 3), a list (1,4,7) or a range (2-5)")
+    own.add_argument("--jobs", default=os.environ.get("JOBS") or "auto", help="runs at once; $JOBS; default: what fits")
+    given, request = flags.parse(own, words)
+    wanted = seeds.parse(given.seeds)
+    if any(update.key == "seed" for update in request.updates):
+        raise UsageError("seed=: the seeds of a batch are named by --seeds (./run.sh CONFIG ENV_CONFIG SEEDS)")
+    config = flags.resolve(request)
+    batch = seeds.Batch(config, wanted)
+    devices = room.gpus(config["platform"])
+    jobs = number_of_jobs(given.jobs, len(wanted), len(devices))
+    return Drive(batch, request, jobs, room.settings(devices, jobs)).run()
+
+
+def number_of_jobs(asked: str, num_seeds: int, num_gpus: int) -> int:
+    """Return how many runs go on at once.
+
+    Raises:
+      UsageError: what was asked for is no number.
+    """
+    if asked != "auto" and not (asked.isdigit() and int(asked)):
+        raise UsageError(f"jobs '{asked}' (--jobs or $JOBS): expected a whole number, 1 or more")
+    fitting = room.default_jobs(len(room.cores()), room.free_memory(), num_gpus)
+    return min(num_seeds, fitting if asked == "auto" else int(asked))
+
+
+class Drive:
+    """Starts a batch's runs, watches them and ends them."""
+
+    def __init__(self, batch: seeds.Batch, request: Request, jobs: int, environments: Sequence[dict[str, str]]):
+        self.batch, self.request, self.environments = batch, request, environments
+        self.shares = room.shares(room.cores(), jobs)
+        self.free = list(range(jobs))  # slots; a slot is a share of the cores
+        self.jobs = [Job(seed) for seed in batch.seeds]
+        self.console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+
+    def run(self) -> int:
+        """Run the whole batch and return the exit status."""
+        self.batch.logs.mkdir(parents=True, exist_ok=True)
+        self.plan()
+        self.say(f"{len(self.jobs)} seeds, {len(self.shares)} at once; logs: {self.batch.logs}")
+        interrupted = False
+        try:
+            with children.ended_by_signals(), self.screen():
+                while any(job.state in ("waiting", "running") for job in self.jobs):
+                    self.step()
+                    time.sleep(POLL_SECONDS)
+        except KeyboardInterrupt:
+            interrupted = True
+            self.say("interrupted: ending the runs (again to kill them) ...")
+        finally:
+            self.stop()
+        self.console.print(summary(self.batch, {job.seed: job.state for job in self.jobs}))
+        complete = all(job.state in ("done", "skipped") for job in self.jobs)
+        return INTERRUPTED if interrupted else OK if complete else FAILED
+
+    def plan(self) -> None:
+        """Decide for each seed whether it is skipped, resumed or started."""
+        recorded = self.batch.recorded()
+        for job in self.jobs:
+            run = recorded.get(job.seed)
+            if run and seeds.status(run) == seeds.DONE:
+                job.state = "skipped"
+            elif run and seeds.alive(run) and not self.batch.log(job.seed).exists():
+                job.state = "elsewhere"  # started by hand; a batch's own runs hold a lock on their log
+            elif run and seeds.has_checkpoint(run):
+                job.words = ["train", f"--resume={run.folder}"]
+            else:
+                job.words = train_words(self.request, job.seed)
+
+    def step(self) -> None:
+        """Take note of runs that have ended, and start others in their place."""
+        for job in self.jobs:
+            if job.process and job.process.poll() is not None and job.state == "running":
+                code = job.process.returncode
+                self.finish(job, "done" if code == 0 else "interrupted" if code in (130, -15, -2) else "failed")
+        for job in self.jobs:
+            if job.state == "waiting" and self.free:
+                self.start(job)
+
+    def start(self, job: Job) -> None:
+        job.log = lock(self.batch.log(job.seed))
+        if job.log is None:
+            job.state = "elsewhere"
+            return self.say(f"seed {job.seed}: another batch is running it")
+        job.slot = self.free.pop(0)
+        command = f"python src/main.py {shlex.join(job.words)}"
+        job.log.write(f"\n--- {time.strftime('%Y-%m-%d %H:%M:%S')}  {command}\n")
+        job.log.flush()
+        job.process = children.start(job.words, job.log, self.shares[job.slot], self.environments[job.slot])
+        job.state = "running"
+        self.say(f"seed {job.seed}: {'resumed' if '--resume' in command else 'started'}")
+
+    def finish(self, job: Job, state: str) -> None:
+        job.state = state
+        job.log.close()
+        self.free.append(job.slot)
+        log = self.batch.log(job.seed)
+        self.say(f"seed {job.seed}: {state}" + (f", see {log}: {children.last_line(log)}" if state == "failed" else ""))
+
+    def stop(self) -> None:
+        """End whatever still runs."""
+        running = [job for job in self.jobs if job.state == "running"]
+        children.end([job.process for job in running])
+        for job in running:
+            self.finish(job, "done" if job.process.returncode == 0 else "interrupted")
+
+    def say(self, text: str) -> None:
+        self.console.print(text, markup=False, soft_wrap=True)
+
+    def screen(self) -> Any:
+        """Return the live table of a terminal; elsewhere the lines that are said are enough."""
+        if not self.console.is_terminal:
+            return nullcontext()
+        return Live(get_renderable=self.table, console=self.console, refresh_per_second=1, transient=True)
+
+    def table(self) -> Any:
+        logs = {job.seed: children.last_line(self.batch.log(job.seed)) for job in self.jobs if job.state == "running"}
+        return live_table({job.seed: job.state for job in self.jobs}, logs)
+
+
+def train_words(request: Request, seed: int) -> list[str]:
+    """Return what to call main.py with to train one seed: the words of the batch as they were typed."""
+    typed = [f"{update.key}={update.raw}" for update in request.updates]
+    return ["train", f"--config={request.config}", f"--env-config={request.env_config}", "with", f"seed={seed}", *typed]
+
+
+def lock(log: os.PathLike) -> IO | None:
+    """Return the log opened for more, locked for as long as this process or the run that writes to it lives.
+
+    None if it is locked already: the run lives.
+    """
+    file = open(log, "a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return file
+    except BlockingIOError:
+        file.close()
+        return None

@@ -1,0 +1,94 @@
+"""`python src/main.py compare`: recorded runs side by side, with intervals over seeds, as figures and tables."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from src.analysis import comparison, estimators, histories
+from src.commands import flags
+from src.config.commandline import UsageError
+from src.recording.places import task
+
+DESCRIPTION = """Compare recorded runs: curves, final scores, the way to a threshold, and who beats whom.
+
+Runs with the same configuration apart from the seed are one group; groups of one name are told apart by the settings
+in which they differ. Means are interquartile means, intervals 95 % bootstrap intervals over seeds."""
+EXAMPLES = """examples:
+  python src/main.py compare 1-10
+  python src/main.py compare 'results/sacred/*' --x time --out paper/
+  python src/main.py compare '*' --mongo=mongodb://localhost:27017/tandem"""
+OK = 0
+FEW_SEEDS = 5
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the command and return the exit status."""
+    given = parser().parse_args(list(words))
+    try:
+        found = (
+            histories.from_mongo(given.mongo, given.runs) if given.mongo
+            else histories.from_folders(given.runs, given.results_dir)
+        )
+        tasks = {history.label: task(history.config) for history in found}
+        groups, notes = comparison.groups(found, given.metric, given.x, tasks)
+    except histories.SourceError as error:
+        raise UsageError(f"compare: {error}") from None
+    out = Path(given.out or Path(given.results_dir) / "compare" / time.strftime("%Y%m%d-%H%M%S"))
+    report(groups, [*notes, *remarks(groups)], given.metric, given.x, given.at, given.threshold, out)
+    return OK
+
+
+def parser() -> flags.Parser:
+    own = flags.parser("compare", DESCRIPTION)
+    own.epilog = EXAMPLES
+    own.add_argument("runs", nargs="+", metavar="RUN", help="an id, a range of ids, a run's folder, or a pattern in quotes")
+    own.add_argument(
+        "--metric", default=comparison.RETURN,
+        help="series to compare; default eval/return: of the evaluation with search, or of the policy if there is no other",
+    )
+    own.add_argument("--x", choices=comparison.AXES, default="steps", help="environment steps, or minutes of training")
+    own.add_argument("--threshold", type=float, help="default: what the weakest group of a task ends at")
+    own.add_argument("--at", type=float, help="score at this x instead of at the end")
+    own.add_argument("--out", help="folder of the files; default results/compare/<time>")
+    own.add_argument("--results-dir", default="results", help="where ids are looked for")
+    own.add_argument("--mongo", metavar="URL", help="read from this MongoDB; RUN is then an id or a pattern of ids")
+    return own
+
+
+def report(
+    groups: Sequence[comparison.Group], notes: Sequence[str], metric: str, axis: str, at: float | None,
+    threshold: float | None, out: Path,
+) -> None:
+    """Write figure and tables, and print the table; the same runs give the same numbers."""
+    from src.analysis import figure, report as tables  # matplotlib: only when there is something to draw
+
+    rng = np.random.default_rng(0)
+    finals = {place: estimators.over_seeds(group.scores(at), rng) for place, group in enumerate(groups)}
+    rows = []
+    for place, group in enumerate(groups):
+        same_task = [other for other in groups if other.task == group.task]
+        level = comparison.default_threshold(same_task, at) if threshold is None else threshold
+        rows.append(tables.row(group, finals[place], at, level))
+    improvements = comparison.improvements(groups, at, rng)
+    drawn = figure.draw(groups, finals, metric=metric, axis=axis, at=at, rng=rng)
+    out.mkdir(parents=True, exist_ok=True)
+    about = {"metric": metric, "x": axis, "at": at, "notes": list(notes)}
+    paths = [*figure.save(drawn, out, "curves"), *tables.write(out, rows, improvements, about)]
+    print(tables.markdown(rows, improvements), *(f"note: {note}" for note in notes), sep="\n")
+    print("\n" + "\n".join(str(path) for path in paths), flush=True)
+
+
+def remarks(groups: Sequence[comparison.Group]) -> list[str]:
+    """Return what a reader of the numbers should know of them."""
+    notes = []
+    for group in groups:
+        ends = [float(x[-1]) for x, _ in group.curves]
+        if len(ends) > 1 and max(ends) > 1.05 * min(ends):
+            notes.append(f"{group.label}: its seeds end between {min(ends):,.4g} and {max(ends):,.4g}; the mean curve covers what all have")
+        if len(set(group.metrics)) > 1:
+            notes.append(f"{group.label}: its runs report {' and '.join(sorted(set(group.metrics)))}")
+    if any(1 < len(group.histories) < FEW_SEEDS for group in groups):
+        notes.append(f"bootstrap intervals of fewer than {FEW_SEEDS} seeds tend to be too narrow")
+    return notes

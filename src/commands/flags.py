@@ -1,0 +1,50 @@
+"""A command's own flags, and the configuration words beside them."""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from src.config import commandline
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaints are usage errors like all others."""
+
+    def error(self, message: str) -> Any:
+        raise commandline.UsageError(f"{self.prog}: {message}; see `{self.prog} --help`")
+
+
+def parser(name: str, description: str) -> Parser:
+    """Return the parser of `python src/main.py NAME`."""
+    return Parser(
+        prog=f"python src/main.py {name}", description=description, allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def parse(own: Parser, words: Sequence[str]) -> tuple[argparse.Namespace, commandline.Request]:
+    """Return the command's own flags, and the rest as the configuration of a training run.
+
+    Raises:
+      UsageError: a flag that neither knows.
+    """
+    cut = words.index("with") if "with" in words else len(words)
+    flags, others = own.parse_known_args(list(words[:cut]))
+    request = commandline.parse([*others, *words[cut:]], ("train",))
+    strange = [word for word in request.rest if word.startswith("-")]
+    if strange:
+        own.error(f"cannot read '{' '.join(strange)}'")
+    return flags, request
+
+
+def resolve(request: commandline.Request) -> dict[str, Any]:
+    """Return the checked configuration of the request; this process itself keeps off the accelerators.
+
+    Raises:
+      UsageError: the configuration cannot be used.
+    """
+    from src import build
+    from src.config import loader
+
+    build.prepare_jax("cpu")
+    return loader.load(request.config, request.env_config, request.updates)

@@ -1,0 +1,66 @@
+"""What the machine has room for: how many runs at once, and which cores and GPU each of them gets."""
+
+import importlib.util
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+GIB = 2**30
+MEMORY_PER_RUN = 2 * GIB  # of a run on the CPU; measured, see docs/architecture.md
+MEMORY_USED = 0.8  # share of the free memory that runs may take together
+GPU_MEMORY_USED = 0.9
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def cores() -> list[int]:
+    """Return the cores this process may use, at most as many as its container's quota pays for."""
+    allowed = sorted(os.sched_getaffinity(0))
+    try:
+        quota, period = (CGROUP / "cpu.max").read_text().split()
+        return allowed[: max(1, math.ceil(int(quota) / int(period)))]
+    except (OSError, ValueError):  # no container, or "max": no quota
+        return allowed
+
+
+def free_memory() -> int:
+    """Return the bytes that can still be taken, by the machine's count or the container's, whichever is less."""
+    lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    machine = int(lines["MemAvailable"].split()[0]) * 1024
+    try:
+        return min(machine, int((CGROUP / "memory.max").read_text()) - int((CGROUP / "memory.current").read_text()))
+    except (OSError, ValueError):
+        return machine
+
+
+def gpus(platform: str, environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Return the GPUs that runs with this `platform` will use, without touching any."""
+    if platform == "cpu" or not any(importlib.util.find_spec(f"jax_cuda{version}_plugin") for version in (12, 13)):
+        return []
+    if "CUDA_VISIBLE_DEVICES" in environment:
+        return [name for name in environment["CUDA_VISIBLE_DEVICES"].split(",") if name]
+    return [str(index) for index in range(len(list(Path("/proc/driver/nvidia/gpus").glob("*"))))]
+
+
+def default_jobs(num_cores: int, memory: int, num_gpus: int) -> int:
+    """Return how many runs fit at once: one per GPU where there are some, else one per core as memory allows."""
+    if num_gpus:
+        return num_gpus
+    return max(1, min(num_cores, int(memory * MEMORY_USED / MEMORY_PER_RUN)))
+
+
+def shares(available: Sequence[int], jobs: int) -> list[list[int]]:
+    """Return the cores of each of `jobs` runs: equal shares, or one core each, taken in turn, where runs are more."""
+    if jobs >= len(available):
+        return [[available[job % len(available)]] for job in range(jobs)]
+    size = len(available) // jobs
+    return [list(available[job * size : (job + 1) * size]) for job in range(jobs)]
+
+
+def settings(devices: Sequence[str], jobs: int) -> list[dict[str, str]]:
+    """Return the environment variables of each of `jobs` runs: its GPU, and its part of that GPU's memory."""
+    if not devices:
+        return [{} for _ in range(jobs)]
+    per_gpu = math.ceil(jobs / len(devices))
+    memory = {"XLA_PYTHON_CLIENT_MEM_FRACTION": f"{GPU_MEMORY_USED / per_gpu:.2f}"} if per_gpu > 1 else {}
+    return [{"CUDA_VISIBLE_DEVICES": devices[job % len(devices)]} | memory for job in range(jobs)]

@@ -1,0 +1,106 @@
+"""The runs of a seed batch: which seeds are wanted, and what is already recorded of each."""
+
+import dataclasses
+import datetime
+import json
+import re
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from src import runs
+from src.analysis.identity import fingerprint, without_seed
+from src.config.commandline import UsageError
+
+DONE = "COMPLETED"  # Sacred's word
+SILENT_SECONDS = 60.0  # a running run's record is touched every ten
+BOUND = 2**31 - 1
+
+
+def parse(text: str) -> list[int]:
+    """Return the seeds that "3" (that many: 1, 2, 3), "1,4,7", "2-5" or a mixture ("1,4-6") stands for.
+
+    Raises:
+      UsageError: none of these.
+    """
+    if not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*,?", text):
+        raise UsageError(f"seeds '{text}': expected a count (3), a list (1,4,7) or a range (2-5)")
+    if text.isdigit():
+        seeds = list(range(1, int(text) + 1))
+    else:
+        ends = [[int(end) for end in part.split("-")] for part in text.split(",") if part]
+        seeds = [seed for first, *last in ends for seed in range(first, (last or [first])[0] + 1)]
+    if not seeds or max(seeds) > BOUND or len(seeds) > 10_000:
+        raise UsageError(f"seeds '{text}': no seed among them, or too many" if max(seeds, default=0) <= BOUND else
+                         f"seeds '{text}': a seed is at most {BOUND}")
+    return list(dict.fromkeys(seeds))
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """One configuration under several seeds, and where its logs lie."""
+
+    config: Mapping[str, Any]  # checked, of any seed
+    seeds: Sequence[int]
+
+    @property
+    def results(self) -> Path:
+        return Path(self.config["results_dir"])
+
+    @property
+    def logs(self) -> Path:
+        """A folder of this configuration alone: other settings have another."""
+        return self.results / "batches" / f"{self.config['name']}-{fingerprint(without_seed(self.config))}"
+
+    def log(self, seed: int) -> Path:
+        return self.logs / f"seed-{seed}.log"
+
+    def recorded(self) -> dict[int, runs.StoredRun]:
+        """Return the run to look at for each seed that has one: the last finished one, else the last one."""
+        wanted = {fingerprint({**self.config, "seed": seed}): seed for seed in self.seeds}
+        found: dict[int, runs.StoredRun] = {}
+        for run_id in runs.ids(self.results):
+            try:
+                run = runs.find(run_id, self.results)
+            except ValueError:  # a folder that is just being made, or was left half made
+                continue
+            seed = wanted.get(fingerprint(run.config))
+            if seed is not None and (seed not in found or status(found[seed]) != DONE or status(run) == DONE):
+                found[seed] = run
+        return found
+
+
+def status(run: runs.StoredRun) -> str:
+    """Return Sacred's word for how a run stands: COMPLETED, RUNNING, INTERRUPTED, FAILED; "" where it cannot be read."""
+    try:
+        return run.read("run.json")["status"]
+    except (OSError, ValueError, KeyError):
+        return ""
+
+
+def alive(run: runs.StoredRun, now: float | None = None) -> bool:
+    """Return whether a run says that it is running and was heard of lately."""
+    if status(run) != "RUNNING":
+        return False
+    try:
+        heard = datetime.datetime.fromisoformat(run.read("run.json")["heartbeat"]).replace(tzinfo=datetime.UTC)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return (time.time() if now is None else now) - heard.timestamp() < SILENT_SECONDS
+
+
+def has_checkpoint(run: runs.StoredRun) -> bool:
+    """Return whether a run has anything to be resumed from."""
+    return any(path.name.isdigit() for path in (run.results / "models" / run.id).glob("[0-9]*"))
+
+
+def last_values(run: runs.StoredRun) -> dict[str, float]:
+    """Return the last value of every metric of a run, and its last step as "env_step"."""
+    try:
+        metrics = run.read("metrics.json")
+    except (OSError, json.JSONDecodeError):
+        return {}
+    steps = [series["steps"][-1] for series in metrics.values() if series["steps"]]
+    values = {name: series["values"][-1] for name, series in metrics.items() if series["values"]}
+    return values | ({"env_step": max(steps)} if steps else {})
