@@ -17,7 +17,7 @@ from src import runs
 
 SILENT_SECONDS = 60.0  # a running run's record is touched every ten
 STATUS = {"COMPLETED": "done", "INTERRUPTED": "interrupted", "FAILED": "failed", "RUNNING": "running"}
-DATABASE = "tandem"  # where a MongoDB URL names none
+DATABASE = "sacred"  # where a MongoDB URL names none; what runs are recorded in
 
 
 class SourceError(ValueError):

@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 # Settings that say where and how a run is recorded, and change nothing in what it computes; a section counts whole.
-BOOKKEEPING = ("results_dir", "compile_cache_dir", "mongo_url", "mongo_optional", "checkpoint_args", "recording_args")
+BOOKKEEPING = (
+    "results_dir", "compile_cache_dir", "mongo_url", "mongo_optional", "video", "checkpoint_args", "tensorboard_args",
+    "recording_args",
+)
 ABSENT = "absent"  # shown where a configuration has no such key
 
 

@@ -18,7 +18,7 @@ in which they differ. Means are interquartile means, intervals 95 % bootstrap in
 EXAMPLES = """examples:
   python src/main.py compare 1-10
   python src/main.py compare 'results/sacred/*' --x time --out paper/
-  python src/main.py compare '*' --mongo=mongodb://localhost:27017/tandem"""
+  python src/main.py compare '*' --mongo=mongodb://localhost:27017/sacred"""
 OK = 0
 FEW_SEEDS = 5
 
