@@ -6,12 +6,14 @@ import json
 import logging
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 QUIET = {
+    "RAY_AIR_NEW_OUTPUT": "0",  # the other one talks even when told not to
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -73,10 +75,12 @@ def begin(slots: int, platform: str) -> Cluster:
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = python_path()  # what Ray starts finds src/
     try:
-        ray.init(
-            num_cpus=slots * cores, num_gpus=gpus, include_dashboard=False, object_store_memory=STORE_BYTES,
-            logging_level=logging.CRITICAL, log_to_driver=False,
-        )
+        with warnings.catch_warnings():  # of threads while forking: what Ray forks becomes another program at once
+            warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
+            ray.init(
+                num_cpus=slots * cores, num_gpus=gpus, include_dashboard=False, object_store_memory=STORE_BYTES,
+                logging_level=logging.CRITICAL, log_to_driver=False,
+            )
     finally:
         os.environ.pop("PYTHONPATH") if before is None else os.environ.update(PYTHONPATH=before)
     return Cluster(slots, cores, share(gpus, slots), joined=False)
@@ -141,7 +145,12 @@ def search(
             max_concurrent_trials=None if isinstance(algorithm, BasicVariantGenerator) else room_.concurrent,
         ),
         run_config=tune.RunConfig(
-            name="ray", storage_path=str(shared.folder), stop=Halt(stopping), callbacks=[Told(shared, stopping, say)], verbose=0
+            name="ray",
+            storage_path=str(shared.folder),
+            stop=Halt(stopping),
+            callbacks=[Told(shared, stopping, say)],
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # runs save themselves
+            verbose=0,
         ),
     )
     tuner.fit()
