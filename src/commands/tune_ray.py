@@ -16,6 +16,7 @@ QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the other one talks even when told not to
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_worker_niceness": "0",  # Ray's 15 would be the runs' too: starved wherever anything else computes
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the runs' own records are enough
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # signals are ours

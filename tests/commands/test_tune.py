@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 
 import psutil
-import yaml
 
 from src.config import loader
-from tests.test_main import CACHE, ROOT, SMALL, type_in
+from tests.test_main import CACHE, ROOT, SMALL
 
 SPACE = "learner_args.learning_rate: {log_uniform: [1.0e-3, 1.0e-2]}\nlearner_args.value_weight: {choice: [0.25, 0.5]}\n"
-SETTINGS = [*[word for word in SMALL if not word.startswith("eval_args.every")], "eval_args.every=600", CACHE]
+SETTINGS = [*SMALL, CACHE]
+MAIN = [sys.executable, str(ROOT / "src" / "main.py")]
 SWEEP = ["tune", "--config=mazero_seq", "--env-config=matrix_game", "--space=space.yaml", "--concurrent=1"]
 
 
@@ -31,28 +31,29 @@ def read(folder: Path, run: int, name: str) -> dict:
     return json.loads((folder / "results" / "sacred" / str(run) / name).read_text())
 
 
-def test_a_sweep_trains_ordinary_runs_and_writes_the_best_configuration(tmp_path):
-    (tmp_path / "space.yaml").write_text(SPACE)
+def test_a_sweep_trains_ordinary_runs_stops_the_poor_ones_and_writes_the_best_configuration(tmp_path):
+    (tmp_path / "space.yaml").write_text("learner_args.learning_rate: [0.003, 0.001]\nlearner_args.value_weight: {uniform: [0.2, 0.5]}\n")
     before = strangers()
-    done = type_in(tmp_path, *SWEEP, "--samples=2", "with", *SETTINGS, "max_minutes=0.01")
+    # The learning rate as the score: the second trial is worse from the first rung on, whatever is learned.
+    words = [*SWEEP, "--samples=1", "--metric=train/learning_rate", "with", *SETTINGS, "t_max=60000", "max_minutes=0"]
+    done = subprocess.run([*MAIN, *words], cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0 and done.stderr == "", done
     assert strangers() <= before
-    configs = [read(tmp_path, run, "config.json") for run in (1, 2)]
-    rates = [config["learner_args"]["learning_rate"] for config in configs]
-    assert rates[0] != rates[1] and all(0.001 <= rate <= 0.01 for rate in rates)
-    assert all(read(tmp_path, run, "run.json")["status"] == "COMPLETED" for run in (1, 2))
-    assert all(read(tmp_path, run, "run.json")["meta"]["comment"].startswith("sweep mazero_seq") for run in (1, 2))
-    scores = [read(tmp_path, run, "metrics.json")["eval/search/return"]["values"][-1] for run in (1, 2)]
-    assert all(f"{score:.3f}" in done.stdout for score in scores) and done.stdout.count(" done ") == 2
+    configs, records = ([read(tmp_path, run, f"{name}.json") for run in (1, 2)] for name in ("config", "run"))
+    assert [config["learner_args"]["learning_rate"] for config in configs] == [0.003, 0.001]
+    assert all(0.2 <= config["learner_args"]["value_weight"] <= 0.5 for config in configs)
+    assert [record["status"] for record in records] == ["COMPLETED", "INTERRUPTED"], done.stdout
+    assert all(record["meta"]["comment"].startswith("sweep mazero_seq-matrix_game") for record in records)
+    assert list((tmp_path / "results" / "models" / "2").glob("[0-9]*"))
+    assert "done" in done.stdout and "stopped early" in done.stdout and "60,000" in done.stdout
     (best,) = (tmp_path / "results" / "sweeps").glob("*/best.yaml")
-    assert loader.load(str(best), "matrix_game") == configs[scores.index(max(scores))] | {"mongo_url": None}
-    assert yaml.safe_load(best.read_text())["learner_args"]["learning_rate"] in rates
+    assert loader.load(str(best), "matrix_game") == configs[0] | {"results_dir": "results", "mongo_url": None}
 
 
 def test_ctrl_c_ends_a_sweep_with_its_trials_saved_and_nothing_left_behind(tmp_path):
     (tmp_path / "space.yaml").write_text(SPACE)
     before = strangers()
-    command = [sys.executable, str(ROOT / "src" / "main.py"), *SWEEP, "with", *SETTINGS, "max_minutes=0"]
+    command = [*MAIN, *SWEEP, "with", *SETTINGS, "max_minutes=0"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert any("trial 1" in line for line in process.stdout)
         while not list((tmp_path / "results" / "sacred").glob("1/metrics.json")):
