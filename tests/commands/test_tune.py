@@ -1,6 +1,7 @@
 """Sweeps as a user starts them, with Ray and real runs."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -17,14 +18,15 @@ MAIN = [sys.executable, str(ROOT / "src" / "main.py")]
 SWEEP = ["tune", "--config=mazero_seq", "--env-config=matrix_game", "--space=space.yaml", "--concurrent=1"]
 
 
-def strangers() -> set[str]:
-    """Return processes that Ray or a run of ours may have left: name and id."""
-    found = set()
-    for process in psutil.process_iter(["cmdline"]):
-        line = " ".join(process.info["cmdline"] or [])
-        if any(word in line for word in ("raylet", "gcs_server", "ray::", "ray/_private", "src/main.py", "tether.py")):
-            found.add(f"{process.pid} {line[:90]}")
-    return found
+def environment(folder: Path) -> dict[str, str]:
+    """Return an environment that tells the processes of a test, Ray's among them, from all others."""
+    return {**os.environ, "TANDEM_TEST": str(folder)}
+
+
+def alive(folder: Path) -> list[str]:
+    """Return the names of processes that were started in `environment(folder)`, however far down."""
+    processes = psutil.process_iter(["name", "environ"])
+    return [one.info["name"] for one in processes if (one.info["environ"] or {}).get("TANDEM_TEST") == str(folder)]
 
 
 def read(folder: Path, run: int, name: str) -> dict:
@@ -33,12 +35,13 @@ def read(folder: Path, run: int, name: str) -> dict:
 
 def test_a_sweep_trains_ordinary_runs_stops_the_poor_ones_and_writes_the_best_configuration(tmp_path):
     (tmp_path / "space.yaml").write_text("learner_args.learning_rate: [0.003, 0.001]\nlearner_args.value_weight: {uniform: [0.2, 0.5]}\n")
-    before = strangers()
     # The learning rate as the score: the second trial is worse from the first rung on, whatever is learned.
     words = [*SWEEP, "--samples=1", "--metric=train/learning_rate", "with", *SETTINGS, "t_max=60000", "max_minutes=0"]
-    done = subprocess.run([*MAIN, *words], cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(
+        [*MAIN, *words], cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=600, check=False
+    )
     assert done.returncode == 0 and done.stderr == "", done
-    assert strangers() <= before
+    assert alive(tmp_path) == []
     configs, records = ([read(tmp_path, run, f"{name}.json") for run in (1, 2)] for name in ("config", "run"))
     assert [config["learner_args"]["learning_rate"] for config in configs] == [0.003, 0.001]
     assert all(0.2 <= config["learner_args"]["value_weight"] <= 0.5 for config in configs)
@@ -52,16 +55,17 @@ def test_a_sweep_trains_ordinary_runs_stops_the_poor_ones_and_writes_the_best_co
 
 def test_ctrl_c_ends_a_sweep_with_its_trials_saved_and_nothing_left_behind(tmp_path):
     (tmp_path / "space.yaml").write_text(SPACE)
-    before = strangers()
     command = [*MAIN, *SWEEP, "with", *SETTINGS, "max_minutes=0"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment(tmp_path), **pipes) as process:
         assert any("trial 1" in line for line in process.stdout)
         while not list((tmp_path / "results" / "sacred").glob("1/metrics.json")):
             assert process.poll() is None
+        assert "raylet" in alive(tmp_path)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=120)
     assert process.returncode == 130 and err == "interrupted: ending the trials (again to leave at once) ...\n", err
-    assert strangers() <= before
+    assert alive(tmp_path) == []
     assert read(tmp_path, 1, "run.json")["status"] == "INTERRUPTED" and "stopped early" in out
     assert list((tmp_path / "results" / "models" / "1").glob("[0-9]*"))
     assert not (tmp_path / "results" / "sacred" / "2").exists()
