@@ -23,6 +23,7 @@ TOOLS: dict[str, str] = {
     "upload": "src.commands.upload",
     "batch": "src.commands.batch",
     "compare": "src.commands.compare",
+    "tune": "src.commands.tune",
 }
 OK, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 

@@ -16,6 +16,7 @@ class Update(NamedTuple):
     key: str
     value: Any
     raw: str | None
+    source: str = "command line"  # what to call its place in messages
 
 
 class Request(NamedTuple):
@@ -77,7 +78,7 @@ def _take_named(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:
             what = "a run's id or path: " if flag in OF_RUNS[:2] else "a name: "
             hint = "" if flag in OF_RUNS else "; `python src/main.py list` prints them"
             raise UsageError(f"{flag} needs {what}{flag}={'ID' if flag in OF_RUNS[:2] else 'NAME'}{hint}")
-        named[flag] = value.removesuffix(".yaml") if flag in DEFAULTS else value
+        named[flag] = value
     return named, rest
 
 

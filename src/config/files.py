@@ -16,6 +16,17 @@ def names(folder: str) -> list[str]:
     return sorted(path.stem for path in (FOLDER / folder).glob("*.yaml"))
 
 
+def is_path(name: str) -> bool:
+    """Return whether what follows --config= or --env-config= means a file by its path, not a configuration by its name."""
+    return "/" in name or (name.endswith((".yaml", ".yml")) and Path(name).is_file())
+
+
+def locate(folder: str, name: str) -> Path:
+    """Return the YAML file that a name in `algs` or `envs`, with or without its ending, or a path stands for; it may not exist."""
+    own = FOLDER / folder / f"{name.removesuffix('.yaml')}.yaml"
+    return own if "/" not in name and (own.is_file() or not is_path(name)) else Path(name)
+
+
 def description(folder: str, name: str) -> str:
     """Return the first comment line of a configuration file."""
     first = (FOLDER / folder / f"{name}.yaml").read_text().partition("\n")[0]
@@ -35,9 +46,9 @@ def peek(
             return update.value
     if stored is not None:
         return stored.get(key)
-    for name in (f"algs/{config}", f"envs/{env_config}", "default"):
+    for path in (locate("algs", config), locate("envs", env_config), FOLDER / "default.yaml"):
         try:
-            content = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
+            content = yaml.safe_load(path.read_text())
         except (OSError, yaml.YAMLError):  # the loader will complain
             continue
         if isinstance(content, dict) and key in content:

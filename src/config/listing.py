@@ -17,6 +17,7 @@ Commands:
   rerun          repeat a recorded run as a new one: --run=RUN
   evaluate       play episodes with what a run has learned: --run=RUN [--checkpoint=best|last|STEP]
   show           print what a run is, where it comes from and what it left: --run=RUN
+  tune           search for good settings with Ray Tune: --space=FILE.yaml [--samples=N]; `tune --help`
   list           print algorithms, environments and all parts; `list planner.sequential` prints a part's settings,
                  `list run` those of the run itself
   print_config   print the configuration that the same command line would train with
@@ -26,6 +27,7 @@ Commands:
 
 Configuration, later ones win:
   src/config/default.yaml < src/config/envs/ENVIRONMENT.yaml < src/config/algs/ALGORITHM.yaml < KEY=VALUE
+  ALGORITHM and ENVIRONMENT are names there, or paths of YAML files anywhere
   without the flags: {defaults}
 
 Flags (Sacred's):

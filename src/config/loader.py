@@ -5,16 +5,15 @@ default.yaml < envs/<env-config>.yaml < algs/<config>.yaml < key=value. A layer 
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
 from src.config import schema
 from src.config.commandline import Update, UsageError
-from src.config.files import FOLDER, names
+from src.config.files import FOLDER, is_path, locate, names
 from src.registry import FAMILIES, find, nearest
-
-COMMAND_LINE = "command line"
 
 
 class ConfigError(UsageError):
@@ -73,6 +72,18 @@ def stored(config: Mapping[str, Any], source: str, updates: Sequence[Update] = (
     return resolved
 
 
+def own_settings(config: str, updates: Sequence[Update]) -> dict[str, Any]:
+    """Return what an algorithm's file and the settings over it say, without what they stand upon, nested as in a YAML file."""
+    merged = _merge([_named_layer("algs", config, "--config", []), _typed_layer(updates, [])])
+    nested: dict[str, Any] = {}
+    for path, given in merged.items():
+        if len(path) == 1:
+            nested[path[0]] = given.value
+        else:
+            nested.setdefault(path[0], {})[path[1]] = given.value
+    return nested
+
+
 def peek(config: str, env_config: str, updates: Sequence[Update], keys: Sequence[str]) -> dict[str, Any]:
     """Return some run-level values, unchecked, without importing any part: what JAX must know before a part uses it."""
     given = _given(config, env_config, updates, [])
@@ -82,14 +93,7 @@ def peek(config: str, env_config: str, updates: Sequence[Update], keys: Sequence
 def _given(config: str, env_config: str, updates: Sequence[Update], mistakes: list[str]) -> dict[Name, Given]:
     """Return all that files and command line say, merged."""
     layers = [_file("default.yaml", mistakes)]
-    for folder, name, flag in (("envs", env_config, "--env-config"), ("algs", config, "--config")):
-        if name in names(folder):
-            layers.append(_file(f"{folder}/{name}.yaml", mistakes))
-        else:
-            mistakes.append(
-                f"{flag}={name}: no file {folder}/{name}.yaml; {_guess(name, names(folder))}"
-                f"known: {', '.join(names(folder))}"
-            )
+    layers += [_named_layer("envs", env_config, "--env-config", mistakes), _named_layer("algs", config, "--config", mistakes)]
     layers.append(_typed_layer(updates, mistakes))
     return _merge(layers)
 
@@ -99,11 +103,32 @@ def sections() -> dict[str, type]:
     return {"eval_args": schema.EvalConfig, "checkpoint_args": schema.CheckpointConfig}
 
 
+def _named_layer(folder: str, name: str, flag: str, mistakes: list[str]) -> dict[Name, Given]:
+    """Return the layer of a file of `folder`, or of a YAML file anywhere."""
+    path = locate(folder, name)
+    if path.is_file():
+        own = path.parent == FOLDER / folder
+        return _file(f"{folder}/{path.name}", mistakes) if own else _read(path, str(path), mistakes)
+    if is_path(name):
+        near = _guess(path.name, [found.name for found in path.parent.glob("*.yaml")])
+        mistakes.append(f"{flag}={name}: no such file; {near}a name without a slash is looked for in src/config/{folder}/")
+    else:
+        mistakes.append(f"{flag}={name}: no file {folder}/{name}.yaml; {_guess(name, names(folder))}known: {', '.join(names(folder))}")
+    return {}
+
+
 def _file(name: str, mistakes: list[str]) -> dict[Name, Given]:
-    """Return one YAML file as a layer."""
-    source = f"src/config/{name}"
+    """Return one of our own YAML files as a layer."""
+    return _read(FOLDER / name, f"src/config/{name}", mistakes)
+
+
+def _read(path: Path, source: str, mistakes: list[str]) -> dict[Name, Given]:
+    """Return one YAML file as a layer; `source` is what to call it."""
     try:
-        content = yaml.safe_load((FOLDER / name).read_text()) or {}
+        content = yaml.safe_load(path.read_text()) or {}
+    except (OSError, UnicodeDecodeError) as error:
+        mistakes.append(f"{source}: cannot be read: {error}")
+        return {}
     except yaml.YAMLError as error:
         mistakes.append(f"{source}: not valid YAML: {' '.join(str(error).split())}")
         return {}
@@ -130,15 +155,15 @@ def _typed_layer(updates: Sequence[Update], mistakes: list[str]) -> dict[Name, G
     for update in updates:
         path = tuple(update.key.split("."))
         if update.value is None and update.raw is None:
-            mistakes.append(f"'{update.key}' ({COMMAND_LINE}): expected key=value after `with`")
+            mistakes.append(f"'{update.key}' ({update.source}): expected key=value after `with`")
         elif len(path) == 1 and path[0] in _section_names() and isinstance(update.value, Mapping):
-            layer |= {(path[0], str(inner)): Given(item, COMMAND_LINE) for inner, item in update.value.items()}
+            layer |= {(path[0], str(inner)): Given(item, update.source) for inner, item in update.value.items()}
         elif len(path) > 2 and path[0] in _section_names():
             held = layer.get(path[:2])
             value = _nest(held.value if held else None, path[2:], update.value)
-            layer[path[:2]] = Given(value, COMMAND_LINE)
+            layer[path[:2]] = Given(value, update.source)
         else:
-            layer[path] = Given(update.value, COMMAND_LINE, update.raw)
+            layer[path] = Given(update.value, update.source, update.raw)
     return layer
 
 

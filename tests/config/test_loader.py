@@ -219,6 +219,36 @@ def test_an_unknown_file_name_is_explained_together_with_the_rest(write):
     assert "--env-config=nowhere" in text and "known: env" in text and "seed" in text
 
 
+def test_a_configuration_may_be_a_yaml_file_anywhere(write, tmp_path, monkeypatch):
+    write(env="t_max: 11\n", alg="seed: 22\n")
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "alg.yaml").write_text("seed: 33\n")
+    (folder / "world.yaml").write_text("t_max: 44\nplanner_args:\n  temprature: 2\n")
+    assert load(config=str(folder / "alg.yaml"))["seed"] == 33
+    monkeypatch.chdir(folder)
+    assert load(config="./alg.yaml")["seed"] == 33
+    assert load(config="alg.yaml")["seed"] == 22  # a name comes first
+    text = mistakes(env_config="world.yaml")
+    assert "planner_args.temprature (world.yaml)" in text and "did you mean planner_args.temperature?" in text
+
+
+@pytest.mark.parametrize("flag", ["--config", "--env-config"])
+def test_a_configuration_file_that_is_not_there_is_explained(write, tmp_path, flag):
+    write()
+    (tmp_path / "best.yaml").write_text("seed: 3\n")
+    text = mistakes(**{"config" if flag == "--config" else "env_config": str(tmp_path / "bset.yaml")})
+    assert f"{flag}={tmp_path / 'bset.yaml'}: no such file" in text and "did you mean best.yaml?" in text
+
+
+def test_peeking_reads_a_configuration_file_by_its_path(write, tmp_path):
+    from src.config import files
+
+    write()
+    (tmp_path / "mine.yaml").write_text("mongo_optional: true\n")
+    assert files.peek("mongo_optional", str(tmp_path / "mine.yaml"), "env", ()) is True
+
+
 def test_broken_yaml_is_explained(write):
     write(alg="planner: [sequential\n")
     assert "src/config/algs/alg.yaml: not valid YAML" in mistakes()

@@ -1,0 +1,174 @@
+"""Search spaces: the settings that a sweep varies, from a YAML file, checked against the configuration before anything starts."""
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from src.config import commandline, files, loader
+from src.config.commandline import Request, Update, UsageError
+from src.config.loader import ConfigError
+from src.registry import FAMILIES, nearest
+
+FOLDER = files.FOLDER / "spaces"
+RANGES = ("uniform", "log_uniform", "int_uniform", "log_int_uniform")  # of two bounds, both included
+KINDS = (*RANGES, "choice")
+GRID = "grid"  # a plain list
+FIXED = ("results_dir", "mongo_url", "mongo_optional", "compile_cache_dir")  # where a run is kept is no part of a search
+EXAMPLE = "KEY: {log_uniform: [1.0e-4, 1.0e-2]}, {choice: [4, 8]} or a list [4, 8]"
+
+
+class Dimension(NamedTuple):
+    """One setting that is searched over."""
+
+    key: str  # "learner_args.learning_rate"
+    kind: str  # one of KINDS, or GRID
+    values: tuple  # least and largest of a range; else all there are
+
+    @property
+    def listed(self) -> bool:
+        return self.kind not in RANGES
+
+
+def read(name: str) -> tuple[Dimension, ...]:
+    """Return the space in a YAML file, or in an example of src/config/spaces/ by its name.
+
+    Raises:
+      ConfigError: with all mistakes at once.
+      UsageError: there is no such file.
+    """
+    path = find(name)
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--space={name}: cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError([f"{path}: not valid YAML: {' '.join(str(error).split())}"]) from None
+    if not isinstance(content, Mapping) or not content:
+        raise ConfigError([f"{path}: expected lines such as {EXAMPLE}"])
+    mistakes: list[str] = []
+    space = [_dimension(key, value, f"{key} ({path})", mistakes) for key, value in _flat(content)]
+    if mistakes:
+        raise ConfigError(mistakes)
+    return tuple(space)
+
+
+def find(name: str) -> Path:
+    """Return the file that --space names.
+
+    Raises:
+      UsageError: there is none.
+    """
+    known = files.names("spaces")
+    if name in known:
+        return FOLDER / f"{name}.yaml"
+    if not Path(name).is_file():
+        guess = nearest(name, known)
+        hint = f"did you mean {guess}? " if guess else ""
+        raise UsageError(f"--space={name}: no such file; {hint}examples to be named: {', '.join(known)}")
+    return Path(name)
+
+
+def check(space: Sequence[Dimension], source: str, request: Request) -> None:
+    """See that every setting exists, and that runs can be configured with its least, largest and other values.
+
+    Args:
+      source: what to call the space's file in messages.
+      request: the configuration that all trials stand upon.
+
+    Raises:
+      ConfigError: with all mistakes at once.
+    """
+    typed = {update.key for update in request.updates}
+    mistakes = [f"{one.key} ({source}): also given on the command line; leave it out in one place" for one in space if one.key in typed]
+    mistakes += [f"{one.key} ({source}): cannot be searched over; give it after `with`" for one in space if one.key in FIXED]
+    for candidate in _extremes(space):
+        try:
+            loader.load(request.config, request.env_config, (*request.updates, *updates(candidate, source)))
+        except ConfigError as error:
+            mistakes += error.mistakes
+    if mistakes:
+        raise ConfigError(list(dict.fromkeys(mistakes)))
+
+
+def updates(settings: Mapping[str, Any], source: str) -> tuple[Update, ...]:
+    """Return settings as the command line would give them."""
+    return tuple(update._replace(source=source) for update in commandline.updates(words(settings)))
+
+
+def words(settings: Mapping[str, Any]) -> list[str]:
+    """Return settings as key=value, so written that the command line reads the same values."""
+    return [f"{key}={value if isinstance(value, str) else repr(plain(value))}" for key, value in settings.items()]
+
+
+def plain(value: Any) -> Any:
+    """Return NumPy's numbers as Python's."""
+    return value.item() if hasattr(value, "item") else value
+
+
+def grid_size(space: Sequence[Dimension]) -> int:
+    """Return how many combinations the lists have; a choice counts once, for one is drawn."""
+    return math.prod(len(one.values) for one in space if one.kind == GRID)
+
+
+def _flat(content: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield `section.key` and value, also where a section's keys stand indented below its name."""
+    for key, value in content.items():
+        nested = isinstance(value, Mapping) and str(key).endswith("_args")
+        yield from ((f"{key}.{inner}", item) for inner, item in value.items()) if nested else [(str(key), value)]
+
+
+def _dimension(key: str, value: Any, where: str, mistakes: list[str]) -> Dimension:
+    """Return one dimension; what is wrong with it goes into `mistakes`."""
+    kind, values = (GRID, value) if isinstance(value, list) else ("", value)
+    if isinstance(value, Mapping) and len(value) == 1:
+        kind, values = next(iter(value.items()))
+    if kind not in (*KINDS, GRID) or (kind == GRID and isinstance(value, Mapping)):
+        guess = nearest(kind, KINDS) if kind else None
+        said = f"unknown distribution '{kind}'; " + (f"did you mean {guess}? " if guess else "") if kind else f"got {value!r}; "
+        mistakes.append(f"{where}: {said}expected one of {', '.join(KINDS)}, or a list: {EXAMPLE}")
+    elif not isinstance(values, list) or not values:
+        mistakes.append(f"{where}: got {values!r}, expected {_wanted(kind)}")
+    elif kind in RANGES:
+        _check_range(kind, values, where, mistakes)
+    elif any(values.count(one) > 1 for one in values):
+        mistakes.append(f"{where}: {values} names a value twice")
+    return Dimension(key, str(kind), tuple(values) if isinstance(values, list) else ())
+
+
+def _wanted(kind: str) -> str:
+    return f"{kind}: [LOW, HIGH]" if kind in RANGES else "a list of values, one or more"
+
+
+def _check_range(kind: str, values: list, where: str, mistakes: list[str]) -> None:
+    """Complain of bounds that are no numbers, in the wrong order or, of logarithms, not above 0."""
+    whole = "int" in kind
+    numbers = [value for value in values if isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)]
+    if len(values) != 2 or len(numbers) != 2 or not all(math.isfinite(number) for number in numbers):
+        text = any(isinstance(value, str) for value in values)
+        hint = " (YAML reads 3e-4 as text: write 3.0e-4)" if text else ""
+        mistakes.append(f"{where}: got {values}, expected {kind}: [LOW, HIGH], two {'whole ' if whole else ''}numbers{hint}")
+    elif numbers[0] >= numbers[1]:
+        mistakes.append(f"{where}: {values} is an empty range; expected LOW < HIGH")
+    elif kind.startswith("log") and numbers[0] <= 0:
+        mistakes.append(f"{where}: {values} has no logarithm; expected LOW above 0")
+
+
+def _extremes(space: Sequence[Dimension]) -> Iterator[dict[str, Any]]:
+    """Yield settings that together hold every value that may be wrong, with every combination of the parts searched over."""
+    parts = [one for one in space if one.key in FAMILIES]
+    others = {one.key: _samples(one) for one in space if one not in parts}
+    first = {key: values[0] for key, values in others.items()}
+    for chosen in itertools.product(*(one.values for one in parts)):
+        base = first | {one.key: value for one, value in zip(parts, chosen, strict=True)}
+        yield base
+        yield from (base | {key: value} for key, values in others.items() for value in values[1:])
+
+
+def _samples(one: Dimension) -> tuple:
+    """Return all listed values; of a range its ends and, of real numbers, one between that is not whole."""
+    low, high = one.values[0], one.values[-1]
+    return one.values if one.listed or "int" in one.kind else (low, high, low + (high - low) / math.e)
