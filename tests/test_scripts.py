@@ -43,8 +43,8 @@ def call(checkout, *command, **env):
     [
         ([], "--config=mazero_seq --env-config=mpe with seed=1 max_minutes=3"),
         (["a", "b"], "--config=a --env-config=b"),
-        (["a", "b", "7"], "--config=a --env-config=b with seed=7"),
-        (["a", "b", "7", "x=1", "y.z=2"], "--config=a --env-config=b with seed=7 x=1 y.z=2"),
+        (["a", "b", "7"], "batch --config=a --env-config=b --seeds=7"),
+        (["a", "b", "2,5-6", "x=1", "y.z=2"], "batch --config=a --env-config=b --seeds=2,5-6 with x=1 y.z=2"),
         (["a", "b", "x=1"], "--config=a --env-config=b with x=1"),
     ],
 )

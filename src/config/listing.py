@@ -17,6 +17,9 @@ Commands:
   rerun          repeat a recorded run as a new one: --run=RUN
   evaluate       play episodes with what a run has learned: --run=RUN [--checkpoint=best|last|STEP]
   show           print what a run is, where it comes from and what it left: --run=RUN
+  batch          train several seeds, skipping those that are done: --seeds=5 [--jobs=2]; ./run.sh calls it
+  compare        figures and tables of recorded runs: compare RUN ...; `compare --help`
+  render         films of episodes, mp4 and gif: --run=RUN [--checkpoint=...] [--episodes=3]
   tune           search for good settings with Ray Tune: --space=FILE.yaml [--samples=N]; `tune --help`
   list           print algorithms, environments and all parts; `list planner.sequential` prints a part's settings,
                  `list run` those of the run itself

@@ -1,0 +1,95 @@
+"""`python src/main.py compare`, on runs that were written by hand."""
+
+import json
+
+import pytest
+
+from src.commands import compare
+from src.config.commandline import UsageError
+from tests.commands import stub_runs
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Two seeds of one algorithm, three of another, whose returns are better."""
+    for seed in (1, 2):
+        stub_runs.write(tmp_path, seed, [-9.0, -8.0 + seed, -6.0 + seed], seed=seed)
+    for seed in (1, 2, 3):
+        stub_runs.write(tmp_path, 10 + seed, [-7.0, -3.0, -1.0 + seed], name="other", seed=seed)
+    return tmp_path
+
+
+def run(results, *words):
+    assert compare.main([*words, f"--results-dir={results}", f"--out={results / 'out'}"]) == 0
+    return json.loads((results / "out" / "compare.json").read_text())
+
+
+def test_seeds_are_grouped_and_summed_up(results, capsys):
+    found = run(results, "1-2", "11-13", "--threshold=-5")
+    first, second = found["groups"]
+    assert (first["algorithm"], first["seeds"], first["final"]) == ("alg", 2, pytest.approx(-4.5))
+    assert (second["algorithm"], second["seeds"], second["final"]) == ("other", 3, pytest.approx(1.0))
+    assert first["task"] == "mpe/valley" and first["reached"] == 2 and first["steps_to_threshold"] == pytest.approx(275.0)
+    assert second["steps_to_threshold"] == pytest.approx(150.0) and second["minutes_to_threshold"] == pytest.approx(0.75)
+    (pair,) = found["improvements"]
+    assert pair["estimate"]["value"] == 0.0
+    out = capsys.readouterr().out
+    assert "mpe/valley" in out and "too narrow" in out and "curves.svg" in out
+
+
+def test_the_figures_are_a_picture_and_text_that_can_be_edited(results):
+    run(results, str(results / "sacred" / "*"))
+    assert (results / "out" / "curves.png").read_bytes().startswith(b"\x89PNG")
+    drawing = (results / "out" / "curves.svg").read_text()
+    assert "<text" in drawing and "other" in drawing and "environment steps" in drawing
+
+
+def test_minutes_can_be_the_axis(results):
+    run(results, "1-2", "--x=time")
+    assert "minutes" in (results / "out" / "curves.svg").read_text()
+
+
+def test_configurations_of_one_name_are_told_apart_by_what_differs(results):
+    stub_runs.write(results, 20, [-2.0, -1.0], seed=1, planner_args={"num_simulations": 32})
+    labels = [group["algorithm"] for group in run(results, "1-2", "20")["groups"]]
+    assert labels == ["alg (num_simulations=absent)", "alg (num_simulations=32)"]
+
+
+def test_a_run_repeated_with_the_same_seed_counts_once_and_one_cut_off_is_marked(results, capsys):
+    stub_runs.write(results, 20, [-2.0, -1.0, 5.0, 6.0], seed=2, status="RUNNING")
+    (group,) = run(results, "1-2", "20")["groups"]
+    assert group["seeds"] == 2 and group["unfinished"] == ""
+    assert "has the same settings and seed" in capsys.readouterr().out
+    stub_runs.write(results, 30, [-2.0], seed=3, status="RUNNING")
+    (group,) = run(results, "1-2", "30")["groups"]
+    assert "cut off" in group["unfinished"] and "† unfinished" in capsys.readouterr().out
+
+
+def test_without_search_the_policys_return_is_compared(results):
+    stub_runs.write(results, 20, [-2.0, -1.0], name="plain", metric="eval/policy/return")
+    groups = {group["algorithm"]: group for group in run(results, "1-2", "20")["groups"]}
+    assert groups["plain"]["metric"] == "eval/policy/return" and groups["plain"]["final_low"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["77"], "no run '77'"),
+        (["1", "--metric=train/los"], "no run has the metric 'train/los'; there are eval/search/return"),
+        (["nothing/*"], "no run matches 'nothing/\\*'"),
+        (["1", "--x=minutes"], "invalid choice"),
+        ([], "RUN"),
+    ],
+)
+def test_what_cannot_be_compared_is_told_in_one_message(results, words, message):
+    with pytest.raises(UsageError, match=message):
+        compare.main([*words, f"--results-dir={results}"])
+    assert not (results / "compare").exists()
+
+
+def test_runs_are_read_from_a_database_too(mongod, database, results):
+    entry = json.loads((results / "sacred" / "1" / "config.json").read_text())
+    database.runs.insert_one({"_id": 1, "config": entry, "status": "COMPLETED"})
+    database.metrics.insert_one({"run_id": 1, "name": "eval/search/return", "steps": [100, 200], "values": [-3.0, -2.5]})
+    (group,) = run(results, "*", f"--mongo={mongod.url(database.name)}")["groups"]
+    assert group["final"] == -2.5 and group["seeds"] == 1

@@ -1,0 +1,61 @@
+"""Seed batches: which seeds, what is recorded of them, and what the machine has room for."""
+
+import pytest
+
+from src.commands import room, seeds
+from src.config.commandline import UsageError
+from tests.commands import stub_runs
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("3", [1, 2, 3]), ("1,4,7", [1, 4, 7]), ("2-5", [2, 3, 4, 5]), ("7,", [7]), ("1,4-6,5", [1, 4, 5, 6])]
+)
+def test_seeds_are_a_count_a_list_or_a_range(text, expected):
+    assert seeds.parse(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "0", "a", "1;2", "5-", "3000000000,", "seed=1"])
+def test_other_seeds_are_refused_with_the_forms_there_are(text):
+    with pytest.raises(UsageError, match="seed"):
+        seeds.parse(text)
+
+
+def config(results, **settings):
+    return {"name": "alg", "env": "mpe", "env_args": {"scenario": "valley"}, "results_dir": str(results), **settings}
+
+
+def test_a_seed_is_found_by_its_whole_configuration(tmp_path):
+    stub_runs.write(tmp_path, 1, [0.0], seed=1)
+    stub_runs.write(tmp_path, 2, [0.0], seed=2, t_max=5)  # other settings: not this batch's
+    stub_runs.write(tmp_path, 3, [0.0], seed=3, status="INTERRUPTED")
+    found = seeds.Batch(config(tmp_path), [1, 2, 3]).recorded()
+    assert {seed: run.id for seed, run in found.items()} == {1: "1", 3: "3"}
+    assert seeds.Batch(config(tmp_path), [1]).logs != seeds.Batch(config(tmp_path, t_max=5), [1]).logs
+
+
+def test_a_finished_run_counts_before_a_later_one_that_was_cut_off(tmp_path):
+    stub_runs.write(tmp_path, 1, [0.0], seed=1)
+    stub_runs.write(tmp_path, 2, [0.0], seed=1, status="RUNNING")
+    assert seeds.Batch(config(tmp_path), [1]).recorded()[1].id == "1"
+
+
+def test_where_it_is_recorded_does_not_make_it_another_run(tmp_path):
+    stub_runs.write(tmp_path, 1, [0.0], seed=1, mongo_url="mongodb://somewhere", checkpoint_args={"keep_last": 9})
+    assert 1 in seeds.Batch(config(tmp_path), [1]).recorded()
+
+
+@pytest.mark.parametrize(("cores", "gibibytes", "gpus", "jobs"), [(2, 24, 0, 2), (16, 8, 0, 3), (4, 1, 0, 1), (16, 99, 3, 3)])
+def test_as_many_runs_as_cores_memory_and_gpus_have_room_for(cores, gibibytes, gpus, jobs):
+    assert room.default_jobs(cores, gibibytes * room.GIB, gpus) == jobs
+
+
+def test_runs_share_the_cores_fairly():
+    assert room.shares([0, 1, 2, 3, 4], 2) == [[0, 1], [2, 3]]
+    assert room.shares([0, 1], 3) == [[0], [1], [0]]
+
+
+def test_runs_on_one_gpu_share_its_memory():
+    assert room.settings([], 2) == [{}, {}]
+    first, second, third = room.settings(["0", "1"], 3)
+    assert (first["CUDA_VISIBLE_DEVICES"], second["CUDA_VISIBLE_DEVICES"], third["CUDA_VISIBLE_DEVICES"]) == ("0", "1", "0")
+    assert float(first["XLA_PYTHON_CLIENT_MEM_FRACTION"]) <= 0.45
