@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, Protocol
 import jax
 from flax import struct
 
+from src.scene import Drawing
+
 Array = jax.Array
 Key = jax.Array
 Params = Any
@@ -132,6 +134,7 @@ class Environment(NamedTuple):
     spec: EnvSpec
     reset: Callable[[Key], tuple[PyTree, TimeStep]]
     step: Callable[[Key, PyTree, Array], tuple[PyTree, TimeStep]]  # action [N] int32
+    drawing: Drawing | None = None  # how to show it to people
 
 
 class WorldModel(NamedTuple):

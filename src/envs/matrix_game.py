@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from src.core import Array, Environment, EnvSpec, Key, TimeStep, pytree, setting
+from src.envs import matrix_scene
 from src.envs.names import check_name
 
 CLIMBING = ((11.0, -30.0, 0.0), (-30.0, 7.0, 6.0), (0.0, 0.0, 5.0))
@@ -61,7 +62,8 @@ def make(config: Config) -> Environment:
         shared_reward=True,
         metric_names=("optimal",),
     )
-    play = _two_step if config.scenario == "two_step" else _one_shot(_payoff(config), num_situations - 1)
+    payoff = None if config.scenario == "two_step" else _payoff(config)
+    play = _two_step if payoff is None else _one_shot(payoff, num_situations - 1)
 
     def show(situation: Array, reward: Array, first: bool) -> TimeStep:
         over = situation == num_situations - 1
@@ -91,7 +93,8 @@ def make(config: Config) -> Environment:
         situation, reward = play(state.situation, action)
         return GameState(situation=situation), show(situation, reward, False)
 
-    return Environment(spec=spec, reset=reset, step=step)
+    drawing = matrix_scene.make(num_agents, spec.num_actions, payoff)
+    return Environment(spec=spec, reset=reset, step=step, drawing=drawing)
 
 
 def _payoff(config: Config) -> np.ndarray:

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from src.core import Array, Environment, EnvSpec, Key, PyTree, TimeStep, pytree, setting
-from src.envs import mpe_metrics, mpe_opponents
+from src.envs import mpe_metrics, mpe_opponents, mpe_scene
 from src.envs.names import check_name
 from src.envs.jaxmarl_bridge import jaxmarl, mpe, strong_types
 from src.envs.time_limit import ending
@@ -157,7 +157,8 @@ def make(config: Config) -> Environment:
         reward = jnp.stack([rewards[agent] for agent in game.team]).astype(jnp.float32)
         return state, show(obs, state, reward)
 
-    return Environment(spec=spec, reset=reset, step=step)
+    drawing = mpe_scene.make(game.world, game.team, game.action_sizes)
+    return Environment(spec=spec, reset=reset, step=step, drawing=drawing)
 
 
 def _make_game(config: Config, name: str, team: str) -> Game:

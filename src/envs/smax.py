@@ -11,6 +11,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from src.core import Array, Environment, EnvSpec, Key, PyTree, TimeStep, pytree, setting
+from src.envs import smax_scene
 from src.envs.names import check_name
 from src.envs.jaxmarl_bridge import smax, strong_types
 from src.envs.time_limit import ending
@@ -90,7 +91,7 @@ def make(config: Config) -> Environment:
         state = SmaxState(world=inner, num_steps=state.num_steps + 1)
         return state, show(obs, state, jnp.stack([rewards[agent] for agent in world.agents]).astype(jnp.float32))
 
-    return Environment(spec=spec, reset=reset, step=step)
+    return Environment(spec=spec, reset=reset, step=step, drawing=smax_scene.make(world))
 
 
 def _make_world(config: Config) -> Any:

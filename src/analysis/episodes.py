@@ -1,0 +1,73 @@
+"""Greedy episodes, step by step on the host, with all that is worth showing of each."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from src.core import Environment, Key, Params, Planner, PyTree
+from src.ops.team import team_reward
+
+
+class Episode(NamedTuple):
+    """One episode of T steps."""
+
+    states: list[PyTree]  # T + 1 states of the environment, leaves are NumPy arrays
+    action: np.ndarray  # [T, N] int32, or [T, N, A] where actions are continuous
+    policy: np.ndarray | None  # [T, N, A] the search's policy, or without search the network's; None if the planner leaves none
+    legal: np.ndarray  # [T, N, A] bool
+    alive: np.ndarray  # [T + 1, N] bool
+    reward: np.ndarray  # [T] the team's
+    metrics: dict[str, float]  # the environment's, at the end
+
+
+Play = Callable[[Params, Key], list[Episode]]
+
+
+def make_player(env: Environment, planner: Planner, num_episodes: int) -> Play:
+    """Return play(params, key), which plays episodes side by side; compiled at the first call, once."""
+
+    @jax.jit
+    def start(key: Key):
+        state, timestep = jax.vmap(env.reset)(jax.random.split(key, num_episodes))
+        return state, timestep, planner.init(num_episodes)
+
+    @jax.jit
+    def step(params: Params, key: Key, state: PyTree, timestep, carry):
+        plan_key, env_key = jax.random.split(key)
+        carry, plan = planner.plan(params, carry, timestep, plan_key, False, jnp.ones(()))
+        state, outcome = jax.vmap(env.step)(jax.random.split(env_key, num_episodes), state, plan.action)
+        shown = (plan.action, getattr(plan.extras, "policy", None), team_reward(outcome.reward, env.spec.shared_reward))
+        return state, outcome, carry, shown
+
+    def play(params: Params, key: Key) -> list[Episode]:
+        reset_key, key = jax.random.split(key)
+        state, timestep, carry = start(reset_key)
+        ended, states, seen, shown = np.zeros(num_episodes, bool), [state], [timestep], []
+        while not ended.all():
+            key, step_key = jax.random.split(key)
+            state, timestep, carry, decided = step(params, step_key, state, timestep, carry)
+            states.append(state)
+            seen.append(timestep)
+            shown.append(decided)
+            ended |= np.asarray(timestep.terminated | timestep.truncated)
+        return [_episode(i, *jax.device_get((states, seen, shown))) for i in range(num_episodes)]
+
+    return play
+
+
+def _episode(i: int, states: list, seen: list, shown: list) -> Episode:
+    """Return the i-th of the episodes played side by side, up to its own end."""
+    length = next(t for t, timestep in enumerate(seen) if timestep.terminated[i] or timestep.truncated[i])
+    action, policy, reward = ([decided[field] for decided in shown[:length]] for field in range(3))
+    return Episode(
+        states=[jax.tree.map(lambda leaf: leaf[i], state) for state in states[: length + 1]],
+        action=np.stack([row[i] for row in action]),
+        policy=None if policy[0] is None else np.stack([row[i] for row in policy]),
+        legal=np.stack([timestep.legal[i] for timestep in seen[:length]]),
+        alive=np.stack([timestep.alive[i] for timestep in seen[: length + 1]]),
+        reward=np.stack([row[i] for row in reward]),
+        metrics={name: float(values[i]) for name, values in seen[length].metrics.items()},
+    )

@@ -1,0 +1,115 @@
+"""Episodes -> pictures -> mp4, gif and one strip for TensorBoard."""
+
+import dataclasses
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+from PIL import Image
+
+from src.analysis.canvas import Canvas, draw_scene
+from src.analysis.episodes import Episode
+from src.analysis.panel import Choice, draw_choices, draw_header
+from src.scene import Drawing, Scene
+
+WIDTH, HEIGHT = 960, 544  # multiples of 16, which every player takes
+PANEL = 564  # where the panel begins
+SECONDS = 5.0  # that the longest episode lasts, unless that would be too fast or too slow to follow
+SLOWEST, FASTEST = 1, 10  # frames per second
+HOLD_SECONDS = 1.0  # on the last frame of each episode
+STRIP, STRIP_SCALE = 5, 2  # pictures in a strip, and how many times smaller than a frame they are
+NOWHERE = Scene((), (0.0, 0.0, 1.0, 1.0), "this environment has no picture")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Film:
+    """Pictures [544, 960, 3] uint8, how long each stays, and which begin an episode."""
+
+    frames: list[np.ndarray]
+    repeats: list[int]  # how many times 1 / fps each frame is shown
+    fps: int
+    starts: list[int]  # index of each episode's first frame
+
+
+def make_film(drawing: Drawing | None, episodes: list[Episode], title: str, fps: int = 0) -> Film:
+    """Return the film of some episodes; `fps` 0 chooses a pace that can be followed."""
+    longest = max(len(episode.reward) for episode in episodes)
+    fps = fps or int(np.clip(round(longest / SECONDS), SLOWEST, FASTEST))
+    frames, repeats, starts = [], [], []
+    for number, episode in enumerate(episodes):
+        starts.append(len(frames))
+        scenes = _scenes(drawing, episode)
+        bounds = np.array([scene.bounds for scene in scenes])
+        seen = (*bounds[:, :2].min(axis=0), *bounds[:, 2:].max(axis=0))
+        for step, scene in enumerate(scenes):
+            place = f"episode {number + 1} of {len(episodes)}"
+            frames.append(_frame(drawing, episode, step, scene, seen, title, place))
+        repeats += [1] * (len(scenes) - 1) + [max(1, round(HOLD_SECONDS * fps))]
+    return Film(frames=frames, repeats=repeats, fps=fps, starts=starts)
+
+
+def write_mp4(film: Film, path: Path) -> None:
+    """Write the film as H.264, which browsers play."""
+    writer = imageio_ffmpeg.write_frames(
+        str(path), (WIDTH, HEIGHT), fps=film.fps, codec="libx264", quality=None, output_params=["-crf", "20", "-threads", "2"]
+    )
+    writer.send(None)
+    for frame, repeats in zip(film.frames, film.repeats, strict=True):
+        for _ in range(repeats):
+            writer.send(np.ascontiguousarray(frame))
+    writer.close()
+
+
+def write_gif(film: Film, path: Path) -> None:
+    """Write the film as an animation that starts over for ever."""
+    palette = Image.fromarray(np.concatenate([film.frames[0], film.frames[-1]])).quantize(128)
+    images = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in film.frames]
+    durations = [round(1000 * repeats / film.fps) for repeats in film.repeats]
+    images[0].save(path, save_all=True, append_images=images[1:], duration=durations, loop=0)
+
+
+def strip(film: Film) -> np.ndarray:
+    """Return a few pictures of the first episode below each other, [height, width, 3] uint8."""
+    end = film.starts[1] if len(film.starts) > 1 else len(film.frames)
+    chosen = sorted(set(np.linspace(0, end - 1, STRIP).round().astype(int).tolist()))
+    small = [Image.fromarray(film.frames[i]).reduce(STRIP_SCALE) for i in chosen]
+    return np.concatenate([np.asarray(image) for image in small])
+
+
+def _scenes(drawing: Drawing | None, episode: Episode) -> list[Scene]:
+    if drawing is None:
+        return [NOWHERE] * len(episode.states)
+    actions = [*episode.action, None]
+    return [drawing.scene(state, action) for state, action in zip(episode.states, actions, strict=True)]
+
+
+def _frame(drawing: Drawing | None, episode: Episode, step: int, scene: Scene, bounds, title: str, place: str) -> np.ndarray:
+    """Return one picture: the scene before step `step` is taken, with what is decided there."""
+    length = len(episode.reward)
+    canvas = Canvas(WIDTH, HEIGHT)
+    canvas.box((PANEL - 16, 0, WIDTH, HEIGHT), "panel")
+    draw_scene(canvas, scene, (0, 0, PANEL - 16, HEIGHT), bounds)
+    ending = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in episode.metrics.items())
+    lines = (place, f"step {step} of {length}", f"end: {ending}" if step == length and ending else "")
+    draw_header(canvas, (PANEL, 10, WIDTH - 16, 100), title, lines, f"{episode.reward[:step].sum():.2f}")
+    choices = [_choice(drawing, episode, step, agent) for agent in range(episode.alive.shape[1])]
+    draw_choices(canvas, (PANEL, 118, WIDTH - 16, HEIGHT - 8), choices)
+    return canvas.pixels()
+
+
+def _choice(drawing: Drawing | None, episode: Episode, step: int, agent: int) -> Choice:
+    """Return what an agent decided at a step; at the end of the episode, nothing."""
+    name = drawing.agents[agent] if drawing else f"agent {agent}"
+    alive = bool(episode.alive[step, agent])
+    nothing = Choice(agent, name, alive, "" if alive else "dead", -1, np.zeros(0), ())
+    if step == len(episode.reward) or not alive:
+        return nothing
+    if episode.action.ndim == 3:  # continuous: the action's components, from -1 (empty) to 1 (full)
+        values = episode.action[step, agent]
+        return nothing._replace(bars=np.clip((values + 1) / 2, 0, 1), labels=tuple(f"{value:.2f}" for value in values))
+    chosen = int(episode.action[step, agent])
+    possible = np.flatnonzero(episode.legal[:, agent].any(axis=0))
+    last = max(int(possible.max(initial=0)), chosen) + 1  # padding of agents with fewer actions is not shown
+    labels = drawing.actions[agent][:last] if drawing else tuple(str(i) for i in range(last))
+    policy = np.zeros(last) if episode.policy is None else episode.policy[step, agent, :last]
+    return nothing._replace(action=labels[chosen], chosen=chosen, bars=policy, labels=labels)
