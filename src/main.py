@@ -19,6 +19,7 @@ COMMANDS = ("train", "rerun", "list", "help", "print_config", "print_dependencie
 # Commands on recorded runs: each a module with its own flags and `main(words) -> exit status`; no run of theirs is recorded.
 TOOLS: dict[str, str] = {
     "evaluate": "src.commands.evaluate",
+    "render": "src.commands.render",
     "show": "src.commands.show",
     "upload": "src.commands.upload",
     "batch": "src.commands.batch",
@@ -213,7 +214,22 @@ def add_train(experiment: Any, config: dict[str, Any], again: Any = None) -> Non
 
     @experiment.command
     def train(_run):
-        return record(_run, config, built.run, resume)
+        result = record(_run, config, built.run, resume)
+        if config["video"] and _run._id is not None:
+            film(Path(config["results_dir"]) / "sacred" / str(_run._id))
+        return result
+
+
+def film(folder: Path) -> None:
+    """Write the film that a finished run leaves; a run that cannot be filmed is finished all the same."""
+    from src import runs
+    from src.commands.render import film_at_end
+
+    try:
+        for path in film_at_end(runs.find(str(folder))):
+            print(f"film:    {path}", flush=True)
+    except Exception as error:  # whatever it is: the training is over and recorded
+        print(f"no film: {type(error).__name__}: {error}; try `python src/main.py render --run={folder}`", flush=True)
 
 
 def run_command(experiment: Any, command: str, options: dict[str, Any]) -> int:

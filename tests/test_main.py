@@ -25,6 +25,7 @@ SMALL = [
     "eval_args.episodes=11",
     "eval_args.every=500000",
     "platform=cpu",
+    "video=false",
     "t_max=1000000",
 ]
 CACHE = f"compile_cache_dir={os.environ['JAX_COMPILATION_CACHE_DIR']}"

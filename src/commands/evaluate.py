@@ -36,6 +36,8 @@ def main(words: Sequence[str]) -> int:
     key = jax.random.fold_in(jax.random.key(restored.config["seed"]), restored.env_step)
     batch = min(restored.config["eval_args"]["episodes"], run.config["eval_args"]["episodes"])
     planners = {"search": restored.planner, "policy": restored.policy_planner}
+    if restored.planner is restored.policy_planner:  # nothing searches
+        del planners["search"]
     found = {name: summary(play(restored, planner, key, batch)) for name, planner in planners.items()}
     result = {
         "run": run.id,
@@ -82,8 +84,10 @@ def show(result: Mapping[str, Any], head: str, path: Path) -> None:
     table.add_column("metric")
     for column in COLUMNS.values():
         table.add_column(column, justify="right")
-    for name in result["search"]:
+    for name in result["policy"]:
         for how, label in (("search", "with search"), ("policy", "policy alone")):
+            if how not in result:
+                continue
             numbers = [result[how][name][column] for column in COLUMNS]
             table.add_row(f"{name}, {label}", *("-" if number is None else f"{number:.3f}" for number in numbers))
     console = Console(highlight=False, soft_wrap=True)

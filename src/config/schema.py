@@ -27,6 +27,7 @@ class RunConfig:
         "MongoDB to record in as well, mongodb://USER:PASSWORD@HOST:PORT/DATABASE or HOST:PORT:DATABASE; None = what "
         "TANDEM_MONGO_URL says, '' = none",
     )
+    video: bool = setting(REQUIRED, "leave a film of a few episodes in the run's folder at the end")
     mongo_optional: bool = setting(REQUIRED, "start also if MongoDB cannot be reached")
     platform: str = setting(
         REQUIRED, "where JAX computes; auto takes a GPU where there is one", choices=("auto", "cpu", "gpu")

@@ -22,7 +22,7 @@ from src.recording.transcript import Transcript
 SECONDS_TO_FLUSH = 60.0  # a disk that takes longer is broken
 
 # Settings that decide neither what is learned nor what a state means: a run may be gone on with others.
-FREE = ("t_max", "max_minutes", "results_dir", "compile_cache_dir", "mongo_url", "mongo_optional")
+FREE = ("t_max", "max_minutes", "results_dir", "compile_cache_dir", "mongo_url", "mongo_optional", "video")
 FREE_SECTIONS = ("checkpoint_args", "tensorboard_args", "recording_args")
 
 

@@ -1,0 +1,65 @@
+"""`render --run=RUN`: films of greedy episodes by what a recorded run has learned."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+
+from src.analysis import film
+from src.analysis.episodes import make_player
+from src.checkpoint import CheckpointError
+from src.commands import arguments
+from src.config.commandline import UsageError
+from src.recording.places import title
+from src.restored import Restored, restore
+from src.runs import StoredRun
+
+PLAYERS = ("search", "policy")
+EPISODES = 3
+MOST_EPISODES = 100  # a film of more is watched by nobody, and its frames are held in memory
+NAME = "episodes"  # of the files that training leaves
+
+
+def main(words: Sequence[str]) -> int:
+    """Write an mp4 and a gif; return the exit status."""
+    parser = arguments.parser("render", "Film greedy episodes: the scene, each agent's action and its policy, the return.")
+    parser.add_argument("--checkpoint", default="best", metavar="best|last|STEP", help="which one (default: best)")
+    parser.add_argument("--episodes", type=_count, default=EPISODES, help=f"how many (default: {EPISODES})")
+    parser.add_argument("--player", choices=PLAYERS, default="search", help="who chooses the actions (default: search)")
+    parser.add_argument("--out", type=Path, help="file to write, without its ending (default: in the run's folder)")
+    options, updates = parser.read(words)
+    run = arguments.find(options.run, updates)
+    try:
+        restored = restore(run, options.checkpoint, arguments.settings(updates))
+    except CheckpointError as error:
+        raise UsageError(str(error)) from None
+    out = options.out or run.folder / f"{NAME}-{restored.env_step}-{options.player}"
+    if not out.parent.is_dir():
+        raise UsageError(f"render: --out={out}: there is no folder {out.parent}")
+    for path in render(restored, out, options.episodes, options.player):
+        print(f"written: {path}", flush=True)
+    return 0
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= MOST_EPISODES:
+        raise argparse.ArgumentTypeError(f"'{text}': expected a number of episodes, 1 to {MOST_EPISODES}")
+    return int(text)
+
+
+def render(restored: Restored, out: Path, num_episodes: int = EPISODES, player: str = "search") -> list[Path]:
+    """Write `out`.mp4 and `out`.gif of episodes that the run's seed and the checkpoint's step decide; return their paths."""
+    planner = {"search": restored.planner, "policy": restored.policy_planner}[player]
+    key = jax.random.fold_in(jax.random.key(restored.config["seed"]), restored.env_step)
+    episodes = make_player(restored.env, planner, num_episodes)(restored.params, key)
+    made = film.make_film(restored.env.drawing, episodes, f"{title(restored.config)}, step {restored.env_step:,}")
+    paths = [out.with_name(f"{out.name}.mp4"), out.with_name(f"{out.name}.gif")]
+    film.write_mp4(made, paths[0])
+    film.write_gif(made, paths[1])
+    return paths
+
+
+def film_at_end(run: StoredRun) -> list[Path]:
+    """Write the film that training leaves, of its last checkpoint, into the run's folder."""
+    return render(restore(run, "last"), run.folder / NAME)
