@@ -83,7 +83,8 @@ def check(space: Sequence[Dimension], source: str, request: Request) -> None:
       ConfigError: with all mistakes at once.
     """
     typed = {update.key for update in request.updates}
-    mistakes = [f"{one.key} ({source}): also given on the command line; leave it out in one place" for one in space if one.key in typed]
+    twice = "also given on the command line; leave it out in one place"
+    mistakes = [f"{one.key} ({source}): {twice}" for one in space if one.key in typed]
     mistakes += [f"{one.key} ({source}): cannot be searched over; give it after `with`" for one in space if one.key in FIXED]
     for candidate in _extremes(space):
         try:

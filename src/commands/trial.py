@@ -142,7 +142,7 @@ def free_cores(sweep: Sweep) -> tuple[list[int], IO]:
 
 
 class Tied:
-    """`python src/main.py WORDS`, which ends when this is ended, and also when this process is killed (src/commands/tether.py)."""
+    """`python src/main.py WORDS`; it ends when it is told to, and when this process is killed (src/commands/tether.py)."""
 
     def __init__(self, words: list[str], log: IO, cores: list[int], environment: dict[str, str]):
         self.code: int | None = None

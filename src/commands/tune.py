@@ -23,7 +23,7 @@ The space is a YAML file, or the name of an example in src/config/spaces/ (mazer
   learner_args.learning_rate: {log_uniform: [3.0e-4, 3.0e-3]}     also: uniform, int_uniform, log_int_uniform
   planner_args.num_simulations: {choice: [4, 8, 16]}              one is drawn
   learner_args.unroll: [2, 4]                                     a list: each of them is tried with every draw"""
-EXAMPLE = """example: python src/main.py tune --config=mazero_seq --env-config=mpe --space=mazero --samples=20 with max_minutes=5"""
+EXAMPLE = "example: python src/main.py tune --config=mazero_seq --env-config=mpe --space=mazero with max_minutes=5"
 OK, FAILED, INTERRUPTED = 0, 1, 130
 SAMPLES = 10
 
@@ -53,7 +53,9 @@ def read(words: Sequence[str]) -> tuple[argparse.Namespace, Request]:
     own.epilog = EXAMPLE
     own.add_argument("--space", required=True, metavar="FILE", help="what is searched: a YAML file, or an example's name")
     own.add_argument("--samples", type=int, metavar="N", help=f"draws from the space (default: {SAMPLES}; a grid has none)")
-    own.add_argument("--sampler", choices=("random", "grid", "optuna"), help="default: random; grid where the space has only lists")
+    own.add_argument(
+        "--sampler", choices=("random", "grid", "optuna"), help="default: random; grid where the space has only lists"
+    )
     own.add_argument("--scheduler", choices=("asha", "none"), default="asha", help="asha (default) stops poor trials early")
     own.add_argument("--grace", type=float, default=11.0, metavar="PERCENT",
                      help="asha: no trial is stopped before this much of its t_max or max_minutes (default: 11)")
@@ -92,7 +94,9 @@ def number_of_trials(given: argparse.Namespace, space: Sequence[search_space.Dim
     return (given.samples or SAMPLES) * (search_space.grid_size(space) if given.sampler == "random" else 1)
 
 
-def run(tune_ray: Any, given: argparse.Namespace, request: Request, config: dict[str, Any], space: Sequence[search_space.Dimension]) -> int:
+def run(
+    tune_ray: Any, given: argparse.Namespace, request: Request, config: dict[str, Any], space: Sequence[search_space.Dimension]
+) -> int:  # fmt: skip
     """Run the sweep, print what it found and return the exit status."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     say = partial(console.print, soft_wrap=True, markup=False)

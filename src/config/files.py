@@ -22,7 +22,7 @@ def is_path(name: str) -> bool:
 
 
 def locate(folder: str, name: str) -> Path:
-    """Return the YAML file that a name in `algs` or `envs`, with or without its ending, or a path stands for; it may not exist."""
+    """Return the YAML file that a name in `algs` or `envs` or a path stands for; it may not exist."""
     own = FOLDER / folder / f"{name.removesuffix('.yaml')}.yaml"
     return own if "/" not in name and (own.is_file() or not is_path(name)) else Path(name)
 

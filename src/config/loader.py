@@ -113,7 +113,8 @@ def _named_layer(folder: str, name: str, flag: str, mistakes: list[str]) -> dict
         near = _guess(path.name, [found.name for found in path.parent.glob("*.yaml")])
         mistakes.append(f"{flag}={name}: no such file; {near}a name without a slash is looked for in src/config/{folder}/")
     else:
-        mistakes.append(f"{flag}={name}: no file {folder}/{name}.yaml; {_guess(name, names(folder))}known: {', '.join(names(folder))}")
+        known = names(folder)
+        mistakes.append(f"{flag}={name}: no file {folder}/{name}.yaml; {_guess(name, known)}known: {', '.join(known)}")
     return {}
 
 
