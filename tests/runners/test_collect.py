@@ -118,7 +118,7 @@ def test_evaluation_is_the_return_of_each_environments_first_episode(shared):
     env = make_env(shared=shared)
     score = quick_jit(lambda key: evaluate(env, make_planner(), {}, key, 11))
     scores = jax.tree.map(np.array, score(jax.random.key(2)))
-    assert set(scores) == {"return", "length", "tag", "count"}
+    assert set(scores) == {"return", "length", "tag", "count", "entropy"}
     assert len(set(scores["tag"])) == 11
     for i, tag in enumerate(scores["tag"]):
         length = 1 + int(np.floor(3 * tag))
