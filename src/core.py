@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import jax
+import numpy as np
 from flax import struct
 
 from src.scene import Drawing
@@ -126,6 +127,7 @@ class Report(NamedTuple):
     env_step: int
     update: int
     metrics: dict[str, float]
+    histograms: dict[str, np.ndarray] = {}  # values of any shape, whose distribution is worth a look; few and seldom
 
 
 class Environment(NamedTuple):

@@ -77,7 +77,7 @@ def test_a_run_is_evaluated_by_search_and_by_the_policy_alone(folder, typed):
     found = read(folder, "1", "evaluation-1440")
     assert (found["episodes"], found["env_step"], found["run"]) == (29, 1440, "1")
     for how in ("search", "policy"):
-        assert set(found[how]) == {"return", "length", "optimal"}
+        assert set(found[how]) == {"return", "length", "optimal", "entropy"}
         scores = found[how]["return"]
         assert scores["min"] <= scores["mean"] <= scores["max"] and scores["stderr"] >= 0
         # The policies are greedy and the game is one step, so that every evaluation finds the same.

@@ -6,11 +6,10 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from tensorboardX import SummaryWriter
-
 from src import checkpoint
 from src.core import PyTree, Report, Runner
 from src.recording import provenance
+from src.recording.curves import Curves
 from src.recording.files import FileRecord
 from src.recording.places import Places, title
 from src.recording.progress import Progress, result
@@ -64,15 +63,16 @@ def record(sacred_run: Any, config: Mapping[str, Any], run: Runner, resume: Resu
         sacred_run.result = result(resume.metrics)
         screen.say(f"going on from step {resume.env_step:,}")
     provenance.add(sacred_run, config, places, resume.env_step if resume else None)
-    purge = resume.env_step + 1 if resume else None
-    with contextlib.closing(SummaryWriter(str(places.curves), flush_secs=10, purge_step=purge)) as writer:
-        saver = _saver(sacred_run, config, places, writer, resume)
+    with contextlib.closing(Curves(places.curves, config, resume.env_step if resume else None)) as curves:
+        saver = _saver(sacred_run, config, places, curves, resume)
         reports = run(config["seed"], resume.state) if resume else run(config["seed"])
         try:
             with Stopping() as stopping, screen:
-                interrupted = _drive(reports, progress, sacred_run, writer, screen, saver, stopping)
+                interrupted = _drive(reports, progress, sacred_run, curves, screen, saver, stopping)
         except KeyboardInterrupt:
             interrupted = True
+        if not interrupted:
+            curves.finish()
     screen.say(summary(config, progress, places, interrupted))
     if saver and saver.problem:
         screen.say(saver.problem)
@@ -84,13 +84,13 @@ def record(sacred_run: Any, config: Mapping[str, Any], run: Runner, resume: Resu
     return result(progress.last)
 
 
-def _drive(reports, progress: Progress, sacred_run, writer, screen: Screen, saver: Saver | None, stopping: Stopping) -> bool:
+def _drive(reports, progress: Progress, sacred_run, curves: Curves, screen: Screen, saver: Saver | None, stopping: Stopping) -> bool:
     """Take report after report and keep what they hold; return whether the run was told to stop before its end."""
     last = None
     for report, state in reports:
         last = report, state
         progress.add(report)
-        _write(report, sacred_run, writer)
+        _write(report, sacred_run, curves)
         screen.show(report)
         if stopping.asked:
             break
@@ -103,17 +103,17 @@ def _drive(reports, progress: Progress, sacred_run, writer, screen: Screen, save
     return interrupted
 
 
-def _write(report: Report, sacred_run: Any, writer: SummaryWriter) -> None:
+def _write(report: Report, sacred_run: Any, curves: Curves) -> None:
     """Write one report to Sacred's observers and TensorBoard."""
     for name, value in report.metrics.items():
         sacred_run.log_scalar(name, float(value), report.env_step)
-        writer.add_scalar(name, float(value), report.env_step)
+    curves.write(report)
     if result(report.metrics) is not None:
         sacred_run.result = result(report.metrics)  # kept with the run even if it never finishes
 
 
 def _saver(
-    sacred_run: Any, config: Mapping[str, Any], places: Places, writer: SummaryWriter, resume: Resume | None
+    sacred_run: Any, config: Mapping[str, Any], places: Places, curves: Curves, resume: Resume | None
 ) -> Saver | None:
     """Return what saves checkpoints; nothing where the run leaves no record that they could belong to."""
     if places.models is None:
@@ -122,7 +122,7 @@ def _saver(
     def flush(step: int) -> None:
         """See that all metrics up to a step are on the disk: a run that goes on from there does not make them again."""
         sacred_run._emit_heartbeat()
-        writer.flush()
+        curves.flush()
         for observer in sacred_run.observers:
             if isinstance(observer, FileRecord) and not observer.wait_until_written(step, SECONDS_TO_FLUSH):
                 raise OSError("the metrics could not be written")

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from src.core import Array, Environment, Key, Params, Planner, PyTree, TimeStep, Transition, pytree
 from src.envs.auto_reset import auto_reset_step
+from src.ops.masking import entropy
 from src.ops.team import team_reward
 
 
@@ -68,29 +69,37 @@ def collect(
 
 
 def evaluate(env: Environment, planner: Planner, params: Params, key: Key, num_episodes: int) -> dict[str, Array]:
-    """Return {metric: [num_episodes]} of greedy play, each episode on a fresh environment."""
+    """Return {metric: [num_episodes]} of greedy play, each episode on a fresh environment.
+
+    "entropy" is [num_episodes, N]: of the policies that the planner left for each agent, in nats, mean over the steps that the
+    agent was alive at.
+    """
     reset_key, key = jax.random.split(key)
     actors = start(env, planner, reset_key, num_episodes)
     step_envs = jax.vmap(env.step)
     zero = jnp.zeros(num_episodes)
     scores = {"return": zero, "length": zero} | {name: zero for name in env.spec.metric_names}
+    each = jnp.zeros((num_episodes, env.spec.num_agents))
 
     def running(loop) -> Array:
         return jnp.any(loop[2])
 
     def step(loop):
-        actors, key, active, scores = loop
+        actors, key, active, scores, (total, count) = loop
         key, plan_key, env_key = jax.random.split(key, 3)
         carry, plan = planner.plan(params, actors.carry, actors.timestep, plan_key, False, jnp.ones(()))
         state, outcome = step_envs(jax.random.split(env_key, num_episodes), actors.env, plan.action)
         reward = team_reward(outcome.reward, env.spec.shared_reward)
         latest = {"return": scores["return"] + reward, "length": scores["length"] + 1.0} | outcome.metrics
         scores = {name: jnp.where(active, latest[name], scores[name]) for name in scores}
+        acting = active[:, None] & actors.timestep.alive
+        entropies = (total + jnp.where(acting, entropy(plan.extras.policy), 0.0), count + acting)
         active &= ~(outcome.terminated | outcome.truncated)
-        return actors.replace(env=state, timestep=outcome, carry=carry), key, active, scores
+        return actors.replace(env=state, timestep=outcome, carry=carry), key, active, scores, entropies
 
-    loop = (actors, key, jnp.ones(num_episodes, bool), scores)
-    return jax.lax.while_loop(running, step, loop)[3]
+    loop = (actors, key, jnp.ones(num_episodes, bool), scores, (each, each))
+    _, _, _, scores, (total, count) = jax.lax.while_loop(running, step, loop)
+    return scores | {"entropy": total / jnp.maximum(count, 1.0)}
 
 
 def as_timestep(row: Transition) -> TimeStep:

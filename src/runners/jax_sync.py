@@ -72,6 +72,7 @@ def make(
         evaluators={
             name: jax.jit(partial(evaluate, env, player, num_episodes=eval_episodes)) for name, player in players.items()
         },
+        priorities=jax.jit(partial(_priorities, replay)) if learner.sequence_length else None,
         max_seconds=60 * max_minutes,
         eval_every=eval_every,
     )
@@ -84,7 +85,8 @@ class SyncRunner:
     parts: "Parts"
     steps_per_report: int  # environment steps
     train: Callable  # state -> state, sums; donates its argument
-    evaluators: Mapping[str, Callable]  # by name: params, key -> {metric: [episodes]}
+    evaluators: Mapping[str, Callable]  # by name: params, key -> {metric: [episodes]}, entropy [episodes, N]
+    priorities: Callable | None  # replay state, key -> [B] of a sample; None where nothing is kept to sample from
     max_seconds: float
     eval_every: int
 
@@ -112,23 +114,30 @@ class SyncRunner:
             else:
                 training_seconds += seconds
                 metrics["time/steps_per_second"] = self.steps_per_report / seconds
-            over = self._over(env_step, training_seconds)
+            over, histograms = self._over(env_step, training_seconds), {}
             if over or env_step - last_eval >= self.eval_every:
-                metrics |= self._evaluation(state.learner.params, jax.random.fold_in(eval_key, env_step))
+                evaluation, histograms = self._evaluation(state, jax.random.fold_in(eval_key, env_step))
+                metrics |= evaluation
                 last_eval = env_step
             metrics["time/training_seconds"] = training_seconds
             state = state.replace(last_eval=jnp.int32(last_eval), training_seconds=jnp.float32(training_seconds))
-            yield Report(env_step, update, metrics), state
+            yield Report(env_step, update, metrics, histograms), state
 
     def _over(self, env_step: int, training_seconds: float) -> bool:
         return env_step >= self.parts.t_max or 0 < self.max_seconds <= training_seconds
 
-    def _evaluation(self, params: Params, key: Key) -> dict[str, float]:
-        """Return the metrics of every evaluator, and the time they took."""
-        began, metrics = time.monotonic(), {}
+    def _evaluation(self, state: RunState, key: Key) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+        """Return the metrics of every evaluator and the time they took, and the distributions worth a look."""
+        began, metrics, histograms = time.monotonic(), {}, {}
         for name, evaluator in self.evaluators.items():
-            metrics |= _summary(name, evaluator(params, key))
-        return metrics | {"time/eval_seconds": time.monotonic() - began}
+            scores = jax.device_get(evaluator(state.learner.params, key))
+            metrics |= _summary(name, scores)
+            histograms |= {f"histograms/{name}_entropy/agent_{i}": values for i, values in enumerate(scores["entropy"].T)}
+        if self.priorities:
+            priorities = jax.device_get(self.priorities(state.replay, key))
+            if np.ptp(priorities):  # where all are equal, as in uniform sampling, there is nothing to see
+                histograms["histograms/priority"] = priorities
+        return metrics | {"time/eval_seconds": time.monotonic() - began}, histograms
 
 
 def _keys(seed: int) -> tuple[Key, Key]:
@@ -268,9 +277,13 @@ def _means(sums: dict[str, dict[str, np.ndarray]]) -> dict[str, float]:
     return means
 
 
-def _summary(name: str, scores: dict[str, Array]) -> dict[str, float]:
-    host = jax.device_get(scores)
-    metrics = {f"eval/{name}/{metric}": float(np.mean(values)) for metric, values in host.items()}
-    returns = host["return"]
+def _priorities(replay: Replay, state: PyTree, key: Key) -> Array:
+    """Return the priorities [B] of a sample; the rows themselves are not gathered, for nobody asks for them."""
+    return replay.sample(state, key, jnp.ones(())).priority
+
+
+def _summary(name: str, scores: dict[str, np.ndarray]) -> dict[str, float]:
+    metrics = {f"eval/{name}/{metric}": float(np.mean(values)) for metric, values in scores.items()}
+    returns = scores["return"]
     metrics[f"eval/{name}/return_stderr"] = float(np.std(returns, ddof=1) / len(returns) ** 0.5) if len(returns) > 1 else 0.0
     return metrics

@@ -6,11 +6,12 @@ import math
 import os
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from sacred import SETTINGS, Experiment
+from sacred import SETTINGS
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from src.recording import progress as progress_module
@@ -19,52 +20,15 @@ from src import checkpoint
 from src.core import Report
 from src.recording import provenance
 from src.recording.files import FileRecord, lock
-from src.recording.record import Resume, record
-
-
-def reports(last: int, disturb=lambda step: None):
-    """Return a runner that reports at steps 30, 60, ... `last`; `disturb` is called between reports."""
-
-    def run(seed, resume=None):
-        for step in range(30 if resume is None else int(resume["step"]) + 30, last + 1, 30):
-            disturb(step)
-            metrics = {"train/return": step / 7, "learner/loss": math.nan if step == 60 else 1 / step}
-            if step % 60 == 0:
-                metrics |= {"eval/search/return": -step / 3.0, "eval/policy/return": -step / 2.0}
-            yield Report(step, step // 5, metrics), {"step": np.int32(step)}
-
-    return run
+from src.recording.record import Resume
+from tests.reference.fake_runs import recorded, reports
 
 
 @pytest.fixture
 def start(tmp_path, monkeypatch):
     """Return a function that records a run under tmp_path as main does, and gives the Sacred run back."""
     monkeypatch.setattr(SETTINGS, "CAPTURE_MODE", "no")
-    config = {
-        "name": "alg",
-        "seed": 5,
-        "t_max": 150,
-        "max_minutes": 2.0,
-        "results_dir": str(tmp_path),
-        "env": "world",
-        "env_args": {"scenario": "valley"},
-        "checkpoint_args": {"every_minutes": 0.0, "every_steps": 0, "keep_last": 2, "keep_best": True},
-    }
-
-    def start(run, beat_interval=10.0, resume=None, **settings):
-        experiment = Experiment("test", save_git_info=False)
-        whole = config | {"checkpoint_args": config["checkpoint_args"] | settings}
-        experiment.add_config(whole)
-        experiment.observers.append(FileRecord(tmp_path / "sacred", resume and resume.env_step))
-
-        @experiment.command
-        def train(_run):
-            return record(_run, whole, run, resume)
-
-        options = {"--beat-interval": beat_interval} | ({"--id": resume.run_id} if resume else {})
-        return experiment.run("train", options=options)
-
-    return start
+    return partial(recorded, tmp_path)
 
 
 def read(folder, name):

@@ -7,7 +7,7 @@ import pytest
 
 from src.runners.collect import as_timestep, collect, evaluate, start
 from tests.reference.compiled import quick_jit
-from tests.runners.counting import LIMIT, STOP, N, make_env, make_planner, make_still_planner, pay, signature
+from tests.runners.counting import LIMIT, STOP, A, N, make_env, make_planner, make_still_planner, pay, signature
 
 ENVS, STEPS = 5, 7
 BEFORE = 1000  # environment steps before the first rollout
@@ -118,7 +118,7 @@ def test_evaluation_is_the_return_of_each_environments_first_episode(shared):
     env = make_env(shared=shared)
     score = quick_jit(lambda key: evaluate(env, make_planner(), {}, key, 11))
     scores = jax.tree.map(np.array, score(jax.random.key(2)))
-    assert set(scores) == {"return", "length", "tag", "count"}
+    assert set(scores) == {"return", "length", "tag", "count", "entropy"}
     assert len(set(scores["tag"])) == 11
     for i, tag in enumerate(scores["tag"]):
         length = 1 + int(np.floor(3 * tag))
@@ -138,6 +138,27 @@ def test_evaluation_of_a_planner_that_never_ends_the_task_runs_to_the_time_limit
     scores = quick_jit(lambda key: evaluate(env, planner, {}, key, 3))(jax.random.key(4))
     np.testing.assert_array_equal(scores["length"], [LIMIT] * 3)
     np.testing.assert_array_equal(scores["return"], [N * 10.0 * (1 + 2 + 3)] * 3)
+
+
+def test_entropy_is_of_each_agents_own_policy_over_the_steps_that_it_lives():
+    env, inner = make_env(shared=True), make_planner()
+
+    def step(key, state, action):
+        state, timestep = env.step(key, state, action)
+        return state, timestep.replace(alive=jnp.array([True, False]))
+
+    def plan(params, carry, timestep, *rest):
+        carry, plan = inner.plan(params, carry, timestep, *rest)
+        count = timestep.obs[:, 0, 1][:, None]
+        more_and_more = (jnp.arange(A)[None] <= count) / (count + 1.0)
+        less = jnp.where(count == 0.0, 1.0 / A, jax.nn.one_hot(jnp.zeros(count.shape[0], jnp.int32), A))
+        return carry, plan.replace(extras=plan.extras.replace(policy=jnp.stack([more_and_more, less], axis=1)))
+
+    play = quick_jit(lambda key: evaluate(env._replace(step=step), inner._replace(plan=plan), {}, key, 11))
+    scores = jax.tree.map(np.array, play(jax.random.key(2)))
+    assert set(scores["length"]) == {1, 2, 3}
+    undecided = [np.mean(np.log(np.arange(1, int(length) + 1))) for length in scores["length"]]
+    np.testing.assert_allclose(scores["entropy"], np.stack([undecided, np.full(11, np.log(A))], axis=1), atol=1e-6)
 
 
 def test_a_stored_row_shows_the_planner_what_it_saw_then(rows):

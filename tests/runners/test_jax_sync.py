@@ -204,7 +204,8 @@ def test_a_run_that_goes_on_from_a_saved_state_is_bit_identical_to_one_that_neve
 
 
 def untimed(report: Report) -> Report:
-    return report._replace(metrics={k: v for k, v in report.metrics.items() if not k.startswith("time/")})
+    histograms = {name: values.tolist() for name, values in report.histograms.items()}
+    return report._replace(metrics={k: v for k, v in report.metrics.items() if not k.startswith("time/")}, histograms=histograms)
 
 
 def test_a_run_that_was_over_when_it_was_saved_ends_at_once(tmp_path):
@@ -254,6 +255,18 @@ def test_the_main_algorithm_reports_every_group_of_metrics():
         assert set(names.split()) <= set(last.metrics)
     assert all(isinstance(x, float) and np.isfinite(x) for x in last.metrics.values())
     assert {name.split("/")[0] for name in last.metrics} == {"train", "search", "replay", "eval", "time"}
+
+
+def test_evaluations_come_with_distributions_for_each_agent_and_of_priorities_where_these_differ():
+    first, *_, last = [seen.report for seen in real_history(1)]
+    agents = {f"histograms/{how}_entropy/agent_{i}" for how in ("search", "policy") for i in range(2)}
+    assert not first.histograms and set(last.histograms) == agents | {"histograms/priority"}
+    for how in ("search", "policy"):
+        values = np.stack([last.histograms[f"histograms/{how}_entropy/agent_{i}"] for i in range(2)])
+        assert values.shape == (2, 5) and (values >= 0.0).all() and (values <= np.log(3) + 1e-5).all()
+        np.testing.assert_allclose(last.metrics[f"eval/{how}/entropy"], values.mean(), rtol=1e-5)
+    assert last.histograms["histograms/priority"].shape == (5,) and np.ptp(last.histograms["histograms/priority"]) > 0
+    assert "histograms/priority" not in history()[-1].report.histograms  # uniform replay
 
 
 def test_the_main_algorithm_is_bit_identical_for_one_seed_and_learns_from_another_differently():
