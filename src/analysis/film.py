@@ -1,6 +1,7 @@
 """Episodes -> pictures -> mp4, gif and one strip for TensorBoard."""
 
 import dataclasses
+import warnings
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -53,7 +54,9 @@ def write_mp4(film: Film, path: Path) -> None:
     writer = imageio_ffmpeg.write_frames(
         str(path), (WIDTH, HEIGHT), fps=film.fps, codec="libx264", quality=None, output_params=["-crf", "20", "-threads", "2"]
     )
-    writer.send(None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # JAX's, of any fork; ffmpeg is executed at once
+        writer.send(None)
     for frame, repeats in zip(film.frames, film.repeats, strict=True):
         for _ in range(repeats):
             writer.send(np.ascontiguousarray(frame))
