@@ -122,7 +122,7 @@ class Battle(smax.SMAX):
         alive = state.unit_alive & (after.unit_health > 0.0)
         works = jnp.asarray(self.may_heal)[h, patient] & alive[h] & alive[patient]
         works = works & (distance < self.unit_type_attack_ranges[self.types[h]])
-        full = self.unit_type_health[self.types[patient]]
+        full = self.unit_type_health[self.types][patient]
         energy = (1.0 - spent) * units.FIRST_ENERGY
         most = jnp.minimum(units.HEAL_PER_SECOND * self.time_per_step, energy * units.HEAL_PER_ENERGY)
         healed = jnp.where(works, jnp.minimum(most, full - after.unit_health[patient]), 0.0)
