@@ -24,7 +24,7 @@ from src.envs.time_limit import ending
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    map_name: str = setting("3m", "one of SMAC's maps (3m, 2s3z, MMM2, corridor, ...) or smacv2_5_units, smacv2_10_units, smacv2_20_units")
+    map_name: str = setting("3m", "one of SMAC's maps (3m, 2s3z, MMM2, corridor, ...) or smacv2_{5,10,20}_units")
     enemy_shoots: bool = setting(True, "whether the enemies shoot back")
     attack_mode: str = setting("closest", "whom an enemy attacks", choices=("closest", "random"))
     see_enemy_actions: bool = setting(True, "whether the enemies' last actions are observed")

@@ -6,7 +6,6 @@ one that it sees, or else towards the middle of those it sees, and it stops with
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -66,4 +65,4 @@ class ScriptedEnemies(smax.HeuristicEnemySMAX):
         middle = offset.sum(axis=0) / jnp.maximum((health > 0).sum(), 1)
         goal = jnp.where(wounded.any(), offset[nearest], middle)
         move = jnp.where(jnp.linalg.norm(goal) < CLOSE_ENOUGH, STOP, jnp.argmax(jnp.array(DIRECTIONS) @ goal))
-        return jnp.where(heals, NO_TARGET + number, jax.lax.convert_element_type(move, jnp.int32)).astype(jnp.int32)
+        return jnp.where(heals, NO_TARGET + number, move).astype(jnp.int32)

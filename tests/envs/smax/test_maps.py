@@ -59,7 +59,8 @@ def test_jaxmarls_maps_and_numbers_are_unchanged():
 
 def test_the_documentation_lists_every_map():
     page = (Path(__file__).parents[3] / "docs" / "smax_maps.md").read_text()
-    rows = {line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:6]] for line in page.splitlines() if line[:3] == "| `"}
+    cells = [[cell.strip() for cell in line.split("|")] for line in page.splitlines() if line.startswith("| `")]
+    rows = {row[1]: row[2:6] for row in cells}
     for name, chosen in maps.MAPS.items():
         allies, enemies, limit, source = rows[f"`{name}`"]
         for told, army in ((allies, chosen.allies), (enemies, chosen.enemies)):
@@ -94,10 +95,10 @@ def test_random_legal_play_keeps_the_invariants(played):
     dead = ~steps.alive
     assert (steps.legal[dead] == (np.arange(steps.legal.shape[-1]) == 4)).all() and (steps.obs[dead] == 0).all()
     assert not (steps.terminated & steps.truncated).any()
-    assert (np.diff(steps.metrics["units_lost"], axis=1) >= 0).all() and (np.diff(steps.metrics["enemies_killed"], axis=1) >= 0).all()
+    assert all((np.diff(steps.metrics[metric], axis=1) >= 0).all() for metric in ("units_lost", "enemies_killed"))
     np.testing.assert_array_equal(steps.metrics["units_lost"], dead.sum(axis=-1))
-    hurt = {"MMM2": 0, "1c3s5z": 0, "so_many_baneling": 1}[name]
-    assert steps.metrics["enemies_killed"][:, -1].min() >= hurt  # the banelings have come and exploded
+    if name == "so_many_baneling":
+        assert steps.metrics["enemies_killed"][:, -1].min() >= 1  # the banelings have come and exploded
 
 
 def test_an_army_of_medivacs_alone_is_beaten(played):
