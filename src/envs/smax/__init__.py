@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from src.core import Array, Environment, EnvSpec, Key, PyTree, TimeStep, pytree, setting
-from src.envs.jaxmarl_bridge import smax, strong_types
 from src.envs.names import check_name
+from src.envs.jaxmarl_bridge import smax, strong_types
 from src.envs.smax import maps, units
 from src.envs.smax.enemies import ScriptedEnemies
 from src.envs.time_limit import ending

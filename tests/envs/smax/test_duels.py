@@ -118,8 +118,8 @@ def test_a_baneling_explodes_when_it_is_killed_also_by_another_one():
     state = placed(world, place, [16.0, 40.0, None, None, 9.0, 16.0])
     states = fight(world, state, [NOBODY, NOBODY, 5, NOBODY, NOBODY, NOBODY], 4)
     np.testing.assert_array_equal(states.unit_health[0], [0, 5, 45, 35, 0, 16])  # one blast of 16 and 35
-    np.testing.assert_array_equal(states.unit_health[1], [0, 5, 45, 35, 0, 0])  # the own baneling's, 16 on the far one
-    np.testing.assert_array_equal(states.unit_health[3], [0, 5, 45, 0, 0, 0])  # the far one's, on the zergling; the marine is 2.24 away
+    np.testing.assert_array_equal(states.unit_health[1], [0, 5, 45, 35, 0, 0])  # the own baneling's
+    np.testing.assert_array_equal(states.unit_health[3], [0, 5, 45, 0, 0, 0])  # the far one's; the marine is 2.24 away
 
 
 def test_a_colossus_burns_a_strip_across_its_line_of_fire():
