@@ -94,4 +94,5 @@ def test_every_registered_part_exists_and_has_a_config_and_a_maker():
 
 
 def _file(module: str) -> Path:
-    return SRC.parent / Path(*module.split(".")).with_suffix(".py")
+    path = SRC.parent / Path(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")

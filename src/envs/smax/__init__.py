@@ -1,27 +1,31 @@
 """JaxMARL's SMAX battles (Rutherford et al., 2023, https://arxiv.org/abs/2311.10090): the allies against scripted enemies.
 
-A battle that is won or lost terminates; one that the time limit ends is truncated (JaxMARL tells no difference). A dead ally
-may only stop, and sees zeros. The reward is the team's and every ally gets it: the enemies' loss of health as a share of
-their whole health, plus `won_battle_bonus` for a victory.
+All maps of SMAC and JaxMARL's random ones (`maps`); those with medivacs, banelings, colossi or a spine crawler add these to
+JaxMARL's simulation (`units`, `battle`, `enemies`), the others are JaxMARL's as it is.
+
+A battle that is won or lost terminates; one that the time limit ends is truncated (JaxMARL tells no difference). An army of
+which only medivacs are left is beaten. A dead ally may only stop, and sees zeros. The reward is the team's and every ally gets
+it: the enemies' loss of health as a share of their whole health, plus `won_battle_bonus` for a victory.
 """
 
 import dataclasses
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from src.core import Array, Environment, EnvSpec, Key, PyTree, TimeStep, pytree, setting
 from src.envs import smax_scene
 from src.envs.names import check_name
 from src.envs.jaxmarl_bridge import smax, strong_types
+from src.envs.smax import maps, units
+from src.envs.smax.enemies import ScriptedEnemies
 from src.envs.time_limit import ending
-
-DEFAULT_EPISODE_LIMIT = 100  # JaxMARL's, for every map
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    map_name: str = setting("3m", "SMAX map: 3m, 2s3z, 5m_vs_6m, smacv2_5_units, ...")
+    map_name: str = setting("3m", "one of SMAC's maps (3m, 2s3z, MMM2, corridor, ...) or smacv2_{5,10,20}_units")
     enemy_shoots: bool = setting(True, "whether the enemies shoot back")
     attack_mode: str = setting("closest", "whom an enemy attacks", choices=("closest", "random"))
     see_enemy_actions: bool = setting(True, "whether the enemies' last actions are observed")
@@ -29,7 +33,7 @@ class Config:
     walls_cause_death: bool = setting(True, "whether the edge of the map kills")
     won_battle_bonus: float = setting(1.0, "reward of a victory", low=0.0)
     world_steps_per_env_step: int = setting(8, "steps of the simulation per action", low=1)
-    episode_limit: int = setting(0, f"steps per episode; 0: the maps' default, {DEFAULT_EPISODE_LIMIT}", low=0)
+    episode_limit: int = setting(0, "steps per episode; 0: the map's own, as in SMAC", low=0)
 
 
 @pytree
@@ -47,21 +51,23 @@ def make(config: Config) -> Environment:
       ValueError: for a map, attack mode or observation type that does not exist.
     """
     world = _make_world(config)
-    num_actions = 5 + world.num_enemies  # four directions, stop, and a shot at each enemy
+    num_actions = 5 + world.num_enemies  # four directions, stop, and a shot at each enemy (a medivac heals its own side)
+    fights = _fights(config.map_name, world)
     spec = EnvSpec(
         num_agents=world.num_allies,
         obs_size=world.obs_size,
         state_size=world.state_size,
         num_actions=num_actions,
-        episode_limit=config.episode_limit or DEFAULT_EPISODE_LIMIT,
+        episode_limit=config.episode_limit or maps.episode_limit(config.map_name),
         shared_reward=True,
-        metric_names=("allies_alive", "enemies_alive", "won"),
+        metric_names=("enemies_killed", "units_lost", "won"),
     )
 
     def show(obs: dict, state: SmaxState, reward: Array) -> TimeStep:
         alive = state.world.state.unit_alive
-        allies, enemies = alive[: spec.num_agents], alive[spec.num_agents :]
-        over = jnp.logical_not(allies.any() & enemies.any())
+        allies = alive[: spec.num_agents]
+        allies_fight, enemies_fight = (side.any() for side in jnp.split(alive & fights, [spec.num_agents]))
+        over = jnp.logical_not(allies_fight & enemies_fight)
         terminated, truncated = ending(over, state.num_steps, spec.episode_limit)
         available = world.get_avail_actions(state.world)
         return TimeStep(
@@ -74,9 +80,9 @@ def make(config: Config) -> Environment:
             truncated=truncated,
             first=state.num_steps == 0,
             metrics={
-                "allies_alive": allies.sum().astype(jnp.float32),
-                "enemies_alive": enemies.sum().astype(jnp.float32),
-                "won": (allies.any() & jnp.logical_not(enemies.any())).astype(jnp.float32),
+                "enemies_killed": jnp.logical_not(alive[spec.num_agents :]).sum().astype(jnp.float32),
+                "units_lost": jnp.logical_not(allies).sum().astype(jnp.float32),
+                "won": (allies_fight & jnp.logical_not(enemies_fight)).astype(jnp.float32),
             },
         )
 
@@ -96,10 +102,23 @@ def make(config: Config) -> Environment:
 
 def _make_world(config: Config) -> Any:
     """Return JaxMARL's environment, with its own time limit out of the way."""
-    check_name("env_args.map_name", config.map_name, smax.smax_env.MAP_NAME_TO_SCENARIO)
+    check_name("env_args.map_name", config.map_name, maps.NAMES_OF_MAPS)
     check_name("env_args.attack_mode", config.attack_mode, ("closest", "random"))
     check_name("env_args.observation_type", config.observation_type, ("unit_list", "conic"))
     settings = dataclasses.asdict(config)
-    scenario = smax.smax_env.map_name_to_scenario(settings.pop("map_name"))
-    del settings["episode_limit"]
-    return smax.HeuristicEnemySMAX(scenario=scenario, max_steps=2**30, **settings)
+    del settings["map_name"], settings["episode_limit"]
+    settings |= {"max_steps": 2**30}
+    if config.map_name in maps.RANDOM_MAPS:
+        return smax.HeuristicEnemySMAX(scenario=smax.map_name_to_scenario(config.map_name), **settings)
+    chosen = maps.MAPS[config.map_name]
+    settings |= {"scenario": maps.scenario(chosen.allies, chosen.enemies)}
+    if chosen.new_units:
+        return ScriptedEnemies(**settings, **units.statistics())
+    return smax.HeuristicEnemySMAX(**settings)
+
+
+def _fights(map_name: str, world: Any) -> np.ndarray:
+    """Return which units can win a battle, [U] bool: all but medivacs."""
+    if map_name in maps.RANDOM_MAPS:
+        return np.ones(world.num_allies + world.num_enemies, bool)
+    return np.array(units.NAMES)[np.asarray(world.scenario)] != "medivac"

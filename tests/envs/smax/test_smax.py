@@ -39,7 +39,7 @@ def test_battles_terminate_when_one_side_is_gone(battles):
     for row in range(B):
         end = int(np.argmax(battles.terminated[row]))
         assert battles.terminated[row, end] and not battles.terminated[row, :end].any() and not battles.truncated[row, : end + 1].any()
-        survivors = battles.metrics["allies_alive"][row, end], battles.metrics["enemies_alive"][row, end]
+        survivors = 3 - battles.metrics["units_lost"][row, end], 3 - battles.metrics["enemies_killed"][row, end]
         assert min(survivors) == 0
         assert battles.metrics["won"][row, end] == float(survivors[0] > 0)
 
@@ -61,7 +61,7 @@ def test_the_reward_is_the_enemies_loss_and_a_bonus_for_victory(battles):
     np.testing.assert_array_equal(battles.reward, np.broadcast_to(battles.reward[..., :1], battles.reward.shape))
     for row in range(B):
         end = int(np.argmax(battles.terminated[row]))
-        killed, won = 3 - battles.metrics["enemies_alive"][row, end], battles.metrics["won"][row, end]
+        killed, won = battles.metrics["enemies_killed"][row, end], battles.metrics["won"][row, end]
         total = battles.reward[row, : end + 1, 0].sum()
         assert killed / 3 + won - 1e-4 <= total <= 1 + won + 1e-4
 
@@ -82,10 +82,6 @@ def test_a_wrong_map_is_refused_with_the_nearest_name():
         smax.make(Config(map_name="5m_v_6m"))
     with pytest.raises(ValueError, match="attack_mode: 'nearest' is not known; .*allowed: closest, random"):
         smax.make(Config(attack_mode="nearest"))
-
-
-def test_the_default_limit_is_the_maps():
-    assert smax.make(Config()).spec.episode_limit == 100
 
 
 @pytest.mark.parametrize("config", [
