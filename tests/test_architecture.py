@@ -10,12 +10,13 @@ SRC = Path(__file__).parent.parent / "src"
 GROUND = {"core", "registry", "ops", "config"}
 PARTS = {"envs", "networks", "planners", "learners", "replay", "runners"}
 ALLOWED = {
-    "core": set(),
+    "scene": set(),
+    "core": {"scene"},
     "registry": set(),
     "ops": {"core"},
     "config": {"core", "registry"},
     "networks": {"core", "ops"},
-    "envs": {"core", "registry", "ops"},
+    "envs": {"core", "registry", "ops", "scene"},
     "replay": {"core", "registry", "ops"},
     "planners": {"core", "registry", "ops", "networks"},
     "learners": {"core", "registry", "ops", "networks"},
@@ -34,7 +35,7 @@ ALLOWED = {
         "build", "config", "core", "recording", "checkpoint", "restored", "runs", "analysis", "registry",
         "runners.collect",  # episodes are played as in training
     },
-    "analysis": {"core", "runs"},
+    "analysis": {"core", "runs", "ops", "scene"},
     "main": {"build", "checkpoint", "config", "recording", "restored", "runs", "commands"},
 }
 SINGLE_FILES = {name for names in ALLOWED.values() for name in names if "." in name}

@@ -1,0 +1,74 @@
+"""Films of episodes: what is on them, and that players can read them."""
+
+import functools
+
+import imageio_ffmpeg
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from src.analysis import film
+from src.analysis.episodes import make_player
+from src.commands import render
+from src.config.commandline import UsageError
+from src.core import Plan, Planner, PolicyExtras
+from src.envs import matrix_game, mpe, smax
+
+ENVS = {
+    "matrix_game": lambda: matrix_game.make(matrix_game.Config(scenario="two_step")),
+    "mpe": lambda: mpe.make(mpe.Config(scenario="simple_tag", opponent="flee", episode_limit=5)),
+    "smax": lambda: smax.make(smax.Config(map_name="3m", episode_limit=7)),
+}
+
+
+def random_planner(spec):
+    """Return a planner that plays legal actions at random and says so."""
+
+    def plan(params, carry, timestep, key, explore, progress):
+        policy = timestep.legal / timestep.legal.sum(-1, keepdims=True)
+        action = jax.random.categorical(key, np.log(1e-9) * (1 - timestep.legal))
+        return carry, Plan(action=action, extras=PolicyExtras(log_prob=policy[..., 0], policy=policy))
+
+    return Planner(init=lambda batch: (), plan=plan)
+
+
+@functools.cache
+def made(name):
+    env = ENVS[name]()
+    episodes = make_player(env, random_planner(env.spec), 2)(None, jax.random.key(3))
+    return episodes, film.make_film(env.drawing, episodes, name)
+
+
+@pytest.mark.jaxmarl
+@pytest.mark.parametrize("name", ENVS)
+def test_every_environment_is_drawn_step_by_step(name):
+    episodes, found = made(name)
+    assert len(found.frames) == sum(len(episode.reward) + 1 for episode in episodes)
+    assert all(frame.shape == (film.HEIGHT, film.WIDTH, 3) and frame.dtype == np.uint8 for frame in found.frames)
+    for first, second in zip(found.frames, found.frames[1:]):
+        assert (first != second).any()
+    scene = found.frames[0][:, : film.PANEL]
+    assert len(np.unique(scene.reshape(-1, 3), axis=0)) > 3  # not an empty field
+
+
+@pytest.mark.jaxmarl
+def test_films_can_be_read_back_with_all_their_frames(tmp_path):
+    _, found = made("mpe")
+    film.write_mp4(found, tmp_path / "a.mp4")
+    film.write_gif(found, tmp_path / "a.gif")
+    frames = imageio_ffmpeg.read_frames(str(tmp_path / "a.mp4"))
+    about = next(frames)
+    assert about["size"] == (film.WIDTH, film.HEIGHT) and sum(1 for _ in frames) == sum(found.repeats)
+    with Image.open(tmp_path / "a.gif") as gif:
+        assert gif.n_frames == len(found.frames) and gif.size == (film.WIDTH, film.HEIGHT)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [(["--run=77"], "no run '77'"), (["--run=1", "--episodes=0"], "expected a number of episodes"), ([], "--run")],
+)
+def test_what_cannot_be_filmed_is_told(tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=message):
+        render.main(words)
