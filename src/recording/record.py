@@ -76,10 +76,10 @@ def record(sacred_run: Any, config: Mapping[str, Any], run: Runner, resume: Resu
     screen.say(summary(config, progress, places, interrupted))
     if saver and saver.problem:
         screen.say(saver.problem)
+    if interrupted and saver and checkpoint.steps(saver.models):
+        screen.say(f"to go on: python src/main.py train --resume={places.record}")
     sacred_run.captured_out = transcript.text  # Sacred looks no more when it is interrupted
     if interrupted:
-        if saver and checkpoint.steps(saver.models):
-            screen.say(f"to go on: python src/main.py train --resume={places.record}")
         raise KeyboardInterrupt
     return result(progress.last)
 
