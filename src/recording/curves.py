@@ -33,10 +33,9 @@ JUDGED = "eval/main/return"
 # The curves that matter first: category -> chart -> metric. Charts of metrics that a run does not have are left out.
 # TensorBoard puts the layouts of several runs together by adding what is new at the end: what only some have stands last.
 RETURNS = {
-    "what the run is judged by": JUDGED,
+    "evaluation, with search where there is one": JUDGED,
     "evaluation, policy alone": "eval/policy/return",
     "exploring play": "train/return",
-    "evaluation, with search": "eval/search/return",
 }
 LOSSES = {
     "all that is minimised": "train/loss",

@@ -106,4 +106,4 @@ def test_the_custom_scalars_begin_with_the_returns_of_both_runs(page, address, r
     chart = page.locator("tf-custom-scalar-multi-line-chart-card").first
     chart.get_by_text("Matches (2)").wait_for()
     chart.locator("path.line").nth(1).wait_for(state="attached")
-    assert chart.get_by_text("what the run is judged by").count()
+    assert chart.get_by_text("evaluation, with search where there is one").count()
