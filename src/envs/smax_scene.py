@@ -14,6 +14,7 @@ def make(world: Any) -> Drawing:
     """Return how to draw the battle of JaxMARL's `world`: allies in their own colours, enemies in one."""
     allies, enemies = world.num_allies, world.num_enemies
     radii, full_health = np.asarray(world.unit_type_radiuses), np.asarray(world.unit_type_health)
+    heals = np.asarray(getattr(world, "healer", np.zeros(allies + enemies, bool)))  # medivacs' actions are their own side
     ranges, shorthands = np.asarray(world.unit_type_attack_ranges), list(world.unit_type_shorthands)
 
     def disc(i: int, units: Any) -> Disc:
@@ -30,16 +31,16 @@ def make(world: Any) -> Drawing:
         alive, positions = np.asarray(units.unit_alive), np.asarray(units.unit_positions, float)
         figures: list = [Disc(*positions[i], 0.25, "grid", "") for i in np.flatnonzero(~alive)]
         for i in np.flatnonzero(alive[:allies]) if action is not None else ():
-            target = allies + int(action[i]) - len(MOVES)
-            shoots = target >= allies and alive[target]
-            if shoots and np.linalg.norm(positions[i] - positions[target]) < ranges[int(units.unit_types[i])]:
+            number = int(action[i]) - len(MOVES)
+            target = number if heals[i] else allies + number
+            if number >= 0 and alive[target] and np.linalg.norm(positions[i] - positions[target]) < ranges[int(units.unit_types[i])]:
                 figures.append(Line(tuple(positions[i]), tuple(positions[target]), int(i)))
         figures += [disc(int(i), units) for i in np.flatnonzero(alive)]
         return Scene(tuple(figures), _around(positions))
 
     return Drawing(
         agents=tuple(f"ally {i}" for i in range(allies)),
-        actions=((*MOVES, *(f"hit {i}" for i in range(enemies))),) * allies,
+        actions=tuple((*MOVES, *(f"{'heal' if heals[ally] else 'hit'} {i}" for i in range(enemies))) for ally in range(allies)),
         scene=scene,
     )
 
