@@ -51,7 +51,9 @@ def test_a_sweep_trains_ordinary_runs_stops_the_poor_ones_and_writes_the_best_co
     assert list((tmp_path / "results" / "models" / "2").glob("[0-9]*"))
     assert "done" in done.stdout and "stopped early" in done.stdout and "60,000" in done.stdout
     (best,) = (tmp_path / "results" / "sweeps").glob("*/best.yaml")
-    assert loader.load(str(best), "matrix_game") == configs[0] | {"results_dir": "results", "mongo_url": None}
+    assert loader.load(str(best), "matrix_game") == configs[0] | {
+        "results_dir": "results", "mongo_url": None, "compile_cache_dir": "auto",
+    }
 
 
 def test_ctrl_c_ends_a_sweep_with_its_trials_saved_and_nothing_left_behind(tmp_path):
