@@ -84,11 +84,19 @@ def _check_resumable(run: runs.StoredRun, request: Request) -> None:
 
 def _pick(run: runs.StoredRun, which: str | None) -> Path | None:
     """Return the checkpoint to go on from; None where a run was killed before it had saved any."""
-    models = checkpoint.folder(run.results, run.id)
-    began = models.is_dir() or not (run.folder / "metrics.json").exists()
-    if which is None and began and not checkpoint.steps(models):
+    if which is None and _just_begun(run):
         return None
-    return checkpoint.pick(models, which or "last")
+    return checkpoint.pick(checkpoint.folder(run.results, run.id), which or "last")
+
+
+def resumable(run: runs.StoredRun) -> bool:
+    """Return whether there is anything that a run can be gone on with from; its beginning, if it had not saved yet, is one."""
+    return _just_begun(run) or bool(checkpoint.steps(checkpoint.folder(run.results, run.id)))
+
+
+def _just_begun(run: runs.StoredRun) -> bool:
+    models = checkpoint.folder(run.results, run.id)
+    return not checkpoint.steps(models) and (models.is_dir() or not (run.folder / "metrics.json").exists())
 
 
 def _status(run: runs.StoredRun) -> str:

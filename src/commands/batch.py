@@ -14,17 +14,19 @@ from typing import IO, Any
 from rich.console import Console
 from rich.live import Live
 
-from src.commands import children, flags, room, seeds
+from src import runs
+from src.commands import again, children, flags, room, seeds
 from src.commands.batch_table import live_table, summary
 from src.config.commandline import Request, UsageError
+from src.recording.mongo_place import hidden
+from src.recording.record import FREE, FREE_SECTIONS
 
 DESCRIPTION = """Train one configuration under several seeds, as many at once as the machine has room for.
 
-It is safe to call again: finished seeds are skipped, those cut off are resumed from their last checkpoint (without one
-they start anew). Other settings make another batch."""
+It is safe to call again: finished seeds are skipped, those cut off are resumed from their last checkpoint, or from
+their beginning if they had not come to one. Other settings make another batch. Ctrl-C ends all runs and saves them."""
 EXAMPLE = "example: python src/main.py batch --config=mazero_seq --env-config=mpe --seeds=5 with max_minutes=20"
 OK, FAILED, INTERRUPTED = 0, 1, 130
-POLL_SECONDS = 0.2
 
 
 @dataclasses.dataclass
@@ -37,6 +39,10 @@ class Job:
     slot: int = -1
     process: subprocess.Popen | None = None
     log: IO | None = None
+
+    @property
+    def resumes(self) -> bool:
+        return any(word.startswith("--resume=") for word in self.words)
 
 
 def main(words: Sequence[str]) -> int:
@@ -83,20 +89,19 @@ class Drive:
         self.batch.logs.mkdir(parents=True, exist_ok=True)
         self.plan()
         self.say(f"{len(self.jobs)} seeds, {len(self.shares)} at once; logs: {self.batch.logs}")
-        interrupted = False
-        try:
-            with children.ended_by_signals(), self.screen():
-                while any(job.state in ("waiting", "running") for job in self.jobs):
-                    self.step()
-                    time.sleep(POLL_SECONDS)
-        except KeyboardInterrupt:
-            interrupted = True
-            self.say("interrupted: ending the runs (again to kill them) ...")
-        finally:
-            self.stop()
+        with children.Signals() as signals:
+            try:
+                with self.screen():
+                    while not signals.count and any(job.state in ("waiting", "running") for job in self.jobs):
+                        self.step()
+                        time.sleep(children.POLL_SECONDS)
+                if signals.count:
+                    self.say("interrupted: ending the runs (again to kill them) ...")
+            finally:
+                self.stop(signals)
         self.console.print(summary(self.batch, {job.seed: job.state for job in self.jobs}))
         complete = all(job.state in ("done", "skipped") for job in self.jobs)
-        return INTERRUPTED if interrupted else OK if complete else FAILED
+        return INTERRUPTED if signals.count else OK if complete else FAILED
 
     def plan(self) -> None:
         """Decide for each seed whether it is skipped, resumed or started."""
@@ -105,10 +110,10 @@ class Drive:
             run = recorded.get(job.seed)
             if run and seeds.status(run) == seeds.DONE:
                 job.state = "skipped"
-            elif run and seeds.alive(run) and not self.batch.log(job.seed).exists():
-                job.state = "elsewhere"  # started by hand; a batch's own runs hold a lock on their log
-            elif run and seeds.has_checkpoint(run):
-                job.words = ["train", f"--resume={run.folder}"]
+            elif run and seeds.running(run):
+                job.state = "elsewhere"
+            elif run and again.resumable(run):
+                job.words = resume_words(self.request, run)
             else:
                 job.words = train_words(self.request, job.seed)
 
@@ -128,12 +133,12 @@ class Drive:
             job.state = "elsewhere"
             return self.say(f"seed {job.seed}: another batch is running it")
         job.slot = self.free.pop(0)
-        command = f"python src/main.py {shlex.join(job.words)}"
+        command = hidden(f"python src/main.py {shlex.join(job.words)}")  # MongoDB's password is for the run alone
         job.log.write(f"\n--- {time.strftime('%Y-%m-%d %H:%M:%S')}  {command}\n")
         job.log.flush()
         job.process = children.start(job.words, job.log, self.shares[job.slot], self.environments[job.slot])
         job.state = "running"
-        self.say(f"seed {job.seed}: {'resumed' if '--resume' in command else 'started'}")
+        self.say(f"seed {job.seed}: {'resumed' if job.resumes else 'started'}")
 
     def finish(self, job: Job, state: str) -> None:
         job.state = state
@@ -142,10 +147,10 @@ class Drive:
         log = self.batch.log(job.seed)
         self.say(f"seed {job.seed}: {state}" + (f", see {log}: {children.last_line(log)}" if state == "failed" else ""))
 
-    def stop(self) -> None:
+    def stop(self, signals: children.Signals) -> None:
         """End whatever still runs."""
         running = [job for job in self.jobs if job.state == "running"]
-        children.end([job.process for job in running])
+        children.end([job.process for job in running], signals)
         for job in running:
             self.finish(job, "done" if job.process.returncode == 0 else "interrupted")
 
@@ -166,7 +171,22 @@ class Drive:
 def train_words(request: Request, seed: int) -> list[str]:
     """Return what to call main.py with to train one seed: the words of the batch as they were typed."""
     typed = [f"{update.key}={update.raw}" for update in request.updates]
-    return ["train", f"--config={request.config}", f"--env-config={request.env_config}", "with", f"seed={seed}", *typed]
+    names = [f"--config={request.config}", f"--env-config={request.env_config}"]
+    return ["train", *names, *_mongo(request), "with", f"seed={seed}", *typed]
+
+
+def resume_words(request: Request, run: runs.StoredRun) -> list[str]:
+    """Return what to call main.py with to go on with a run: its own configuration, recorded where this batch says.
+
+    A record does not hold the password of its MongoDB, so that must come from here.
+    """
+    kept = [key for key in FREE + FREE_SECTIONS if key not in ("t_max", "max_minutes", "results_dir")]
+    typed = [f"{update.key}={update.raw}" for update in request.updates if update.key.split(".")[0] in kept]
+    return ["train", f"--resume={run.folder}", *_mongo(request), *(["with", *typed] if typed else [])]
+
+
+def _mongo(request: Request) -> list[str]:
+    return ["-m", request.mongo] if request.mongo else []
 
 
 def lock(log: os.PathLike) -> IO | None:

@@ -1,20 +1,18 @@
 """Training runs as processes of their own: started on their cores, told to end, waited for."""
 
-import ctypes
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 MAIN = Path(__file__).resolve().parent.parent / "main.py"
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+POLL_SECONDS = 0.2
 PATIENCE = 60.0  # seconds that a run gets to write its record and checkpoint
-LIBC = ctypes.CDLL(None)  # loaded here, for nothing may be loaded between fork and exec
-PR_SET_PDEATHSIG = 1
 
 
 def start(
@@ -22,11 +20,10 @@ def start(
     log: IO,
     cores: Collection[int] = (),
     environment: Mapping[str, str] | None = None,
-    bound: bool = False,
 ) -> subprocess.Popen:
     """Start `python src/main.py WORDS` with its output in `log`, in a session of its own: Ctrl-C does not reach it.
 
-    It computes on `cores` if any are named. A `bound` one gets SIGTERM should the calling thread die.
+    It computes on `cores` if any are named. Should the caller be killed, the run goes on and its log stays locked.
     """
     before = os.sched_getaffinity(0)
     try:
@@ -34,44 +31,47 @@ def start(
             os.sched_setaffinity(0, cores)  # of this thread, for its children to inherit
         return subprocess.Popen(
             [sys.executable, str(MAIN), *words], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-            env={**os.environ, **(environment or {})}, start_new_session=True, preexec_fn=_bind if bound else None,
+            env={**os.environ, **(environment or {})}, start_new_session=True,
         )
     finally:
         os.sched_setaffinity(0, before)
 
 
-def _bind() -> None:
-    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+class Signals:
+    """Within this context Ctrl-C, SIGTERM and a closed terminal are counted, and nothing else happens.
+
+    Nothing is raised, for that could be between the start of a run and the note that it has started. Signals that are
+    ignored (SIGHUP under nohup, SIGINT of a background job) stay so.
+    """
+
+    def __init__(self):
+        self.count = 0
+
+    def __enter__(self) -> "Signals":
+        heeded = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+        self.before = {number: signal.signal(number, self._count) for number in heeded}
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def _count(self, number: int, frame: Any) -> None:
+        self.count += 1
 
 
-def end(processes: Collection[subprocess.Popen], patience: float = PATIENCE) -> None:
-    """Let the runs end as on Ctrl-C; those that have not after `patience` seconds, or at a second Ctrl-C, are killed."""
+def end(processes: Collection[subprocess.Popen], signals: Signals, patience: float = PATIENCE) -> None:
+    """Let the runs end as on Ctrl-C; those that have not after `patience` seconds, or at another signal, are killed."""
     for process in processes:
         process.terminate()
-    try:
-        deadline = time.monotonic() + patience
-        for process in processes:
-            process.wait(timeout=max(0.0, deadline - time.monotonic()))
-    except (subprocess.TimeoutExpired, KeyboardInterrupt):
-        pass
+    deadline, before = time.monotonic() + patience, signals.count
+    while any(process.poll() is None for process in processes):
+        if time.monotonic() > deadline or signals.count > before:
+            break
+        time.sleep(POLL_SECONDS)
     for process in processes:
         process.kill()
         process.wait()
-
-
-@contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """Within this context SIGTERM and a closed terminal do what Ctrl-C does."""
-
-    def interrupt(signum: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def last_line(log: Path) -> str:

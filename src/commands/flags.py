@@ -4,14 +4,8 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
+from src.commands.arguments import Parser
 from src.config import commandline
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose complaints are usage errors like all others."""
-
-    def error(self, message: str) -> Any:
-        raise commandline.UsageError(f"{self.prog}: {message}; see `{self.prog} --help`")
 
 
 def parser(name: str, description: str) -> Parser:
@@ -32,6 +26,7 @@ def parse(own: Parser, words: Sequence[str]) -> tuple[argparse.Namespace, comman
     flags, others = own.parse_known_args(list(words[:cut]))
     request = commandline.parse([*others, *words[cut:]], ("train",))
     strange = [word for word in request.rest if word.startswith("-")]
+    strange += [flag for flag in commandline.OF_RUNS if flag in request.named]
     if strange:
         own.error(f"cannot read '{' '.join(strange)}'")
     return flags, request

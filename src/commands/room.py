@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 GIB = 2**30
-MEMORY_PER_RUN = 2 * GIB  # of a run on the CPU; measured, see docs/architecture.md
+MEMORY_PER_RUN = 2 * GIB  # of a run on the CPU, and room to spare: the main job with joint search took 1.2 GiB at most
 MEMORY_USED = 0.8  # share of the free memory that runs may take together
 GPU_MEMORY_USED = 0.9
 CGROUP = Path("/sys/fs/cgroup")

@@ -1,10 +1,8 @@
 """The runs of a seed batch: which seeds are wanted, and what is already recorded of each."""
 
 import dataclasses
-import datetime
 import json
 import re
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +10,9 @@ from typing import Any
 from src import runs
 from src.analysis.identity import fingerprint, without_seed
 from src.config.commandline import UsageError
+from src.recording import files
 
 DONE = "COMPLETED"  # Sacred's word
-SILENT_SECONDS = 60.0  # a running run's record is touched every ten
 BOUND = 2**31 - 1
 
 
@@ -79,20 +77,13 @@ def status(run: runs.StoredRun) -> str:
         return ""
 
 
-def alive(run: runs.StoredRun, now: float | None = None) -> bool:
-    """Return whether a run says that it is running and was heard of lately."""
-    if status(run) != "RUNNING":
-        return False
+def running(run: runs.StoredRun) -> bool:
+    """Return whether a process holds the run's record: it is going on, whatever started it."""
     try:
-        heard = datetime.datetime.fromisoformat(run.read("run.json")["heartbeat"]).replace(tzinfo=datetime.UTC)
-    except (OSError, ValueError, KeyError, TypeError):
+        files.lock(run.folder).close()
         return False
-    return (time.time() if now is None else now) - heard.timestamp() < SILENT_SECONDS
-
-
-def has_checkpoint(run: runs.StoredRun) -> bool:
-    """Return whether a run has anything to be resumed from."""
-    return any(path.name.isdigit() for path in (run.results / "models" / run.id).glob("[0-9]*"))
+    except BlockingIOError:
+        return True
 
 
 def last_values(run: runs.StoredRun) -> dict[str, float]:
