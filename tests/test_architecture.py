@@ -35,7 +35,10 @@ ALLOWED = {
         "build", "config", "core", "recording", "checkpoint", "restored", "runs", "analysis", "registry",
         "runners.collect",  # episodes are played as in training
     },
-    "analysis": {"core", "runs", "ops", "scene"},
+    "analysis": {
+        "core", "runs", "ops", "scene",
+        "recording.mongo_place", "recording.mongo_read",  # runs are also read from the database
+    },
     "main": {"build", "checkpoint", "config", "recording", "restored", "runs", "commands"},
 }
 SINGLE_FILES = {name for names in ALLOWED.values() for name in names if "." in name}

@@ -16,6 +16,7 @@ RETURN = "eval/return"  # the evaluation with search, or of the policy where the
 RETURNS = ("eval/search/return", "eval/policy/return")
 SECONDS = "time/training_seconds"
 AXES = ("steps", "time")
+MOST_SHOWN = 3  # differing settings that a label names; compare.json has them all
 
 
 @dataclasses.dataclass
@@ -29,15 +30,7 @@ class Group:
     metrics: list[str]  # the series compared, by run
     curves: list[tuple[np.ndarray, np.ndarray]]  # x [X], y [X] by run
     differing: dict[str, Any] = dataclasses.field(default_factory=dict)  # settings in which it differs from its likes
-
-    @property
-    def label(self) -> str:
-        leaves = [key.rpartition(".")[2] for key in self.differing]
-        shown = [
-            f"{leaf if leaves.count(leaf) == 1 else key}={value}"
-            for leaf, (key, value) in zip(leaves, self.differing.items())
-        ]
-        return self.name + (f" ({', '.join(shown)})" if shown else "")
+    label: str = ""  # its name, and as much of the differing settings as tells it apart
 
     @property
     def unfinished(self) -> list[History]:
@@ -95,9 +88,12 @@ def _with_metric(histories: Sequence[History], metric: str, axis: str) -> tuple[
     """
     kept = [run for run in histories if metric_of(run, metric)]
     if not kept:
-        known = sorted({name for run in histories for name, held in run.series.items() if len(held.steps)})
-        raise SourceError(f"no run has the metric '{metric}'; there are {', '.join(known) or 'none yet'}")
-    notes = [f"{run.label} ({run.status}) has no '{metric}' and is left out" for run in histories if run not in kept]
+        raise SourceError(f"no run has the metric '{metric}'; there are {_known(histories)}")
+    notes = [
+        f"{run.label} ({run.config.get('name')}, {run.status}) has no '{metric}' and is left out; there are: "
+        f"{_known([run], 'eval/')}"
+        for run in histories if run not in kept
+    ]
     if axis == "time":
         timed = [run for run in kept if SECONDS in run.series and len(run.series[SECONDS].steps)]
         if not timed:
@@ -105,6 +101,12 @@ def _with_metric(histories: Sequence[History], metric: str, axis: str) -> tuple[
         notes += [f"{run.label} has no '{SECONDS}' and is left out" for run in kept if run not in timed]
         kept = timed
     return kept, notes
+
+
+def _known(histories: Sequence[History], beginning: str = "") -> str:
+    """Return the names of the metrics that runs have points of."""
+    names = {name for run in histories for name, held in run.series.items() if len(held.steps)}
+    return ", ".join(sorted(name for name in names if name.startswith(beginning))) or "none yet"
 
 
 def _one_of_each_seed(histories: Sequence[History], metric: str) -> tuple[list[History], list[str]]:
@@ -125,13 +127,24 @@ def _reach(run: History, metric: str) -> tuple[bool, int]:
 
 
 def _tell_apart(found: Sequence[Group]) -> None:
-    """Note the settings in which groups of one name and task differ."""
+    """Note the settings in which groups of one name and task differ, and name them by these."""
     alike: dict[tuple[str, str], list[Group]] = {}
     for group in found:
         alike.setdefault((group.name, group.task), []).append(group)
     for same in alike.values():
         for group, differing in zip(same, differences([group.config for group in same])):
             group.differing = differing
+        labels = [group.name + _settings(group.differing) for group in same]
+        for place, (group, label) in enumerate(zip(same, labels)):
+            group.label = label if labels.count(label) == 1 else f"{label} #{1 + labels[:place].count(label)}"
+
+
+def _settings(differing: Mapping[str, Any]) -> str:
+    """Return the first of the settings, each by the last part of its key if that is clear, and how many more there are."""
+    leaves = [key.rpartition(".")[2] for key in differing]
+    texts = [f"{leaf if leaves.count(leaf) == 1 else key}={value}" for leaf, (key, value) in zip(leaves, differing.items())]
+    more = [f"{len(texts) - MOST_SHOWN} more"] if len(texts) > MOST_SHOWN else []
+    return f" ({', '.join([*texts[:MOST_SHOWN], *more])})" if texts else ""
 
 
 def curve(history: History, metric: str, axis: str) -> tuple[np.ndarray, np.ndarray]:
@@ -174,6 +187,9 @@ def improvements(found: Sequence[Group], at: float | None, rng: np.random.Genera
         if tasks:
             one, other = ([by_label[label][task] for task in tasks] for label in (first, second))
             rows.append(
-                {"first": first, "second": second, "tasks": tasks, "estimate": estimators.probability_of_improvement(one, other, rng)}
+                {
+                    "first": first, "second": second, "tasks": tasks,
+                    "estimate": estimators.probability_of_improvement(one, other, rng),
+                }
             )
     return rows

@@ -1,5 +1,6 @@
 """The picture of a comparison: for each task the curves with their intervals, and the final scores beside them."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from src.analysis.comparison import Group
 from src.analysis.estimators import Estimate
@@ -33,6 +34,11 @@ NAMES = {
     "eval/policy/return": "team return of greedy episodes, policy alone",
     "train/return": "team return while training",
 }
+EXPLANATION = (
+    "Thick: interquartile mean (IQM) over seeds, where all of them have come; band and bar: its 95 % bootstrap interval; "
+    "thin, dots: single seeds."
+)
+LEGEND_WIDTH = 110  # characters
 FEW_POINTS = 15  # curves with fewer show each of them
 
 
@@ -48,8 +54,8 @@ def draw(
     tasks = list(dict.fromkeys(group.task for group in found))
     labels = list(dict.fromkeys(group.label for group in found))
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(9.5, 3.9 * len(tasks) + 0.3 + 0.22 * len(labels)), layout="constrained")
-        panels = figure.subplots(len(tasks), 2, width_ratios=(3, 1), squeeze=False)
+        figure = Figure(figsize=(9.5, 3.9 * len(tasks) + 0.3 + 0.25 + 0.22 * len(labels)), layout="constrained")
+        panels = figure.subplots(len(tasks), 2, width_ratios=(5, 2), squeeze=False)
         handles: dict[str, Any] = {}
         for (left, right), task in zip(panels, tasks):
             here = [(place, group) for place, group in enumerate(found) if group.task == task]
@@ -58,8 +64,11 @@ def draw(
                 handles.setdefault(group.label, _curve(left, group, look, rng))
                 _final(right, row, group, finals[place], look, at)
             _dress(left, right, task, len(here), metric, axis, at)
-        texts = [_legend_text(label, found) for label in handles]
-        figure.legend(list(handles.values()), texts, loc="outside lower left", frameon=False, alignment="left")
+        texts = ["\n".join(textwrap.wrap(_legend_text(label, found), LEGEND_WIDTH)) for label in handles]
+        figure.legend(
+            list(handles.values()), texts, loc="outside lower left", frameon=False, alignment="left",
+            title=EXPLANATION, title_fontproperties={"size": 8},
+        )
         return figure
 
 
@@ -99,7 +108,8 @@ def _dress(left: Any, right: Any, task: str, num_groups: int, metric: str, axis:
     if axis == "steps":
         left.xaxis.set_major_formatter(EngFormatter(sep=""))
     right.set_title("final score" if at is None else f"score at {at:g}", loc="left")
-    right.set_xlabel("interquartile mean, 95 % interval")
+    right.set_xlabel("IQM, 95 % interval, seeds")
+    right.xaxis.set_major_locator(MaxNLocator(4))
     right.set_yticks([])
     right.set_ylim(num_groups - 0.5, -0.5)
     right.grid(False, axis="y")

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pymongo.errors import PyMongoError
 
 from src import runs
+from src.recording.mongo_place import DEFAULT_DATABASE, Place, open_lazily, reason
+from src.recording.mongo_read import read_series
 
 SILENT_SECONDS = 60.0  # a running run's record is touched every ten
 STATUS = {"COMPLETED": "done", "INTERRUPTED": "interrupted", "FAILED": "failed", "RUNNING": "running"}
-DATABASE = "sacred"  # where a MongoDB URL names none; what runs are recorded in
+SOURCES = "_sources"  # what Sacred keeps beside the runs
 
 
 class SourceError(ValueError):
@@ -68,6 +71,8 @@ def status(sacred_status: str, heartbeat: datetime.datetime | None, now: float) 
 def from_folders(words: Sequence[str], results_dir: str | Path = "results") -> list[History]:
     """Return the runs that the words stand for: ids ("7"), ranges of ids ("3-9"), folders, patterns ("results/*/1*").
 
+    A folder is a run's, or one of results, whose runs are all meant.
+
     Raises:
       SourceError: a word that stands for no run.
     """
@@ -75,22 +80,39 @@ def from_folders(words: Sequence[str], results_dir: str | Path = "results") -> l
     for word in words:
         for run in _runs(word, results_dir):
             found.setdefault(run.folder.resolve(), run)
+    if not found:
+        raise SourceError(f"no run among {', '.join(words)}")
     return [_from_folder(run) for run in found.values()]
 
 
 def _runs(word: str, results_dir: str | Path) -> list[runs.StoredRun]:
-    """Return the runs one word stands for; folders of a pattern that are no runs are passed over."""
-    first, dash, last = word.partition("-")
+    """Return the runs one word stands for; folders that a pattern finds beside runs are passed over."""
+    path = Path(word)
     try:
-        if dash and first.isdigit() and last.isdigit():
-            there = [name for name in runs.ids(results_dir) if int(first) <= int(name) <= int(last)]
+        if ends := _range(word):
+            there = [name for name in runs.ids(results_dir) if ends[0] <= int(name) <= ends[1]]
             return _some([runs.find(name, results_dir) for name in there], word)
-        if glob.has_magic(word) and not Path(word).exists():
-            folders = [path for path in glob.glob(word) if (Path(path) / "config.json").is_file()]
-            return _some([runs.find(path) for path in sorted(folders, key=_natural)], word)
+        if (path / "sacred").is_dir():
+            return _some([runs.find(str(folder)) for folder in _folders(str(path / "sacred" / "*"))], word)
+        if glob.has_magic(word) and not path.exists():
+            return _some([run for name in _folders(word) for run in _runs(name, results_dir)], word)
+        if path.name == SOURCES and path.is_dir():  # a shell makes `compare results/sacred/*` of a pattern without quotes
+            return []
         return [runs.find(word, results_dir)]
     except ValueError as error:
         raise SourceError(str(error)) from error
+
+
+def _range(word: str) -> tuple[int, int] | None:
+    """Return the ends of "3-9"."""
+    first, _, last = word.partition("-")
+    return (int(first), int(last)) if first.isdigit() and last.isdigit() else None
+
+
+def _folders(pattern: str) -> list[str]:
+    """Return the folders of runs or results that a pattern finds, runs in the order of their ids."""
+    found = [name for name in glob.glob(pattern) if Path(name, "config.json").is_file() or Path(name, "sacred").is_dir()]
+    return sorted(found, key=_natural)
 
 
 def _some(found: list[runs.StoredRun], word: str) -> list[runs.StoredRun]:
@@ -122,28 +144,25 @@ def _read(run: runs.StoredRun, name: str) -> dict[str, Any]:
         raise SourceError(f"{run.folder / name} cannot be read: {error}") from error
 
 
-def from_mongo(url: str, words: Sequence[str], wait_seconds: float = 5.0) -> list[History]:
-    """Return the runs in a MongoDB (Sacred's collections `runs` and `metrics`) whose ids match the words ("7", "1*").
+def from_mongo(place: Place, words: Sequence[str]) -> list[History]:
+    """Return the runs in a MongoDB whose ids the words stand for: "7", "3-9", "1*".
 
     Raises:
-      SourceError: no connection, or a word that matches no run; the message holds no password.
+      SourceError: no connection, or a word that stands for no run; the message holds no password.
     """
-    import pymongo
-
     try:
-        with pymongo.MongoClient(url, serverSelectionTimeoutMS=int(1000 * wait_seconds)) as client:
-            database = client.get_default_database(DATABASE)
-            entries = list(database["runs"].find({}, {"config": 1, "status": 1, "heartbeat": 1}))
+        with open_lazily(place).client as client:
+            database = client.get_default_database(DEFAULT_DATABASE)
+            entries = list(database["runs"].find({}, {"config": 1, "status": 1, "heartbeat": 1}).sort("_id"))
             return [_from_entry(entry, database) for entry in _matching(entries, words)]
-    except pymongo.errors.PyMongoError as error:
-        host = url.rpartition("@")[2].removeprefix("mongodb://")
-        raise SourceError(f"MongoDB at {host} cannot be read: {type(error).__name__}; is it running?") from None
+    except PyMongoError as error:
+        raise SourceError(f"MongoDB at {place} {reason(error)}") from None
 
 
 def _matching(entries: Sequence[Mapping[str, Any]], words: Sequence[str]) -> list[Mapping[str, Any]]:
     found: dict[str, Mapping[str, Any]] = {}
     for word in words:
-        matching = {str(entry["_id"]): entry for entry in entries if fnmatch.fnmatch(str(entry["_id"]), word)}
+        matching = {str(entry["_id"]): entry for entry in entries if _matches(entry["_id"], word)}
         if not matching:
             known = ", ".join(str(entry["_id"]) for entry in entries[-10:])
             raise SourceError(f"no run in the database matches '{word}'; there are {known or 'none'}")
@@ -151,11 +170,13 @@ def _matching(entries: Sequence[Mapping[str, Any]], words: Sequence[str]) -> lis
     return list(found.values())
 
 
+def _matches(run_id: Any, word: str) -> bool:
+    ends = _range(word)
+    return isinstance(run_id, int) and ends[0] <= run_id <= ends[1] if ends else fnmatch.fnmatch(str(run_id), word)
+
+
 def _from_entry(entry: Mapping[str, Any], database: Any) -> History:
     heard = entry.get("heartbeat")
     heard = heard.replace(tzinfo=datetime.UTC) if heard else None
-    found = database["metrics"].find({"run_id": entry["_id"]}, {"name": 1, "steps": 1, "values": 1})
-    return History(
-        f"run {entry['_id']}", entry["config"], status(entry.get("status", ""), heard, time.time()),
-        {metric["name"]: series(metric["steps"], metric["values"]) for metric in found},
-    )
+    held = {name: series(points.steps, points.values) for name, points in read_series(database, entry["_id"]).items()}
+    return History(f"run {entry['_id']}", entry["config"], status(entry.get("status", ""), heard, time.time()), held)

@@ -21,6 +21,7 @@ def row(group: Group, final: Estimate, at: float | None, threshold: float) -> Ro
     return {
         "task": group.task,
         "algorithm": group.label,
+        "differing": group.differing,
         "seeds": len(group.histories),
         "unfinished": ", ".join(f"{run.label} ({run.status})" for run in group.unfinished),
         "final": float(final.value),
@@ -33,8 +34,10 @@ def row(group: Group, final: Estimate, at: float | None, threshold: float) -> Ro
         "minutes_to_threshold": _median(reached["time"]),
         "metric": ", ".join(dict.fromkeys(group.metrics)),
         "runs": [
-            {"run": run.label, "seed": run.seed, "status": run.status, "final": float(score), "steps_to_threshold": _finite(steps),
-             "minutes_to_threshold": _finite(minutes)}
+            {
+                "run": run.label, "seed": run.seed, "status": run.status, "final": float(score),
+                "steps_to_threshold": _finite(steps), "minutes_to_threshold": _finite(minutes),
+            }
             for run, score, steps, minutes in zip(group.histories, group.scores(at), reached["steps"], reached["time"])
         ],
         "config": group.config,
@@ -53,7 +56,6 @@ def _finite(value: float) -> float | None:
 
 def markdown(rows: Sequence[Row], improvements: Sequence[Mapping[str, Any]]) -> str:
     """Return both tables as Markdown with even columns."""
-    several = len({row["task"] for row in rows}) > 1 or any("/" in row["task"] for row in rows)
     head = ["task", "algorithm", "seeds", "final score, IQM [95 %]", "steps", "threshold", "steps to it", "minutes to it"]
     body = [
         [
@@ -63,8 +65,7 @@ def markdown(rows: Sequence[Row], improvements: Sequence[Mapping[str, Any]]) -> 
         ]
         for row in rows
     ]
-    first = 0 if several else 1
-    text = _table(head[first:], [cells[first:] for cells in body])
+    text = _table(head, body)
     marks = [f"† unfinished: {row['unfinished']}" for row in rows if row["unfinished"]]
     if improvements:
         text += "\n\n" + _table(["probability that a run of", "beats one of", "[95 %]"], [_improvement(i) for i in improvements])
@@ -101,7 +102,7 @@ def write(folder: Path, rows: Sequence[Row], improvements: Sequence[Mapping[str,
     paths = [folder / "table.md", folder / "table.csv", folder / "compare.json"]
     paths[0].write_text(markdown(rows, improvements) + "\n")
     with paths[1].open("w", newline="") as file:
-        columns = [key for key in rows[0] if key not in ("runs", "config")]
+        columns = [key for key in rows[0] if key not in ("runs", "config", "differing")]
         writer = csv.DictWriter(file, columns, extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)

@@ -1,5 +1,6 @@
 """`python src/main.py compare`: recorded runs side by side, with intervals over seeds, as figures and tables."""
 
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +9,9 @@ import numpy as np
 
 from src.analysis import comparison, estimators, histories
 from src.commands import flags
+from src.commands.arguments import Parser
 from src.config.commandline import UsageError
+from src.recording import mongo_place
 from src.recording.places import task
 
 DESCRIPTION = """Compare recorded runs: curves, final scores, the way to a threshold, and who beats whom.
@@ -18,9 +21,11 @@ in which they differ. Means are interquartile means, intervals 95 % bootstrap in
 EXAMPLES = """examples:
   python src/main.py compare 1-10
   python src/main.py compare 'results/sacred/*' --x time --out paper/
+  python src/main.py compare 3-8 --metric eval/policy/return --threshold -40
   python src/main.py compare '*' --mongo=mongodb://localhost:27017/sacred"""
 OK = 0
 FEW_SEEDS = 5
+UNITS = {"steps": "environment steps", "time": "minutes of training"}
 
 
 def main(words: Sequence[str]) -> int:
@@ -28,32 +33,47 @@ def main(words: Sequence[str]) -> int:
     given = parser().parse_args(list(words))
     try:
         found = (
-            histories.from_mongo(given.mongo, given.runs) if given.mongo
+            histories.from_mongo(database(given.mongo), given.runs) if given.mongo is not None
             else histories.from_folders(given.runs, given.results_dir)
         )
         tasks = {history.label: task(history.config) for history in found}
         groups, notes = comparison.groups(found, given.metric, given.x, tasks)
-    except histories.SourceError as error:
+    except (histories.SourceError, mongo_place.Unusable) as error:
         raise UsageError(f"compare: {error}") from None
     out = Path(given.out or Path(given.results_dir) / "compare" / time.strftime("%Y%m%d-%H%M%S"))
-    report(groups, [*notes, *remarks(groups)], given.metric, given.x, given.at, given.threshold, out)
+    report(groups, [*notes, *remarks(groups, given.x)], given.metric, given.x, given.at, given.threshold, out)
     return OK
 
 
-def parser() -> flags.Parser:
+def database(url: str) -> mongo_place.Place:
+    """Return the database that a URL stands for, or that the environment names where the URL is empty.
+
+    Raises:
+      Unusable: neither names one.
+    """
+    found = mongo_place.choose(url or None, None, os.environ)
+    if found is None:
+        raise mongo_place.Unusable(f"--mongo needs a URL: --mongo=mongodb://HOST:PORT/DATABASE, or one in {mongo_place.VARIABLE}")
+    return found
+
+
+def parser() -> Parser:
     own = flags.parser("compare", DESCRIPTION)
     own.epilog = EXAMPLES
-    own.add_argument("runs", nargs="+", metavar="RUN", help="an id, a range of ids, a run's folder, or a pattern in quotes")
+    own.add_argument("runs", nargs="+", metavar="RUN", help="an id, a range of ids, a folder of a run or of results, a pattern")
     own.add_argument(
         "--metric", default=comparison.RETURN,
-        help="series to compare; default eval/return: of the evaluation with search, or of the policy if there is no other",
+        help="series to compare, more is better; default eval/return: with search, or the policy's where there is none",
     )
     own.add_argument("--x", choices=comparison.AXES, default="steps", help="environment steps, or minutes of training")
     own.add_argument("--threshold", type=float, help="default: what the weakest group of a task ends at")
     own.add_argument("--at", type=float, help="score at this x instead of at the end")
     own.add_argument("--out", help="folder of the files; default results/compare/<time>")
     own.add_argument("--results-dir", default="results", help="where ids are looked for")
-    own.add_argument("--mongo", metavar="URL", help="read from this MongoDB; RUN is then an id or a pattern of ids")
+    own.add_argument(
+        "-m", "--mongo", metavar="URL", nargs="?", const="",
+        help=f"read from this MongoDB, or that in ${mongo_place.VARIABLE}; RUN is then an id, a range or a pattern",
+    )
     return own
 
 
@@ -80,15 +100,20 @@ def report(
     print("\n" + "\n".join(str(path) for path in paths), flush=True)
 
 
-def remarks(groups: Sequence[comparison.Group]) -> list[str]:
+def remarks(groups: Sequence[comparison.Group], axis: str) -> list[str]:
     """Return what a reader of the numbers should know of them."""
     notes = []
     for group in groups:
         ends = [float(x[-1]) for x, _ in group.curves]
         if len(ends) > 1 and max(ends) > 1.05 * min(ends):
-            notes.append(f"{group.label}: its seeds end between {min(ends):,.4g} and {max(ends):,.4g}; the mean curve covers what all have")
-        if len(set(group.metrics)) > 1:
-            notes.append(f"{group.label}: its runs report {' and '.join(sorted(set(group.metrics)))}")
+            notes.append(f"{group.label}: its seeds end between {min(ends):,.6g} and {max(ends):,.6g} ({UNITS[axis]})")
+    judged: dict[str, dict[str, None]] = {}
+    for group in groups:
+        for metric in group.metrics:
+            judged.setdefault(metric, {})[group.label] = None
+    if len(judged) > 1:
+        shown = "; ".join(f"{metric} of {', '.join(labels)}" for metric, labels in sorted(judged.items()))
+        notes.append(f"not the same series is compared: {shown}; --metric={comparison.RETURNS[1]} takes the policies alone")
     if any(1 < len(group.histories) < FEW_SEEDS for group in groups):
         notes.append(f"bootstrap intervals of fewer than {FEW_SEEDS} seeds tend to be too narrow")
     return notes

@@ -1,11 +1,13 @@
 """`python src/main.py compare`, on runs that were written by hand."""
 
 import json
+from datetime import datetime
 
 import pytest
 
 from src.commands import compare
 from src.config.commandline import UsageError
+from src.recording import mongo_place
 from tests.commands import stub_runs
 
 
@@ -87,9 +89,49 @@ def test_what_cannot_be_compared_is_told_in_one_message(results, words, message)
     assert not (results / "compare").exists()
 
 
-def test_runs_are_read_from_a_database_too(mongod, database, results):
-    entry = json.loads((results / "sacred" / "1" / "config.json").read_text())
-    database.runs.insert_one({"_id": 1, "config": entry, "status": "COMPLETED"})
-    database.metrics.insert_one({"run_id": 1, "name": "eval/search/return", "steps": [100, 200], "values": [-3.0, -2.5]})
-    (group,) = run(results, "*", f"--mongo={mongod.url(database.name)}")["groups"]
-    assert group["final"] == -2.5 and group["seeds"] == 1
+def test_no_more_settings_are_named_than_a_legend_can_hold(results):
+    for run_id, odd in ((20, 1), (21, 2)):
+        stub_runs.write(results, run_id, [-2.0], planner_args={"a": 5, "b": 5, "c": 5, "d": odd})
+    stub_runs.write(results, 22, [-2.0], planner_args={"a": 6, "b": 6, "c": 6, "d": 6})
+    groups = run(results, "20-22")["groups"]
+    labels = ["alg (a=5, b=5, c=5, 1 more) #1", "alg (a=5, b=5, c=5, 1 more) #2", "alg (a=6, b=6, c=6, 1 more)"]
+    assert [group["algorithm"] for group in groups] == labels
+    assert groups[1]["differing"]["planner_args.d"] == 2
+
+
+def test_different_series_are_not_compared_without_saying_so(results, capsys):
+    stub_runs.write(results, 20, [-2.0], name="plain", metric="eval/policy/return")
+    run(results, "1", "20")
+    assert "eval/policy/return of plain; eval/search/return of alg" in capsys.readouterr().out
+    run(results, "1", "20", "--metric=eval/search/return")
+    assert "(plain, done) has no 'eval/search/return' and is left out; there are: eval/policy/return" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["{}"], ["{}/sacred/*"], ["{}/sacred/_sources", "{}/sacred/1", "{}/sacred/2", "11-13"]])
+def test_a_folder_of_results_and_a_pattern_without_quotes_mean_their_runs(results, words):
+    (results / "sacred" / "_sources").mkdir()
+    groups = run(results, *(word.format(results) for word in words))["groups"]
+    assert [group["seeds"] for group in groups] == [2, 3]
+
+
+@pytest.mark.parametrize("how", ["flag", "environment"])
+def test_runs_are_read_from_a_database_too(mongod, database, results, monkeypatch, how):
+    config = json.loads((results / "sacred" / "1" / "config.json").read_text())
+    for run_id, end in ((3, -2.5), (12, -1.5)):
+        database.runs.insert_one({"_id": run_id, "config": config | {"seed": run_id}, "status": "COMPLETED"})
+        for name, steps, values in (("eval/search/return", [100, 200], [-3.0, -2.9]), ("eval/search/return [2]", [300], [end])):
+            times = [datetime(2026, 1, 1)] * len(steps)  # a series too long for one document is kept in several
+            database.metrics.insert_one({"run_id": run_id, "name": name, "steps": steps, "values": values, "timestamps": times})
+    url = mongod.url(database.name)
+    monkeypatch.setenv("TANDEM_MONGO_URL", url if how == "environment" else "mongodb://127.0.0.1:1/none")
+    (group,) = run(results, "2-4", "12", "--mongo" if how == "environment" else f"--mongo={url}")["groups"]
+    assert group["final"] == -2.0 and [one["run"] for one in group["runs"]] == ["run 3", "run 12"] and group["steps"] == 300
+
+
+@pytest.mark.parametrize("url", ["mongodb://user:s3cret@127.0.0.1:1/x", ""])
+def test_a_database_that_cannot_be_read_is_told_without_its_password(results, monkeypatch, url):
+    monkeypatch.setattr(mongo_place, "SECONDS_TO_ANSWER", 0.2)
+    monkeypatch.delenv("TANDEM_MONGO_URL", raising=False)
+    with pytest.raises(UsageError, match="127.0.0.1:1/x .*does not answer" if url else "--mongo needs a URL") as error:
+        compare.main(["1", f"--results-dir={results}", f"--mongo={url}"])
+    assert "s3cret" not in str(error.value)
