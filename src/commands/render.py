@@ -11,6 +11,7 @@ from src.analysis.episodes import make_player
 from src.checkpoint import CheckpointError
 from src.commands import arguments
 from src.config.commandline import UsageError
+from src.recording.curves import add_image
 from src.recording.places import title
 from src.restored import Restored, restore
 from src.runs import StoredRun
@@ -49,11 +50,20 @@ def _count(text: str) -> int:
 
 
 def render(restored: Restored, out: Path, num_episodes: int = EPISODES, player: str = "search") -> list[Path]:
-    """Write `out`.mp4 and `out`.gif of episodes that the run's seed and the checkpoint's step decide; return their paths."""
+    """Write `out`.mp4 and `out`.gif; return their paths."""
+    return write(make(restored, num_episodes, player), out)
+
+
+def make(restored: Restored, num_episodes: int, player: str) -> film.Film:
+    """Return the film of episodes that the run's seed and the checkpoint's step decide."""
     planner = {"search": restored.planner, "policy": restored.policy_planner}[player]
     key = jax.random.fold_in(jax.random.key(restored.config["seed"]), restored.env_step)
     episodes = make_player(restored.env, planner, num_episodes)(restored.params, key)
-    made = film.make_film(restored.env.drawing, episodes, f"{title(restored.config)}, step {restored.env_step:,}")
+    return film.make_film(restored.env.drawing, episodes, f"{title(restored.config)}, step {restored.env_step:,}")
+
+
+def write(made: film.Film, out: Path) -> list[Path]:
+    """Write both files of a film; return their paths."""
     paths = [out.with_name(f"{out.name}.mp4"), out.with_name(f"{out.name}.gif")]
     film.write_mp4(made, paths[0])
     film.write_gif(made, paths[1])
@@ -61,5 +71,10 @@ def render(restored: Restored, out: Path, num_episodes: int = EPISODES, player: 
 
 
 def film_at_end(run: StoredRun) -> list[Path]:
-    """Write the film that training leaves, of its last checkpoint, into the run's folder."""
-    return render(restore(run, "last"), run.folder / NAME)
+    """Write the film that training leaves, of its last checkpoint: into the run's folder, and a strip beside its curves."""
+    restored = restore(run, "last")
+    made = make(restored, EPISODES, "search")
+    curves = run.read("provenance.json").get("curves")
+    if curves:
+        add_image(run.results / curves, "films/episode", film.strip(made), restored.env_step)
+    return write(made, run.folder / NAME)

@@ -5,6 +5,7 @@ that matter most (Custom Scalars), the configuration (Text), distributions, pict
 run of its own, with a clock for a name; here they are the run's own, so that a run has one name in every tab.
 """
 
+import contextlib
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -49,6 +50,12 @@ SPEED = {"environment steps per second": "time/steps_per_second", "seconds of an
 OF_EVERY_TASK = ("return", "return_stderr", "length", "entropy")  # of an evaluation; the others are the environment's own
 
 
+def add_image(folder: Path, name: str, picture: np.ndarray, step: int) -> None:
+    """Write a picture [height, width, 3] uint8 beside the curves of a run that has ended."""
+    with contextlib.closing(SummaryWriter(str(folder), filename_suffix=".film")) as writer:
+        writer.add_image(name, picture, step, dataformats="HWC")
+
+
 class Curves:
     """The TensorBoard folder of one run."""
 
@@ -75,10 +82,6 @@ class Curves:
         if not self.names >= metrics.keys():
             self.names |= metrics.keys()
             self._lay_out(report.env_step)
-
-    def image(self, name: str, array: np.ndarray, step: int) -> None:
-        """Write a picture [height, width, 3] uint8."""
-        self.writer.add_image(name, array, step, dataformats="HWC")
 
     def flush(self) -> None:
         """See that all that was written is on the disk."""

@@ -13,7 +13,7 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from src.recording import provenance
-from src.recording.curves import Curves, layout
+from src.recording.curves import Curves, add_image, layout
 from src.recording.record import Resume
 from tests.reference.fake_runs import CONFIG, recorded, reports
 
@@ -90,10 +90,9 @@ def test_distributions_are_written_where_a_report_has_them_and_survive_what_is_n
 
 def test_pictures_can_be_added(tmp_path):
     picture = np.random.default_rng(1).integers(0, 256, (7, 11, 3), dtype=np.uint8)
-    writer = Curves(tmp_path / "run", CONFIG)
-    writer.image("films/search", picture, 30)
-    writer.close()
-    (event,) = EventAccumulator(str(tmp_path / "run")).Reload().Images("films/search")
+    Curves(tmp_path / "run", CONFIG).close()
+    add_image(tmp_path / "run", "films/episode", picture, 30)
+    (event,) = EventAccumulator(str(tmp_path / "run")).Reload().Images("films/episode")
     assert (event.step, event.width, event.height) == (30, 11, 7)
 
 
