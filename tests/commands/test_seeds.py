@@ -5,6 +5,7 @@ import pytest
 from src.commands import room, seeds
 from src.config.commandline import UsageError
 from tests.commands import stub_runs
+from tests.commands.stub_runs import config
 
 
 @pytest.mark.parametrize(
@@ -18,10 +19,6 @@ def test_seeds_are_a_count_a_list_or_a_range(text, expected):
 def test_other_seeds_are_refused_with_the_forms_there_are(text):
     with pytest.raises(UsageError, match="seed"):
         seeds.parse(text)
-
-
-def config(results, **settings):
-    return {"name": "alg", "env": "mpe", "env_args": {"scenario": "valley"}, "results_dir": str(results), **settings}
 
 
 def test_a_seed_is_found_by_its_whole_configuration(tmp_path):
