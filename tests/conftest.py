@@ -14,8 +14,6 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tand
 def pytest_configure() -> None:
     """Set JAX up before any test module imports it; commands that tests start in a subprocess share the cache."""
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    # What users run: `build.prepare_jax` turns this slow fusion off, and not every test goes through it.
-    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_experimental_ynn_fusion_type=")
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_writable(CACHE)))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
