@@ -13,7 +13,7 @@ from src.envs.smax import Config, maps, units
 
 pytestmark = pytest.mark.jaxmarl
 QUICK = {"xla_backend_optimization_level": 0}
-B, T = 2, 6
+B, T = 2, 11
 
 # name: agents, enemies, limit, as in SMAC's map registry (2m_vs_1m is not in it)
 SMAC = {
