@@ -222,10 +222,10 @@ def add_train(experiment: Any, config: dict[str, Any], again: Any = None) -> Non
 
 def film(folder: Path) -> None:
     """Write the film that a finished run leaves; a run that cannot be filmed is finished all the same."""
-    from src import runs
-    from src.commands.render import film_at_end
-
     try:
+        from src import runs
+        from src.commands.render import film_at_end
+
         for path in film_at_end(runs.find(str(folder))):
             print(f"film:    {path}", flush=True)
     except Exception as error:  # whatever it is: the training is over and recorded
