@@ -3,4 +3,5 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 source scripts/setup.sh
-exec .venv/bin/python -m pytest "$@"
+# A test module runs in one process, modules beside each other. Pass -n0 to see a test's output or to debug it.
+exec .venv/bin/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile "$@"

@@ -1,5 +1,6 @@
 """What all tests share: strict JAX, and compiled programs kept on disk between tests and between runs of the suite."""
 
+import gc
 import os
 import tempfile
 from collections.abc import Iterator
@@ -14,7 +15,8 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tand
 def pytest_configure() -> None:
     """Set JAX up before any test module imports it; commands that tests start in a subprocess share the cache."""
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_writable(CACHE)))
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")  # one folder each: JAX writes entries in place, not atomically
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_writable(CACHE / worker)))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
 
@@ -26,6 +28,19 @@ def _writable(folder: Path) -> Path:
         return folder
     except OSError:
         return Path(tempfile.mkdtemp(prefix="tandem-tests-"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_programs() -> Iterator[None]:
+    """Drop a module's compiled programs after it.
+
+    Each takes dozens of memory maps, of which Linux grants a process 65,530 (vm.max_map_count); XLA crashes beyond.
+    """
+    yield
+    import jax
+
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture(autouse=True)
