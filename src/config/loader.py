@@ -5,14 +5,11 @@ default.yaml < envs/<env-config>.yaml < algs/<config>.yaml < key=value. A layer 
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
-
-import yaml
+from typing import Any
 
 from src.config import schema
 from src.config.commandline import Update, UsageError
-from src.config.files import FOLDER, is_path, locate, names
+from src.config.layers import Given, Name, file_layer, merge, named_layer, nested_layer, sections, typed_layer
 from src.registry import FAMILIES, find, nearest
 
 
@@ -27,17 +24,6 @@ class ConfigError(UsageError):
             else f"the configuration has {len(mistakes)} mistakes:"
         )
         super().__init__("\n".join([head, *(f"  - {mistake}" for mistake in mistakes)]))
-
-
-class Given(NamedTuple):
-    """One value and where it was written."""
-
-    value: Any
-    source: str
-    raw: str | None = None  # as typed on the command line
-
-
-Name = tuple[str, ...]  # ("seed",) or ("planner_args", "num_simulations")
 
 
 def load(config: str, env_config: str, updates: Sequence[Update] = ()) -> dict[str, Any]:
@@ -65,8 +51,8 @@ def stored(config: Mapping[str, Any], source: str, updates: Sequence[Update] = (
       ConfigError: with all mistakes at once, as where a setting of the run is no more.
     """
     mistakes: list[str] = []
-    layers = [_file("default.yaml", mistakes), _layer(config, source), _typed_layer(updates, mistakes)]
-    resolved = _resolve(_merge(layers), mistakes)
+    layers = [file_layer("default.yaml", mistakes), nested_layer(config, source), typed_layer(updates, mistakes)]
+    resolved = _resolve(merge(layers), mistakes)
     if mistakes:
         raise ConfigError(mistakes)
     return resolved
@@ -74,7 +60,7 @@ def stored(config: Mapping[str, Any], source: str, updates: Sequence[Update] = (
 
 def own_settings(config: str, updates: Sequence[Update]) -> dict[str, Any]:
     """Return what an algorithm's file and the settings over it say, without what they stand upon, nested as in a YAML file."""
-    merged = _merge([_named_layer("algs", config, "--config", []), _typed_layer(updates, [])])
+    merged = merge([named_layer("algs", config, "--config", []), typed_layer(updates, [])])
     nested: dict[str, Any] = {}
     for path, given in merged.items():
         if len(path) == 1:
@@ -92,125 +78,10 @@ def peek(config: str, env_config: str, updates: Sequence[Update], keys: Sequence
 
 def _given(config: str, env_config: str, updates: Sequence[Update], mistakes: list[str]) -> dict[Name, Given]:
     """Return all that files and command line say, merged."""
-    layers = [_file("default.yaml", mistakes)]
-    layers += [_named_layer("envs", env_config, "--env-config", mistakes), _named_layer("algs", config, "--config", mistakes)]
-    layers.append(_typed_layer(updates, mistakes))
-    return _merge(layers)
-
-
-def sections() -> dict[str, type]:
-    """Return the sections whose settings do not depend on a part's name."""
-    return {"eval_args": schema.EvalConfig, "checkpoint_args": schema.CheckpointConfig}
-
-
-def _named_layer(folder: str, name: str, flag: str, mistakes: list[str]) -> dict[Name, Given]:
-    """Return the layer of a file of `folder`, or of a YAML file anywhere."""
-    path = locate(folder, name)
-    if path.is_file():
-        own = path.parent == FOLDER / folder
-        return _file(f"{folder}/{path.name}", mistakes) if own else _read(path, str(path), mistakes)
-    if is_path(name):
-        near = _guess(path.name, [found.name for found in path.parent.glob("*.yaml")])
-        mistakes.append(f"{flag}={name}: no such file; {near}a name without a slash is looked for in src/config/{folder}/")
-    else:
-        known = names(folder)
-        mistakes.append(f"{flag}={name}: no file {folder}/{name}.yaml; {_guess(name, known)}known: {', '.join(known)}")
-    return {}
-
-
-def _file(name: str, mistakes: list[str]) -> dict[Name, Given]:
-    """Return one of our own YAML files as a layer."""
-    return _read(FOLDER / name, f"src/config/{name}", mistakes)
-
-
-def _read(path: Path, source: str, mistakes: list[str]) -> dict[Name, Given]:
-    """Return one YAML file as a layer; `source` is what to call it."""
-    try:
-        content = yaml.safe_load(path.read_text()) or {}
-    except (OSError, UnicodeDecodeError) as error:
-        mistakes.append(f"{source}: cannot be read: {error}")
-        return {}
-    except yaml.YAMLError as error:
-        mistakes.append(f"{source}: not valid YAML: {' '.join(str(error).split())}")
-        return {}
-    if not isinstance(content, Mapping):
-        mistakes.append(f"{source}: expected `key: value` lines")
-        return {}
-    return _layer(content, source)
-
-
-def _layer(content: Mapping[str, Any], source: str) -> dict[Name, Given]:
-    """Return nested settings as a layer."""
-    layer: dict[Name, Given] = {}
-    for key, value in content.items():
-        if str(key) in _section_names() and isinstance(value, Mapping):
-            layer |= {(str(key), str(inner)): Given(item, source) for inner, item in value.items()}
-        else:
-            layer[str(key),] = Given(value, source)
-    return layer
-
-
-def _typed_layer(updates: Sequence[Update], mistakes: list[str]) -> dict[Name, Given]:
-    """Return the command line's key=value pairs as a layer; `learner_args="{'unroll': 3}"` counts as its inner keys."""
-    layer: dict[Name, Given] = {}
-    for update in updates:
-        path = tuple(update.key.split("."))
-        if update.value is None and update.raw is None:
-            mistakes.append(f"'{update.key}' ({update.source}): expected key=value after `with`")
-        elif len(path) == 1 and path[0] in _section_names() and isinstance(update.value, Mapping):
-            layer |= {(path[0], str(inner)): Given(item, update.source) for inner, item in update.value.items()}
-        elif len(path) > 2 and path[0] in _section_names():
-            held = layer.get(path[:2])
-            value = _nest(held.value if held else None, path[2:], update.value)
-            layer[path[:2]] = Given(value, update.source)
-        else:
-            layer[path] = Given(update.value, update.source, update.raw)
-    return layer
-
-
-def _nest(held: Any, path: Name, value: Any) -> dict:
-    """Return a mapping with `value` at `path`, keeping what `held` has."""
-    held = dict(held) if isinstance(held, Mapping) else {}
-    held[path[0]] = value if len(path) == 1 else _nest(held.get(path[0]), path[1:], value)
-    return held
-
-
-def _section_names() -> list[str]:
-    return [f"{family}_args" for family in FAMILIES] + list(sections())
-
-
-def _merge(layers: Sequence[Mapping[Name, Given]]) -> dict[Name, Given]:
-    """Return the layers laid over each other, later ones winning.
-
-    Where a layer names another part than those below it, the settings of lower layers that had named their part go with
-    that part. Settings of layers that named none (an environment's, for whatever planner) stay if the new part has them.
-    """
-    merged: dict[Name, Given] = {}
-    bound: set[tuple[str, str]] = set()  # (family, source) of layers that named a part
-    for layer in layers:
-        for family in FAMILIES:
-            named = layer.get((family,))
-            if named and (family,) in merged and merged[family,].value != named.value:
-                merged = {
-                    path: given for path, given in merged.items()
-                    if path[0] != f"{family}_args" or ((family, given.source) not in bound and _has(family, named.value, path[1]))
-                }
-            if named:
-                bound |= {(family, named.source)}
-        for path, given in layer.items():
-            below = merged.get(path)
-            if below and isinstance(below.value, Mapping) and isinstance(given.value, Mapping):
-                given = given._replace(value={**below.value, **given.value})
-            merged[path] = given
-    return merged
-
-
-def _has(family: str, part: Any, key: str) -> bool:
-    """Return whether a part has a setting; a part that cannot be had is complained about elsewhere."""
-    try:
-        return key in schema.fields(find(family, str(part)).config())
-    except (KeyError, ImportError):
-        return True
+    layers = [file_layer("default.yaml", mistakes)]
+    layers += [named_layer("envs", env_config, "--env-config", mistakes), named_layer("algs", config, "--config", mistakes)]
+    layers.append(typed_layer(updates, mistakes))
+    return merge(layers)
 
 
 def _resolve(given: Mapping[Name, Given], mistakes: list[str]) -> dict[str, Any]:
@@ -330,8 +201,3 @@ def _nearest_key(key: str, schemas: Mapping[str, type]) -> str | None:
         return " or ".join(same)
     guess = nearest(leaf, valid.values())
     return next((full for full, name in valid.items() if name == guess), None)
-
-
-def _guess(name: str, known: Sequence[str]) -> str:
-    guess = nearest(name, known)
-    return f"did you mean {guess}? " if guess else ""

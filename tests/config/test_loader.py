@@ -68,10 +68,10 @@ def parts(monkeypatch):
 @pytest.fixture
 def write(tmp_path, monkeypatch):
     """Return a function that writes configuration files into a folder which replaces src/config."""
-    from src.config import files
+    from src.config import files, layers
 
     default = (files.FOLDER / "default.yaml").read_text().replace("env: mpe", "env: world")
-    for module in (files, loader):
+    for module in (files, layers):
         monkeypatch.setattr(module, "FOLDER", tmp_path)
 
     def write(alg="", env="", default=default):
@@ -242,7 +242,7 @@ def test_a_configuration_file_that_is_not_there_is_explained(write, tmp_path, fl
 
 
 def test_peeking_reads_a_configuration_file_by_its_path(write, tmp_path):
-    from src.config import files
+    from src.config import files, layers
 
     write()
     (tmp_path / "mine.yaml").write_text("mongo_optional: true\n")
