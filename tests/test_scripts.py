@@ -60,7 +60,8 @@ def test_run_sh_says_how_it_is_used(checkout, words):
 
 
 def test_test_sh_hands_its_words_to_pytest(checkout):
-    assert call(checkout, str(checkout / "test.sh"), "-k", "x").stdout == "-m pytest -k x\n"
+    said = call(checkout, str(checkout / "test.sh"), "-k", "x").stdout
+    assert said.startswith("-m pytest ") and said.endswith(" -k x\n")
 
 
 def test_packages_are_installed_again_only_when_the_lock_has_changed(checkout):
@@ -69,7 +70,7 @@ def test_packages_are_installed_again_only_when_the_lock_has_changed(checkout):
     first = call(checkout, str(checkout / "test.sh")).stdout
     second = call(checkout, str(checkout / "test.sh")).stdout
     assert first.startswith("-m pip install") and "--require-hashes --requirement=requirements.lock\n" in first
-    assert second == "-m pytest\n"
+    assert second.startswith("-m pytest ") and second.count("\n") == 1
 
 
 def test_cuda_packages_come_on_demand(checkout):
