@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tand
 
 def pytest_configure() -> None:
     """Set JAX up before any test module imports it; commands that tests start in a subprocess share the cache."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell's background jobs start; runs would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")  # one folder each: JAX writes entries in place, not atomically
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_writable(CACHE / worker)))
