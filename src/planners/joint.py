@@ -16,7 +16,7 @@ import numpy as np
 
 from src.core import Array, EnvSpec, Key, Plan, Planner, SearchExtras, TimeStep, WorldModel, pytree, setting
 from src.ops.masking import NEVER, masked_logits
-from src.planners.search import SearchConfig, draw, make_search
+from src.planners.search import SearchConfig, decentralised, draw, make_search
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,8 +41,7 @@ def make(config: Config, model: WorldModel, spec: EnvSpec, discount: float) -> P
     def evaluate(params, latent: Array) -> tuple[Array, Array]:
         nobody = jnp.zeros(latent.shape[:-1], bool)
         action = jnp.zeros(nobody.shape, jnp.int32)
-        logits = model.policy(params, latent, action, nobody[..., None] & nobody[..., None, :])
-        return logits, model.value_mean(model.value(params, latent, action, nobody))
+        return decentralised(model, params, latent), model.value_mean(model.value(params, latent, action, nobody))
 
     def recurrent_fn(params, key, chosen: Array, node: Node):
         joint = jnp.take_along_axis(node.actions, chosen[:, None, None], axis=1)[:, 0]

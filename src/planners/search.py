@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import mctx
 
-from src.core import Array, Key, Params, setting
+from src.core import Array, Key, Params, PyTree, WorldModel, setting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -108,6 +108,16 @@ def _found(output: mctx.PolicyOutput, action: Array, legal: Array) -> Found:
     weights = jnp.where(legal, output.action_weights, 0.0)
     weights = weights / jnp.sum(weights, axis=-1, keepdims=True)
     return Found(action.astype(jnp.int32), weights, output.search_tree.node_values[:, mctx.Tree.ROOT_INDEX])
+
+
+def decentralised(model: WorldModel, params: Params, latent: Array) -> Array:
+    """Return every agent's logits [..., N, A] at latent [..., N, D] when nobody sees what the others do."""
+    return model.reply(params, *model.begin(params, latent))
+
+
+def rows(knowledge: PyTree, agent: Array) -> PyTree:
+    """Return the one row [B, 1, ...] of agent [B] out of what everybody knows [B, N, ...]."""
+    return jax.tree.map(lambda x: jax.vmap(lambda each, i: each[i][None])(x, agent), knowledge)
 
 
 def draw(key: Key, logits: Array) -> Array:
