@@ -54,12 +54,22 @@ class TimeStep:
 
 
 @pytree
+class Candidates:
+    """The joint actions that a search compared at its root."""
+
+    actions: Array  # [B, K, N] int32
+    weights: Array  # [B, K] float32 improved policy over them, zero for duplicates and what is illegal
+    advantages: Array  # [B, K] float32 Q less the model's value of the state; zero for what was not tried
+
+
+@pytree
 class SearchExtras:
     """What a planner that searches leaves for learning."""
 
     policy: Array  # [B, N, A] float32 improved policy, rows sum to one, zero on illegal actions, free of noise
     value: Array  # [B] float32 root value of the search, in units of the (scaled) team return
     rank: Array  # [B, N] int32: agent i saw the committed action of agent j if and only if rank[j] < rank[i]
+    candidates: Candidates | tuple = ()  # () where they are not kept
     committed: Array  # [B, N] int32 the actions that were committed to; a re-planned row's may differ from those played
 
 
