@@ -31,6 +31,7 @@ ENVS = {
     "mpe": Entry("src.envs.mpe", "JaxMARL's multi-particle environments (env_args.scenario)"),
     "smax": Entry("src.envs.smax", "JaxMARL's StarCraft-like battles against a scripted enemy (env_args.map_name)"),
     "switch_riddle": Entry("src.envs.switch_riddle", "prisoners who share one light bulb and must know when all have been in the room"),
+    "lbf": Entry("src.envs.lbf", "Jumanji's Level-Based Foraging: food that needs several agents at once"),
     "matrix_game": Entry("src.envs.matrix_game", "climbing, penalty and two-step games with known optima (env_args.scenario)"),
 }
 NETWORKS = {

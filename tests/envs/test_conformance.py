@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from src.core import TimeStep
-from src.envs import matrix_game, mpe, smax, switch_riddle
+from src.envs import lbf, matrix_game, mpe, smax, switch_riddle
 from src.envs.auto_reset import auto_reset_step
 from src.registry import ENVS
 
@@ -43,6 +43,7 @@ def cases():
     yield "mpe", mpe.Config(num_agents=5, local_ratio=0.25, episode_limit=LIMIT)
     yield "smax", smax.Config(episode_limit=LIMIT)
     yield "switch_riddle", switch_riddle.Config(num_agents=4)
+    yield "lbf", lbf.Config(num_agents=3, episode_limit=LIMIT)
     for scenario, num_agents in (("climbing", 2), ("penalty", 3), ("two_step", 4)):
         yield "matrix_game", matrix_game.Config(scenario=scenario, num_agents=num_agents)
 
