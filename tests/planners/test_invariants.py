@@ -29,6 +29,7 @@ GUMBEL = [  # every order with either search, every tree with either search, eve
     sequential("fixed", "plies", "gumbel_muzero", "conditioned"),
     sequential("random", "plies", "gumbel_muzero", "completion"),
     sequential("most_certain_first", "root_only", "gumbel_muzero"),
+    sequential("random", "paths", "gumbel_muzero"),
     ("joint", dict(num_samples=EVERY)),
     ("joint", dict(num_samples=13, uniform_fraction=0.3)),
     ("independent", dict(others="sample")),
@@ -43,7 +44,7 @@ MUZERO = [
 ]
 WITHOUT_SEARCH = [("policy", {}), ("autoregressive", dict(order="random"))]
 CASES = [*GUMBEL, *MUZERO, *WITHOUT_SEARCH]
-ONE_EACH = [GUMBEL[1], GUMBEL[4], GUMBEL[5], MUZERO[1], *WITHOUT_SEARCH]
+ONE_EACH = [GUMBEL[1], GUMBEL[3], GUMBEL[5], GUMBEL[6], MUZERO[1], *WITHOUT_SEARCH]
 
 
 def name(case: tuple[str, dict]) -> str:
