@@ -31,6 +31,7 @@ class Built:
     model: Any  # what the network gave: WorldModel, ...
     planner: Planner
     policy_planner: Planner  # every agent from its own observation alone
+    players: dict[str, Planner]  # all ways to play, as evaluations name them
     learner: Learner
 
 
@@ -81,10 +82,8 @@ def build(config: Mapping[str, Any]) -> Built:
     model = make("network", env.spec)
     planner = make("planner", model, env.spec, config["discount"])
     learner = make("learner", model, env.spec, config["discount"], total_updates)
-    policy_planner = planner
-    if entries["planner"].provides != "policy":
-        policy_entry = find("planner", "policy")
-        policy_planner = policy_entry.make(policy_entry.config()(), model, env.spec, config["discount"])
+    players = _players(entries["planner"], settings["planner"], planner, model, env.spec, config["discount"])
+    policy_planner = players["policy"]
     replay = make("replay", getattr(settings["runner"], "num_envs", 1), learner.sequence_length)
     run = make(
         "runner",
@@ -95,6 +94,7 @@ def build(config: Mapping[str, Any]) -> Built:
         replay,
         t_max=config["t_max"],
         max_minutes=config["max_minutes"],
+        autoregressive_planner=players.get("autoregressive"),
         eval_episodes=config["eval_args"]["episodes"],
         eval_every=config["eval_args"]["every"],
     )
@@ -106,8 +106,21 @@ def build(config: Mapping[str, Any]) -> Built:
         model=model,
         planner=planner,
         policy_planner=policy_planner,
+        players=players,
         learner=learner,
     )
+
+
+def _players(entry: Entry, settings: Any, planner: Planner, model: Any, spec: EnvSpec, discount: float) -> dict[str, Planner]:
+    """Return the ways to play what is learned: with search, by conditional policies, and each agent by itself."""
+    if entry.provides == "policy":
+        return {"policy": planner}
+    players = {"search": planner}
+    if entry.commits:
+        given = find("planner", "autoregressive")
+        players["autoregressive"] = given.make(given.config()(order=settings.order), model, spec, discount)
+    alone = find("planner", "policy")
+    return players | {"policy": alone.make(alone.config()(), model, spec, discount)}
 
 
 class _Maker:
@@ -148,6 +161,11 @@ def _mismatches(config: Mapping[str, Any], entries: Mapping[str, Entry]) -> list
         mistakes.append(
             f"learner '{config['learner']}' learns from {_words(wanted)} targets; planner '{config['planner']}' "
             f"leaves {_words(left) or 'none'}{_choose('planner', 'provides', wanted)}"
+        )
+    if config["learner_args"].get("policy_loss") == "advantage_weighted" and not config["planner_args"].get("keep_candidates"):
+        mistakes.append(
+            "learner_args.policy_loss=advantage_weighted: weighs the joint actions that a search compared; choose planner=joint "
+            "and planner_args.keep_candidates=True"
         )
     left, wanted = entries["replay"].data, entries["learner"].data
     if left != wanted:

@@ -54,12 +54,22 @@ class TimeStep:
 
 
 @pytree
+class Candidates:
+    """The joint actions that a search compared at its root."""
+
+    actions: Array  # [B, K, N] int32
+    weights: Array  # [B, K] float32 improved policy over them, zero for duplicates and what is illegal
+    advantages: Array  # [B, K] float32 Q less the model's value of the state; zero for what was not tried
+
+
+@pytree
 class SearchExtras:
     """What a planner that searches leaves for learning."""
 
     policy: Array  # [B, N, A] float32 improved policy, rows sum to one, zero on illegal actions, free of noise
     value: Array  # [B] float32 root value of the search, in units of the (scaled) team return
     rank: Array  # [B, N] int32: agent i saw the committed action of agent j if and only if rank[j] < rank[i]
+    candidates: Candidates | tuple = ()  # () where they are not kept
     committed: Array  # [B, N] int32 the actions that were committed to; a re-planned row's may differ from those played
 
 
@@ -142,13 +152,18 @@ class Environment(NamedTuple):
 class WorldModel(NamedTuple):
     """A learned (or, in tests, exact) model of the team's task; pure functions over params, any leading batch axes.
 
-    `visible[i, j]` says whether agent i's policy sees the action of agent j; `committed[j]` whether the value does.
-    With nothing visible, agent i's policy depends on `obs[i]` alone: that is the decentralised policy.
+    `visible[i, j]` says whether agent i's policy sees the action of agent j; `committed[j]` whether the value does. What is
+    visible comes from an order in which agents committed. With nothing visible, agent i's policy depends on `obs[i]` alone:
+    that is the decentralised policy. `policy` is the same function in one pass that `begin`, `commit` and `reply` are ply by
+    ply.
     """
 
     init: Callable[[Key], Params]
     represent: Callable[[Params, Array], Array]  # obs [..., N, O] -> latent [..., N, D]
     policy: Callable[[Params, Array, Array, Array], Array]  # latent, action [..., N], visible [..., N, N] -> logits [..., N, A]
+    begin: Callable[[Params, Array], tuple[PyTree, PyTree]]  # latent -> what each agent knows [..., N, ...], plan of nobody
+    commit: Callable[[Params, PyTree, Array, Array, Array], PyTree]  # plan, latent, agent [...], action [...] -> plan
+    reply: Callable[[Params, PyTree, PyTree], Array]  # some rows of what agents know [..., R, ...], plan -> logits [..., R, A]
     value: Callable[[Params, Array, Array, Array], Array]  # latent, action [..., N], committed [..., N] -> value logits [..., V]
     imagine: Callable[[Params, Array, Array], tuple[Array, Array]]  # latent, action -> next latent, reward logits [..., V]
     project: Callable[[Params, Array], Array]  # latent -> consistency target [..., N, P]

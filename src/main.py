@@ -25,6 +25,7 @@ TOOLS: dict[str, str] = {
     "batch": "src.commands.batch",
     "compare": "src.commands.compare",
     "tune": "src.commands.tune",
+    "ablation": "src.commands.ablation",
 }
 OK, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 

@@ -15,6 +15,7 @@ class Entry:
     needs: str = ""  # planner, learner: the kind of model it works with ("world_model")
     provides: str = ""  # network: the kind of model it makes; planner: the kind of extras it leaves ("search", "policy")
     extras: str = ""  # learner: the kind of extras it learns from
+    commits: bool = False  # planner: agents see what others committed to, so there is a conditional policy to play by
     data: str = ""  # replay: what it hands out, learner: what it learns from ("sequences" of any age, whole new "rollouts")
 
     def config(self) -> type:
@@ -29,6 +30,8 @@ class Entry:
 ENVS = {
     "mpe": Entry("src.envs.mpe", "JaxMARL's multi-particle environments (env_args.scenario)"),
     "smax": Entry("src.envs.smax", "JaxMARL's StarCraft-like battles against a scripted enemy (env_args.map_name)"),
+    "switch_riddle": Entry("src.envs.switch_riddle", "prisoners who share one light bulb and must know when all have been in the room"),
+    "lbf": Entry("src.envs.lbf", "Jumanji's Level-Based Foraging: food that needs several agents at once"),
     "matrix_game": Entry("src.envs.matrix_game", "climbing, penalty and two-step games with known optima (env_args.scenario)"),
 }
 NETWORKS = {
@@ -36,10 +39,11 @@ NETWORKS = {
     "actor_critic": Entry("src.networks.actor_critic", "a policy per agent and a critic, feed-forward or with a GRU, shared or not", provides="actor_critic"),
 }
 PLANNERS = {
-    "sequential": Entry("src.planners.sequential", "a tree of one ply per agent, each given what the others committed to", needs="world_model", provides="search"),
+    "sequential": Entry("src.planners.sequential", "a tree of one ply per agent, each given what the others committed to", needs="world_model", provides="search", commits=True),
     "joint": Entry("src.planners.joint", "search over sampled joint actions; over all of them where they are few", needs="world_model", provides="search"),
     "independent": Entry("src.planners.independent", "each agent searches its own actions, the others follow their policy", needs="world_model", provides="search"),
     "policy": Entry("src.planners.policy", "no search: act from the decentralised policy alone", needs="world_model", provides="policy"),
+    "autoregressive": Entry("src.planners.autoregressive", "no search: agent after agent by its policy, given what the others committed to", needs="world_model", provides="policy"),
     "actor": Entry("src.planners.actor", "no search: act from the policy of an actor-critic", needs="actor_critic", provides="policy"),
 }
 LEARNERS = {

@@ -21,6 +21,7 @@ class Restored:
     env: Environment
     planner: Planner  # as in training: plan(params, carry, timestep [B, ...], key, explore, progress)
     policy_planner: Planner  # every agent by its decentralised policy alone, the same signature
+    players: dict[str, Planner]  # all ways to play, as evaluations name them: "search", "autoregressive", "policy"
     model: Any
     params: Params  # on the device
     config: dict[str, Any]  # the run's, checked, with the caller's settings over it
@@ -47,6 +48,7 @@ def restore(run: StoredRun, checkpoint: str = "best", updates: Sequence[Update] 
         env=built.env,
         planner=built.planner,
         policy_planner=built.policy_planner,
+        players=built.players,
         model=built.model,
         params=read(path, like, under="learner.params"),
         config=config,

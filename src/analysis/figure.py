@@ -31,6 +31,7 @@ X_LABELS = {"steps": "environment steps", "time": "training time (minutes)"}
 NAMES = {
     "eval/return": "team return of greedy episodes",
     "eval/search/return": "team return of greedy episodes, with search",
+    "eval/autoregressive/return": "team return of greedy episodes, no search, earlier agents' actions seen",
     "eval/policy/return": "team return of greedy episodes, policy alone",
     "train/return": "team return while training",
 }

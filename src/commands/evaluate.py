@@ -1,4 +1,4 @@
-"""`evaluate --run=RUN`: greedy episodes by what a recorded run has learned, with search and by the policy alone."""
+"""`evaluate --run=RUN`: greedy episodes by what a recorded run has learned: with search, given others' actions, by the policy alone."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -20,6 +20,7 @@ from src.restored import Restored, restore
 from src.runners.collect import evaluate
 
 Scores = dict[str, np.ndarray]  # {metric: [episodes]}
+PLAYERS = {"search": "with search", "autoregressive": "seeing earlier agents' actions", "policy": "policy alone"}
 COLUMNS = {"mean": "mean", "stderr": "standard error", "min": "min", "max": "max"}
 
 
@@ -35,10 +36,7 @@ def main(words: Sequence[str]) -> int:
         raise UsageError(str(error)) from None
     key = jax.random.fold_in(jax.random.key(restored.config["seed"]), restored.env_step)
     batch = min(restored.config["eval_args"]["episodes"], run.config["eval_args"]["episodes"])
-    planners = {"search": restored.planner, "policy": restored.policy_planner}
-    if restored.planner is restored.policy_planner:  # nothing searches
-        del planners["search"]
-    found = {name: summary(play(restored, planner, key, batch)) for name, planner in planners.items()}
+    found = {name: summary(play(restored, planner, key, batch)) for name, planner in restored.players.items()}
     result = {
         "run": run.id,
         "env_step": restored.env_step,
@@ -85,11 +83,9 @@ def show(result: Mapping[str, Any], head: str, path: Path) -> None:
     for column in COLUMNS.values():
         table.add_column(column, justify="right")
     for name in result["policy"]:
-        for how, label in (("search", "with search"), ("policy", "policy alone")):
-            if how not in result:
-                continue
+        for how in (how for how in PLAYERS if how in result):
             numbers = [result[how][name][column] for column in COLUMNS]
-            table.add_row(f"{name}, {label}", *("-" if number is None else f"{number:.3f}" for number in numbers))
+            table.add_row(f"{name}, {PLAYERS[how]}", *("-" if number is None else f"{number:.3f}" for number in numbers))
     console = Console(highlight=False, soft_wrap=True)
     console.print(table)
     console.print(f"written: {path}")

@@ -16,7 +16,7 @@ from src.recording.places import title
 from src.restored import Restored, restore
 from src.runs import StoredRun
 
-PLAYERS = ("search", "policy")
+PLAYERS = ("search", "autoregressive", "policy")
 EPISODES = 3
 MOST_EPISODES = 100  # a film of more is watched by nobody, and its frames are held in memory
 NAME = "episodes"  # of the files that training leaves
@@ -56,7 +56,10 @@ def render(restored: Restored, out: Path, num_episodes: int = EPISODES, player: 
 
 def make(restored: Restored, num_episodes: int, player: str) -> film.Film:
     """Return the film of episodes that the run's seed and the checkpoint's step decide."""
-    planner = {"search": restored.planner, "policy": restored.policy_planner}[player]
+    players = {"search": restored.planner} | restored.players
+    if player not in players:
+        raise UsageError(f"render: --player={player}: this run has {', '.join(players)}")
+    planner = players[player]
     key = jax.random.fold_in(jax.random.key(restored.config["seed"]), restored.env_step)
     episodes = make_player(restored.env, planner, num_episodes)(restored.params, key)
     return film.make_film(restored.env.drawing, episodes, f"{title(restored.config)}, step {restored.env_step:,}")

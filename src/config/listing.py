@@ -20,6 +20,7 @@ Commands:
   batch          train several seeds, skipping those that are done: --seeds=5 [--jobs=2]; ./run.sh calls it
   compare        figures and tables of recorded runs: compare RUN ...; `compare --help`
   render         films of episodes, mp4 and gif: --run=RUN [--checkpoint=...] [--episodes=3]
+  ablation       variants on environments under seeds, and their comparison: FILE.yaml [--report]; `ablation --help`
   tune           search for good settings with Ray Tune: --space=FILE.yaml [--samples=N]; `tune --help`
   list           print algorithms, environments and all parts; `list planner.sequential` prints a part's settings,
                  `list run` those of the run itself

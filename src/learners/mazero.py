@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from src.core import Array, Batch, EnvSpec, Key, Learner, LearnerState, Params, Transition, WorldModel, setting
+from src.core import Array, Batch, EnvSpec, Key, Learner, LearnerState, Params, SearchExtras, Transition, WorldModel, setting
 from src.learners.sgd import make_optimiser, sgd_step
-from src.ops.losses import cosine_loss, cross_entropy, scale_gradient
+from src.ops.losses import cosine_loss, cross_entropy, masked_mean, scale_gradient
 from src.ops.masking import entropy, kl_divergence
 from src.ops.returns import bootstrap_index, n_step_targets, unroll_masks
 from src.ops.team import team_reward
@@ -29,6 +29,12 @@ class Config:
     value_weight: float = setting(0.5, "weight of the value loss", low=0.0)
     reward_weight: float = setting(1.0, "weight of the reward loss", low=0.0)
     consistency_weight: float = setting(2.0, "weight of the latent consistency loss", low=0.0)
+    policy_loss: str = setting(
+        "distillation", "distillation: the policy is fitted to what the search found; advantage_weighted: to the candidates that it "
+        "compared, each by its advantage as well (AWPO; the planner has to keep them)", choices=("distillation", "advantage_weighted"),
+    )
+    awpo_alpha: float = setting(1.0, "advantage_weighted: temperature of the advantages, standardised over the batch", low=1e-3)
+    awpo_clip: float = setting(3.0, "advantage_weighted: greatest factor that an advantage gives", low=0.0)
     context_dropout: float = setting(0.5, "how often committed actions are hidden; 1.0 where the planner commits none", low=0.0, high=1.0)
     learning_rate: float = setting(1.5e-3, "peak of the schedule", low=0.0)
     final_rate_fraction: float = setting(0.1, "learning rate at the end over the peak (cosine)", low=0.0, high=1.0)
@@ -134,6 +140,25 @@ def contexts(rank: Array, key: Key, dropout: float) -> tuple[Array, Array]:
     return visible, committed
 
 
+def policy_targets(config: Config, extras: SearchExtras, alive: Array) -> Array:
+    """Return what the agents' policies are fitted to [B, U + 1, N, A], by a cross-entropy; rows need not sum to one.
+
+    AWPO (Liu et al. 2024, eq. 10) minimises - sum_a w(a) min(exp(A(a) / alpha), clip) log pi(a) over joint actions a, with the
+    search's weights w and its advantages A, standardised over the batch as in MAZero's code. For a policy that is a product
+    over agents that is each agent's cross-entropy to the weights of the joint actions in which it plays so.
+    """
+    if config.policy_loss == "distillation":
+        return extras.policy
+    kept = extras.candidates
+    counts = (alive[..., None] * (kept.weights > 0)).astype(jnp.float32)
+    mean = masked_mean(kept.advantages, counts)
+    deviation = jnp.sqrt(masked_mean((kept.advantages - mean) ** 2, counts))
+    standard = (kept.advantages - mean) / jnp.maximum(deviation, 1e-5)
+    weights = kept.weights * jnp.minimum(jnp.exp(standard / config.awpo_alpha), config.awpo_clip)
+    played = jax.nn.one_hot(kept.actions, extras.policy.shape[-1])  # [B, U + 1, K, N, A]
+    return jnp.sum(weights[..., None, None] * played, axis=-3)
+
+
 def loss(config: Config, model: WorldModel, params: Params, batch: Batch, targets: Targets, key: Key):
     """Return the scalar loss and (metrics, priorities [B])."""
     steps, traj = config.unroll, batch.traj
@@ -148,7 +173,8 @@ def loss(config: Config, model: WorldModel, params: Params, batch: Batch, target
 
     alive, known = targets.alive, targets.known
     value = alive * targets.value
-    policy_losses = alive * jnp.mean(cross_entropy(policy_logits, extras.policy), axis=-1)
+    target = policy_targets(config, extras, alive)
+    policy_losses = alive * jnp.mean(cross_entropy(policy_logits, target), axis=-1)
     value_losses = known * cross_entropy(value_logits, model.value_target(value))
     reward_target = model.reward_target(alive[:, :-1] * targets.reward[:, :steps])
     reward_losses = known[:, :-1] * cross_entropy(reward_logits, reward_target)

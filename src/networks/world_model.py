@@ -12,9 +12,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from src.core import Array, EnvSpec, WorldModel, setting
+from src.core import Array, EnvSpec, PyTree, WorldModel, setting
 from src.networks.dense import Dense
 from src.networks.attention import TransformerBlock
+from src.networks.policy_heads import AttentionHead, GRUHead, SumHead, zero_dense
 from src.ops.support import make_support
 
 
@@ -28,6 +29,11 @@ class Config:
     attention_heads: int = setting(2, "attention heads; must divide attention_size", low=1, high=64)
     attention_layers: int = setting(1, "transformer blocks in the dynamics", low=1, high=16)
     projection_size: int = setting(64, "width of the space in which predicted and real latents are compared", low=2, high=4096)
+    policy_head: str = setting(
+        "sum", "how a policy takes up what others committed to: their sum, attention to them, or a memory of them in order",
+        choices=("sum", "attention", "gru"),
+    )
+    policy_layers: int = setting(1, "policy_head=attention: decoder blocks; their heads are attention_heads", low=1, high=16)
     value_bins: int = setting(101, "bins of the categorical value", low=3, high=1001)
     value_limit: float = setting(8.0, "value support is [-limit, limit] after h(x); 8 stands for returns up to 79", low=0.1)
     reward_bins: int = setting(51, "bins of the categorical reward", low=3, high=1001)
@@ -94,26 +100,13 @@ class TeamHead(nn.Module):
         """Map [..., N, F] to float32 logits [..., V]."""
         each = nn.relu(Dense(self.hidden, dtype=self.dtype, name="each")(features))
         team = nn.LayerNorm(dtype=self.dtype)(jnp.mean(each, axis=-2))
-        return _zero_dense(self.num_bins, nn.relu(Dense(self.hidden, dtype=self.dtype, name="team")(team)))
+        return zero_dense(self.num_bins)(nn.relu(Dense(self.hidden, dtype=self.dtype, name="team")(team)).astype(jnp.float32))
 
 
-class PolicyHead(nn.Module):
-    """Logits of each agent from its own latent and the sum of the tokens of the actions it may see."""
-
-    config: Config
-    num_actions: int
-
-    @nn.compact
-    def __call__(self, latent: Array, action: Array, visible: Array) -> Array:
-        """Map latent [..., N, D], action [..., N], visible [..., N, N] to float32 logits [..., N, A]."""
-        hidden, dtype = self.config.hidden_size, jnp.dtype(self.config.compute_dtype)
-        latent = latent.astype(dtype)
-        played = jax.nn.one_hot(action, self.num_actions, dtype=dtype)
-        tokens = nn.relu(Dense(hidden, dtype=dtype, name="token")(jnp.concatenate([latent, played], axis=-1)))
-        seen = jnp.sum(visible[..., None].astype(dtype) * tokens[..., None, :, :], axis=-2)  # [..., N, H]
-        own = Dense(hidden, dtype=dtype, name="own")(latent)
-        x = nn.relu(own + Dense(hidden, dtype=dtype, use_bias=False, name="seen")(seen))
-        return _zero_dense(self.num_actions, x)
+def _policy_head(config: Config, num_actions: int, dtype: jnp.dtype) -> nn.Module:
+    if config.policy_head == "attention":
+        return AttentionHead(config.hidden_size, num_actions, config.attention_heads, config.policy_layers, dtype)
+    return {"sum": SumHead, "gru": GRUHead}[config.policy_head](config.hidden_size, num_actions, dtype)
 
 
 class Network(nn.Module):
@@ -126,7 +119,7 @@ class Network(nn.Module):
         cfg, dtype = self.config, jnp.dtype(self.config.compute_dtype)
         self.representation = Representation(cfg)
         self.dynamics = Dynamics(cfg, self.num_actions)
-        self.policy_head = PolicyHead(cfg, self.num_actions)
+        self.policy_head = _policy_head(cfg, self.num_actions, dtype)
         self.value_head = TeamHead(cfg.hidden_size, cfg.value_bins, dtype)
         self.projector = Dense(cfg.projection_size, dtype=dtype)
         self.predictor = nn.Sequential(
@@ -138,6 +131,15 @@ class Network(nn.Module):
 
     def policy(self, latent: Array, action: Array, visible: Array) -> Array:
         return self.policy_head(latent, action, visible)
+
+    def begin(self, latent: Array) -> tuple[PyTree, PyTree]:
+        return self.policy_head.begin(latent)
+
+    def commit(self, plan: PyTree, latent: Array, agent: Array, action: Array) -> PyTree:
+        return self.policy_head.commit(plan, latent, agent, action)
+
+    def reply(self, own: PyTree, plan: PyTree) -> Array:
+        return self.policy_head.reply(own, plan)
 
     def value(self, latent: Array, action: Array, committed: Array) -> Array:
         played = jax.nn.one_hot(action, self.num_actions) * committed[..., None]
@@ -173,6 +175,11 @@ def make(config: Config, spec: EnvSpec) -> WorldModel:
             f"network_args.attention_heads={config.attention_heads} does not divide "
             f"network_args.attention_size={config.attention_size}; choose heads that do"
         )
+    if config.policy_head == "attention" and config.hidden_size % config.attention_heads:
+        raise ValueError(
+            f"network_args.attention_heads={config.attention_heads} does not divide "
+            f"network_args.hidden_size={config.hidden_size}, the width of policy_head=attention; choose heads that do"
+        )
     if spec.continuous:
         raise ValueError("network 'world_model' plans over discrete actions; this environment's actions are continuous")
     network = Network(config, spec.num_actions)
@@ -186,6 +193,9 @@ def make(config: Config, spec: EnvSpec) -> WorldModel:
         init=lambda key: network.init(key, jnp.zeros((spec.num_agents, spec.obs_size)))["params"],
         represent=bind(Network.represent),
         policy=bind(Network.policy),
+        begin=bind(Network.begin),
+        commit=bind(Network.commit),
+        reply=bind(Network.reply),
         value=bind(Network.value),
         imagine=bind(Network.imagine),
         project=bind(Network.project),
@@ -195,8 +205,3 @@ def make(config: Config, spec: EnvSpec) -> WorldModel:
         value_target=value.target,
         reward_target=reward.target,
     )
-
-
-def _zero_dense(size: int, x: Array) -> Array:
-    """Return a last layer that starts at zero: an untrained search then plays at random, not by an arbitrary habit."""
-    return Dense(size, dtype=jnp.float32, kernel_init=nn.initializers.zeros)(x.astype(jnp.float32))

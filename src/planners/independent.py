@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from src.core import Array, EnvSpec, Plan, Planner, SearchExtras, TimeStep, WorldModel, setting
+from src.ops.masking import masked_logits
 from src.planners.own_actions import argmax, own_root, own_step
-from src.planners.search import SearchConfig, draw, make_search
+from src.planners.search import SearchConfig, decentralised, draw, make_search
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,9 +35,10 @@ def make(config: Config, model: WorldModel, spec: EnvSpec, discount: float) -> P
 
         nobody = jnp.zeros((batch * num_agents, num_agents), bool)
         latent = per_agent(model.represent(params, timestep.obs))
+        logits = masked_logits(decentralised(model, params, latent), per_agent(timestep.legal))
         fixed = jnp.zeros(nobody.shape, jnp.int32)
         root_key, search_key = jax.random.split(key)
-        root = own_root(model, params, root_key, latent, agent, fixed, nobody, per_agent(timestep.legal), decide)
+        root = own_root(model, params, root_key, latent, logits, agent, fixed, nobody, decide)
         step = own_step(model, discount, agent, decide)
         legal = timestep.legal.reshape(batch * num_agents, -1)
         found = search(params, search_key, root, step, legal, config.max_depth or None, explore, progress)

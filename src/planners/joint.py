@@ -14,14 +14,15 @@ import jax.numpy as jnp
 import mctx
 import numpy as np
 
-from src.core import Array, EnvSpec, Key, Plan, Planner, SearchExtras, TimeStep, WorldModel, pytree, setting
+from src.core import Array, Candidates, EnvSpec, Key, Plan, Planner, SearchExtras, TimeStep, WorldModel, pytree, setting
 from src.ops.masking import NEVER, masked_logits
-from src.planners.search import SearchConfig, draw, make_search
+from src.planners.search import Found, SearchConfig, decentralised, draw, make_search
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(SearchConfig):
     num_samples: int = setting(16, "K, joint actions drawn per node; all are enumerated if there are no more than K", low=1, high=4096)
+    keep_candidates: bool = setting(False, "store the candidates at the root with every step, for learner_args.policy_loss=advantage_weighted")
     uniform_fraction: float = setting(0.0, "share of uniform play in the proposal at the root while exploring", low=0.0, high=1.0)
 
 
@@ -37,12 +38,12 @@ def make(config: Config, model: WorldModel, spec: EnvSpec, discount: float) -> P
     """Return the planner; see the module's docstring."""
     search = make_search(config)
     propose = make_proposal(spec, config.num_samples)
+    keep = _candidates if config.keep_candidates else lambda actions, found: ()
 
     def evaluate(params, latent: Array) -> tuple[Array, Array]:
         nobody = jnp.zeros(latent.shape[:-1], bool)
         action = jnp.zeros(nobody.shape, jnp.int32)
-        logits = model.policy(params, latent, action, nobody[..., None] & nobody[..., None, :])
-        return logits, model.value_mean(model.value(params, latent, action, nobody))
+        return decentralised(model, params, latent), model.value_mean(model.value(params, latent, action, nobody))
 
     def recurrent_fn(params, key, chosen: Array, node: Node):
         joint = jnp.take_along_axis(node.actions, chosen[:, None, None], axis=1)[:, 0]
@@ -68,6 +69,7 @@ def make(config: Config, model: WorldModel, spec: EnvSpec, discount: float) -> P
             value=found.value,
             rank=jnp.zeros(joint.shape, jnp.int32),
             committed=joint,
+            candidates=keep(actions, found),
         )
         return carry, Plan(action=joint, extras=extras)
 
@@ -112,6 +114,10 @@ def sample_candidates(key: Key, logits: Array, num_samples: int, uniform_fractio
     if uniform_fraction > 0.0:
         prior += _joint_log_prob(jnp.log(jnp.maximum(policy, 1e-30)) - proposal, actions)
     return actions, jnp.where(valid, prior, NEVER), valid
+
+
+def _candidates(actions: Array, found: Found) -> Candidates:
+    return Candidates(actions=actions, weights=found.weights, advantages=found.advantage)
 
 
 def marginals(actions: Array, weights: Array, num_actions: int) -> Array:

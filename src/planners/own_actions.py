@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import mctx
 
 from src.core import Array, Key, WorldModel, pytree
-from src.ops.masking import masked_logits
+from src.planners.search import decentralised
 
 Decide = Callable[[Key, Array], Array]  # key, logits [M, N, A] -> actions [M, N] int32
 
@@ -25,14 +25,12 @@ class OwnNode:
 
 
 def own_root(
-    model: WorldModel, params, key: Key, latent: Array, agent: Array, fixed: Array, committed: Array, legal: Array, decide: Decide
+    model: WorldModel, params, key: Key, latent: Array, logits: Array, agent: Array, fixed: Array, committed: Array, decide: Decide
 ) -> mctx.RootFnOutput:
-    """Return the root of M trees: latent [M, N, D], agent [M], legal [M, N, A].
+    """Return the root of M trees: latent [M, N, D], everybody's logits there [M, N, A], agent [M].
 
-    Where committed [M, N], teammates play fixed [M, N] at the root, and the policy and the value there know it.
+    Where committed [M, N], teammates play fixed [M, N] at the root, and the value there knows it, as the logits should.
     """
-    visible = jnp.broadcast_to(committed[..., None, :], (*committed.shape, committed.shape[-1]))
-    logits = masked_logits(model.policy(params, latent, fixed, visible), legal)
     value = model.value_mean(model.value(params, latent, fixed, committed))
     others = jnp.where(committed, fixed, decide(key, logits))
     return mctx.RootFnOutput(prior_logits=_row(logits, agent), value=value, embedding=OwnNode(latent=latent, others=others))
@@ -46,7 +44,7 @@ def own_step(model: WorldModel, discount: float, agent: Array, decide: Decide):
         joint = jnp.where(own, action[:, None], node.others)
         latent, reward = model.imagine(params, node.latent, joint)
         nobody = jnp.zeros(joint.shape, bool)
-        logits = model.policy(params, latent, joint, nobody[..., None] & nobody[..., None, :])
+        logits = decentralised(model, params, latent)
         value = model.value_mean(model.value(params, latent, joint, nobody))
         output = mctx.RecurrentFnOutput(
             reward=model.reward_mean(reward),

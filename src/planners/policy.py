@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from src.core import Array, EnvSpec, Plan, Planner, PolicyExtras, TimeStep, WorldModel
 from src.ops.masking import masked_logits
-from src.planners.search import draw
+from src.planners.search import decentralised, draw
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,10 +21,8 @@ def make(config: Config, model: WorldModel, spec: EnvSpec, discount: float) -> P
 
     def plan(params, carry, timestep: TimeStep, key: Array, explore: bool, progress: Array = 0.0):
         del progress
-        nobody = jnp.zeros((*timestep.legal.shape[:-1], timestep.legal.shape[-2]), bool)
         latent = model.represent(params, timestep.obs)
-        logits = model.policy(params, latent, jnp.zeros(timestep.legal.shape[:-1], jnp.int32), nobody)
-        logits = masked_logits(logits, timestep.legal)
+        logits = masked_logits(decentralised(model, params, latent), timestep.legal)
         action = draw(key, logits) if explore else jnp.argmax(logits, axis=-1).astype(jnp.int32)
         log_policy = jax.nn.log_softmax(logits, axis=-1)
         log_prob = jnp.take_along_axis(log_policy, action[..., None], axis=-1)[..., 0]

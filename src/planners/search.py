@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 import mctx
 
-from src.core import Array, Key, Params, setting
+from src.core import Array, Key, Params, PyTree, WorldModel, setting
+from src.planners.optimism import make_loop
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,8 @@ class SearchConfig:
     temperature_end: float = setting(0.25, "muzero: acting temperature at the end of training", low=0.0)
     pb_c_init: float = setting(1.25, "muzero: c_1 of PUCT", low=0.0)
     pb_c_base: float = setting(19652.0, "muzero: c_2 of PUCT", low=1.0)
+    os_rho: float = setting(0.0, "OS(lambda): share of a node's worst returns, of each depth, that its value leaves out", low=0.0, high=0.99)
+    os_lambda: float = setting(1.0, "OS(lambda): weight of a return from one level deeper; 1 with os_rho=0 is the plain mean", low=0.0, high=1.0)
 
 
 class Found(NamedTuple):
@@ -39,6 +42,7 @@ class Found(NamedTuple):
     action: Array  # [M] int32
     weights: Array  # [M, A] improved policy
     value: Array  # [M] root value
+    advantage: Array  # [M, A] Q at the root less the model's own value there; zero for what was not tried
 
 
 # search(params, key, root, recurrent_fn, legal [M, A], max_depth [] or None, explore, progress []) -> Found
@@ -52,11 +56,12 @@ def make_search(config: SearchConfig) -> Search:
     root prior, so its visit counts, and with them `weights`, feel the noise, as in MuZero.
     """
     search = {"gumbel_muzero": _gumbel_muzero, "muzero": _muzero}[config.search]
-    return partial(search, config)
+    plain = (config.os_rho, config.os_lambda) == (0.0, 1.0)
+    return partial(search, config, jax.lax.fori_loop if plain else make_loop(config.os_rho, config.os_lambda))
 
 
 def _gumbel_muzero(
-    config: SearchConfig, params: Params, key: Key, root: mctx.RootFnOutput, recurrent_fn, legal: Array,
+    config: SearchConfig, loop: Callable, params: Params, key: Key, root: mctx.RootFnOutput, recurrent_fn, legal: Array,
     max_depth: Array | int | None, explore: bool, progress: Array,
 ) -> Found:
     del progress
@@ -68,6 +73,7 @@ def _gumbel_muzero(
         config.num_simulations,
         invalid_actions=~legal,
         max_depth=max_depth,
+        loop_fn=loop,
         qtransform=partial(
             mctx.qtransform_completed_by_mix_value,
             value_scale=config.value_scale,
@@ -81,7 +87,7 @@ def _gumbel_muzero(
 
 
 def _muzero(
-    config: SearchConfig, params: Params, key: Key, root: mctx.RootFnOutput, recurrent_fn, legal: Array,
+    config: SearchConfig, loop: Callable, params: Params, key: Key, root: mctx.RootFnOutput, recurrent_fn, legal: Array,
     max_depth: Array | int | None, explore: bool, progress: Array,
 ) -> Found:
     start, end = config.temperature_start, config.temperature_end
@@ -93,6 +99,7 @@ def _muzero(
         config.num_simulations,
         invalid_actions=~legal,
         max_depth=max_depth,
+        loop_fn=loop,
         qtransform=partial(mctx.qtransform_by_parent_and_siblings, epsilon=config.q_epsilon),
         dirichlet_fraction=config.dirichlet_fraction if explore else 0.0,
         dirichlet_alpha=config.dirichlet_alpha,
@@ -107,7 +114,19 @@ def _muzero(
 def _found(output: mctx.PolicyOutput, action: Array, legal: Array) -> Found:
     weights = jnp.where(legal, output.action_weights, 0.0)
     weights = weights / jnp.sum(weights, axis=-1, keepdims=True)
-    return Found(action.astype(jnp.int32), weights, output.search_tree.node_values[:, mctx.Tree.ROOT_INDEX])
+    summary, raw_value = output.search_tree.summary(), output.search_tree.raw_values[:, mctx.Tree.ROOT_INDEX]
+    advantage = jnp.where(summary.visit_counts > 0, summary.qvalues - raw_value[:, None], 0.0)
+    return Found(action.astype(jnp.int32), weights, output.search_tree.node_values[:, mctx.Tree.ROOT_INDEX], advantage)
+
+
+def decentralised(model: WorldModel, params: Params, latent: Array) -> Array:
+    """Return every agent's logits [..., N, A] at latent [..., N, D] when nobody sees what the others do."""
+    return model.reply(params, *model.begin(params, latent))
+
+
+def rows(knowledge: PyTree, agent: Array) -> PyTree:
+    """Return the one row [B, 1, ...] of agent [B] out of what everybody knows [B, N, ...]."""
+    return jax.tree.map(lambda x: jax.vmap(lambda each, i: each[i][None])(x, agent), knowledge)
 
 
 def draw(key: Key, logits: Array) -> Array:

@@ -35,6 +35,7 @@ JUDGED = "eval/main/return"
 # TensorBoard puts the layouts of several runs together by adding what is new at the end: what only some have stands last.
 RETURNS = {
     "evaluation, with search where there is one": JUDGED,
+    "evaluation, without search, seeing earlier agents' actions": "eval/autoregressive/return",
     "evaluation, policy alone": "eval/policy/return",
     "exploring play": "train/return",
 }

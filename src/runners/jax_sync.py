@@ -56,6 +56,7 @@ def make(
     max_minutes: float,
     eval_episodes: int,
     eval_every: int,
+    autoregressive_planner: Planner | None = None,
 ) -> "SyncRunner":
     """Return the runner: called with a seed, it yields (Report, RunState) until `t_max` steps or `max_minutes` are over.
 
@@ -63,14 +64,16 @@ def make(
     `max_minutes` counts training alone, from the end of the first report (which compiles); 0 means no limit.
     """
     parts = Parts(config, env, planner, learner, replay, t_max)
-    players = {"policy": planner} if planner is policy_planner else {"search": planner, "policy": policy_planner}
+    players = {"search": planner, "autoregressive": autoregressive_planner, "policy": policy_planner}
+    if planner is policy_planner:
+        del players["search"]
     cycles = max(1, round(config.report_every / (config.num_envs * config.rollout_length)))
     return SyncRunner(
         parts=parts,
         steps_per_report=cycles * config.num_envs * config.rollout_length,
         train=jax.jit(partial(_report, parts, num_cycles=cycles), donate_argnums=0),
         evaluators={
-            name: jax.jit(partial(evaluate, env, player, num_episodes=eval_episodes)) for name, player in players.items()
+            name: jax.jit(partial(evaluate, env, player, num_episodes=eval_episodes)) for name, player in players.items() if player
         },
         priorities=jax.jit(partial(_priorities, replay)) if learner.sequence_length else None,
         max_seconds=60 * max_minutes,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from src.core import TimeStep
-from src.envs import matrix_game, mpe, smax
+from src.envs import lbf, matrix_game, mpe, smax, switch_riddle
 from src.envs.auto_reset import auto_reset_step
 from src.registry import ENVS
 
@@ -42,6 +42,8 @@ def cases():
         yield "mpe", mpe.Config(scenario=scenario, team=team, opponent=opponent, episode_limit=LIMIT)
     yield "mpe", mpe.Config(num_agents=5, local_ratio=0.25, episode_limit=LIMIT)
     yield "smax", smax.Config(episode_limit=LIMIT)
+    yield "switch_riddle", switch_riddle.Config(num_agents=4)
+    yield "lbf", lbf.Config(num_agents=3, episode_limit=LIMIT)
     for scenario, num_agents in (("climbing", 2), ("penalty", 3), ("two_step", 4)):
         yield "matrix_game", matrix_game.Config(scenario=scenario, num_agents=num_agents)
 
@@ -137,6 +139,8 @@ def test_an_end_is_either_a_termination_or_a_truncation(played):
 
 
 def test_episodes_last_as_long_as_the_limit_says(played):
+    if played.family == "switch_riddle":
+        pytest.skip("random prisoners tell before the last day; tests/envs/test_switch_riddle.py")
     limit = played.spec.episode_limit
     ended = played.outcome.terminated | played.outcome.truncated
     np.testing.assert_array_equal(ended, np.tile(np.arange(1, T + 1) % limit == 0, (B, 1)))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.core import Batch, EnvSpec, SearchExtras, Transition
+from src.core import Batch, Candidates, EnvSpec, SearchExtras, Transition
 from src.learners import mazero
 from src.networks import world_model
 from src.ops.team import team_reward
@@ -221,3 +221,35 @@ def test_importance_weights_scale_each_sequence():
     alone = [float(loss_of(params, batch.replace(weight=jnp.zeros(B).at[b].set(1.0)))) for b in range(B)]
     weight = jnp.linspace(0.1, 1.0, B)
     assert float(loss_of(params, batch.replace(weight=weight))) == pytest.approx(float(np.dot(weight, alone)), rel=1e-5)
+
+
+def awpo_by_hand(kept: Candidates, alive: np.ndarray, log_policy: np.ndarray, alpha: float, clip: float) -> np.ndarray:
+    """Return - sum_a w(a) min(exp(A(a) / alpha), clip) log pi(a) of every root [B, U + 1], over joint actions, in loops."""
+    weights, advantages = np.array(kept.weights), np.array(kept.advantages)
+    valid = [advantages[root][weights[root] > 0] for root in np.ndindex(*alive.shape) if alive[root]]
+    mean, deviation = np.concatenate(valid).mean(), np.concatenate(valid).std()
+    loss = np.zeros(alive.shape)
+    for b, u, k in np.ndindex(*weights.shape):
+        factor = min(np.exp((advantages[b, u, k] - mean) / deviation / alpha), clip)
+        joint = sum(log_policy[b, u, i, kept.actions[b, u, k, i]] for i in range(N))
+        loss[b, u] -= weights[b, u, k] * factor * joint
+    return loss
+
+
+def test_advantage_weighted_targets_are_the_papers_loss_over_joint_actions():
+    rng, num = np.random.default_rng(9), 4
+    weights = rng.dirichlet(np.ones(num), (B, U + 1))
+    weights[..., 1] = 0.0  # a duplicate
+    kept = Candidates(
+        actions=jnp.asarray(rng.integers(A, size=(B, U + 1, num, N))), weights=jnp.asarray(weights, jnp.float32),
+        advantages=jnp.asarray(3.0 + rng.normal(size=(B, U + 1, num)), jnp.float32),
+    )
+    extras = random_batch(1).traj.extras.replace(policy=jnp.zeros((B, U + 1, N, A)), candidates=kept)
+    alive = (rng.random((B, U + 1)) < 0.7).astype(np.float32)
+    logits = rng.normal(size=(B, U + 1, N, A)).astype(np.float32)
+    config = dataclasses.replace(CONFIG, policy_loss="advantage_weighted", awpo_alpha=0.8, awpo_clip=2.0)
+    target = mazero.policy_targets(config, extras, jnp.asarray(alive))
+    log_policy = np.array(jax.nn.log_softmax(logits, axis=-1))
+    expected = awpo_by_hand(kept, alive, log_policy, 0.8, 2.0)
+    np.testing.assert_allclose(-np.sum(np.array(target) * log_policy, axis=(-2, -1)), expected, rtol=1e-4)
+    assert mazero.policy_targets(CONFIG, extras, jnp.asarray(alive)) is extras.policy

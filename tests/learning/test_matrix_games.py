@@ -17,6 +17,11 @@ def test_coordinated_search_learns_the_climbing_game(planner):
         assert metrics["eval/search/return"] == 11.0
 
 
+def test_a_policy_that_attends_to_commitments_learns_to_play_without_search_one_agent_after_another():
+    metrics = last(small_run("sequential", CLIMBING, head="attention", also="autoregressive"), 1)
+    assert metrics["eval/search/optimal"] > 0.9 and metrics["eval/autoregressive/optimal"] > 0.9
+
+
 def test_independent_search_learns_where_nobody_needs_the_other():
     run = small_run("independent", CLIMBING, change=separable)
     assert [last(run, seed)["eval/search/return"] for seed in (1, 2)] == [10.0, 10.0]

@@ -1,6 +1,7 @@
 """What holds for every planner whatever the model says: legal play, proper targets free of noise, and what each agent saw."""
 
 from functools import lru_cache
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,7 @@ GUMBEL = [  # every order with either search, every tree with either search, eve
     sequential("fixed", "plies", "gumbel_muzero", "conditioned"),
     sequential("random", "plies", "gumbel_muzero", "completion"),
     sequential("most_certain_first", "root_only", "gumbel_muzero"),
+    sequential("random", "paths", "gumbel_muzero"),
     ("joint", dict(num_samples=EVERY)),
     ("joint", dict(num_samples=13, uniform_fraction=0.3)),
     ("independent", dict(others="sample")),
@@ -40,8 +42,9 @@ MUZERO = [
     ("joint", dict(num_samples=13, search="muzero")),
     ("independent", dict(search="muzero")),
 ]
-CASES = [*GUMBEL, *MUZERO, ("policy", {})]
-ONE_EACH = [GUMBEL[1], GUMBEL[4], GUMBEL[5], MUZERO[1], ("policy", {})]
+WITHOUT_SEARCH = [("policy", {}), ("autoregressive", dict(order="random"))]
+CASES = [*GUMBEL, *MUZERO, *WITHOUT_SEARCH]
+ONE_EACH = [GUMBEL[1], GUMBEL[3], GUMBEL[5], GUMBEL[6], MUZERO[1], *WITHOUT_SEARCH]
 
 
 def name(case: tuple[str, dict]) -> str:
@@ -52,7 +55,7 @@ def name(case: tuple[str, dict]) -> str:
 def compiled(planner: str, args: tuple, num_agents: int, batch: int, explore: bool, num_simulations: int):
     """Return plan(params, timestep, key) of a planner, compiled once for all tests of its case."""
     entry, spec = find("planner", planner), spec_of(num_agents)
-    simulations = {} if planner == "policy" else {"num_simulations": num_simulations}
+    simulations = {} if entry.provides == "policy" else {"num_simulations": num_simulations}
     made = entry.make(entry.config()(**dict(args), **simulations), linear_model(spec), spec, 0.9)
 
     def plan(params, timestep, key):
@@ -80,7 +83,7 @@ def assert_sound(planner: str, timestep, plan) -> None:
     assert np.take_along_axis(timestep.legal, plan.action[..., None], axis=-1).all()
     assert (policy[~timestep.legal] == 0).all() and (policy >= 0).all()
     np.testing.assert_allclose(policy.sum(axis=-1), 1.0, atol=1e-5)
-    if planner == "policy":
+    if find("planner", planner).provides == "policy":
         chosen = np.take_along_axis(policy, plan.action[..., None], axis=-1)[..., 0]
         np.testing.assert_allclose(plan.extras.log_prob, np.log(chosen), rtol=1e-5, atol=1e-6)
         return
@@ -143,6 +146,17 @@ def conditional_policy(params, timestep, plan, rank) -> np.ndarray:
             logits[b, i] += seen[j, plan.extras.committed[b, j]]
     weights = np.where(timestep.legal, np.exp(logits - logits.max(axis=-1, keepdims=True)), 0.0)
     return weights / weights.sum(axis=-1, keepdims=True)
+
+
+def test_without_search_each_agent_replies_to_what_those_before_it_play():
+    case = ("autoregressive", dict(order="fixed"))
+    for seed, (timestep, plan) in enumerate(plans(case, seeds=range(20), explore=False)):
+        params = linear_model(spec_of(N)).init(jax.random.key(1000 + seed))
+        extras = SimpleNamespace(committed=plan.action)
+        turns = np.tile(np.arange(N), (B, 1))
+        expected = conditional_policy(params, timestep, SimpleNamespace(extras=extras), turns)
+        np.testing.assert_allclose(plan.extras.policy, expected, atol=2e-5)
+        np.testing.assert_array_equal(plan.action, expected.argmax(axis=-1))
 
 
 SHARP = [case for case in GUMBEL if case[1].get("num_samples") != 13]  # sampled candidates are noise of their own

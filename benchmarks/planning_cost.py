@@ -1,0 +1,66 @@
+"""What a decision costs by policy head, value of unfinished joint steps and number of agents: `python benchmarks/planning_cost.py`.
+
+One decision is a joint action for one environment, planned for 32 at once by an untrained network with the settings of MPE
+simple_spread; time is the median of several calls. An update is one optimiser step on a batch of the default size.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+
+import harness
+
+sys.path.insert(0, str(harness.ROOT))
+
+ENVIRONMENTS, CALLS = 32, 7
+HEADS = ("sum", "attention", "gru")
+UNFINISHED = ("completion", "conditioned", "parent")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--agents", type=int, nargs="+", default=[3, 5, 8])
+    options = parser.parse_args()
+    variants = [("sequential", "mazero_seq", [f"network_args.policy_head={head}"]) for head in HEADS]
+    variants += [("sequential", "mazero_seq", [f"planner_args.unfinished_value={kind}"]) for kind in UNFINISHED[1:]]
+    variants += [("joint", "mazero_joint", []), ("independent", "mazero_ind", [])]
+    rows, result = [], []
+    for agents in options.agents:
+        for name, config, settings in variants:
+            simulations = 8 * agents if name == "joint" else 8  # the same number of imagined steps
+            words = [f"env_args.num_agents={agents}", f"planner_args.num_simulations={simulations}", *settings]
+            milliseconds = decision_milliseconds(config, "mpe", words)
+            label = f"{name} {settings[0].partition('=')[2] if settings else ''}".strip()
+            rows.append([agents, label, f"{milliseconds:.2f}"])
+            result.append({"agents": agents, "variant": label, "simulations": simulations, "decision_milliseconds": milliseconds})
+    print(harness.table(rows, ["agents", "planner", "ms per decision"]))
+    harness.write("planning_cost", {"environments": ENVIRONMENTS, "runs": result})
+
+
+def decision_milliseconds(config: str, env_config: str, words: Sequence[str]) -> float:
+    """Return how long one exploring decision takes, compiling apart."""
+    import jax
+    import jax.numpy as jnp
+
+    from src import build
+    from src.config import commandline, loader
+
+    build.prepare_jax("cpu", "auto")
+    built = build.build(loader.load(config, env_config, commandline.updates(words)))
+    params = jax.jit(built.learner.init)(jax.random.key(0)).params
+    _, timestep = jax.jit(jax.vmap(built.env.reset))(jax.random.split(jax.random.key(1), ENVIRONMENTS))
+    carry = built.planner.init(ENVIRONMENTS)
+    plan = jax.jit(lambda params, timestep, key: built.planner.plan(params, carry, timestep, key, True, jnp.zeros(()))[1])
+    jax.block_until_ready(plan(params, timestep, jax.random.key(2)))
+    times = []
+    for call in range(CALLS):
+        began = time.perf_counter()
+        jax.block_until_ready(plan(params, timestep, jax.random.key(call)))
+        times.append(time.perf_counter() - began)
+    return 1000 * statistics.median(times) / ENVIRONMENTS
+
+
+if __name__ == "__main__":
+    main()

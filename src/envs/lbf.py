@@ -1,0 +1,116 @@
+"""Level-Based Foraging (Christianos et al. 2020; Papoudakis et al. 2021), Jumanji's: food that one agent alone is too weak to load.
+
+Agents on a grid load food next to them; it is eaten if the levels of those who load it reach its own. All food eaten makes a
+team return of 1 in all, and so does nothing else: that is the optimum, where it can be had in time. With `force_coop` every
+piece of food needs the whole team.
+
+What differs from Jumanji: observations are divided by the grid's size, and an episode that ends with the last food on its last
+step has terminated.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jumanji.environments.routing.lbf.env import LevelBasedForaging
+from jumanji.environments.routing.lbf.generator import RandomGenerator
+
+from src.core import Array, Environment, EnvSpec, Key, PyTree, TimeStep, setting
+from src.envs.time_limit import ending
+from src.scene import Box, Disc, Drawing, Scene
+
+ACTIONS = ("stay", "up", "down", "left", "right", "load")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    grid_size: int = setting(8, "width and height", low=5, high=50)
+    num_agents: int = setting(2, "number of agents", low=1, high=20)
+    num_food: int = setting(2, "pieces of food", low=1, high=20)
+    field_of_view: int = setting(8, "how many fields away an agent sees; the grid's size is everything", low=1)
+    force_coop: bool = setting(True, "every piece of food needs all agents")
+    penalty: float = setting(0.0, "cost of loading food that is too heavy", low=0.0)
+    episode_limit: int = setting(50, "steps per episode", low=1)
+
+
+def make(config: Config) -> Environment:
+    """Build the game; its global state is everybody's observation.
+
+    Raises:
+      ValueError: the grid has no room for the food, or an agent would see beyond it.
+    """
+    world = _world(config)
+    num_agents, entities = config.num_agents, config.num_agents + config.num_food
+    spec = EnvSpec(
+        num_agents=num_agents,
+        obs_size=3 * entities + 1,
+        state_size=num_agents * (3 * entities + 1),
+        num_actions=len(ACTIONS),
+        episode_limit=config.episode_limit,
+        shared_reward=False,
+        metric_names=("eaten",),
+    )
+
+    def show(state: PyTree, seen: Any, reward: Array) -> TimeStep:
+        time = jnp.full((num_agents, 1), state.step_count / config.episode_limit)
+        obs = jnp.concatenate([seen.agents_view / config.grid_size, time], axis=1).astype(jnp.float32)
+        eaten = state.food_items.eaten
+        terminated, truncated = ending(eaten.all(), state.step_count, config.episode_limit)
+        return TimeStep(
+            obs=obs,
+            state=obs.reshape(-1),
+            legal=seen.action_mask,
+            alive=jnp.ones(num_agents, bool),
+            reward=reward.astype(jnp.float32),
+            terminated=terminated,
+            truncated=truncated,
+            first=state.step_count == 0,
+            metrics={"eaten": jnp.mean(eaten, dtype=jnp.float32)},
+        )
+
+    def reset(key: Key) -> tuple[PyTree, TimeStep]:
+        state, timestep = world.reset(key)
+        return state, show(state, timestep.observation, jnp.zeros(num_agents))
+
+    def step(key: Key, state: PyTree, action: Array) -> tuple[PyTree, TimeStep]:
+        del key
+        state, timestep = world.step(state, action)
+        return state, show(state, timestep.observation, timestep.reward)
+
+    return Environment(spec=spec, reset=reset, step=step, drawing=_drawing(config))
+
+
+def _world(config: Config) -> LevelBasedForaging:
+    """Return Jumanji's environment."""
+    if config.field_of_view > config.grid_size:
+        raise ValueError(f"env_args.field_of_view={config.field_of_view}: at most env_args.grid_size={config.grid_size}")
+    try:
+        generator = RandomGenerator(
+            grid_size=config.grid_size, fov=config.field_of_view, num_agents=config.num_agents, num_food=config.num_food,
+            force_coop=config.force_coop,
+        )
+    except (AssertionError, ValueError) as error:
+        raise ValueError(f"env_args: {error or 'the grid is too small for so much food'}") from None
+    return LevelBasedForaging(generator=generator, time_limit=config.episode_limit, penalty=config.penalty)
+
+
+def _drawing(config: Config) -> Drawing:
+    """Return the grid with agents and food, each with its level."""
+    size = config.grid_size
+
+    def scene(state: Any, action: np.ndarray | None) -> Scene:
+        figures: list = [Box(-0.5, -0.5, size - 0.5, size - 0.5, "paper")]
+        for place, level, eaten in zip(state.food_items.position, state.food_items.level, state.food_items.eaten):
+            if not eaten:
+                x, y = int(place[1]), size - 1 - int(place[0])
+                figures.append(Box(x - 0.4, y - 0.4, x + 0.4, y + 0.4, "good", str(int(level))))
+        for i, (place, level) in enumerate(zip(state.agents.position, state.agents.level)):
+            note = "loads" if action is not None and ACTIONS[int(action[i])] == "load" else ""
+            figures.append(Disc(float(place[1]), float(size - 1 - int(place[0])), 0.35, i, str(int(level)), note))
+        return Scene(tuple(figures), (-0.6, -0.9, size - 0.4, size - 0.4), f"step {int(state.step_count)}")
+
+    return Drawing(
+        agents=tuple(f"agent {i}" for i in range(config.num_agents)), actions=(ACTIONS,) * config.num_agents, scene=scene
+    )

@@ -1,0 +1,63 @@
+"""No search: agent after agent acts by its policy, given what the agents before it committed to.
+
+The middle between a search and the decentralised policy: those who act later need to be told what those before them chose
+and, because a commitment's token holds it, what they saw.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from src.core import Array, EnvSpec, Key, Plan, Planner, PolicyExtras, PyTree, TimeStep, WorldModel, setting
+from src.ops.masking import entropy, masked_logits
+from src.planners.search import draw, rows
+
+ORDERS = ("fixed", "random", "most_certain_first")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    order: str = setting("random", "who commits first: by index, drawn per step, or lowest policy entropy first", choices=ORDERS)
+
+
+def make(config: Config, model: WorldModel, spec: EnvSpec, discount: float) -> Planner:
+    """Return the planner: it samples while exploring and plays the most likely legal action otherwise."""
+    del discount
+
+    def plan(params, carry, timestep: TimeStep, key: Key, explore: bool, progress: Array = 0.0):
+        del progress
+        order_key, draw_key = jax.random.split(key)
+        latent = model.represent(params, timestep.obs)
+        own, nothing = model.begin(params, latent)
+        alone = masked_logits(model.reply(params, own, nothing), timestep.legal)
+        order = choose_order(config.order, order_key, alone)
+
+        def commit(plan: PyTree, inputs: tuple[Array, Key]):
+            agent, key = inputs
+            logits = model.reply(params, rows(own, agent), plan)[:, 0]
+            logits = masked_logits(logits, rows(timestep.legal, agent)[:, 0])
+            action = draw(key, logits) if explore else jnp.argmax(logits, axis=-1).astype(jnp.int32)
+            return model.commit(params, plan, latent, agent, action), (action, jax.nn.log_softmax(logits, axis=-1))
+
+        turns = (order.T, jax.random.split(draw_key, spec.num_agents))
+        _, (action, log_policy) = jax.lax.scan(commit, nothing, turns)
+        rank = jnp.argsort(order, axis=-1)
+        action = jnp.take_along_axis(action.T, rank, axis=1)
+        log_policy = jnp.take_along_axis(log_policy.swapaxes(0, 1), rank[..., None], axis=1)
+        log_prob = jnp.take_along_axis(log_policy, action[..., None], axis=-1)[..., 0]
+        return carry, Plan(action=action, extras=PolicyExtras(log_prob=log_prob, policy=jnp.exp(log_policy)))
+
+    return Planner(init=lambda batch: (), plan=plan)
+
+
+def choose_order(order: str, key: Key, logits: Array) -> Array:
+    """Return which agent moves at each ply [B, N] int32; logits [B, N, A] are those of the agents by themselves."""
+    batch, num_agents = logits.shape[:2]
+    if order == "fixed":
+        score = jnp.broadcast_to(jnp.arange(num_agents, dtype=jnp.float32), (batch, num_agents))
+    elif order == "random":
+        score = jax.random.uniform(key, (batch, num_agents))
+    else:
+        score = entropy(jax.nn.softmax(logits, axis=-1))
+    return jnp.argsort(score, axis=-1).astype(jnp.int32)

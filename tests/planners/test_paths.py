@@ -1,0 +1,111 @@
+"""Full-path simulations: what the trees of a search hold, and that the dynamics are asked once for each simulation."""
+
+from functools import lru_cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from src.core import EnvSpec
+from src.planners import paths, sequential
+from src.planners.plies import Start
+from tests.reference.compiled import quick_jit
+from tests.reference.linear_model import linear_model, random_timestep
+
+B, N, A, O, SIMULATIONS = 4, 3, 4, 2, 30
+GAMMA = 0.9
+SPEC = EnvSpec(num_agents=N, obs_size=O, state_size=1, num_actions=A, episode_limit=9, shared_reward=True)
+MODEL = linear_model(SPEC)
+
+
+@lru_cache(maxsize=None)
+def searched(max_depth: int):
+    """Return (parameters, time step, order, forest, actions [N, B]) of one search."""
+    config = sequential.Config(num_simulations=SIMULATIONS, max_depth=max_depth, tree="paths")
+    params, timestep = MODEL.init(jax.random.key(1)), random_timestep(SPEC, jax.random.key(2), B)
+    order = jnp.asarray(np.argsort(np.random.default_rng(3).random((B, N)), axis=-1), jnp.int32)
+    seen = []
+
+    def search(params, key):
+        latent = MODEL.represent(params, timestep.obs)
+        own, plan = MODEL.begin(params, latent)
+        start = Start(
+            latent=latent, own=own, plan=plan, action=jnp.zeros((B, N), jnp.int32), committed=jnp.zeros((B, N), bool), order=order,
+            agent=order[:, 0], ply=jnp.int32(0), legal=timestep.legal,
+        )
+        model = MODEL._replace(imagine=lambda *inputs: (seen.append(inputs), MODEL.imagine(*inputs))[1])
+        forest, _ = paths.make_growth(config, model, GAMMA)(params, key, start, True)
+        action, _, _ = paths.make_path_search(config, MODEL, GAMMA)(params, key, start, True, jnp.zeros(()))
+        return forest, action
+
+    forest, action = quick_jit(search)(params, jax.random.key(4))
+    assert len(seen) == 1  # in the body of the loop over simulations
+    return jax.tree.map(np.array, (params, timestep, order, forest, action))
+
+
+def walk(forest, b: int, node: int) -> list[int]:
+    """Return the actions from the root to a node, by ply."""
+    actions = []
+    while node:
+        actions.append(int(forest.tree.action_from_parent[b, node]))
+        node = int(forest.tree.parents[b, node])
+    return actions[::-1]
+
+
+def outcome(params, obs, order, actions: list[int]) -> tuple[float, np.ndarray]:
+    """Return the discounted rewards along a path of whole joint steps and the latent [N, D] at its end."""
+    latent, total = np.tanh(obs @ params["obs"]), 0.0
+    for step in range(len(actions) // N):
+        joint = np.zeros(N, int)
+        joint[order] = actions[step * N : (step + 1) * N]
+        total += GAMMA**step * sum(params["reward"][j, a] for j, a in enumerate(joint))
+        latent = np.tanh(latent @ params["dynamics"] + params["played"][joint])
+    return total, latent
+
+
+@pytest.mark.parametrize("max_depth", [0, 1])
+def test_every_simulation_ends_in_a_state_whose_worth_counts_in_every_node_above_it(max_depth):
+    params, timestep, order, forest, _ = searched(max_depth)
+    tree = forest.tree
+    for b in range(B):
+        leaves = [node for node in range(1, SIMULATIONS * N + 1) if tree.node_visits[b, node] and forest.ply[b, node] == 0]
+        gains = {}
+        for leaf in leaves:
+            actions = walk(forest, b, leaf)
+            assert len(actions) % N == 0 and len(actions) <= N * (max_depth or SIMULATIONS)
+            total, latent = outcome(params, timestep.obs[b], order[b], actions)
+            np.testing.assert_allclose(tree.raw_values[b, leaf], np.sum(latent * params["value"]), rtol=1e-3, atol=1e-3)
+            gains[leaf] = total + GAMMA ** (len(actions) // N) * np.sum(latent * params["value"])
+        assert len({tuple(walk(forest, b, leaf)) for leaf in leaves}) == len(leaves)
+        if max_depth == 0:
+            assert len(leaves) == SIMULATIONS  # each found a joint action that was new
+            root = (np.sum(np.tanh(timestep.obs[b] @ params["obs"]) * params["value"]) + sum(gains.values())) / (SIMULATIONS + 1)
+            np.testing.assert_allclose(tree.node_values[b, 0], root, rtol=1e-3, atol=1e-3)
+        assert tree.node_visits[b, 0] == SIMULATIONS + 1
+
+
+def test_what_is_known_to_be_illegal_is_never_tried():
+    _, timestep, order, forest, action = searched(0)
+    for b in range(B):
+        for ply in range(N):
+            agent = order[b, ply]
+            at = (forest.ply[b] == ply) & (forest.steps[b] == 0) & (forest.tree.node_visits[b] > 0)
+            tried = forest.tree.children_visits[b][at].sum(axis=0) > 0
+            assert not tried[~timestep.legal[b, agent]].any() and timestep.legal[b, agent, action[ply, b]]
+
+
+def test_the_team_plays_a_joint_action_that_was_imagined():
+    *_, forest, action = searched(0)
+    for b in range(B):
+        node = 0
+        for ply in range(N):
+            node = forest.tree.children_index[b, node, action[ply, b]]
+            assert node > 0
+        assert forest.ply[b, node] == 0 and forest.steps[b, node] == 1
+
+
+def test_settings_that_paths_do_not_know_are_refused():
+    for key, value in (("search", "muzero"), ("unfinished_value", "parent"), ("os_rho", 0.5)):
+        with pytest.raises(ValueError, match=f"planner_args.{key}={value}: planner_args.tree=paths"):
+            sequential.make(sequential.Config(tree="paths", **{key: value}), MODEL, SPEC, GAMMA)

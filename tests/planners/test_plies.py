@@ -1,0 +1,103 @@
+"""Every node of a tree of plies against a walk in NumPy: prior, value of the unfinished joint step, reward, discount."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from src.core import EnvSpec
+from src.planners.plies import Start, plies_tree
+from tests.reference.compiled import quick_jit
+from tests.reference.linear_model import linear_model, random_timestep
+
+B, N, A, O = 6, 3, 4, 2
+GAMMA = 0.9
+SPEC = EnvSpec(num_agents=N, obs_size=O, state_size=1, num_actions=A, episode_limit=9, shared_reward=True)
+BEGUN = 1  # agents that committed before the tree begins
+
+
+class Walk:
+    """One tree's path, by the linear model's own formulas."""
+
+    def __init__(self, params, obs, legal, order):
+        self.params, self.legal, self.order = {name: np.array(x, np.float64) for name, x in params.items()}, legal, order
+        self.latent, self.committed, self.at_root = np.tanh(obs @ self.params["obs"]), {}, True
+
+    def value(self, committed) -> float:
+        told = sum(self.params["committed"][j, a] for j, a in committed.items())
+        return float((self.latent * self.params["value"]).sum() + told)
+
+    def logits(self, agent: int) -> np.ndarray:
+        logits = self.latent[agent] @ self.params["policy"] + sum(self.params["seen"][j, a] for j, a in self.committed.items())
+        return np.where(self.legal[agent] | (not self.at_root), logits, -1e9)
+
+    def mover(self) -> int:
+        return int(self.order[len(self.committed)])
+
+    def reply(self, agent: int, luck: float) -> int:
+        """Return the action at a quantile of the agent's policy."""
+        weights = np.exp(self.logits(agent) - self.logits(agent).max())
+        return int(np.sum(luck * weights.sum() >= np.cumsum(weights)))
+
+    def outcome(self, luck) -> tuple[float, float]:
+        """Return reward and value after the joint step that the teammates complete at their quantiles `luck` [N]."""
+        joint = {j: self.committed.get(j, self.reply(j, luck[j])) for j in range(N)}
+        reward = sum(self.params["reward"][j, a] for j, a in joint.items())
+        played = np.stack([self.params["played"][joint[j]] for j in range(N)])
+        latent, self.latent = self.latent, np.tanh(self.latent @ self.params["dynamics"] + played)
+        after, self.latent, self.reached = self.value({}), latent, self.latent
+        return float(reward), after
+
+
+def beginning(seed: int):
+    """Return (model, params, start) of trees in which the first agent of each order has committed."""
+    model = linear_model(SPEC)
+    params = model.init(jax.random.key(seed))
+    timestep = random_timestep(SPEC, jax.random.key(seed + 1), B)
+    order = jnp.asarray(np.argsort(np.random.default_rng(seed).random((B, N)), axis=-1), jnp.int32)
+    first = order[:, 0]
+    action = jnp.argmax(timestep.legal, axis=-1).astype(jnp.int32)
+    latent = model.represent(params, timestep.obs)
+    own, nothing = model.begin(params, latent)
+    moving = jax.nn.one_hot(first, N, dtype=bool)
+    start = Start(
+        latent=latent, own=own, plan=model.commit(params, nothing, latent, first, action[jnp.arange(B), first]), action=action,
+        committed=moving, order=order, agent=order[:, 1], ply=jnp.int32(BEGUN), legal=timestep.legal,
+    )
+    walks = [Walk(params, *(np.array(x[b]) for x in (timestep.obs, timestep.legal, order))) for b in range(B)]
+    for walk, b in zip(walks, range(B), strict=True):
+        walk.committed = {int(first[b]): int(action[b, first[b]])}
+    return model, params, start, walks
+
+
+@pytest.mark.parametrize("kind", ["completion", "conditioned", "parent"])
+def test_every_node_on_a_path_of_two_joint_steps_is_as_computed_by_hand(kind):
+    model, params, start, walks = beginning(seed=11)
+    root, step = plies_tree(kind, model, params, jax.random.key(3), GAMMA, start)
+    step, node = quick_jit(step), root.embedding
+    parents = [walk.value(walk.committed) for walk in walks]
+    np.testing.assert_allclose(root.value, parents, rtol=1e-4)
+    np.testing.assert_allclose(root.prior_logits, [walk.logits(walk.mover()) for walk in walks], rtol=1e-4, atol=1e-4)
+    draw = np.random.default_rng(5)
+    for _ in range(2 * N - BEGUN):
+        chosen = [int(draw.choice(np.flatnonzero(walk.logits(walk.mover()) > -1e8))) for walk in walks]
+        luck = np.array(node.luck)
+        output, node = step(params, jax.random.key(4), jnp.array(chosen), node)
+        expected = [expect(kind, walk, *rest) for walk, *rest in zip(walks, chosen, luck, parents, strict=True)]
+        reward, discount, value, parents = map(list, zip(*expected, strict=True))
+        np.testing.assert_allclose(output.reward, reward, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(output.discount, discount)
+        np.testing.assert_allclose(output.value, value, rtol=1e-4, atol=1e-4)
+        logits = [walk.logits(walk.mover()) for walk in walks]
+        np.testing.assert_allclose(output.prior_logits, logits, rtol=1e-4, atol=1e-4)
+
+
+def expect(kind: str, walk: Walk, chosen: int, luck, parent: float) -> tuple[float, float, float, float]:
+    """Move a walk on by one ply; return the reward, the discount and the value of the node, and what its children's parent is."""
+    walk.committed[walk.mover()] = chosen
+    reward, after = walk.outcome(luck)
+    if len(walk.committed) == N:
+        walk.latent, walk.committed, walk.at_root = walk.reached, {}, False
+        return reward, GAMMA, after, after
+    value = {"completion": reward + GAMMA * after, "conditioned": walk.value(walk.committed), "parent": parent}[kind]
+    return 0.0, 1.0, value, parent
