@@ -31,6 +31,8 @@ ENVS = {
     "mpe": Entry("src.envs.mpe", "JaxMARL's multi-particle environments (env_args.scenario)"),
     "smax": Entry("src.envs.smax", "JaxMARL's StarCraft-like battles against a scripted enemy (env_args.map_name)"),
     "matrix_game": Entry("src.envs.matrix_game", "climbing, penalty and two-step games with known optima (env_args.scenario)"),
+    "pettingzoo": Entry("src.envs.pettingzoo", "PettingZoo's particle, SISL, butterfly and Atari games (env_args.scenario)", host=True),
+    "sc2": Entry("src.envs.sc2", "StarCraft II itself, through smac or smacv2 (env_args.map_name)", host=True),
 }
 NETWORKS = {
     "world_model": Entry("src.networks.world_model", "per-agent latents, attention in the dynamics, conditioned heads", provides="world_model"),
