@@ -1,5 +1,6 @@
 """One environment of PettingZoo as a HostEnvironment."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -70,7 +71,9 @@ class PettingZooEnvironment:
 
     def render(self) -> np.ndarray:
         """Return the game's picture [H, W, 3] uint8."""
-        return np.asarray(self._game.env.render(), np.uint8)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The system font", UserWarning)  # pygame takes another; nothing is to be done
+            return np.asarray(self._game.env.render(), np.uint8)
 
     def close(self) -> None:
         """Let go of the game. PettingZoo's own `close` would end pygame for all other environments of this process."""

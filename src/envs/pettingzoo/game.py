@@ -62,15 +62,16 @@ def open_game(scenario: Scenario, config: Any, cycles: int) -> Game:
     ours = {"max_cycles", "render_mode", "auto_rom_install_path"} & set(config.scenario_args)
     if ours:
         raise ValueError(f"env_args.scenario_args.{min(ours)}: is set here, not by you; env_args.episode_limit ends episodes")
-    arguments = dict(config.scenario_args) | {"max_cycles": cycles, "render_mode": "rgb_array"}
+    arguments = scenario.more(config.scenario_args) | config.scenario_args
+    has_state = scenario.has_state(arguments)
     if scenario.roms:
         arguments["auto_rom_install_path"] = str(Path(load("ale_py").__file__).parent / "roms")
     module = load(scenario.module)
     try:
-        env = module.parallel_env(**arguments)
+        env = module.parallel_env(max_cycles=cycles, render_mode="rgb_array", **arguments)
     except TypeError as error:
         raise ValueError(f"env_args.scenario_args: {scenario.version} does not take them: {error}") from error
-    state_size, read_state = _state(env, config) if scenario.has_state(config.scenario_args) else (0, _nothing)
+    state_size, read_state = _state(env, config) if has_state else (0, _nothing)
     env, sticky = _preprocessed(env, config)
     return Game(env=env, sticky=sticky, state_size=state_size, read_state=read_state)
 

@@ -26,8 +26,21 @@ def _walkers_end_together(arguments: Mapping[str, Any]) -> bool:
     return bool(arguments.get("terminate_on_fall", True))
 
 
+def _shared_unless_walkers_fall_alone(arguments: Mapping[str, Any]) -> bool:
+    return _rewards_shared(arguments) and _walkers_end_together(arguments)
+
+
 def _no_walker_removed(arguments: Mapping[str, Any]) -> bool:
-    return _walkers_end_together(arguments) or not arguments.get("remove_on_fall", True)
+    return not arguments.get("remove_on_fall", True)
+
+
+def _keep_walkers(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what keeps `state()` working at a fall that ends the episode; it changes nothing else there."""
+    return {"remove_on_fall": False} if _walkers_end_together(arguments) else {}
+
+
+def _nothing(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +52,7 @@ class Scenario:
     team: tuple[str, ...] = ()  # words in the names of the agents trained by default; () = all
     shared: Says = _no  # every agent of the team always gets the same reward
     has_state: Says = _yes  # `state()` works to the end of every episode
+    more: Callable[[Mapping[str, Any]], dict[str, Any]] = _nothing  # arguments that are added to `scenario_args`
     # Frames by which PettingZoo's own limit lies beyond ours: multiwalker calls the end at its limit a termination.
     spare_cycles: int = 1
     roms: bool = False  # needs the ROMs that ale-py brings
@@ -54,10 +68,6 @@ class Scenario:
         return re.sub(r"_v\d+$", "", self.version)
 
 
-def _shared_unless_walkers_fall_alone(arguments: Mapping[str, Any]) -> bool:
-    return _rewards_shared(arguments) and _walkers_end_together(arguments)
-
-
 _ALL = (
     Scenario("mpe2.simple_v3"),
     Scenario("mpe2.simple_spread_v3"),
@@ -69,11 +79,12 @@ _ALL = (
     Scenario("mpe2.simple_adversary_v3", team=("agent",), shared=_yes),
     Scenario("mpe2.simple_crypto_v3", team=("alice", "bob"), shared=_yes),
     Scenario("mpe2.collect_treasure_v1"),
-    Scenario("mpe2.simple_formation_v1"),
-    Scenario("mpe2.simple_line_v1"),
+    Scenario("mpe2.simple_formation_v1", shared=_yes),
+    Scenario("mpe2.simple_line_v1", shared=_yes),
     Scenario("pettingzoo.sisl.pursuit_v5", cycles=500, shared=_rewards_shared),
     Scenario(
-        "pettingzoo.sisl.multiwalker_v9", cycles=500, shared=_shared_unless_walkers_fall_alone, has_state=_no_walker_removed
+        "pettingzoo.sisl.multiwalker_v9", cycles=500, shared=_shared_unless_walkers_fall_alone, has_state=_no_walker_removed,
+        more=_keep_walkers,
     ),
     Scenario("pettingzoo.butterfly.pistonball_v6", cycles=125, shared=_yes),
     Scenario("pettingzoo.butterfly.knights_archers_zombies_v11", cycles=900),
