@@ -66,7 +66,8 @@ def test_a_time_step_keeps_its_values_when_the_next_is_taken(played):
     kept = jax.tree.map(np.copy, first)
     second = played.env.step(random_action(random, first))
     assert all(np.array_equal(left, right) for left, right in zip(jax.tree.leaves(first), jax.tree.leaves(kept), strict=True))
-    assert not any(np.shares_memory(left, right) for left, right in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True))
+    pairs = zip(jax.tree.leaves(first.replace(metrics={})), jax.tree.leaves(second.replace(metrics={})), strict=True)
+    assert not any(np.shares_memory(left, right) for left, right in pairs)
 
 
 def test_numbers_are_finite_and_rewards_start_at_zero(played):

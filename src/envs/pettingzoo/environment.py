@@ -25,7 +25,7 @@ class PettingZooEnvironment:
         """Args: team: names of the trained agents; actions: of everyone; agent_returns: every agent's return is a metric."""
         self.spec = spec
         self._game, self._team, self._actions, self._measured = game, tuple(team), actions, measured
-        self._with_returns = agent_returns
+        self._with_returns, self._no_metrics = agent_returns, dict.fromkeys(spec.metric_names, np.zeros((), np.float32))
         sizes = np.array([actions[agent].num for agent in team])
         self._legal = np.arange(spec.num_actions)[None, :] < sizes[:, None]  # [N, A]
         self._idle = np.arange(spec.num_actions) == 0  # [A]
@@ -104,9 +104,11 @@ class PettingZooEnvironment:
             terminated=np.array(terminated),
             truncated=np.array(truncated),
             first=np.array(self._num_steps == 0),
-            metrics={name: np.array(value, np.float32) for name, value in self._metrics().items()},
+            metrics=self._metrics() if terminated or truncated else dict(self._no_metrics),
         )
 
-    def _metrics(self) -> dict[str, float]:
+    def _metrics(self) -> dict[str, np.ndarray]:
+        """Return the metrics of an episode that has ended."""
         returns = zip(self._team, self._returns, strict=True) if self._with_returns else ()
-        return self._meter.read() | {f"return_{agent}": value for agent, value in returns}
+        values = self._meter.read() | {f"return_{agent}": value for agent, value in returns}
+        return {name: np.array(value, np.float32) for name, value in values.items()}

@@ -45,12 +45,13 @@ class Meter:
 
 
 def _positions(entities: Any) -> np.ndarray:
-    return np.stack([entity.state.p_pos for entity in entities])
+    return np.array([entity.state.p_pos for entity in entities])
 
 
 def _distances(here: Any, there: Any) -> np.ndarray:
     """Return [M, L] distances between two groups of MPE's entities."""
-    return np.linalg.norm(_positions(here)[:, None] - _positions(there)[None, :], axis=-1)
+    apart = _positions(here)[:, None] - _positions(there)[None, :]
+    return np.sqrt((apart * apart).sum(axis=-1))
 
 
 def _touching(here: Any, there: Any) -> np.ndarray:
@@ -61,7 +62,8 @@ def _touching(here: Any, there: Any) -> np.ndarray:
 
 def _collisions(game: Any) -> float:
     """Return the number of pairs of agents that touch."""
-    return float(np.triu(_touching(game.world.agents, game.world.agents), k=1).sum())
+    agents = game.world.agents
+    return float(_touching(agents, agents).sum() - len(agents)) / 2  # each pair twice, and everyone touches itself
 
 
 def _to_nearest(game: Any) -> np.ndarray:
