@@ -16,6 +16,7 @@ class Entry:
     provides: str = ""  # network: the kind of model it makes; planner: the kind of extras it leaves ("search", "policy")
     extras: str = ""  # learner: the kind of extras it learns from
     commits: bool = False  # planner: agents see what others committed to, so there is a conditional policy to play by
+    host: bool = False  # env: `make` returns a HostEnvironment, a program outside JAX; runner: it can drive those
     data: str = ""  # replay: what it hands out, learner: what it learns from ("sequences" of any age, whole new "rollouts")
 
     def config(self) -> type:
@@ -33,6 +34,8 @@ ENVS = {
     "switch_riddle": Entry("src.envs.switch_riddle", "prisoners who share one light bulb and must know when all have been in the room"),
     "lbf": Entry("src.envs.lbf", "Jumanji's Level-Based Foraging: food that needs several agents at once"),
     "matrix_game": Entry("src.envs.matrix_game", "climbing, penalty and two-step games with known optima (env_args.scenario)"),
+    "pettingzoo": Entry("src.envs.pettingzoo", "PettingZoo's particle, SISL, butterfly and Atari games (env_args.scenario)", host=True),
+    "sc2": Entry("src.envs.sc2", "StarCraft II itself, through smac or smacv2 (env_args.map_name)", host=True),
 }
 NETWORKS = {
     "world_model": Entry("src.networks.world_model", "per-agent latents, attention in the dynamics, conditioned heads", provides="world_model"),

@@ -1,0 +1,84 @@
+"""StarCraft II itself, through SMAC (Samvelyan et al., 2019, https://arxiv.org/abs/1902.04043) or SMACv2 (Ellis et al., 2022,
+https://arxiv.org/abs/2212.07489). Both packages and the game are the user's to install; docs/host_environments.md says how.
+
+Episodes are SMAC's: a battle that is won or lost has terminated, one that outlasts the map's limit is truncated. Dead units
+see zeros and may only play action 0, SMAC's no-op. The global state is SMAC's. All agents get the team's reward.
+"""
+
+import copy
+import dataclasses
+import functools
+from typing import Any
+
+from src.core import EnvSpec, setting
+from src.envs.sc2.environment import StarCraftEnvironment
+from src.envs.sc2.installed import game_class
+
+# SMACv2's three generated maps, and the teams of its paper: unit types, how often each is drawn, which may not fight alone.
+GENERATED = {
+    "10gen_terran": (("marine", "marauder", "medivac"), (0.45, 0.45, 0.1), ("medivac",)),
+    "10gen_zerg": (("zergling", "baneling", "hydralisk"), (0.45, 0.1, 0.45), ("baneling",)),
+    "10gen_protoss": (("stalker", "zealot", "colossus"), (0.45, 0.45, 0.1), ()),
+}
+OURS = ("map_name", "difficulty", "seed", "continuing_episode")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    package: str = setting("smac", "who speaks to the game", choices=("smac", "smacv2"))
+    map_name: str = setting("3m", "a map of the package: 3m, 2s3z, MMM2, ...; 10gen_terran, 10gen_zerg, 10gen_protoss of smacv2")
+    difficulty: str = setting("7", "of the built-in opponent; 7 is SMAC's", choices=tuple("123456789A"))
+    num_units: int = setting(5, "size of the team on smacv2's generated maps", low=1)
+    num_enemies: int = setting(5, "size of the other side there", low=1)
+    sc2_args: dict = setting({}, "other arguments of the package's StarCraft2Env, as in env_args.sc2_args.reward_sparse=True")
+
+
+def make(config: Config) -> StarCraftEnvironment:
+    """Build a map; the game is started by the first reset.
+
+    Raises:
+      ImportError: the package, the game or its maps are missing; one message says what to do.
+      ValueError: a map or an argument that the package does not know.
+    """
+    game = game_class(config.package, generated=config.map_name in GENERATED)
+    taken = [name for name in OURS if name in config.sc2_args]
+    if taken:
+        raise ValueError(f"env_args.sc2_args.{taken[0]}: is set by the other env_args or by the run's seed")
+    start = functools.partial(_start, game, config)
+    try:
+        facts = start(None).get_env_info()
+    except KeyError as error:
+        raise ValueError(f"env_args.map_name: {config.package} has no map {error}; its command map_list prints them") from error
+    except TypeError as error:
+        raise ValueError(f"env_args.sc2_args: {config.package} does not take them: {error}") from error
+    spec = EnvSpec(
+        num_agents=int(facts["n_agents"]),
+        obs_size=int(facts["obs_shape"]),
+        state_size=int(facts["state_shape"]),
+        num_actions=int(facts["n_actions"]),
+        episode_limit=int(facts["episode_limit"]),
+        shared_reward=True,
+        metric_names=("battle_won", "units_lost"),
+    )
+    return StarCraftEnvironment(start, spec)
+
+
+def _start(game: type, config: Config, seed: int | None) -> Any:
+    """Return the package's environment; the game itself is not running yet."""
+    arguments = copy.deepcopy(dict(config.sc2_args))
+    if config.map_name in GENERATED:
+        arguments = {"capability_config": _capabilities(config), "conic_fov": False, "obs_own_pos": True} | arguments
+    # `continuing_episode` makes it say which ends are the time limit's.
+    return game(map_name=config.map_name, difficulty=config.difficulty, seed=seed, continuing_episode=True, **arguments)
+
+
+def _capabilities(config: Config) -> dict[str, Any]:
+    """Return how SMACv2 draws teams and where they begin, as its paper does."""
+    units, weights, not_alone = GENERATED[config.map_name]
+    team = {"dist_type": "weighted_teams", "unit_types": list(units), "weights": list(weights), "observe": True}
+    return {
+        "n_units": config.num_units,
+        "n_enemies": config.num_enemies,
+        "team_gen": team | {"exception_unit_types": list(not_alone)},
+        "start_positions": {"dist_type": "surrounded_and_reflect", "p": 0.5, "map_x": 32, "map_y": 32},
+    }
