@@ -155,6 +155,11 @@ def _mismatches(config: Mapping[str, Any], entries: Mapping[str, Entry]) -> list
             f"learner '{config['learner']}' learns from {_words(wanted)}; replay '{config['replay']}' hands out "
             f"{_words(left) or 'none'}{_choose('replay', 'data', wanted)}"
         )
+    if entries["env"].host and not entries["runner"].host:
+        mistakes.append(
+            f"env '{config['env']}' is a program outside JAX; runner '{config['runner']}' compiles its environments"
+            f"{_choose('runner', 'host', True)}"
+        )
     return mistakes
 
 
@@ -174,7 +179,7 @@ def _a(kind: str) -> str:
     return f"{'an' if kind[:1] in 'aeiou' else 'a'} {_words(kind)}" if kind else "none"
 
 
-def _choose(family: str, attribute: str, wanted: str) -> str:
+def _choose(family: str, attribute: str, wanted: Any) -> str:
     fitting = [name for name, entry in FAMILIES[family].items() if getattr(entry, attribute) == wanted]
     return f"; choose {family}={' or '.join(fitting)}" if fitting else ""
 

@@ -139,6 +139,31 @@ class Environment(NamedTuple):
     drawing: Drawing | None = None  # how to show it to people
 
 
+class HostEnvironment(Protocol):
+    """One environment outside JAX (a Python program), its state held inside; the same TimeStep with NumPy leaves.
+
+    Making one is cheap and starts nothing: its program is started by the first `reset`. There is no auto-reset.
+    """
+
+    spec: EnvSpec
+
+    def reset(self, seed: int | None) -> TimeStep:
+        """Begin an episode; with None go on with the environment's own stream of random numbers."""
+        ...
+
+    def step(self, action: np.ndarray) -> TimeStep:
+        """Play the actions [N] int, or [N, A] float where `spec.continuous`."""
+        ...
+
+    def render(self) -> np.ndarray:
+        """Return one RGB frame [H, W, 3] uint8."""
+        ...
+
+    def close(self) -> None:
+        """End the program; also after it has failed, and more than once."""
+        ...
+
+
 class WorldModel(NamedTuple):
     """A learned (or, in tests, exact) model of the team's task; pure functions over params, any leading batch axes.
 

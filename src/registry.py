@@ -15,6 +15,7 @@ class Entry:
     needs: str = ""  # planner, learner: the kind of model it works with ("world_model")
     provides: str = ""  # network: the kind of model it makes; planner: the kind of extras it leaves ("search", "policy")
     extras: str = ""  # learner: the kind of extras it learns from
+    host: bool = False  # env: `make` returns a HostEnvironment, a program outside JAX; runner: it can drive those
     data: str = ""  # replay: what it hands out, learner: what it learns from ("sequences" of any age, whole new "rollouts")
 
     def config(self) -> type:
