@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import jax
 
 from src.config import schema
 from src.config.loader import ConfigError
-from src.core import Environment, EnvSpec, Learner, Planner, Runner
+from src.core import Acting, Environment, EnvSpec, HostEnvironment, Learner, Planner, Runner
 from src.registry import FAMILIES, Entry, find
 
 # XLA's CPU backend hands sums and products to a library in fused form, which for our shapes is slow: the gradient of the
@@ -27,7 +28,7 @@ class Built:
     run: Runner  # seed -> generator of (Report, run state)
     spec: EnvSpec
     total_updates: int
-    env: Environment
+    env: Environment | HostEnvironment
     model: Any  # what the network gave: WorldModel, ...
     planner: Planner
     policy_planner: Planner  # every agent from its own observation alone
@@ -79,13 +80,10 @@ def build(config: Mapping[str, Any]) -> Built:
     env = make("env")
     _raise(_sizes(config, entries, settings, env.spec))
     model = make("network", env.spec)
-    planner = make("planner", model, env.spec, config["discount"])
+    planner, policy_planner = _planners(config, entries, make, model, env.spec)
     learner = make("learner", model, env.spec, config["discount"], total_updates)
-    policy_planner = planner
-    if entries["planner"].provides != "policy":
-        policy_entry = find("planner", "policy")
-        policy_planner = policy_entry.make(policy_entry.config()(), model, env.spec, config["discount"])
     replay = make("replay", getattr(settings["runner"], "num_envs", 1), learner.sequence_length)
+    elsewhere = {"remake": partial(remake, dict(config))} if entries["runner"].host else {}
     run = make(
         "runner",
         env,
@@ -97,6 +95,7 @@ def build(config: Mapping[str, Any]) -> Built:
         max_minutes=config["max_minutes"],
         eval_episodes=config["eval_args"]["episodes"],
         eval_every=config["eval_args"]["every"],
+        **elsewhere,
     )
     return Built(
         run=run,
@@ -108,6 +107,25 @@ def build(config: Mapping[str, Any]) -> Built:
         policy_planner=policy_planner,
         learner=learner,
     )
+
+
+def remake(config: Mapping[str, Any]) -> Acting:
+    """Return what acts in the run that a checked configuration describes: what `build` makes of it, without what learns."""
+    entries = {family: find(family, config[family]) for family in ("env", "network", "planner")}
+    settings = {family: schema.build(entry.config(), config[f"{family}_args"]) for family, entry in entries.items()}
+    make = _Maker(config, entries, settings)
+    spec = make("env").spec
+    planner, policy_planner = _planners(config, entries, make, make("network", spec), spec)
+    return Acting(partial(make, "env"), entries["env"].host, planner, policy_planner)
+
+
+def _planners(config: Mapping[str, Any], entries: Mapping[str, Entry], make: "_Maker", model: Any, spec: EnvSpec) -> tuple[Planner, Planner]:
+    """Return the planner, and the one that acts for every agent from its own observation alone."""
+    planner = make("planner", model, spec, config["discount"])
+    if entries["planner"].provides == "policy":
+        return planner, planner
+    entry = find("planner", "policy")
+    return planner, entry.make(entry.config()(), model, spec, config["discount"])
 
 
 class _Maker:

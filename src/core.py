@@ -128,6 +128,7 @@ class Report(NamedTuple):
     update: int
     metrics: dict[str, float]
     histograms: dict[str, np.ndarray] = {}  # values of any shape, whose distribution is worth a look; few and seldom
+    notes: tuple[str, ...] = ()  # what went wrong meanwhile without ending the run, for people
 
 
 class Environment(NamedTuple):
@@ -220,6 +221,15 @@ class Learner(NamedTuple):
     metric_names: tuple[str, ...]  # keys of the metrics dict that update returns
 
 
+class Acting(NamedTuple):
+    """What acts, apart from what learns: made anew in every process that acts."""
+
+    make_env: Callable[[], Environment | HostEnvironment]
+    host: bool  # HostEnvironment
+    planner: Planner
+    policy_planner: Planner  # every agent from its own observation alone; the planner itself where it does not search
+
+
 class Replay(NamedTuple):
     """Stored sequences in device memory; every function is traceable and leaves its argument to the caller to donate."""
 
@@ -229,6 +239,10 @@ class Replay(NamedTuple):
     sample: Callable[[PyTree, Key, Array], Batch]  # state, key, progress [] in [0, 1] (beta schedule)
     set_priorities: Callable[[PyTree, Array, Array], PyTree]  # index [B], priorities [B] >= 0
     overwrite_extras: Callable[[PyTree, Array, Any], PyTree]  # index [B], extras [B, ...]: of the sequences' first rows
+
+
+class RunError(Exception):
+    """A run that cannot go on, for reasons that are not the program's; `str` is the message for the user."""
 
 
 class Runner(Protocol):
