@@ -236,10 +236,15 @@ def run_command(experiment: Any, command: str, options: dict[str, Any]) -> int:
     """Run an experiment's command and return the exit status; a crash keeps its whole traceback."""
     from sacred.utils import SacredError, format_sacred_error
 
+    from src.core import RunError
+
     try:
         experiment.run(command, options=options)
     except SacredError as error:
         print(format_sacred_error(error, experiment.get_usage()[0]), file=sys.stderr)
+        return FAILED
+    except RunError as error:  # its message says all
+        print(f"{error}\nTo go on from the last checkpoint, if there is one: `train --resume=RUN`.", file=sys.stderr)
         return FAILED
     except Exception:
         if not options.get("--pdb"):

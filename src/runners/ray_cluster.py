@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,7 @@ from src.core import RunError  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 GUARD = Path(__file__).with_name("ray_guard.py")
+SECONDS_TO_ANSWER = 5.0  # for a cluster
 SECONDS_TO_END = 15.0  # for Ray's own processes
 
 
@@ -42,7 +44,7 @@ def cluster(address: str, num_cpus: float, resources: Mapping[str, float], store
       RunError: there is no such cluster, or it is too small.
     """
     if ray.is_initialized():
-        check_room(num_cpus)
+        check_room(num_cpus, resources)
         yield
         return
     strangers = set(psutil.Process().children(recursive=True))
@@ -50,8 +52,8 @@ def cluster(address: str, num_cpus: float, resources: Mapping[str, float], store
     try:
         with own_signals(), python_path():
             _init(address, num_cpus, resources, store_bytes, folder)
-        with guard():
-            check_room(num_cpus)
+        with guard(set(psutil.Process().children(recursive=True)) - strangers):
+            check_room(num_cpus, resources)
             yield
     finally:
         mine = [process for process in psutil.Process().children(recursive=True) if process not in strangers]
@@ -71,19 +73,26 @@ def _init(address: str, num_cpus: float, resources: Mapping[str, float], store_b
         )  # fmt: skip
         return
     try:
+        host, _, port = address.rpartition(":")
+        if host:  # Ray itself would try for minutes
+            socket.create_connection((host, int(port)), SECONDS_TO_ANSWER).close()
         ray.init(address=address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise RunError(f"runner_args.ray_address={address}: cannot join this cluster: {reason}") from None
 
 
-def check_room(num_cpus: float) -> None:
+def check_room(num_cpus: float, resources: Mapping[str, float]) -> None:
     """Complain if the cluster can never hold the actors."""
-    there = ray.cluster_resources().get("CPU", 0.0)
-    if there < num_cpus:
+    there = ray.cluster_resources()
+    if there.get("CPU", 0.0) < num_cpus:
         raise RunError(
-            f"the actors need {num_cpus:g} cores (runner_args: num_actors, reanalyse_actors, cpus_per_actor), Ray's cluster has {there:g}"
+            f"the actors need {num_cpus:g} cores (runner_args: num_actors, reanalyse_actors, cpus_per_actor), Ray's cluster has "
+            f"{there.get('CPU', 0.0):g}"
         )
+    missing = {name: float(amount) for name, amount in resources.items() if there.get(name, 0.0) < amount}
+    if missing:
+        raise RunError(f"the actors need {missing} (runner_args.actor_resources, times their number), of which Ray's cluster has none or less")
 
 
 def actor_options(cpus: float, resources: Mapping[str, float], threads: int) -> dict[str, Any]:
@@ -142,9 +151,9 @@ def python_path() -> Iterator[None]:
 
 
 @contextmanager
-def guard() -> Iterator[None]:
-    """Have a small process say what to do, and end Ray's processes, should this one be killed."""
-    pids = [str(process.pid) for process in psutil.Process().children(recursive=True)]
+def guard(processes: set[psutil.Process]) -> Iterator[None]:
+    """Have a small process say what to do, and end these processes of Ray's, should this one be killed."""
+    pids = [str(process.pid) for process in processes]
     command = [sys.executable, str(GUARD), str(os.getpid()), *pids]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
     try:

@@ -25,31 +25,32 @@ LEARNER = mazero.Config(
 REPLAY = uniform.Config(capacity=8192, batch_size=64, min_size=1024)
 RUNNER = jax_sync.Config(num_envs=32, rollout_length=4, updates_per_step=1 / 8, report_every=2048)
 T_MAX = 6144
+CLOCKS = {"t_max": T_MAX, "max_minutes": 0, "eval_episodes": 16, "eval_every": T_MAX}
 
 
 @lru_cache(maxsize=None)
 def small_run(planner: str, game: matrix_game.Config, *, change=None, num_simulations: int = 48):
     """Return the run, seed -> generator of (Report, RunState); `change` may alter the game."""
-    env = matrix_game.make(game)
-    task = change(env) if change else env
+    settings = {"env": change} if change else {}
+    return jax_sync.make(RUNNER, **parts(planner, game, num_simulations, **settings), **CLOCKS)
+
+
+def parts(planner: str, game: matrix_game.Config, num_simulations: int = 48, env=lambda env: env) -> dict:
+    """Return what a run is made of, by the names that runners call it; `env` may alter the game."""
+    task = matrix_game.make(game)
     entry, policy_entry = find("planner", planner), find("planner", "policy")
-    model = world_model.make(NETWORK, env.spec)
+    model = world_model.make(NETWORK, task.spec)
     # Where agents search apart, a strong belief in each search makes them dodge one another for ever.
     settings = entry.config()(
         num_simulations=num_simulations, max_depth=1, value_scale=1.0 if planner == "independent" else 10.0
     )
-    return jax_sync.make(
-        RUNNER,
-        task,
-        entry.make(settings, model, env.spec, 0.97),
-        policy_entry.make(policy_entry.config()(), model, env.spec, 0.97),
-        mazero.make(LEARNER, model, env.spec, 0.97, int(T_MAX * RUNNER.updates_per_step)),
-        uniform.make(REPLAY, RUNNER.num_envs, LEARNER.unroll + LEARNER.n_step),
-        t_max=T_MAX,
-        max_minutes=0,
-        eval_episodes=16,
-        eval_every=T_MAX,
-    )
+    return {
+        "env": env(task),
+        "planner": entry.make(settings, model, task.spec, 0.97),
+        "policy_planner": policy_entry.make(policy_entry.config()(), model, task.spec, 0.97),
+        "learner": mazero.make(LEARNER, model, task.spec, 0.97, int(T_MAX * RUNNER.updates_per_step)),
+        "replay": uniform.make(REPLAY, RUNNER.num_envs, LEARNER.unroll + LEARNER.n_step),
+    }
 
 
 # What the on-policy algorithms differ in: the network's settings, and the learner.
