@@ -13,6 +13,7 @@ from src.config import schema
 from src.config.loader import ConfigError
 from src.core import Acting, Environment, EnvSpec, HostEnvironment, Learner, Planner, Runner
 from src.registry import FAMILIES, Entry, find
+from src.runners.ray_async import cores_of_learner
 
 # XLA's CPU backend hands sums and products to a library in fused form, which for our shapes is slow: the gradient of the
 # policy head took 11.3 ms with the fusion and 2.9 ms without (jax 0.10.2, one core). An empty list turns it off.
@@ -35,8 +36,8 @@ class Built:
     learner: Learner
 
 
-def prepare_jax(platform: Any = "auto", compile_cache_dir: Any = "") -> None:
-    """Tell JAX where to compute and where to keep compiled programs; to be called before anything is computed.
+def prepare_jax(platform: Any = "auto", compile_cache_dir: Any = "", runner: Any = "") -> None:
+    """Tell JAX where to compute, beside which runner, and where to keep compiled programs; before anything is computed.
 
     Values that the configuration's check will refuse are passed over.
 
@@ -45,6 +46,8 @@ def prepare_jax(platform: Any = "auto", compile_cache_dir: Any = "") -> None:
     """
     if SLOW_FUSION not in os.environ.get("XLA_FLAGS", ""):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --{SLOW_FUSION}=".strip()
+    if runner == "ray_async":
+        os.environ.setdefault("NPROC", str(cores_of_learner(len(os.sched_getaffinity(0)))))  # the threads of XLA's pool
     if isinstance(platform, str) and platform in BACKENDS:
         jax.config.update("jax_platforms", BACKENDS[platform])
         _raise(_missing_device(platform))

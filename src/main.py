@@ -88,7 +88,7 @@ def configuration(request: commandline.Request) -> tuple[dict[str, Any], Any, An
 
     chosen = (request.config, request.env_config, request.updates)
     # Before the parts are imported, which loading does: some libraries (JaxMARL) compute on import.
-    build.prepare_jax(**loader.peek(*chosen, ("platform", "compile_cache_dir")))
+    build.prepare_jax(**loader.peek(*chosen, ("platform", "compile_cache_dir", "runner")))
     return loader.load(*chosen), None, place
 
 

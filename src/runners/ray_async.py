@@ -29,7 +29,7 @@ from src.runners.loop import Loop, keys, players, priorities
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(jax_sync.Config):
-    num_actors: int = setting(0, "processes that act, num_envs / num_actors environments each; 0 = one per core but one", low=0)
+    num_actors: int = setting(0, "processes that act, num_envs / num_actors environments each; 0 = one per core that the learner leaves", low=0)
     max_staleness: int = setting(
         1, "cycles that actors may be ahead of the learner; learners from rollouts always have 0", low=0
     )
@@ -68,7 +68,8 @@ def make(
     Raises:
       ValueError: environments cannot be dealt out to the actors.
     """
-    num_actors = config.num_actors or most_actors(config.num_envs, len(os.sched_getaffinity(0)) - 1)
+    cores = len(os.sched_getaffinity(0))
+    num_actors = config.num_actors or most_actors(config.num_envs, cores - cores_of_learner(cores))
     if config.num_envs % num_actors:
         raise ValueError(f"runner_args.num_envs={config.num_envs} cannot be dealt out to num_actors={num_actors} evenly")
     config = dataclasses.replace(
@@ -90,6 +91,11 @@ def make(
         learn=jax.jit(partial(learn, parts), donate_argnums=0),
         clocks={"t_max": t_max, "max_seconds": 60 * max_minutes, "eval_every": eval_every},
     )
+
+
+def cores_of_learner(cores: int) -> int:
+    """Return on how many of a machine's cores the learner computes, the rest being the actors'."""
+    return max(1, cores // 4)
 
 
 def most_actors(num_envs: int, room: int) -> int:

@@ -18,6 +18,7 @@ from typing import Any
 QUIET = {
     "RAY_AUTH_MODE": "disabled",  # nothing is written into the home folder
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # what it says of workers that died would tear the progress bar; we say it ourselves
     "RAY_worker_niceness": "0",  # Ray's 15 would starve the actors wherever anything else computes
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }

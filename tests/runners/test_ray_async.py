@@ -117,12 +117,12 @@ def test_an_actor_that_is_killed_is_replaced_and_nothing_is_lost_or_there_twice(
     found = []
     for report, state in runner()(1):
         found.append(Seen(report, *jax.tree.map(np.array, (state.learner.params, state.replay.experience))))
-        actors = [p for p in psutil.Process().children(recursive=True) if any("ray::Actor" in word for word in p.cmdline())]
-        assert len(actors) == ACTORS
         if len(found) == 2:
+            actors = [p for p in psutil.Process().children(recursive=True) if any("ray::Actor" in word for word in p.cmdline())]
+            assert len(actors) == ACTORS
             actors[0].send_signal(signal.SIGKILL)
-    assert sum(seen.report.metrics["actors/restarts"] for seen in found[2:3]) == 1.0
-    assert any("actor" in note and "started again" in note for seen in found for note in seen.report.notes)
+    assert found[-1].report.metrics["actors/restarts"] == 1.0
+    assert any("was started again" in note for seen in found[2:] for note in seen.report.notes)
     assert same([(x.params, x.replay) for x in found], [(x.params, x.replay) for x in history()])
 
 
