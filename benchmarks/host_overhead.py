@@ -61,11 +61,11 @@ def parts_per_report(config_name: str, env_config: str) -> float:
         replay = parts.replay.set_priorities(state.replay, batch.index, priorities)
         return state.replace(learner=learner, replay=replay, key=jax.random.split(state.key)[0])
 
-    state, _ = runner.train(runner.initial(0))
-    cycles = runner.steps_per_report / (settings.num_envs * settings.rollout_length)
+    state, _ = runner.loop.train(runner.initial(0))
+    cycles = runner.loop.steps_per_report / (settings.num_envs * settings.rollout_length)
     state, seconds_to_gather = timed(jax.jit(gather, donate_argnums=0), state, 20)
     _, seconds_to_update = timed(jax.jit(update, donate_argnums=0), state, 100)
-    return cycles * seconds_to_gather + runner.steps_per_report * settings.updates_per_step * seconds_to_update
+    return cycles * seconds_to_gather + runner.loop.steps_per_report * settings.updates_per_step * seconds_to_update
 
 
 def timed(function, state, repeats: int):

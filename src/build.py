@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import jax
 
 from src.config import schema
 from src.config.loader import ConfigError
-from src.core import Environment, EnvSpec, Learner, Planner, Runner
+from src.core import Acting, Environment, EnvSpec, HostEnvironment, Learner, Planner, Runner
 from src.registry import FAMILIES, Entry, find
+from src.runners.ray_async import cores_of_learner
 
 # XLA's CPU backend hands sums and products to a library in fused form, which for our shapes is slow: the gradient of the
 # policy head took 11.3 ms with the fusion and 2.9 ms without (jax 0.10.2, one core). An empty list turns it off.
@@ -27,16 +29,15 @@ class Built:
     run: Runner  # seed -> generator of (Report, run state)
     spec: EnvSpec
     total_updates: int
-    env: Environment
+    env: Environment | HostEnvironment
     model: Any  # what the network gave: WorldModel, ...
     planner: Planner
-    policy_planner: Planner  # every agent from its own observation alone
     players: dict[str, Planner]  # all ways to play, as evaluations name them
     learner: Learner
 
 
-def prepare_jax(platform: Any = "auto", compile_cache_dir: Any = "") -> None:
-    """Tell JAX where to compute and where to keep compiled programs; to be called before anything is computed.
+def prepare_jax(platform: Any = "auto", compile_cache_dir: Any = "", runner: Any = "") -> None:
+    """Tell JAX where to compute, beside which runner, and where to keep compiled programs; before anything is computed.
 
     Values that the configuration's check will refuse are passed over.
 
@@ -45,6 +46,8 @@ def prepare_jax(platform: Any = "auto", compile_cache_dir: Any = "") -> None:
     """
     if SLOW_FUSION not in os.environ.get("XLA_FLAGS", ""):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --{SLOW_FUSION}=".strip()
+    if runner == "ray_async":
+        os.environ.setdefault("NPROC", str(cores_of_learner(len(os.sched_getaffinity(0)))))  # the threads of XLA's pool
     if isinstance(platform, str) and platform in BACKENDS:
         jax.config.update("jax_platforms", BACKENDS[platform])
         _raise(_missing_device(platform))
@@ -81,22 +84,22 @@ def build(config: Mapping[str, Any]) -> Built:
     _raise(_sizes(config, entries, settings, env.spec))
     model = make("network", env.spec)
     planner = make("planner", model, env.spec, config["discount"])
-    learner = make("learner", model, env.spec, config["discount"], total_updates)
     players = _players(entries["planner"], settings["planner"], planner, model, env.spec, config["discount"])
-    policy_planner = players["policy"]
+    learner = make("learner", model, env.spec, config["discount"], total_updates)
     replay = make("replay", getattr(settings["runner"], "num_envs", 1), learner.sequence_length)
+    elsewhere = {"remake": partial(remake, dict(config))} if entries["runner"].host else {}
     run = make(
         "runner",
         env,
         planner,
-        policy_planner,
+        players,
         learner,
         replay,
         t_max=config["t_max"],
         max_minutes=config["max_minutes"],
-        autoregressive_planner=players.get("autoregressive"),
         eval_episodes=config["eval_args"]["episodes"],
         eval_every=config["eval_args"]["every"],
+        **elsewhere,
     )
     return Built(
         run=run,
@@ -105,10 +108,21 @@ def build(config: Mapping[str, Any]) -> Built:
         env=env,
         model=model,
         planner=planner,
-        policy_planner=policy_planner,
         players=players,
         learner=learner,
     )
+
+
+def remake(config: Mapping[str, Any]) -> Acting:
+    """Return what acts in the run that a checked configuration describes: what `build` makes of it, without what learns."""
+    entries = {family: find(family, config[family]) for family in ("env", "network", "planner")}
+    settings = {family: schema.build(entry.config(), config[f"{family}_args"]) for family, entry in entries.items()}
+    make = _Maker(config, entries, settings)
+    spec = make("env").spec
+    model = make("network", spec)
+    planner = make("planner", model, spec, config["discount"])
+    players = _players(entries["planner"], settings["planner"], planner, model, spec, config["discount"])
+    return Acting(partial(make, "env"), entries["env"].host, planner, players)
 
 
 def _players(entry: Entry, settings: Any, planner: Planner, model: Any, spec: EnvSpec, discount: float) -> dict[str, Planner]:

@@ -138,6 +138,7 @@ class Report(NamedTuple):
     update: int
     metrics: dict[str, float]
     histograms: dict[str, np.ndarray] = {}  # values of any shape, whose distribution is worth a look; few and seldom
+    notes: tuple[str, ...] = ()  # what went wrong meanwhile without ending the run, for people
 
 
 class Environment(NamedTuple):
@@ -235,6 +236,15 @@ class Learner(NamedTuple):
     metric_names: tuple[str, ...]  # keys of the metrics dict that update returns
 
 
+class Acting(NamedTuple):
+    """What acts, apart from what learns: made anew in every process that acts."""
+
+    make_env: Callable[[], Environment | HostEnvironment]
+    host: bool  # HostEnvironment
+    planner: Planner
+    players: dict[str, Planner]  # all ways to play, as evaluations name them
+
+
 class Replay(NamedTuple):
     """Stored sequences in device memory; every function is traceable and leaves its argument to the caller to donate."""
 
@@ -244,6 +254,10 @@ class Replay(NamedTuple):
     sample: Callable[[PyTree, Key, Array], Batch]  # state, key, progress [] in [0, 1] (beta schedule)
     set_priorities: Callable[[PyTree, Array, Array], PyTree]  # index [B], priorities [B] >= 0
     overwrite_extras: Callable[[PyTree, Array, Any], PyTree]  # index [B], extras [B, ...]: of the sequences' first rows
+
+
+class RunError(Exception):
+    """A run that cannot go on, for reasons that are not the program's; `str` is the message for the user."""
 
 
 class Runner(Protocol):

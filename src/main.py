@@ -89,7 +89,7 @@ def configuration(request: commandline.Request) -> tuple[dict[str, Any], Any, An
 
     chosen = (request.config, request.env_config, request.updates)
     # Before the parts are imported, which loading does: some libraries (JaxMARL) compute on import.
-    build.prepare_jax(**loader.peek(*chosen, ("platform", "compile_cache_dir")))
+    build.prepare_jax(**loader.peek(*chosen, ("platform", "compile_cache_dir", "runner")))
     return loader.load(*chosen), None, place
 
 
@@ -237,10 +237,15 @@ def run_command(experiment: Any, command: str, options: dict[str, Any]) -> int:
     """Run an experiment's command and return the exit status; a crash keeps its whole traceback."""
     from sacred.utils import SacredError, format_sacred_error
 
+    from src.core import RunError
+
     try:
         experiment.run(command, options=options)
     except SacredError as error:
         print(format_sacred_error(error, experiment.get_usage()[0]), file=sys.stderr)
+        return FAILED
+    except RunError as error:  # its message says all
+        print(f"{error}\nTo go on from the last checkpoint, if there is one: `train --resume=RUN`.", file=sys.stderr)
         return FAILED
     except Exception:
         if not options.get("--pdb"):

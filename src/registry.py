@@ -61,6 +61,7 @@ REPLAYS = {
 }
 RUNNERS = {
     "jax_sync": Entry("src.runners.jax_sync", "collect, learn and reanalyse in one compiled loop on one device"),
+    "ray_async": Entry("src.runners.ray_async", "actors in processes of their own, on one machine or on a Ray cluster; also environments outside JAX", host=True),
 }
 
 FAMILIES = {"env": ENVS, "network": NETWORKS, "planner": PLANNERS, "learner": LEARNERS, "replay": REPLAYS, "runner": RUNNERS}

@@ -20,7 +20,6 @@ class Restored:
 
     env: Environment
     planner: Planner  # as in training: plan(params, carry, timestep [B, ...], key, explore, progress)
-    policy_planner: Planner  # every agent by its decentralised policy alone, the same signature
     players: dict[str, Planner]  # all ways to play, as evaluations name them: "search", "autoregressive", "policy"
     model: Any
     params: Params  # on the device
@@ -47,7 +46,6 @@ def restore(run: StoredRun, checkpoint: str = "best", updates: Sequence[Update] 
     return Restored(
         env=built.env,
         planner=built.planner,
-        policy_planner=built.policy_planner,
         players=built.players,
         model=built.model,
         params=read(path, like, under="learner.params"),
@@ -59,7 +57,7 @@ def restore(run: StoredRun, checkpoint: str = "best", updates: Sequence[Update] 
 def checked_config(run: StoredRun, updates: Sequence[Update] = ()) -> dict[str, Any]:
     """Return the run's stored configuration, checked, its results folder where the run lies now; prepares JAX for it."""
     given = {update.key: update.value for update in updates}
-    wanted = {key: given.get(key, run.config.get(key, "auto")) for key in ("platform", "compile_cache_dir")}
+    wanted = {key: given.get(key, run.config.get(key, "auto")) for key in ("platform", "compile_cache_dir", "runner")}
     build.prepare_jax(**wanted)  # before the parts are imported, which loading does: some compute on import
     config = loader.stored(run.config, str(run.folder / "config.json"), updates)
     return config | {"results_dir": str(run.results)}

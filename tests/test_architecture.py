@@ -33,13 +33,13 @@ ALLOWED = {
     "restored": {"build", "checkpoint", "config", "core", "runs"},
     "commands": {
         "build", "config", "core", "recording", "checkpoint", "restored", "runs", "analysis", "registry",
-        "runners.collect",  # episodes are played as in training
+        "runners.collect", "runners.host_collect", "runners.host_envs",  # episodes are played as in training
     },
     "analysis": {
         "core", "runs", "ops", "scene",
         "recording.mongo_place", "recording.mongo_read",  # runs are also read from the database
     },
-    "main": {"build", "checkpoint", "config", "recording", "restored", "runs", "commands"},
+    "main": {"core", "build", "checkpoint", "config", "recording", "restored", "runs", "commands"},
 }
 SINGLE_FILES = {name for names in ALLOWED.values() for name in names if "." in name}
 MODULES = sorted(SRC.rglob("*.py"))

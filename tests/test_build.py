@@ -161,6 +161,19 @@ def test_the_compilation_cache_can_be_moved_and_turned_off(monkeypatch, tmp_path
     assert os.environ["XLA_FLAGS"].split() == ["--kept", f"--{build.SLOW_FUSION}="]
 
 
+def test_a_learner_beside_actors_leaves_them_their_cores(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "")
+    monkeypatch.setenv("NPROC", "")  # both are put back afterwards
+    monkeypatch.delenv("NPROC")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(2)), raising=False)
+    build.prepare_jax("", "", "jax_sync")
+    assert "NPROC" not in os.environ
+    build.prepare_jax("", "", "ray_async")
+    assert os.environ["NPROC"] == "1"
+    built = build.build(load("runner=ray_async", "runner_args.num_envs=30"))
+    assert built.run.parts.config.num_actors == 1  # two cores: one for each
+
+
 def test_a_platform_that_is_not_there_is_refused(monkeypatch):
     import jax
 
@@ -172,3 +185,16 @@ def test_a_platform_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr(jax.config, "update", lambda name, value: None)
     with pytest.raises(loader.ConfigError, match="platform=gpu: JAX finds no such device"):
         build.prepare_jax("gpu", "")
+
+
+def test_an_environment_outside_jax_is_refused_where_it_would_be_compiled(monkeypatch):
+    monkeypatch.setitem(FAMILIES["env"], "program", Entry("src.envs.matrix_game", "as if it were one", host=True))
+    told = mistake("env=program")
+    assert told == "env 'program' is a program outside JAX; runner 'jax_sync' compiles its environments; choose runner=ray_async"
+
+
+def test_actors_that_environments_cannot_be_dealt_out_to_are_refused():
+    told = mistake("runner=ray_async", "runner_args.num_envs=32", "runner_args.num_actors=5")
+    assert told == "runner 'ray_async': runner_args.num_envs=32 cannot be dealt out to num_actors=5 evenly"
+    built = build.build(load("runner=ray_async", "runner_args.num_envs=30", "runner_args.num_actors=5"))
+    assert built.run.parts.config.num_actors == 5 and callable(built.run)

@@ -71,6 +71,15 @@ def draw_scene(canvas: Canvas, scene: Scene, place: Place, bounds: Place) -> Non
     canvas.text((left + right) / 2, place[3] - CAPTION / 2 - 4, scene.caption, 14, "quiet", "mm")
 
 
+def draw_picture(canvas: Canvas, picture: np.ndarray, place: Place) -> None:
+    """Draw a picture [height, width, 3] uint8 as large as fits into `place`."""
+    left, top, right, bottom = (round(edge * SMOOTH) for edge in place)
+    height, width = picture.shape[:2]
+    scale = min((right - left) / width, (bottom - top) / height)
+    image = Image.fromarray(picture).resize((max(1, int(width * scale)), max(1, int(height * scale))))
+    canvas.image.paste(image, ((left + right - image.width) // 2, (top + bottom - image.height) // 2))
+
+
 def _disc(canvas: Canvas, disc: Disc, x: float, y: float, scale: float) -> None:
     radius = max(3.0, scale * disc.radius)
     canvas.disc(x, y, radius, disc.colour)

@@ -3,12 +3,13 @@
 import dataclasses
 import warnings
 from pathlib import Path
+from typing import Any
 
 import imageio_ffmpeg
 import numpy as np
 from PIL import Image
 
-from src.analysis.canvas import Canvas, draw_scene
+from src.analysis.canvas import Canvas, draw_picture, draw_scene
 from src.analysis.episodes import Episode
 from src.analysis.panel import Choice, draw_choices, draw_header
 from src.scene import Drawing, Scene
@@ -91,13 +92,22 @@ def _frame(drawing: Drawing | None, episode: Episode, step: int, scene: Scene, b
     length = len(episode.reward)
     canvas = Canvas(WIDTH, HEIGHT)
     canvas.box((PANEL - 16, 0, WIDTH, HEIGHT), "panel")
-    draw_scene(canvas, scene, (0, 0, PANEL - 16, HEIGHT), bounds)
+    place_of_scene = (0, 0, PANEL - 16, HEIGHT)
+    if is_picture(episode.states[step]):
+        draw_picture(canvas, episode.states[step], place_of_scene)
+    else:
+        draw_scene(canvas, scene, place_of_scene, bounds)
     ending = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in episode.metrics.items())
     lines = (place, f"step {step} of {length}", f"end: {ending}" if step == length and ending else "")
     draw_header(canvas, (PANEL, 10, WIDTH - 16, 100), title, lines, f"{episode.reward[:step].sum():.2f}")
     choices = [_choice(drawing, episode, step, agent) for agent in range(episode.alive.shape[1])]
     draw_choices(canvas, (PANEL, 118, WIDTH - 16, HEIGHT - 8), choices)
     return canvas.pixels()
+
+
+def is_picture(state: Any) -> bool:
+    """Return whether a state is its own picture, [height, width, 3] uint8, as of environments outside JAX."""
+    return isinstance(state, np.ndarray) and state.dtype == np.uint8 and state.ndim == 3
 
 
 def _choice(drawing: Drawing | None, episode: Episode, step: int, agent: int) -> Choice:

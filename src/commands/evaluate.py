@@ -11,14 +11,18 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from src import build
 from src.checkpoint import CheckpointError
 from src.commands import arguments
 from src.config.commandline import UsageError
-from src.core import Key, Planner
+from src.core import Environment, Key, Planner, RunError
 from src.recording.places import replace_file, title
 from src.restored import Restored, restore
 from src.runners.collect import evaluate
+from src.runners.host_collect import evaluate as evaluate_on_host
+from src.runners.host_envs import HostEnvs
 
+HOST_ENVS = 8  # environments outside JAX that play side by side
 Scores = dict[str, np.ndarray]  # {metric: [episodes]}
 PLAYERS = {"search": "with search", "autoregressive": "seeing earlier agents' actions", "policy": "policy alone"}
 COLUMNS = {"mean": "mean", "stderr": "standard error", "min": "min", "max": "max"}
@@ -58,9 +62,24 @@ def play(restored: Restored, planner: Planner, key: Key, batch: int) -> Scores:
       batch: episodes played side by side; so many as in training, whose compiled program is then used again.
     """
     wanted = restored.config["eval_args"]["episodes"]
+    if not isinstance(restored.env, Environment):
+        return play_on_host(restored, planner, key, wanted)
     run = jax.jit(partial(evaluate, restored.env, planner, num_episodes=batch))
     batches = [jax.device_get(run(restored.params, jax.random.fold_in(key, i))) for i in range(-(-wanted // batch))]
     return {name: np.concatenate([scores[name] for scores in batches])[:wanted] for name in batches[0]}
+
+
+def play_on_host(restored: Restored, planner: Planner, key: Key, wanted: int) -> Scores:
+    """Return the scores of episodes of an environment outside JAX; the key decides where they begin."""
+    make_env, spec = build.remake(restored.config).make_env, restored.env.spec
+    envs = HostEnvs(make_env, min(wanted, HOST_ENVS), (), restored.config["runner_args"]["env_timeout"], wanted)
+    seeds = jax.random.randint(key, (wanted,), 0, np.iinfo(np.int32).max).tolist()
+    try:
+        return evaluate_on_host(envs, planner, spec, restored.params, key, seeds)
+    except RunError as error:
+        raise UsageError(str(error)) from None
+    finally:
+        envs.close()
 
 
 def summary(scores: Scores) -> dict[str, dict[str, float]]:

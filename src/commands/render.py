@@ -6,11 +6,14 @@ from pathlib import Path
 
 import jax
 
+from src import build
 from src.analysis import film
 from src.analysis.episodes import make_player
+from src.analysis.host_episodes import make_host_player
 from src.checkpoint import CheckpointError
 from src.commands import arguments
 from src.config.commandline import UsageError
+from src.core import Environment
 from src.recording.curves import add_image
 from src.recording.places import title
 from src.restored import Restored, restore
@@ -61,8 +64,12 @@ def make(restored: Restored, num_episodes: int, player: str) -> film.Film:
         raise UsageError(f"render: --player={player}: this run has {', '.join(players)}")
     planner = players[player]
     key = jax.random.fold_in(jax.random.key(restored.config["seed"]), restored.env_step)
-    episodes = make_player(restored.env, planner, num_episodes)(restored.params, key)
-    return film.make_film(restored.env.drawing, episodes, f"{title(restored.config)}, step {restored.env_step:,}")
+    if isinstance(restored.env, Environment):
+        play, drawing = make_player(restored.env, planner, num_episodes), restored.env.drawing
+    else:
+        play, drawing = make_host_player(build.remake(restored.config).make_env, planner, num_episodes), None
+    episodes = play(restored.params, key)
+    return film.make_film(drawing, episodes, f"{title(restored.config)}, step {restored.env_step:,}")
 
 
 def write(made: film.Film, out: Path) -> list[Path]:

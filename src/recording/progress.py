@@ -63,12 +63,15 @@ class Progress:
         return max(0.0, min(limits)) if limits else None
 
     def pace(self) -> str:
-        """Return steps, speed and time left."""
+        """Return steps, speed and time left, and how learner and actors keep pace where they are apart."""
         parts = [f"{self.env_step:,} of {self.t_max:,} steps"]
         if self.steps_per_second:
             parts.append(f"{self.steps_per_second:,.0f} steps/s")
         if self.seconds_left is not None:
             parts.append(f"{clock(self.seconds_left)} left")
+        if "actors/learner_idle" in self.last:
+            idle, staleness, queue = (self.last[f"actors/{name}"] for name in ("learner_idle", "staleness", "queue"))
+            parts.append(f"learner idle {idle:.0%}, staleness {staleness:.1f}, queue {queue:.1f}")
         return " | ".join(parts)
 
     def returns(self) -> str:

@@ -67,7 +67,7 @@ def record(sacred_run: Any, config: Mapping[str, Any], run: Runner, resume: Resu
         saver = _saver(sacred_run, config, places, curves, resume)
         reports = run(config["seed"], resume.state) if resume else run(config["seed"])
         try:
-            with Stopping() as stopping, screen:
+            with Stopping() as stopping, screen, contextlib.closing(reports):
                 interrupted = _drive(reports, progress, sacred_run, curves, screen, saver, stopping)
         except KeyboardInterrupt:
             interrupted = True
@@ -92,6 +92,8 @@ def _drive(reports, progress: Progress, sacred_run, curves: Curves, screen: Scre
         progress.add(report)
         _write(report, sacred_run, curves)
         screen.show(report)
+        for note in report.notes:
+            screen.say(note)
         if stopping.asked:
             break
         if saver:

@@ -9,6 +9,7 @@ import chex
 import jax.numpy as jnp
 
 from src.core import Array, Batch, Key, PyTree, Replay, Transition
+from src.ops.episodes import given_up
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,4 +46,4 @@ def _whole(state: Transition, key: Key, progress: Array) -> Batch:
     """Return the rollout [B, T, ...], every environment's part once."""
     del key, progress
     ones = jnp.ones(state.first.shape[:1])
-    return Batch(traj=state, index=jnp.arange(ones.shape[0], dtype=jnp.int32), weight=ones, priority=ones)
+    return Batch(traj=given_up(state), index=jnp.arange(ones.shape[0], dtype=jnp.int32), weight=ones, priority=ones)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from flashbax.buffers import trajectory_buffer
 
 from src.core import Array, PyTree, Transition
+from src.ops.episodes import given_up
 
 
 class Layout(NamedTuple):
@@ -61,7 +62,7 @@ def gather(layout: Layout, state: PyTree, index: Array) -> Transition:
     """Return the sequences [M, length, ...] whose first rows are at index [M]."""
     env, slot = index // layout.num_slots, index % layout.num_slots
     slots = (slot[:, None] + jnp.arange(layout.length)[None, :]) % layout.num_slots
-    return jax.tree.map(lambda x: x[env[:, None], slots], state.experience)
+    return given_up(jax.tree.map(lambda x: x[env[:, None], slots], state.experience))
 
 
 def overwrite_extras(layout: Layout, state: PyTree, index: Array, extras: Any) -> PyTree:

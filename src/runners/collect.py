@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from src.core import Array, Environment, Key, Params, Planner, PyTree, TimeStep, Transition, pytree
+from src.core import Array, Environment, Key, Params, Plan, Planner, PyTree, TimeStep, Transition, pytree
 from src.envs.auto_reset import auto_reset_step
 from src.ops.masking import entropy
 from src.ops.team import team_reward
@@ -58,7 +58,7 @@ def collect(
         carry, plan = planner.plan(params, actors.carry, seen, plan_key, True, progress)
         state, timestep, outcome = step_envs(jax.random.split(env_key, num_envs), actors.env, plan.action)
         made_at = jnp.full(num_envs, env_step + inputs[1] * num_envs, jnp.int32)
-        row = _transition(seen, plan, outcome, made_at)
+        row = transition(seen, plan, outcome, made_at)
         actors, episodes = _count(env, actors, outcome)
         return actors.replace(env=state, timestep=timestep, carry=carry), (row, episodes)
 
@@ -117,7 +117,8 @@ def as_timestep(row: Transition) -> TimeStep:
     )
 
 
-def _transition(seen: TimeStep, plan, outcome: TimeStep, env_step: Array) -> Transition:
+def transition(seen: TimeStep, plan: Plan, outcome: TimeStep, env_step: Array) -> Transition:
+    """Return the row of a step: what was acted on, the plan, and its true outcome; any leading axes."""
     return Transition(
         obs=seen.obs,
         state=seen.state,

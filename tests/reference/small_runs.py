@@ -25,6 +25,7 @@ LEARNER = mazero.Config(
 REPLAY = uniform.Config(capacity=8192, batch_size=64, min_size=1024)
 RUNNER = jax_sync.Config(num_envs=32, rollout_length=4, updates_per_step=1 / 8, report_every=2048)
 T_MAX = 6144
+CLOCKS = {"t_max": T_MAX, "max_minutes": 0, "eval_episodes": 16, "eval_every": T_MAX}
 
 
 @lru_cache(maxsize=None)
@@ -35,27 +36,31 @@ def small_run(planner: str, game: matrix_game.Config, *, change=None, num_simula
       head: how policies take up commitments.
       also: a planner without search to evaluate as "autoregressive".
     """
-    env = matrix_game.make(game)
-    task = change(env) if change else env
-    entry, policy_entry = find("planner", planner), find("planner", "policy")
-    model = world_model.make(dataclasses.replace(NETWORK, policy_head=head), env.spec)
+    settings = {"env": change} if change else {}
+    return jax_sync.make(RUNNER, **parts(planner, game, num_simulations, head=head, also=also, **settings), **CLOCKS)
+
+
+def parts(
+    planner: str, game: matrix_game.Config, num_simulations: int = 48, *, env=lambda env: env, head: str = "sum", also: str = ""
+) -> dict:
+    """Return what a run is made of, by the names that runners call it; `env` may alter the game."""
+    task = matrix_game.make(game)
+    model = world_model.make(dataclasses.replace(NETWORK, policy_head=head), task.spec)
+
+    def made(name: str, **settings):
+        entry = find("planner", name)
+        return entry.make(entry.config()(**settings), model, task.spec, 0.97)
+
     # Where agents search apart, a strong belief in each search makes them dodge one another for ever.
-    settings = entry.config()(
-        num_simulations=num_simulations, max_depth=1, value_scale=1.0 if planner == "independent" else 10.0
-    )
-    return jax_sync.make(
-        RUNNER,
-        task,
-        entry.make(settings, model, env.spec, 0.97),
-        policy_entry.make(policy_entry.config()(), model, env.spec, 0.97),
-        mazero.make(LEARNER, model, env.spec, 0.97, int(T_MAX * RUNNER.updates_per_step)),
-        uniform.make(REPLAY, RUNNER.num_envs, LEARNER.unroll + LEARNER.n_step),
-        t_max=T_MAX,
-        max_minutes=0,
-        eval_episodes=16,
-        eval_every=T_MAX,
-        autoregressive_planner=find("planner", also).make(find("planner", also).config()(), model, env.spec, 0.97) if also else None,
-    )
+    value_scale = 1.0 if planner == "independent" else 10.0
+    search = made(planner, num_simulations=num_simulations, max_depth=1, value_scale=value_scale)
+    return {
+        "env": env(task),
+        "planner": search,
+        "players": {"search": search} | ({"autoregressive": made(also)} if also else {}) | {"policy": made("policy")},
+        "learner": mazero.make(LEARNER, model, task.spec, 0.97, int(T_MAX * RUNNER.updates_per_step)),
+        "replay": uniform.make(REPLAY, RUNNER.num_envs, LEARNER.unroll + LEARNER.n_step),
+    }
 
 
 # What the on-policy algorithms differ in: the network's settings, and the learner.
@@ -90,7 +95,7 @@ def small_on_policy_run(name: str, game: matrix_game.Config, *, change=None):
         runner,
         change(env) if change else env,
         planner,
-        planner,
+        {"policy": planner},
         learner,
         rollout.make(rollout.Config(), runner.num_envs, learner.sequence_length),
         t_max=ON_POLICY_T_MAX,

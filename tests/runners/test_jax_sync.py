@@ -48,10 +48,11 @@ def runner(eval_every=48, updates_per_step=0.3, reanalyse_per_step=0.0, t_max=T_
         report_every=REPORT,
     )  # fmt: skip
     learner, planner = make_learner(), make_planner(version=lambda params: params["updates"])
+    players = {"search": planner, "policy": make_still_planner()}
     settings = uniform.Config(capacity=300, batch_size=BATCH, min_size=MIN_ROWS)
     replay = uniform.make(settings, ENVS, learner.sequence_length)
     clocks = dict(t_max=t_max, max_minutes=max_minutes, eval_episodes=5, eval_every=eval_every)
-    return jax_sync.make(config, make_env(shared=False), planner, make_still_planner(), learner, replay, **clocks)
+    return jax_sync.make(config, make_env(shared=False), planner, players, learner, replay, **clocks)
 
 
 @lru_cache(maxsize=None)
@@ -233,7 +234,7 @@ def real_runner():
     often = dict(updates_per_step=0.3, reanalyse_per_step=0.5, report_every=12)
     config = jax_sync.Config(num_envs=3, rollout_length=4, **often)
     clocks = dict(t_max=36, max_minutes=0.0, eval_episodes=5, eval_every=24)
-    return jax_sync.make(config, env, planner, policy, learner, replay, **clocks)
+    return jax_sync.make(config, env, planner, {"search": planner, "policy": policy}, learner, replay, **clocks)
 
 
 @lru_cache(maxsize=None)

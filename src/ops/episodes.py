@@ -1,0 +1,12 @@
+"""Episodes that were given up: their environment failed, or the process that it lived in died."""
+
+from src.core import Transition
+
+
+def given_up(traj: Transition) -> Transition:
+    """Return rows [B, T, ...] of which those that the next one does not go on from are truncated: bootstrap from `next_obs`.
+
+    Where every episode came to its end nothing changes.
+    """
+    lost = traj.first[:, 1:] & ~traj.terminated[:, :-1]
+    return traj.replace(truncated=traj.truncated.at[:, :-1].set(traj.truncated[:, :-1] | lost))

@@ -1,0 +1,124 @@
+"""What every runner does with new rows: into the replay, the updates that are due, some stored rows planned again."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from src.core import Array, Key, Learner, LearnerState, Planner, PyTree, Replay, TimeStep, Transition
+from src.runners.collect import as_timestep
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """What a cycle is made of."""
+
+    config: Any  # the runner's, which has num_envs, rollout_length, updates_per_step, reanalyse_per_step
+    env: Any  # Environment or HostEnvironment
+    planner: Planner
+    learner: Learner
+    replay: Replay
+    t_max: int
+
+    @property
+    def steps_per_cycle(self) -> int:
+        return self.config.num_envs * self.config.rollout_length
+
+
+def absorb(
+    parts: Parts, learner: LearnerState, replay: PyTree, rows: Transition, keys: tuple[Key, Key], cycle: Array, env_step: Array
+) -> tuple[LearnerState, PyTree, dict[str, Array]]:
+    """Return learner and replay after one cycle's rows [E, T, ...], and the sums and the count of its updates' metrics.
+
+    Args:
+      keys: for the updates and for planning again.
+      cycle: [] int32, cycles before this one.
+      env_step: [] int32, the run's environment steps before this cycle.
+    """
+    config, progress = parts.config, progress_at(parts, env_step)
+    replay = parts.replay.add(replay, rows)
+    ready = parts.replay.ready(replay)
+    if parts.learner.sequence_length:
+        due = updates_due(config.updates_per_step, config, cycle, ready)
+        learner, replay, learned = _learn(parts, learner, replay, keys[0], due, env_step + parts.steps_per_cycle, progress)
+    else:
+        due = jnp.ones((), jnp.int32)
+        learner, replay, learned = _learn_whole(parts, learner, replay, keys[0], progress)
+    if config.reanalyse_per_step > 0.0:
+        replay = _reanalyse(parts, learner, replay, keys[1], cycle, ready, progress)
+    return learner, replay, {"count": due.astype(jnp.float32), **learned}
+
+
+def progress_at(parts: Parts, env_step: Array) -> Array:
+    """Return how far the run is after so many environment steps: [] in [0, 1]."""
+    return jnp.minimum(env_step / parts.t_max, 1.0)
+
+
+def updates_due(per_step: float, config: Any, cycle: Array, ready: Array) -> Array:
+    """Return how many of something that happens `per_step` times per environment step fall into this cycle: []."""
+    per_cycle = per_step * config.num_envs * config.rollout_length
+    due = jnp.floor((cycle + 1) * per_cycle) - jnp.floor(cycle * per_cycle)
+    return jnp.where(ready, due, 0).astype(jnp.int32)
+
+
+def _learn(parts: Parts, learner: LearnerState, replay: PyTree, key: Key, due: Array, env_step: Array, progress: Array):
+    """Return learner and replay after `due` updates, and the sums of their metrics."""
+
+    def update(i: Array, loop):
+        learner, replay, sums = loop
+        sample_key, update_key = jax.random.split(jax.random.fold_in(key, i))
+        batch = parts.replay.sample(replay, sample_key, progress)
+        learner, metrics, priorities = parts.learner.update(learner, batch, update_key)
+        replay = parts.replay.set_priorities(replay, batch.index, priorities)
+        metrics = metrics | _batch_metrics(batch, env_step)
+        return learner, replay, {name: total + metrics[name] for name, total in sums.items()}
+
+    names = (*parts.learner.metric_names, *BATCH_METRICS)
+    sums = {name: jnp.zeros(()) for name in names}
+    return jax.lax.fori_loop(0, due, update, (learner, replay, sums))
+
+
+def _learn_whole(parts: Parts, learner: LearnerState, replay: PyTree, key: Key, progress: Array):
+    """Return learner and replay after the one update that a whole rollout is for, and its metrics."""
+    sample_key, update_key = jax.random.split(key)
+    batch = parts.replay.sample(replay, sample_key, progress)
+    learner, metrics, priorities = parts.learner.update(learner, batch, update_key)
+    return learner, parts.replay.set_priorities(replay, batch.index, priorities), metrics
+
+
+BATCH_METRICS = (
+    "replay/priority_mean", "replay/priority_max", "replay/weight_mean", "replay/weight_min", "replay/age",
+)
+
+
+def _batch_metrics(batch, env_step: Array) -> dict[str, Array]:
+    age = env_step - jnp.mean(batch.traj.env_step[:, 0].astype(jnp.float32))
+    values = (jnp.mean(batch.priority), jnp.max(batch.priority), jnp.mean(batch.weight), jnp.min(batch.weight), age)
+    return dict(zip(BATCH_METRICS, values, strict=True))
+
+
+def _reanalyse(parts: Parts, learner: LearnerState, replay: PyTree, key: Key, cycle: Array, ready: Array, progress: Array):
+    """Return the replay with the plans of some stored rows made anew, a sampled batch of them at a time."""
+
+    def again(i: Array, replay: PyTree):
+        index, seen, plan_key = draw_seen(parts.replay, replay, key, i, progress)
+        carry = parts.planner.init(index.shape[0])
+        _, plan = parts.planner.plan(learner.params, carry, seen, plan_key, True, progress)
+        return parts.replay.overwrite_extras(replay, index, plan.extras)
+
+    due = replans_due(parts, replay, cycle, ready)
+    return jax.lax.fori_loop(0, due, again, replay)
+
+
+def draw_seen(replay: Replay, state: PyTree, key: Key, i: Array, progress: Array) -> tuple[Array, TimeStep, Key]:
+    """Return what to plan again in the i-th batch of a cycle: rows at index [B], the steps [B, ...] they saw, and the plan's key."""
+    sample_key, plan_key = jax.random.split(jax.random.fold_in(key, i))
+    batch = replay.sample(state, sample_key, progress)
+    return batch.index, as_timestep(jax.tree.map(lambda x: x[:, 0], batch.traj)), plan_key
+
+
+def replans_due(parts: Parts, replay: PyTree, cycle: Array, ready: Array) -> Array:
+    """Return how many batches are to be planned again in this cycle: []."""
+    shapes = jax.eval_shape(parts.replay.sample, replay, jax.random.key(0), jnp.zeros(()))
+    return updates_due(parts.config.reanalyse_per_step / shapes.index.shape[0], parts.config, cycle, ready)

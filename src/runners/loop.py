@@ -1,0 +1,103 @@
+"""The loop of every runner: train for a report's length, evaluate when it is due, yield, until the run is over."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from src.core import Array, Key, PyTree, Replay, Report
+from src.runners.collect import Episodes
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Loop:
+    """A run's clocks, and what it does at each. Run states have `learner`, `replay`, `env_step`, `last_eval`, `training_seconds`."""
+
+    train: Callable  # state -> state, sums; the state that goes in is dead afterwards
+    evaluators: Mapping[str, Callable]  # by name: params, key -> {metric: [episodes]}, entropy [episodes, N]
+    priorities: Callable | None  # replay state, key -> [B] of a sample; None where nothing is kept to sample from
+    steps_per_report: int  # environment steps
+    t_max: int
+    max_seconds: float
+    eval_every: int
+
+    def __call__(self, state: PyTree, seed: int, began: float) -> Iterator[tuple[Report, PyTree]]:
+        """Yield (Report, run state) from a state on.
+
+        Args:
+          began: when the run was started, by time.monotonic.
+        """
+        eval_key, _ = keys(seed)
+        last_eval, training_seconds = int(state.last_eval), float(state.training_seconds)
+        first, over = True, self._over(int(state.env_step), training_seconds)
+        while not over:
+            call_began = time.monotonic()
+            state, summed = self.train(state)
+            metrics = _means(jax.device_get(summed))
+            env_step, update = int(state.env_step), int(state.learner.step)
+            seconds = time.monotonic() - call_began
+            if first:  # it compiled
+                metrics["time/startup_seconds"], first = time.monotonic() - began, False
+            else:
+                training_seconds += seconds
+                metrics["time/steps_per_second"] = self.steps_per_report / seconds
+            over, histograms = self._over(env_step, training_seconds), {}
+            if over or env_step - last_eval >= self.eval_every:
+                evaluation, histograms = self._evaluation(state, jax.random.fold_in(eval_key, env_step))
+                metrics |= evaluation
+                last_eval = env_step
+            metrics["time/training_seconds"] = training_seconds
+            state = state.replace(last_eval=jnp.int32(last_eval), training_seconds=jnp.float32(training_seconds))
+            yield Report(env_step, update, metrics, histograms), state
+
+    def _over(self, env_step: int, training_seconds: float) -> bool:
+        return env_step >= self.t_max or 0 < self.max_seconds <= training_seconds
+
+    def _evaluation(self, state: PyTree, key: Key) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+        """Return the metrics of every evaluator and the time they took, and the distributions worth a look."""
+        began, metrics, histograms = time.monotonic(), {}, {}
+        for name, evaluator in self.evaluators.items():
+            scores = jax.device_get(evaluator(state.learner.params, key))
+            metrics |= _summary(name, scores)
+            histograms |= {f"histograms/{name}_entropy/agent_{i}": values for i, values in enumerate(scores["entropy"].T)}
+        if self.priorities:
+            priorities = jax.device_get(self.priorities(state.replay, key))
+            if np.ptp(priorities):  # where all are equal, as in uniform sampling, there is nothing to see
+                histograms["histograms/priority"] = priorities
+        return metrics | {"time/eval_seconds": time.monotonic() - began}, histograms
+
+
+def keys(seed: int) -> tuple[Key, Key]:
+    """Return the random keys of evaluations and of everything else."""
+    eval_key, init_key = jax.random.split(jax.random.key(seed))
+    return eval_key, init_key
+
+
+def _means(sums: dict[str, dict[str, np.ndarray]]) -> dict[str, float]:
+    """Return the mean of every metric that was seen at all."""
+    means = {}
+    for group in sums.values():
+        count = float(group["count"])
+        if count > 0:
+            means |= {name: float(total) / count for name, total in group.items() if name != "count"}
+    return means
+
+
+def priorities(replay: Replay, state: PyTree, key: Key) -> Array:
+    """Return the priorities [B] of a sample; the rows themselves are not gathered, for nobody asks for them."""
+    return replay.sample(state, key, jnp.ones(())).priority
+
+
+def _summary(name: str, scores: dict[str, np.ndarray]) -> dict[str, float]:
+    metrics = {f"eval/{name}/{metric}": float(np.mean(values)) for metric, values in scores.items()}
+    returns = scores["return"]
+    metrics[f"eval/{name}/return_stderr"] = float(np.std(returns, ddof=1) / len(returns) ** 0.5) if len(returns) > 1 else 0.0
+    return metrics
+
+
+def sums_of(episodes: Episodes) -> dict[str, Array]:
+    """Return finished episodes as a group of metrics: their count and sums."""
+    return {"count": episodes.count} | {f"train/{name}": total for name, total in episodes.sums.items()}

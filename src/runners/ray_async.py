@@ -1,0 +1,175 @@
+"""The asynchronous runner: actors in processes of their own, here or on a Ray cluster; learner and replay in this process.
+
+A cycle is what it is in `jax_sync`: every environment takes `rollout_length` steps, the rows go into the replay, the learner takes
+the updates that are due. The trajectories of a cycle are made with the parameters of an earlier one: `max_staleness` cycles earlier
+at most, for no actor is asked for more. So a slow learner slows the actors and slow actors the learner, updates and steps keep
+their ratio, and, environments in JAX being functions, neither speed nor the death of an actor changes what is computed.
+"""
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from src.core import (
+    Acting, Environment, HostEnvironment, Key, Learner, Planner, PyTree, Replay, Report, Transition, setting,
+)  # fmt: skip
+from src.runners import host_collect, jax_sync
+from src.runners.collect import collect, evaluate, start
+from src.runners.jax_sync import RunState
+from src.runners.learn import Parts, absorb
+from src.runners.loop import Loop, keys, priorities
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(jax_sync.Config):
+    num_actors: int = setting(0, "processes that act, num_envs / num_actors environments each; 0 = one per core that the learner leaves", low=0)
+    max_staleness: int = setting(
+        1, "cycles that actors may be ahead of the learner; learners from rollouts always have 0", low=0
+    )
+    reanalyse_actors: int = setting(0, "processes that plan stored rows again; 0 = the learner does it itself", low=0)
+    cpus_per_actor: float = setting(1.0, "cores that Ray sets aside for each", low=0.0)
+    threads_per_actor: int = setting(1, "threads that each computes with", low=1)
+    actor_resources: dict = setting({}, "further resources of Ray's that each wants: {name: amount}; where they are, actors may go")
+    ray_address: str = setting("", "HOST:PORT of a Ray cluster to join, or auto; '' = Ray is started on this machine for the run")
+    object_store_mb: int = setting(500, "shared memory for trajectories and parameters, where Ray is started for the run", low=80)
+    env_timeout: float = setting(60.0, "seconds for a step or a reset of an environment outside JAX; 0 = no limit", low=0.0)
+    actor_timeout: float = setting(900.0, "seconds without a trajectory after which an actor is started again", low=1.0)
+    max_failures: int = setting(50, "failures of actors and of environments outside JAX that a run lives with", low=0)
+
+
+def make(
+    config: Config,
+    env: Environment | HostEnvironment,
+    planner: Planner,
+    players: Mapping[str, Planner],
+    learner: Learner,
+    replay: Replay,
+    *,
+    remake: Callable[[], Acting],
+    t_max: int,
+    max_minutes: float,
+    eval_episodes: int,
+    eval_every: int,
+) -> "AsyncRunner":
+    """Return the runner: called with a seed, it yields (Report, RunState) until `t_max` steps or `max_minutes` are over.
+
+    As with `jax_sync`, a yielded state is dead once the next one is asked for.
+
+    Args:
+      remake: makes what acts in another process; picklable by name.
+
+    Raises:
+      ValueError: environments cannot be dealt out to the actors.
+    """
+    cores = len(os.sched_getaffinity(0))
+    num_actors = config.num_actors or most_actors(config.num_envs, cores - cores_of_learner(cores))
+    if config.num_envs % num_actors:
+        raise ValueError(f"runner_args.num_envs={config.num_envs} cannot be dealt out to num_actors={num_actors} evenly")
+    config = dataclasses.replace(
+        config, num_actors=num_actors, max_staleness=config.max_staleness if learner.sequence_length else 0
+    )
+    parts = Parts(config, env, planner, learner, replay, t_max)
+    in_jax, envs = isinstance(env, Environment), config.num_envs // num_actors
+    evaluators = {
+        name: jax.jit(partial(evaluate, env, player, num_episodes=eval_episodes))
+        for name, player in players.items()
+        if in_jax
+    }
+    return AsyncRunner(
+        parts=parts,
+        remake=remake,
+        start=jax.jit(partial(start, env, planner, num_envs=envs)) if in_jax else None,
+        evaluators=evaluators or {name: eval_episodes for name in players},
+        priorities=jax.jit(partial(priorities, replay)) if learner.sequence_length else None,
+        learn=jax.jit(partial(learn, parts), donate_argnums=0),
+        clocks={"t_max": t_max, "max_seconds": 60 * max_minutes, "eval_every": eval_every},
+    )
+
+
+def cores_of_learner(cores: int) -> int:
+    """Return on how many of a machine's cores the learner computes, the rest being the actors'."""
+    return max(1, cores // 4)
+
+
+def most_actors(num_envs: int, room: int) -> int:
+    """Return the largest number of actors, at most `room` but one at least, that environments can be dealt out to evenly."""
+    return max(number for number in range(1, max(1, room) + 1) if num_envs % number == 0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AsyncRunner:
+    """The runner that `make` returns."""
+
+    parts: Parts
+    remake: Callable[[], Acting]
+    start: Callable | None  # key -> one actor's environments; None where they are not in JAX
+    evaluators: dict[str, Any]  # as of Loop; where environments are not in JAX, the episodes of an evaluation that actors play
+    priorities: Callable | None
+    learn: Callable  # RunState with actors=(), rows [E, T, ...] -> RunState, sums, key for planning again; donates the first
+    clocks: dict[str, float]
+
+    def shapes(self) -> RunState:
+        return jax.eval_shape(self.initial, 0)
+
+    def initial(self, seed: int) -> RunState:
+        """Return the state that a run with this seed begins with."""
+        parts, config = self.parts, self.parts.config
+        learner_key, env_key, key = jax.random.split(keys(seed)[1], 3)
+        learner = jax.jit(parts.learner.init)(learner_key)
+        actors = tuple(self.start(jax.random.fold_in(env_key, i)) for i in range(config.num_actors)) if self.start else ()
+        example = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), self.example())
+        env_step, cycle, last_eval = (jnp.zeros((), jnp.int32) for _ in range(3))  # apart, for they are donated
+        return RunState(
+            learner=learner, replay=jax.jit(parts.replay.init)(example), actors=actors, key=key, env_step=env_step, cycle=cycle,
+            last_eval=last_eval, training_seconds=jnp.zeros(()),
+        )  # fmt: skip
+
+    def example(self) -> Transition:
+        """Return what a row looks like, leaves are jax.ShapeDtypeStruct."""
+        parts = self.parts
+        params = jax.eval_shape(parts.learner.init, jax.random.key(0)).params
+        if not self.start:
+            return host_collect.example(parts.env.spec, parts.planner, params)
+
+        def rows(params, key):
+            zero = jnp.zeros(())
+            return collect(parts.env, parts.planner, params, self.start(key), key, 1, zero.astype(jnp.int32), zero)[1]
+
+        found = jax.eval_shape(rows, params, jax.random.key(0))
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[2:], x.dtype), found)
+
+    def __call__(self, seed: int, resume: RunState | None = None) -> Iterator[tuple[Report, RunState]]:
+        from src.runners.ray_session import Session  # brings Ray along
+
+        began, config = time.monotonic(), self.parts.config
+        cycles = max(1, round(config.report_every / self.parts.steps_per_cycle))
+        with ExitStack() as stack:
+            session = Session(self, seed, cycles, stack)
+            evaluators = self.evaluators
+            if not self.start:
+                evaluators = {name: partial(session.evaluate, name, number) for name, number in evaluators.items()}
+            loop = Loop(
+                train=session.train, evaluators=evaluators, priorities=self.priorities,
+                steps_per_report=cycles * self.parts.steps_per_cycle, **self.clocks,
+            )  # fmt: skip
+            for report, state in loop(self.initial(seed) if resume is None else resume, seed, began):
+                yield report._replace(notes=session.take_notes()), state
+
+
+def learn(parts: Parts, state: RunState, rows: Transition) -> tuple[RunState, dict[str, Any], Key]:
+    """Return the state after a cycle's rows [E, T, ...], the sums of its updates' metrics, and the key for planning again."""
+    if parts.config.reanalyse_actors:
+        parts = dataclasses.replace(parts, config=dataclasses.replace(parts.config, reanalyse_per_step=0.0))
+    key, *learn_keys = jax.random.split(state.key, 3)
+    learner, replay, updates = absorb(parts, state.learner, state.replay, rows, learn_keys, state.cycle, state.env_step)
+    state = state.replace(
+        learner=learner, replay=replay, key=key, env_step=state.env_step + parts.steps_per_cycle, cycle=state.cycle + 1
+    )
+    return state, updates, learn_keys[1]

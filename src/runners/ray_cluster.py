@@ -1,0 +1,166 @@
+"""Ray started for one run, or a cluster joined; afterwards no process of it is left that was not there before."""
+
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+QUIET = {
+    "RAY_AUTH_MODE": "disabled",  # nothing is written into the home folder
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # what it says of workers that died would tear the progress bar; we say it ourselves
+    "RAY_worker_niceness": "0",  # Ray's 15 would starve the actors wherever anything else computes
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+for _key, _value in QUIET.items():
+    os.environ.setdefault(_key, _value)  # before Ray is imported, which reads them then
+
+import jax  # noqa: E402
+import psutil  # noqa: E402
+import ray  # noqa: E402
+
+from src.core import RunError  # noqa: E402
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+GUARD = Path(__file__).with_name("ray_guard.py")
+SECONDS_TO_ANSWER = 5.0  # for a cluster
+SECONDS_TO_END = 15.0  # for Ray's own processes
+
+
+@contextmanager
+def cluster(address: str, num_cpus: float, resources: Mapping[str, float], store_bytes: int) -> Iterator[None]:
+    """Start Ray on this machine with so much room, or join the cluster at `address`; Ray that runs already is used as it is.
+
+    Raises:
+      RunError: there is no such cluster, or it is too small.
+    """
+    if ray.is_initialized():
+        check_room(num_cpus, resources)
+        yield
+        return
+    strangers = set(psutil.Process().children(recursive=True))
+    folder = tempfile.mkdtemp(prefix="tandem-ray-")
+    try:
+        with own_signals(), python_path():
+            _init(address, num_cpus, resources, store_bytes, folder)
+        with guard(set(psutil.Process().children(recursive=True)) - strangers):
+            check_room(num_cpus, resources)
+            yield
+    finally:
+        mine = [process for process in psutil.Process().children(recursive=True) if process not in strangers]
+        ray.shutdown()
+        for process in psutil.wait_procs(mine, timeout=SECONDS_TO_END)[1]:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _init(address: str, num_cpus: float, resources: Mapping[str, float], store_bytes: int, folder: str) -> None:
+    quiet = {"logging_level": logging.CRITICAL, "log_to_driver": False}
+    if not address:
+        ray.init(
+            num_cpus=num_cpus, num_gpus=0, resources=dict(resources), include_dashboard=False, object_store_memory=store_bytes,
+            _node_ip_address="127.0.0.1", _temp_dir=folder, **quiet,
+        )  # fmt: skip
+        return
+    try:
+        host, _, port = address.rpartition(":")
+        if host:  # Ray itself would try for minutes
+            socket.create_connection((host, int(port)), SECONDS_TO_ANSWER).close()
+        ray.init(address=address, **quiet)
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RunError(f"runner_args.ray_address={address}: cannot join this cluster: {reason}") from None
+
+
+def check_room(num_cpus: float, resources: Mapping[str, float]) -> None:
+    """Complain if the cluster can never hold the actors."""
+    there = ray.cluster_resources()
+    if there.get("CPU", 0.0) < num_cpus:
+        raise RunError(
+            f"the actors need {num_cpus:g} cores (runner_args: num_actors, reanalyse_actors, cpus_per_actor), Ray's cluster has "
+            f"{there.get('CPU', 0.0):g}"
+        )
+    missing = {name: float(amount) for name, amount in resources.items() if there.get(name, 0.0) < amount}
+    if missing:
+        raise RunError(f"the actors need {missing} (runner_args.actor_resources, times their number), of which Ray's cluster has none or less")
+
+
+def actor_options(cpus: float, resources: Mapping[str, float], threads: int) -> dict[str, Any]:
+    """Return Ray's options for an actor: where it may run and what its process is told. It is replaced by us, not by Ray."""
+    return {
+        "num_cpus": cpus, "num_gpus": 0, "resources": dict(resources), "max_restarts": 0, "max_task_retries": 0,
+        "runtime_env": {"env_vars": actor_environment(threads)},
+    }  # fmt: skip
+
+
+def actor_environment(threads: int) -> dict[str, str]:
+    """Return what an actor's process must be told before it imports JAX: compute on so many threads of the CPU."""
+    cache = jax.config.jax_compilation_cache_dir
+    told = {
+        **QUIET,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        "JAX_PLATFORMS": "cpu",
+        "CUDA_VISIBLE_DEVICES": "",
+        "NPROC": str(threads),  # XLA's pool
+        "OMP_NUM_THREADS": str(threads),
+        "OPENBLAS_NUM_THREADS": str(threads),
+        "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
+    }
+    if cache:
+        told |= {
+            "JAX_COMPILATION_CACHE_DIR": str(cache),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
+        }
+    return told
+
+
+@contextmanager
+def own_signals() -> Iterator[None]:
+    """Keep this process's signal handlers: Ray replaces them where it starts. Warnings of threads while it forks are dropped."""
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)} if main else {}
+    try:
+        with warnings.catch_warnings():  # what Ray forks becomes another program at once
+            warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
+            yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def python_path() -> Iterator[None]:
+    """What is started here finds src/."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [before])])
+    try:
+        yield
+    finally:
+        os.environ.pop("PYTHONPATH") if before is None else os.environ.update(PYTHONPATH=before)
+
+
+@contextmanager
+def guard(processes: set[psutil.Process]) -> Iterator[None]:
+    """Have a small process say what to do, and end these processes of Ray's, should this one be killed."""
+    pids = [str(process.pid) for process in processes]
+    command = [sys.executable, str(GUARD), str(os.getpid()), *pids]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            process.stdin.write(b"done\n")
+            process.stdin.close()
+        process.wait()

@@ -1,0 +1,231 @@
+"""The actors of a run, seen from the learner's process: what they were told, what they bring back, and who takes a dead one's place.
+
+Every actor works off the orders of its own, cycle after cycle. An actor that dies is replaced by one that goes on from the last
+trajectory that was taken, with the orders that were not: so every cycle's trajectory is taken once, whole.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import jax
+import numpy as np
+import ray
+from ray.exceptions import RayError, RayTaskError
+
+from src.core import Acting, Key, Params, PyTree, RunError
+from src.runners.ray_actor import Actor, Order, Published, Replanner, Seat, Trajectory
+
+POLL_SECONDS = 1.0
+IN_MAKING = "creation task"  # Ray's words for an actor that could not even be made
+
+
+@dataclasses.dataclass
+class Member:
+    """An actor and its work."""
+
+    seat: Seat
+    state: PyTree  # of its environments after the last trajectory that was taken
+    handle: Any = None
+    lives: int = 0
+    orders: dict[int, tuple] = dataclasses.field(default_factory=dict)  # by cycle: reference to parameters, order
+    tasks: dict[int, Any] = dataclasses.field(default_factory=dict)  # by cycle: reference to the trajectory
+
+
+class Fleet:
+    """All actors of a run; every method is called from one thread."""
+
+    def __init__(
+        self, remake: Callable[[], Acting], seats: Sequence[Seat], states: Sequence[PyTree], cycle: int, options: dict[str, Any],
+        actor_timeout: float, max_failures: int,
+    ):  # fmt: skip
+        """Args:
+        states: of each actor's environments.
+        cycle: the first that will be asked for.
+        options: Ray's, for each actor.
+        """
+        self.remake, self.options, self.actor_timeout, self.max_failures = remake, options, actor_timeout, max_failures
+        self.restarts, self.env_failures = 0, 0
+        self.notes: list[str] = []  # for people, since they were last taken
+        self.members = [Member(seat, state) for seat, state in zip(seats, states, strict=True)]
+        for member in self.members:
+            self._hire(member, cycle)
+
+    def request(self, published: Any, order: Order) -> None:
+        """Ask every actor for a cycle; `published` is a reference."""
+        for member in self.members:
+            member.orders[order.cycle] = (published, order)
+            member.tasks[order.cycle] = member.handle.collect.remote(published, order)
+
+    def take(self, cycle: int) -> tuple[list[Trajectory], float]:
+        """Return every actor's trajectory of a cycle, in the actors' order, and the seconds that fetching them took.
+
+        Raises:
+          RunError: an actor has a problem that would not go away, or there were too many.
+        """
+        taken: dict[int, Trajectory] = {}
+        seconds, began = 0.0, {member.seat.index: time.monotonic() for member in self.members}
+        while len(taken) < len(self.members):
+            waiting = [member for member in self.members if member.seat.index not in taken]
+            ray.wait([member.tasks[cycle] for member in waiting], timeout=POLL_SECONDS)
+            for member in waiting:
+                fetching = time.perf_counter()
+                trajectory = self._fetch(member, cycle)
+                if trajectory is not None:
+                    taken[member.seat.index] = trajectory
+                    seconds += time.perf_counter() - fetching
+                elif time.monotonic() - began[member.seat.index] > self.actor_timeout:
+                    self._replace(member, cycle, f"no trajectory for {self.actor_timeout:g} seconds")
+                    began[member.seat.index] = time.monotonic()
+        return [taken[member.seat.index] for member in self.members], seconds
+
+    def _fetch(self, member: Member, cycle: int) -> Trajectory | None:
+        """Return an actor's trajectory if it is there; replace the actor if it is gone."""
+        if not ray.wait([member.tasks[cycle]], timeout=0)[0]:
+            return None
+        try:
+            trajectory = ray.get(member.tasks[cycle])
+        except RayTaskError as error:
+            raise problem(error) from None
+        except RayError as error:
+            self._replace(member, cycle, reason(error))
+            return None
+        assert (trajectory.index, trajectory.cycle) == (member.seat.index, cycle)
+        member.state = trajectory.state
+        del member.orders[cycle], member.tasks[cycle]
+        self._count_failures(member, trajectory.failures)
+        return trajectory
+
+    def _hire(self, member: Member, cycle: int) -> None:
+        actor = ray.remote(**self.options)(Actor)
+        member.handle = actor.remote(self.remake, member.seat, (cycle, member.lives), member.state)
+        member.lives += 1
+
+    def _replace(self, member: Member, cycle: int, why: str) -> None:
+        """Put a new process in an actor's place and ask it for what is still wanted."""
+        if IN_MAKING in why:
+            raise RunError(f"actor {member.seat.index} cannot be started:\n{why}")
+        self.restarts += 1
+        self.notes.append(f"actor {member.seat.index} was started again: {why}")
+        self._check_count(why)
+        with suppress(RayError, ValueError):
+            ray.kill(member.handle)
+        self._hire(member, cycle)
+        for wanted in sorted(member.orders):
+            member.tasks[wanted] = member.handle.collect.remote(*member.orders[wanted])
+
+    def _count_failures(self, member: Member, failures: Sequence[str]) -> None:
+        for text in failures:
+            self.env_failures += 1
+            self.notes.append(f"an environment of actor {member.seat.index} failed and was made anew; its episode is discarded:\n{text}")
+            self._check_count(text)
+
+    def _check_count(self, last: str) -> None:
+        if self.restarts + self.env_failures > self.max_failures:
+            raise RunError(
+                f"more than runner_args.max_failures={self.max_failures} failures of actors and environments; the last one:\n{last}"
+            )
+
+    def close(self) -> None:
+        """End the actors; also where Ray goes on."""
+        for member in self.members:
+            with suppress(Exception):
+                ray.kill(member.handle)
+
+    def num_waiting(self) -> int:
+        """Return how many trajectories are done and not yet taken."""
+        tasks = [task for member in self.members for task in member.tasks.values()]
+        return len(ray.wait(tasks, num_returns=len(tasks), timeout=0)[0]) if tasks else 0
+
+    def take_notes(self) -> tuple[str, ...]:
+        notes, self.notes = tuple(self.notes), []
+        return notes
+
+    def evaluate(self, cycle: int, name: str, params: Params, key: Key, num_episodes: int) -> dict[str, np.ndarray]:
+        """Return the scores of greedy episodes on the host, dealt out to all actors; the key decides where they begin."""
+        seeds = jax.random.randint(key, (num_episodes,), 0, np.iinfo(np.int32).max).tolist()
+        shares = [list(range(i, num_episodes, len(self.members))) for i in range(len(self.members))]
+        params, key_data = ray.put(jax.device_get(params)), np.asarray(jax.random.key_data(key))
+        jobs = {member.seat.index: [name, params, key_data, [seeds[n] for n in share]] for member, share in self._shared(shares)}
+        tasks = {member.seat.index: member.handle.evaluate.remote(*jobs[member.seat.index]) for member, _ in self._shared(shares)}
+        scores: dict[str, np.ndarray] = {}
+        for member, share in self._shared(shares):
+            for metric, values in self._evaluated(member, cycle, tasks, jobs).items():
+                scores.setdefault(metric, np.zeros((num_episodes, *values.shape[1:]), np.float32))[share] = values
+        return scores
+
+    def _shared(self, shares: list[list[int]]) -> list[tuple[Member, list[int]]]:
+        return [(member, share) for member, share in zip(self.members, shares, strict=True) if share]
+
+    def _evaluated(self, member: Member, cycle: int, tasks: dict[int, Any], jobs: dict[int, list]) -> dict[str, np.ndarray]:
+        while True:
+            try:
+                scores, failures = ray.get(tasks[member.seat.index])
+                self._count_failures(member, failures)
+                return scores
+            except RayTaskError as error:
+                raise problem(error) from None
+            except RayError as error:
+                self._replace(member, cycle, reason(error))
+                tasks[member.seat.index] = member.handle.evaluate.remote(*jobs[member.seat.index])
+
+
+class Replanners:
+    """Planners without environments; they keep nothing, so one that dies is simply replaced."""
+
+    def __init__(self, remake: Callable[[], Acting], number: int, options: dict[str, Any]):
+        self.remake, self.options = remake, options
+        self.handles = [self._hire() for _ in range(number)]
+        self.jobs: list[tuple] = []
+        self.tasks: list[Any] = []
+        self.restarts = 0
+
+    def _hire(self) -> Any:
+        return ray.remote(**self.options)(Replanner).remote(self.remake)
+
+    def request(self, jobs: Sequence[tuple]) -> None:
+        """Have jobs done: (reference to parameters, steps [B, ...], key data, progress) each."""
+        self.jobs = list(jobs)
+        self.tasks = [self._send(number, job) for number, job in enumerate(self.jobs)]
+
+    def close(self) -> None:
+        for handle in self.handles:
+            with suppress(Exception):
+                ray.kill(handle)
+
+    def _send(self, number: int, job: tuple) -> Any:
+        return self.handles[number % len(self.handles)].replan.remote(*job)
+
+    def take(self) -> list[PyTree]:
+        """Return the extras of all jobs, in their order."""
+        done, number = [], 0
+        while number < len(self.tasks):
+            try:
+                done.append(ray.get(self.tasks[number]))
+                number += 1
+            except RayTaskError as error:
+                raise problem(error) from None
+            except RayError as error:
+                if IN_MAKING in reason(error):
+                    raise RunError(f"a planner cannot be started:\n{error}") from None
+                self.restarts += 1
+                place = number % len(self.handles)
+                self.handles[place] = self._hire()
+                for left in range(number, len(self.tasks)):
+                    if left % len(self.handles) == place:
+                        self.tasks[left] = self._send(left, self.jobs[left])
+        self.jobs, self.tasks = [], []
+        return done
+
+
+def problem(error: RayTaskError) -> RunError:
+    """Return what to tell the user of an error that was raised in an actor."""
+    return RunError(str(error.cause) if isinstance(error.cause, RunError) else f"in an actor: {error}")
+
+
+def reason(error: RayError) -> str:
+    """Return why an actor is gone, in a line, or with its traceback if it could not be made."""
+    text = str(error).strip()
+    return text if IN_MAKING in text else (text.splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,184 @@
+"""One asynchronous run while it goes on: the fleet of actors, the learner between them, and what both are doing."""
+
+import math
+import time
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from src.core import Key, Params, PyTree, Transition
+from src.runners import ray_cluster
+from src.runners.jax_sync import RunState
+from src.runners.learn import draw_seen, replans_due
+from src.runners.ray_actor import Order, Published, Seat, Trajectory, packed, unpacked
+
+MEGABYTE = 1e6
+
+
+class Session:
+    """What `AsyncRunner` drives; Ray is started by the first call of `train` and ended by `stack`."""
+
+    def __init__(self, runner: Any, seed: int, cycles: int, stack: ExitStack):
+        """Args: cycles: of each report."""
+        self.runner, self.parts, self.config = runner, runner.parts, runner.parts.config
+        self.seed, self.cycles, self.stack = seed, cycles, stack
+        self.fleet = self.planners = None
+        self.cycle = self.env_step = 0  # learned from so far
+
+    def train(self, state: RunState) -> tuple[RunState, dict[str, dict[str, Any]]]:
+        """Return the state after a report's cycles, and the sums and counts of every metric."""
+        actors, state = state.actors, state.replace(actors=())
+        if self.fleet is None:
+            self._begin(actors, state)
+        gauges, groups = Gauges(self.config.num_actors), []
+        for _ in range(self.cycles):
+            state, found = self._cycle(state, gauges)
+            groups.append(found)
+        state = self._write_plans(state)
+        sums = jax.tree.map(lambda *x: sum(x), *groups)
+        restarts = self.fleet.restarts + (self.planners.restarts if self.planners else 0)
+        sums["actors"] = gauges.metrics() | {"actors/restarts": restarts, "actors/env_failures": self.fleet.env_failures}
+        like = self.runner.shapes().actors
+        return state.replace(actors=tuple(unpacked(m.state, x) for m, x in zip(self.fleet.members, like, strict=False))), sums
+
+    def _begin(self, actors: tuple, state: RunState) -> None:
+        """Start Ray and the actors, ask them for the first cycles, and compile the learner's program meanwhile."""
+        config = self.config
+        number = config.num_actors + config.reanalyse_actors
+        resources = {name: amount * number for name, amount in config.actor_resources.items()}
+        store = int(config.object_store_mb * MEGABYTE)
+        self.stack.enter_context(ray_cluster.cluster(config.ray_address, config.cpus_per_actor * number, resources, store))
+        from src.runners.ray_fleet import Fleet, Replanners
+
+        options = ray_cluster.actor_options(config.cpus_per_actor, config.actor_resources, config.threads_per_actor)
+        self.cycle, self.env_step = int(state.cycle), int(state.env_step)
+        reports = math.ceil((self.parts.t_max - self.env_step) / (self.cycles * self.parts.steps_per_cycle))
+        self.last_cycle = self.cycle + max(1, reports) * self.cycles - 1
+        states = [packed(one) for one in actors] or [()] * config.num_actors
+        seats = [self._seat(i) for i in range(config.num_actors)]
+        remake, limits = self.runner.remake, (config.actor_timeout, config.max_failures)
+        self.fleet = Fleet(remake, seats, states, self.cycle, options, *limits)
+        self.stack.callback(self.fleet.close)
+        published = self._publish(state)
+        for ahead in range(config.max_staleness + 1):
+            self._request(published, ahead)
+        if config.reanalyse_actors:
+            self.planners = Replanners(remake, config.reanalyse_actors, options)
+            self.stack.callback(self.planners.close)
+            self.draw = jax.jit(partial(draw_seen, self.parts.replay))
+            self.overwrite = jax.jit(self.parts.replay.overwrite_extras, donate_argnums=0)
+            self.due = jax.jit(lambda replay, cycle: replans_due(self.parts, replay, cycle, self.parts.replay.ready(replay)))
+            self.drawn: list[jax.Array] = []  # where the rows lie that are being planned again
+        self.learn = self.runner.learn.lower(state, self._rows_like()).compile()
+
+    def _seat(self, index: int) -> Seat:
+        config = self.config
+        return Seat(
+            index=index, num_envs=config.num_envs // config.num_actors, all_envs=config.num_envs, rollout_length=config.rollout_length,
+            seed=self.seed, env_timeout=config.env_timeout, max_failures=config.max_failures,
+        )  # fmt: skip
+
+    def _rows_like(self) -> Transition:
+        shape = (self.config.num_envs, self.config.rollout_length)
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(shape + x.shape, x.dtype), self.runner.example())
+
+    def _publish(self, state: RunState) -> Any:
+        """Return a reference to the parameters, which no later update changes; waits for the updates that make them."""
+        self.published = Published(self.cycle, jax.device_get(state.learner.params))
+        return ray_cluster.ray.put(self.published)
+
+    def _request(self, published: Any, ahead: int) -> None:
+        """Ask for the cycle that comes `ahead` cycles after the next, if the run will want it."""
+        if self.cycle + ahead <= self.last_cycle:
+            env_step = self.env_step + ahead * self.parts.steps_per_cycle
+            self.fleet.request(published, Order(self.cycle + ahead, env_step, self._progress(env_step)))
+
+    def _progress(self, env_step: int) -> float:
+        return min(env_step / self.parts.t_max, 1.0)
+
+    def _cycle(self, state: RunState, gauges: "Gauges") -> tuple[RunState, dict[str, dict[str, Any]]]:
+        """Return the state after one cycle and the sums of its metrics."""
+        began, queue, cycle = time.perf_counter(), self.fleet.num_waiting(), self.cycle
+        state = self._write_plans(state)
+        trajectories, fetching = self.fleet.take(cycle)
+        taken = time.perf_counter()
+        rows = joined(trajectories)
+        joining = time.perf_counter() - taken
+        gauges.bytes = sum(x.nbytes for x in jax.tree.leaves((rows, self.published.params)))
+        state, updates, key = self.learn(state, rows)
+        progress = self._progress(self.env_step)
+        self.cycle, self.env_step = cycle + 1, self.env_step + self.parts.steps_per_cycle
+        published = self._publish(state)
+        self._request(published, self.config.max_staleness)
+        if self.planners:
+            self._request_plans(state, published, cycle, key, progress)
+        gauges.add(trajectories, cycle, queue, taken - began - fetching, fetching + joining, time.perf_counter() - began)
+        episodes = jax.tree.map(lambda *x: sum(x), *[trajectory.episodes for trajectory in trajectories])
+        return state, {"episodes": episodes, "updates": jax.device_get(updates)}
+
+    def _request_plans(self, state: RunState, published: Any, cycle: int, key: Key, progress: float) -> None:
+        """Have stored rows planned again; the replay must not be added to before they are written."""
+        jobs, self.drawn, progress = [], [], jnp.float32(progress)
+        for i in range(int(self.due(state.replay, jnp.int32(cycle)))):
+            index, seen, plan_key = self.draw(state.replay, key, jnp.int32(i), progress)
+            self.drawn.append(index)
+            jobs.append((published, jax.device_get(seen), np.asarray(jax.random.key_data(plan_key)), np.asarray(progress)))
+        self.planners.request(jobs)
+
+    def _write_plans(self, state: RunState) -> RunState:
+        """Return the state with the plans that were asked for in its replay."""
+        if self.planners is None or not self.planners.tasks:
+            return state
+        replay = state.replay
+        for index, extras in zip(self.drawn, self.planners.take(), strict=True):
+            replay = self.overwrite(replay, index, extras)
+        return state.replace(replay=replay)
+
+    def evaluate(self, name: str, num_episodes: int, params: Params, key: Key) -> dict[str, np.ndarray]:
+        """Return the scores of greedy episodes that the actors play; as an evaluator of Loop."""
+        return self.fleet.evaluate(self.cycle, name, params, key, num_episodes)
+
+    def take_notes(self) -> tuple[str, ...]:
+        return self.fleet.take_notes() if self.fleet else ()
+
+
+class Gauges:
+    """What actors and learner did during one report."""
+
+    def __init__(self, num_actors: int):
+        self.acting, self.steps = np.zeros(num_actors), np.zeros(num_actors)  # seconds, environment steps
+        self.staleness: list[int] = []
+        self.queue: list[int] = []
+        self.idle = self.transport = self.total = 0.0  # seconds
+        self.bytes = 0  # of a cycle's rows and of the parameters
+
+    def add(self, taken: list[Trajectory], cycle: int, queue: int, idle: float, transport: float, total: float) -> None:
+        for trajectory in taken:
+            self.acting[trajectory.index] += trajectory.seconds
+            self.steps[trajectory.index] += trajectory.rows.first.size
+            self.staleness.append(cycle - trajectory.version)
+        self.queue.append(queue)
+        self.idle += idle
+        self.transport += transport + sum(trajectory.packing_seconds for trajectory in taken)
+        self.total += total
+
+    def metrics(self) -> dict[str, float]:
+        """Return a group of metrics that is counted once."""
+        speeds = self.steps / np.maximum(self.acting, 1e-9)
+        return {
+            "count": 1.0,
+            "actors/staleness": float(np.mean(self.staleness)),  # cycles of learning that the parameters were behind
+            "actors/queue": float(np.mean(self.queue)),  # trajectories that waited for the learner
+            "actors/learner_idle": self.idle / max(self.total, 1e-9),  # share of time
+            "actors/transport": self.transport / max(float(self.acting.sum()), 1e-9),  # over the actors' time
+            "actors/store_mb": self.bytes / MEGABYTE,
+        } | {f"actors/steps_per_second/actor_{i}": float(speed) for i, speed in enumerate(speeds)}
+
+
+def joined(trajectories: list[Trajectory]) -> Transition:
+    """Return the rows of all actors as one cycle's [E, T, ...]."""
+    return jax.tree.map(lambda *x: np.concatenate(x) if len(x) > 1 else x[0], *[one.rows for one in trajectories])

@@ -1,0 +1,44 @@
+"""What actors of the tests are made of; importable by name, as an actor's process needs it."""
+
+import os
+import signal
+from functools import partial
+
+from src.core import Acting, Planner
+from src.envs import matrix_game
+from tests.reference import small_runs
+from tests.reference.host_games import OnHost, Troubled, crash
+from tests.runners.counting import make_env, make_planner, make_still_planner
+
+
+def planner() -> Planner:
+    return make_planner(version=lambda params: params["updates"])
+
+
+def players() -> dict[str, Planner]:
+    return {"search": planner(), "policy": make_still_planner()}
+
+
+def compiled() -> Acting:
+    return Acting(partial(make_env, shared=False), False, planner(), players())
+
+
+def on_host(marks: str = "") -> Acting:
+    """Return the counting game as a program; with a folder to count in, the first two of them that are played fail."""
+    env = make_env(shared=False)
+    return Acting(lambda: _troubled(env, marks) if marks else OnHost(env), True, planner(), players())
+
+
+def _troubled(env, marks: str) -> OnHost:
+    number = len(os.listdir(marks))  # the very first is made for its spec alone
+    open(os.path.join(marks, str(number)), "w").close()
+    return Troubled(env, *{1: (23, die), 2: (7, crash)}.get(number, (0, crash)))
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def climbing() -> Acting:
+    parts = small_runs.parts("sequential", matrix_game.Config())
+    return Acting(lambda: parts["env"], False, parts["planner"], parts["players"])

@@ -1,0 +1,126 @@
+"""Rollouts and evaluations of environments outside JAX: what `collect` promises of those in JAX, and what comes of failures."""
+
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+
+from src.core import RunError
+from src.ops.episodes import given_up
+from src.runners import host_collect
+from src.runners.host_collect import HostActors
+from src.runners.host_envs import HostEnvs
+from tests.reference.host_games import OnHost, Troubled, crash, hang
+from tests.runners.counting import STOP, A, N, make_env, make_planner, make_still_planner
+from tests.runners.test_collect import (  # noqa: F401  (these tests, on the rows of this file)
+    BEFORE, ENVS, STEPS, ended,
+    test_a_row_holds_the_true_outcome_of_its_action_also_at_an_episodes_end,
+    test_exploring_environments_and_steps_draw_numbers_of_their_own,
+    test_finished_episodes_are_summed_as_by_hand_and_running_ones_kept,
+    test_rows_are_stamped_with_the_runs_steps_before_them,
+    test_the_next_row_goes_on_or_begins_a_new_episode,
+    test_the_planner_is_told_what_it_sees_and_how_far_the_run_is,
+    test_there_are_episodes_of_every_kind,
+)  # fmt: skip
+
+GAMES = {shared: make_env(shared=shared) for shared in (True, False)}
+
+
+def actors(envs: HostEnvs, shared: bool = False) -> HostActors:
+    return HostActors(envs, make_planner(), GAMES[shared].spec)
+
+
+def roll(host: HostActors, rollout: int = 0):
+    """Return the rows and episodes of the first or a later rollout."""
+    made_at = BEFORE + (rollout * STEPS + np.arange(STEPS)) * host.num_envs
+    return host.collect({}, jax.random.key(rollout), STEPS, made_at.astype(np.int32), 0.25 + 0.5 * rollout)
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["shared reward", "own rewards"])
+def rolled(request):
+    host = actors(HostEnvs(lambda: OnHost(GAMES[request.param]), ENVS, (1,)), request.param)
+    (rows, first), (more, second) = roll(host), roll(host, 1)
+    left = SimpleNamespace(episode_return=host.returns, episode_length=host.lengths, carry=host.carry)
+    return request.param, jax.tree.map(lambda *x: np.concatenate(x, axis=1), rows, more), [first, second], left
+
+
+@pytest.fixture(scope="module")
+def rows(rolled):
+    return rolled[1]
+
+
+def test_rows_look_as_the_environments_spec_says_before_any_is_started():
+    def look(x):
+        return (x.shape, x.dtype)
+
+    host = actors(HostEnvs(lambda: OnHost(GAMES[False]), ENVS, (1,)))
+    expected = host_collect.example(GAMES[False].spec, make_planner(), {})
+    assert jax.tree.map(look, expected) == jax.tree.map(lambda x: look(x[0, 0]), roll(host)[0])
+
+
+def test_no_two_environments_or_actors_share_a_stream_and_one_seed_gives_the_same_again():
+    def tags(*stream):
+        rows, _ = roll(actors(HostEnvs(lambda: OnHost(GAMES[False]), ENVS, stream)))
+        return rows.obs[rows.first][:, 0, 0].tolist()
+
+    one, again, other = tags(1, 0), tags(1, 0), tags(1, 1)
+    assert one == again and not set(one) & set(other) and len(set(one + other)) == len(one + other)
+
+
+@pytest.mark.parametrize("trouble, told", [(crash, "the game has crashed"), (hang, "no answer for 0.2 seconds")])
+def test_an_environment_that_fails_is_made_anew_and_its_episode_discarded(trouble, told):
+    made = []
+
+    def make():
+        made.append(Troubled(GAMES[False], 5 if len(made) == 2 else 0, trouble))
+        return made[-1]
+
+    envs = HostEnvs(make, ENVS, (1,), timeout=0.2, max_failures=1)
+    rows, _ = roll(actors(envs))
+    (text,) = envs.take_failures()
+    assert told in text and "Traceback" in text and "host_games.py" in text and envs.take_failures() == ()
+    assert len(made) == ENVS + 1 and made[2].closed == 1 and envs.envs[2] is made[-1]
+    assert rows.first[2, 4] and not np.any(made[2].closed == 0)
+    lost = ~ended(rows)[:, :-1] & rows.first[:, 1:]
+    assert np.argwhere(lost).tolist() in ([], [[2, 3]])  # nothing else is cut, and this only if the episode was going on
+    for time in range(STEPS - 1):  # whether it was or not, what is learned from knows where episodes end
+        cut = ended(given_up(jax.tree.map(jax.numpy.asarray, rows)))[:, time]
+        np.testing.assert_array_equal(cut, rows.first[:, time + 1])
+    np.testing.assert_array_equal(rows.next_obs[..., 0, 0], rows.obs[..., 0, 0])  # every row belongs to one episode
+
+
+def test_a_run_with_environments_that_only_fail_ends_with_their_traceback():
+    with pytest.raises(RunError, match="(?s)cannot be started.*Traceback.*no such game"):
+        roll(actors(HostEnvs(lambda: open("no such game"), ENVS, (1,), max_failures=100)))
+    envs = HostEnvs(lambda: Troubled(GAMES[False], 2, crash), ENVS, (1,), max_failures=7)
+    with pytest.raises(RunError, match="(?s)more than 7 times.*the game has crashed"):
+        roll(actors(envs))
+    assert envs.num_failures == 8
+
+
+def test_an_environment_that_breaks_its_own_spec_is_told_so():
+    class Wrong(OnHost):
+        def reset(self, seed):
+            timestep = super().reset(seed)
+            return timestep.replace(legal=timestep.legal[:, 1:])
+
+    with pytest.raises(RunError, match=rf"legal has the shape \[{N}, {A - 1}\], its spec says \[{N}, {A}\]"):
+        roll(actors(HostEnvs(lambda: Wrong(GAMES[False]), ENVS, (1,))))
+
+
+def test_an_evaluation_plays_one_greedy_episode_for_each_seed_whatever_plays_beside_it():
+    def scores(num_envs, trouble_at=0):
+        envs = HostEnvs(lambda: Troubled(GAMES[False], trouble_at, crash), num_envs, (1,), max_failures=9)
+        return host_collect.evaluate(envs, make_planner(), GAMES[False].spec, {}, jax.random.key(0), list(range(7)))
+
+    found = scores(3)
+    assert set(found) == {"return", "length", "tag", "count", "entropy"} and len(set(found["tag"])) == 7
+    np.testing.assert_array_equal(found["length"], 1 + np.floor(3 * found["tag"]))
+    assert len(set(found["length"])) > 1 and found["entropy"].shape == (7, N)
+    for other in (scores(5), scores(2, trouble_at=6)):
+        for name in found:
+            np.testing.assert_array_equal(found[name], other[name])
+    still = HostEnvs(lambda: OnHost(GAMES[False]), 3, (1,))
+    returns = host_collect.evaluate(still, make_still_planner(), GAMES[False].spec, {}, jax.random.key(0), [4])["return"]
+    assert returns == [N * 10.0 * (1 + 2 + 3)] and STOP == A - 1

@@ -1,0 +1,61 @@
+"""A run with actors as a user meets it: Ctrl-C, going on, and a learner that is killed; nothing stays behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import psutil
+
+from tests.test_main import CACHE, ROOT
+
+SMALL = [
+    "runner=ray_async", "runner_args.num_actors=2", "runner_args.num_envs=6", "runner_args.rollout_length=4", "runner_args.report_every=48",
+    "network_args.hidden_size=5", "learner_args.num_minibatches=2", "eval_args.episodes=11", "eval_args.every=500000", "platform=cpu",
+    "video=false", "max_minutes=0",
+]  # fmt: skip
+START = ["--config=mappo", "--env-config=matrix_game", "with", *SMALL, "t_max=1000000", CACHE]
+
+
+def start(folder, *words) -> subprocess.Popen:
+    """Start `python src/main.py WORDS` as the leader of a group of processes, as a terminal does."""
+    command = [sys.executable, str(ROOT / "src" / "main.py"), *words]
+    environment = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=folder, start_new_session=True, env=environment, **pipes)
+
+
+def wait_for_steps(process: subprocess.Popen) -> list[psutil.Process]:
+    """Return all processes of the run, once it trains."""
+    line = next((line for line in process.stdout if "of 1,000,000 steps" in line), None)
+    assert line and "learner idle" in line and "staleness 0.0" in line, process.stderr.read()
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert sum("ray::Actor" in " ".join(one.cmdline()) for one in family) == 2
+    return family
+
+
+def assert_gone(family: list[psutil.Process]) -> None:
+    assert not [one for one in psutil.wait_procs(family, timeout=20)[1] if one.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_ctrl_c_and_a_killed_learner_leave_a_run_that_can_go_on_and_no_process(tmp_path):
+    with start(tmp_path, "train", *START) as process:
+        family = wait_for_steps(process)
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 130 and err == "", err
+    assert "seed 1: interrupted" in out and "to go on" in out
+    assert_gone(family)
+    record = tmp_path / "results" / "sacred" / "1"
+    assert json.loads((record / "run.json").read_text())["status"] == "INTERRUPTED"
+    reached = json.loads((record / "metrics.json").read_text())["actors/staleness"]["steps"][-1]
+
+    with start(tmp_path, "train", "--resume=1") as process:
+        family = wait_for_steps(process)
+        process.kill()
+        err = process.communicate(timeout=120)[1]
+    assert "learner's process" in err and "was killed" in err and "--resume" in err
+    assert_gone(family)
+    steps = json.loads((record / "metrics.json").read_text())["actors/staleness"]["steps"]
+    assert reached in steps and steps == sorted(set(steps))
