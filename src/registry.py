@@ -15,6 +15,7 @@ class Entry:
     needs: str = ""  # planner, learner: the kind of model it works with ("world_model")
     provides: str = ""  # network: the kind of model it makes; planner: the kind of extras it leaves ("search", "policy")
     extras: str = ""  # learner: the kind of extras it learns from
+    continuous: bool = False  # planner: it can also choose actions that are made up of numbers
     data: str = ""  # replay: what it hands out, learner: what it learns from ("sequences" of any age, whole new "rollouts")
 
     def config(self) -> type:
@@ -29,6 +30,7 @@ class Entry:
 ENVS = {
     "mpe": Entry("src.envs.mpe", "JaxMARL's multi-particle environments (env_args.scenario)"),
     "smax": Entry("src.envs.smax", "JaxMARL's StarCraft-like battles against a scripted enemy (env_args.map_name)"),
+    "mabrax": Entry("src.envs.mabrax", "robots in brax whose joints several agents drive, continuous actions (env_args.scenario)"),
     "matrix_game": Entry("src.envs.matrix_game", "climbing, penalty and two-step games with known optima (env_args.scenario)"),
 }
 NETWORKS = {
@@ -40,7 +42,7 @@ PLANNERS = {
     "joint": Entry("src.planners.joint", "search over sampled joint actions; over all of them where they are few", needs="world_model", provides="search"),
     "independent": Entry("src.planners.independent", "each agent searches its own actions, the others follow their policy", needs="world_model", provides="search"),
     "policy": Entry("src.planners.policy", "no search: act from the decentralised policy alone", needs="world_model", provides="policy"),
-    "actor": Entry("src.planners.actor", "no search: act from the policy of an actor-critic", needs="actor_critic", provides="policy"),
+    "actor": Entry("src.planners.actor", "no search: act from the policy of an actor-critic", needs="actor_critic", provides="policy", continuous=True),
 }
 LEARNERS = {
     "mazero": Entry("src.learners.mazero", "multi-agent MuZero: unrolled policy, value, reward and consistency losses", needs="world_model", extras="search", data="sequences"),

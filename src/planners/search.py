@@ -108,18 +108,3 @@ def _found(output: mctx.PolicyOutput, action: Array, legal: Array) -> Found:
     weights = jnp.where(legal, output.action_weights, 0.0)
     weights = weights / jnp.sum(weights, axis=-1, keepdims=True)
     return Found(action.astype(jnp.int32), weights, output.search_tree.node_values[:, mctx.Tree.ROOT_INDEX])
-
-
-def draw(key: Key, logits: Array) -> Array:
-    """Return one action [...] per distribution of logits [..., A], by inverting the cumulative distribution.
-
-    One uniform number per draw, where Gumbel-max needs A: at every node of a tree that is most of the random bits.
-    """
-    return draw_by_luck(jax.random.uniform(key, logits.shape[:-1]), logits)
-
-
-def draw_by_luck(luck: Array, logits: Array) -> Array:
-    """Return the action [...] at quantile luck [...] in [0, 1) of each distribution of logits [..., A]."""
-    cumulative = jnp.cumsum(jax.nn.softmax(logits, axis=-1), axis=-1)
-    threshold = luck[..., None] * cumulative[..., -1:]
-    return jnp.sum(threshold >= cumulative, axis=-1, dtype=jnp.int32).clip(0, logits.shape[-1] - 1)
