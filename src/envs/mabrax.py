@@ -12,6 +12,7 @@ observation. What differs from JaxMARL, because there it is a mistake (each agen
 
 import dataclasses
 import warnings
+from functools import lru_cache
 from typing import Any
 
 import jax.numpy as jnp
@@ -47,7 +48,7 @@ def make(config: Config) -> Environment:
     Raises:
       ImportError: brax is not installed.
     """
-    world = _make_world(config)
+    world = _make_world(config.scenario, config.backend)
     sees = [np.asarray(world.agent_obs_mapping[agent]) for agent in world.agents]
     drives = [np.asarray(world.agent_action_mapping[agent]) for agent in world.agents]
     spec = EnvSpec(
@@ -92,7 +93,8 @@ def make(config: Config) -> Environment:
     return Environment(spec=spec, reset=reset, step=step, drawing=mabrax_scene.make(world.sys, drives))
 
 
-def _make_world(config: Config) -> Any:
+@lru_cache(maxsize=None)  # reading a robot's description takes seconds
+def _make_world(scenario: str, backend: str) -> Any:
     """Return JaxMARL's environment, without time limit and resets, with the indices mended."""
     try:
         with quiet_import():
@@ -102,19 +104,19 @@ def _make_world(config: Config) -> Any:
         raise ImportError(
             f"it simulates with brax, an optional package ({error}); install it: .venv/bin/python -m pip install {BRAX}"
         ) from error
-    sees = mappings._agent_observation_mapping[config.scenario]
-    drives = mappings._agent_action_mapping[config.scenario]
-    if config.scenario.startswith("halfcheetah"):
+    sees = mappings._agent_observation_mapping[scenario]
+    drives = mappings._agent_action_mapping[scenario]
+    if scenario.startswith("halfcheetah"):
         sees = {agent: seen - 1 for agent, seen in sees.items()}
-    elif config.scenario.startswith("ant"):
+    elif scenario.startswith("ant"):
         agents = list(drives)
         drives = {agent: drives[following] for agent, following in zip(agents, agents[1:] + agents[:1])}
-    elif config.scenario.startswith("humanoid"):
+    elif scenario.startswith("humanoid"):
         sees = {agent: _brax_humanoid(np.asarray(seen)) for agent, seen in sees.items()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # JaxMARL's own, of MABrax as a whole
         return mabrax.MABraxEnv(
-            config.scenario, episode_length=None, auto_reset=False, backend=config.backend, agent_obs_mapping=sees,
+            scenario, episode_length=None, auto_reset=False, backend=backend, agent_obs_mapping=sees,
             agent_action_mapping=drives,
         )  # fmt: skip
 

@@ -10,7 +10,7 @@ E, T, N, A, O, S = 6, 8, 3, 5, 4, 2
 SPEC = EnvSpec(num_agents=N, obs_size=O, state_size=S, num_actions=A, episode_limit=9, shared_reward=False)
 
 
-def random_rollout(model: ActorCritic, params: Params, seed: int, ends: float = 0.3, continuous: bool = False) -> Batch:
+def random_rollout(model: ActorCritic, params: Params, seed: int, ends: float = 0.3) -> Batch:
     """Return a rollout whose memories and log-probabilities are those that `params` act with.
 
     Successors are the next rows within an episode. The dead may only play 0.
@@ -21,7 +21,6 @@ def random_rollout(model: ActorCritic, params: Params, seed: int, ends: float = 
     sure = np.eye(A, dtype=bool)[rng.integers(A, size=(E, T, N))]
     legal = np.where(alive[..., None], (rng.random((E, T, N, A)) < 0.6) | sure, np.eye(A, dtype=bool)[0])
     action = np.array([rng.choice(np.flatnonzero(row)) for row in legal.reshape(-1, A)]).reshape(E, T, N)
-    action = np.where(legal, rng.normal(size=legal.shape), 0.0) if continuous else action
     obs, state = rng.normal(size=(E, T, N, O)), rng.normal(size=(E, T, S))
     next_obs, next_state = rng.normal(size=obs.shape), rng.normal(size=state.shape)
     going_on = ~over[:, :-1]
