@@ -30,7 +30,7 @@ SCENARIOS = ("halfcheetah_6x1", "ant_4x2", "hopper_3x1", "walker2d_2x3", "humano
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     scenario: str = setting("halfcheetah_6x1", "robot, and agents x joints", choices=SCENARIOS)
-    backend: str = setting("positional", "brax's simulation; JaxMARL's is positional", choices=("positional", "spring", "generalized"))
+    backend: str = setting("positional", "brax's simulation; JaxMARL's", choices=("positional", "spring", "generalized"))
     episode_limit: int = setting(1000, "steps per episode", low=1)
 
 

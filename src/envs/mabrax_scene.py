@@ -1,4 +1,4 @@
-"""What a robot of MABrax looks like: its limbs from the side, in the colours of the agents that drive them; the camera follows."""
+"""What a robot of MABrax looks like: its limbs from the side, in the colours of their agents; the camera follows."""
 
 from typing import Any
 

@@ -161,7 +161,8 @@ def test_values_mean_the_same_after_a_change_of_units(name):
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_continuous_actions_have_means_and_deviations_that_no_observation_moves(shared):
-    model = actor_critic.make(Config(hidden_size=H, share_parameters=shared, initial_std=0.3), dataclasses.replace(SPEC, continuous=True))
+    config = Config(hidden_size=H, share_parameters=shared, initial_std=0.3)
+    model = actor_critic.make(config, dataclasses.replace(SPEC, continuous=True))
     params = quick_jit(model.init)(jax.random.key(0))
     obs, _, first = random_inputs(8)
     outputs = np.asarray(quick_jit(model.policy)(params, model.memory(B), obs, first)[1])

@@ -72,7 +72,8 @@ def test_a_categoricals_numbers_are_those_of_plain_sums_over_legal_actions(seed)
     p, q, legal = drawn(seed, A)
     action = np.array([[np.flatnonzero(legal[b, n])[-1] for n in range(N)] for b in range(B)])
     found = {name: compiled(CATEGORICAL, name)(p, legal) for name in ("entropy", "describe", "mode")}
-    log_prob, divergence = compiled(CATEGORICAL, "log_prob")(p, legal, action), compiled(CATEGORICAL, "kl_divergence")(p, q, legal)
+    log_prob = compiled(CATEGORICAL, "log_prob")(p, legal, action)
+    divergence = compiled(CATEGORICAL, "kl_divergence")(p, q, legal)
     for row in np.ndindex(B, N):
         one, other = (special.softmax(outputs[row][legal[row]].astype(float)) for outputs in (p, q))
         np.testing.assert_allclose(found["describe"][row][legal[row]], one, rtol=1e-4)
