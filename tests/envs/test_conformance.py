@@ -40,6 +40,7 @@ def cases():
     """Yield (registry name, Config) with short episodes."""
     for scenario, team, opponent in MPE:
         yield "mpe", mpe.Config(scenario=scenario, team=team, opponent=opponent, episode_limit=LIMIT)
+    yield "mpe", mpe.Config(scenario="simple_tag", opponent="flee", action_type="continuous", episode_limit=LIMIT)
     yield "mpe", mpe.Config(num_agents=5, local_ratio=0.25, episode_limit=LIMIT)
     yield "smax", smax.Config(episode_limit=LIMIT)
     yield "mabrax", mabrax.Config(scenario="hopper_3x1", episode_limit=LIMIT)
