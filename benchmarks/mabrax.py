@@ -15,6 +15,7 @@ import harness
 
 # Where the defaults of mappo are for discrete actions; the numbers are JaxMARL's for MABrax, but for the ones that say otherwise.
 SETTINGS = [
+    "video=false",
     "learner_args.entropy_weight=0.0",  # JaxMARL has 2e-6: with deviations of its own the policy needs no help to keep exploring
     "network_args.activation=tanh",
     "runner_args.rollout_length=64",  # ours: JaxMARL's 300 leave few updates in ten minutes

@@ -114,7 +114,7 @@ def _make_world(scenario: str, backend: str) -> Any:
     elif scenario.startswith("humanoid"):
         sees = {agent: _brax_humanoid(np.asarray(seen)) for agent, seen in sees.items()}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # JaxMARL's own, of MABrax as a whole
+        warnings.filterwarnings("ignore", "Brax System|MABrax is deprecated")  # both advise another simulation
         return mabrax.MABraxEnv(
             scenario, episode_length=None, auto_reset=False, backend=backend, agent_obs_mapping=sees,
             agent_action_mapping=drives,

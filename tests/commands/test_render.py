@@ -53,6 +53,19 @@ def test_every_environment_is_drawn_step_by_step(name):
 
 
 @pytest.mark.jaxmarl
+def test_of_long_episodes_only_some_steps_are_shown_and_always_the_ends(monkeypatch):
+    episodes, whole = made("mpe")
+    monkeypatch.setattr(film, "MOST_FRAMES", 5)
+    env = ENVS["mpe"]()
+    found = film.make_film(env.drawing, episodes, "mpe")
+    lengths = [len(episode.reward) for episode in episodes]
+    steps = [[*range(0, length, 2), length] for length in lengths]
+    assert lengths == [5, 5] and len(found.frames) == sum(map(len, steps)) and found.starts == [0, len(steps[0])]
+    for frame, step in zip(found.frames, steps[0]):
+        np.testing.assert_array_equal(frame, whole.frames[step])
+
+
+@pytest.mark.jaxmarl
 @pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # reading, as writing, starts ffmpeg beside JAX
 def test_films_can_be_read_back_with_all_their_frames(tmp_path):
     _, found = made("mpe")

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.jaxmarl
 
 SHAPES = {  # agents, numbers of an observation, of the state, of an action
     "halfcheetah_6x1": (6, 9, 17, 1), "ant_4x2": (4, 18, 27, 2), "hopper_3x1": (3, 9, 11, 1), "walker2d_2x3": (2, 10, 17, 3),
-    "humanoid_9|8": (2, 161, 244, 9),
+    "humanoid_9|8": (2, 194, 244, 9),
 }  # fmt: skip
 
 
