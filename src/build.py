@@ -81,6 +81,7 @@ def build(config: Mapping[str, Any]) -> Built:
     make = _Maker(config, entries, settings)
 
     env = make("env")
+    _raise(_actions(config, entries, env.spec))
     _raise(_sizes(config, entries, settings, env.spec))
     model = make("network", env.spec)
     planner = make("planner", model, env.spec, config["discount"])
@@ -193,6 +194,16 @@ def _mismatches(config: Mapping[str, Any], entries: Mapping[str, Entry]) -> list
             f"{_choose('runner', 'host', True)}"
         )
     return mistakes
+
+
+def _actions(config: Mapping[str, Any], entries: Mapping[str, Entry], spec: EnvSpec) -> list[str]:
+    """Return a sentence if the planner cannot choose the environment's kind of actions."""
+    if not spec.continuous or entries["planner"].continuous:
+        return []
+    return [
+        f"planner '{config['planner']}' chooses among discrete actions, and those of env '{config['env']}' are continuous"
+        f"{_choose('planner', 'continuous', True)}, as --config=mappo does"
+    ]
 
 
 def _total_updates(config: Mapping[str, Any], entries: Mapping[str, Entry], settings: Mapping[str, Any]) -> int:

@@ -31,10 +31,10 @@ class EnvSpec:
     num_agents: int
     obs_size: int
     state_size: int
-    num_actions: int
+    num_actions: int  # of one agent to choose from; with `continuous` the numbers that make up one action
     episode_limit: int  # environment steps after which an episode is truncated
     shared_reward: bool  # True: every agent gets the team's reward; False: the team's reward is the sum over agents
-    continuous: bool = False
+    continuous: bool = False  # actions are [N, A] float32 of any size; the environment's range is [-1, 1], to which it clips
     metric_names: tuple[str, ...] = ()  # keys of TimeStep.metrics, each read at the last step of an episode
 
 
@@ -44,7 +44,7 @@ class TimeStep:
 
     obs: Array  # [N, O] float32, zero-padded
     state: Array  # [S] float32 global state
-    legal: Array  # [N, A] bool, True = may be played; never all False
+    legal: Array  # [N, A] bool, True = may be played (continuous: counts, the others are padding); never all False
     alive: Array  # [N] bool
     reward: Array  # [N] float32, for the action that led here; zero after reset
     terminated: Array  # [] bool: the task ended here, do not bootstrap
@@ -78,7 +78,8 @@ class PolicyExtras:
     """What a planner without search leaves for learning."""
 
     log_prob: Array  # [B, N] float32 log-probability of the chosen actions
-    policy: Array  # [B, N, A] float32
+    policy: Array  # [B, N, A] float32 probabilities; where actions are continuous, means
+    entropy: Array  # [B, N] float32 of the policy, in nats
     memory: PyTree = ()  # [B, ...] what a recurrent model remembered before this step; () where there is nothing to remember
 
 
@@ -86,7 +87,7 @@ class PolicyExtras:
 class Plan:
     """A planner's answer."""
 
-    action: Array  # [B, N] int32
+    action: Array  # [B, N] int32; where actions are continuous, [B, N, A] float32
     extras: SearchExtras | PolicyExtras
 
 
@@ -99,7 +100,7 @@ class Transition:
     legal: Array  # [N, A] bool
     alive: Array  # [N] bool
     first: Array  # [] bool
-    action: Array  # [N] int32
+    action: Array  # [N] int32, or [N, A] float32
     extras: SearchExtras | PolicyExtras  # without the leading B
     reward: Array  # [N] float32
     terminated: Array  # [] bool
@@ -146,7 +147,7 @@ class Environment(NamedTuple):
 
     spec: EnvSpec
     reset: Callable[[Key], tuple[PyTree, TimeStep]]
-    step: Callable[[Key, PyTree, Array], tuple[PyTree, TimeStep]]  # action [N] int32
+    step: Callable[[Key, PyTree, Array], tuple[PyTree, TimeStep]]  # action [N] int32, or [N, A] float32
     drawing: Drawing | None = None  # how to show it to people
 
 
@@ -200,22 +201,38 @@ class WorldModel(NamedTuple):
     reward_target: Callable[[Array], Array]
 
 
+class Distribution(NamedTuple):
+    """How an agent's action is drawn: pure functions of a policy's outputs [..., P] and of `legal` [..., A].
+
+    An action is [...] int32 where it is one of A, and [..., A] float32 where it is made up of A numbers.
+    """
+
+    sample: Callable[[Key, Array, Array], Array]  # key, outputs, legal -> action
+    mode: Callable[[Array, Array], Array]  # outputs, legal -> the likeliest action
+    log_prob: Callable[[Array, Array, Array], Array]  # outputs, legal, action -> [...]
+    entropy: Callable[[Array, Array], Array]  # outputs, legal -> [...] in nats
+    kl_divergence: Callable[[Array, Array, Array], Array]  # outputs of p, outputs of q, legal -> KL(p || q) [...] in nats
+    describe: Callable[[Array, Array], Array]  # outputs, legal -> [..., A] for people: probabilities, or means
+
+
 class ActorCritic(NamedTuple):
     """A policy and a value function of a team, pure functions over params and over whole sequences (one step is T = 1).
 
     `params` and `memory` are dicts with the entries "actor" and "critic". A memory goes in as it was before the sequence's
     first step and comes out as it is after its last; where `first` is set it is forgotten before that step. Agent i's
-    logits depend on `obs[i]` and agent i's own past alone. Values are in the units that the learner fits.
+    policy depends on `obs[i]` and agent i's own past alone; what its outputs [P] mean, `distribution` knows. Values are in
+    the units that the learner fits.
     """
 
     init: Callable[[Key], Params]
     memory: Callable[[int], PyTree]  # batch size -> what is remembered at the beginning: {"actor": [B, ...], "critic": [B, ...]}
-    # params, memory, obs [B, T, N, O], first [B, T] -> memory, logits [B, T, N, A], the actor's own values [B, T, N]
+    # params, memory, obs [B, T, N, O], first [B, T] -> memory, policy outputs [B, T, N, P], the actor's own values [B, T, N]
     policy: Callable[[Params, PyTree, Array, Array], tuple[PyTree, Array, Array]]
     # params, memory, obs [B, T, N, O], state [B, T, S], first [B, T] -> memory, values [B, T, N]
     value: Callable[[Params, PyTree, Array, Array, Array], tuple[PyTree, Array]]
     # params, (mean, std) of old units, (mean, std) of new -> params whose values mean the same in the new units
     rescale_values: Callable[[Params, tuple[Array, Array], tuple[Array, Array]], Params]
+    distribution: Distribution
 
 
 class Planner(NamedTuple):

@@ -17,6 +17,7 @@ class Entry:
     extras: str = ""  # learner: the kind of extras it learns from
     commits: bool = False  # planner: agents see what others committed to, so there is a conditional policy to play by
     host: bool = False  # env: `make` returns a HostEnvironment, a program outside JAX; runner: it can drive those
+    continuous: bool = False  # planner: it can also choose actions that are made up of numbers
     data: str = ""  # replay: what it hands out, learner: what it learns from ("sequences" of any age, whole new "rollouts")
 
     def config(self) -> type:
@@ -31,6 +32,7 @@ class Entry:
 ENVS = {
     "mpe": Entry("src.envs.mpe", "JaxMARL's multi-particle environments (env_args.scenario)"),
     "smax": Entry("src.envs.smax", "JaxMARL's StarCraft-like battles against a scripted enemy (env_args.map_name)"),
+    "mabrax": Entry("src.envs.mabrax", "robots in brax whose joints several agents drive, continuous actions (env_args.scenario)"),
     "switch_riddle": Entry("src.envs.switch_riddle", "prisoners who share one light bulb and must know when all have been in the room"),
     "lbf": Entry("src.envs.lbf", "Jumanji's Level-Based Foraging: food that needs several agents at once"),
     "matrix_game": Entry("src.envs.matrix_game", "climbing, penalty and two-step games with known optima (env_args.scenario)"),
@@ -47,7 +49,7 @@ PLANNERS = {
     "independent": Entry("src.planners.independent", "each agent searches its own actions, the others follow their policy", needs="world_model", provides="search"),
     "policy": Entry("src.planners.policy", "no search: act from the decentralised policy alone", needs="world_model", provides="policy"),
     "autoregressive": Entry("src.planners.autoregressive", "no search: agent after agent by its policy, given what the others committed to", needs="world_model", provides="policy"),
-    "actor": Entry("src.planners.actor", "no search: act from the policy of an actor-critic", needs="actor_critic", provides="policy"),
+    "actor": Entry("src.planners.actor", "no search: act from the policy of an actor-critic", needs="actor_critic", provides="policy", continuous=True),
 }
 LEARNERS = {
     "mazero": Entry("src.learners.mazero", "multi-agent MuZero: unrolled policy, value, reward and consistency losses", needs="world_model", extras="search", data="sequences"),

@@ -25,6 +25,12 @@ def mistake(*updates, **names) -> str:
 @pytest.mark.parametrize("config", files.names("algs"))
 def test_every_algorithm_can_be_built_on_every_environment(config, env_config):
     settings = load(config=config, env_config=env_config)
+    if env_config == "mabrax":
+        pytest.importorskip("brax")
+        if not FAMILIES["planner"][settings["planner"]].continuous:
+            with pytest.raises(loader.ConfigError, match="are continuous; choose planner=actor, as --config=mappo does"):
+                build.build(settings)
+            return
     built = build.build(settings)
     assert callable(built.run) and built.spec.num_agents > 1
     runner = settings["runner_args"]

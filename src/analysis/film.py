@@ -1,6 +1,7 @@
 """Episodes -> pictures -> mp4, gif and one strip for TensorBoard."""
 
 import dataclasses
+import math
 import warnings
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ PANEL = 564  # where the panel begins
 SECONDS = 5.0  # that the longest episode lasts, unless that would be too fast or too slow to follow
 SLOWEST, FASTEST = 1, 10  # frames per second
 HOLD_SECONDS = 1.0  # on the last frame of each episode
+MOST_FRAMES = 450  # of a film, 1.6 MB each in memory; of longer episodes every second, third, ... step is shown
 STRIP, STRIP_SCALE = 5, 2  # pictures in a strip, and how many times smaller than a frame they are
 NOWHERE = Scene((), (0.0, 0.0, 1.0, 1.0), "this environment has no picture")
 
@@ -35,15 +37,18 @@ class Film:
 
 def make_film(drawing: Drawing | None, episodes: list[Episode], title: str, fps: int = 0) -> Film:
     """Return the film of some episodes; `fps` 0 chooses a pace that can be followed."""
-    longest = max(len(episode.reward) for episode in episodes)
+    lengths = [len(episode.reward) for episode in episodes]
+    stride = max(1, math.ceil(sum(lengths) / MOST_FRAMES))
+    longest = max(lengths) / stride
     fps = fps or int(np.clip(round(longest / SECONDS), SLOWEST, FASTEST))
     frames, repeats, starts = [], [], []
     for number, episode in enumerate(episodes):
         starts.append(len(frames))
-        scenes = _scenes(drawing, episode)
+        steps = [*range(0, lengths[number], stride), lengths[number]]
+        scenes = _scenes(drawing, episode, steps)
         bounds = np.array([scene.bounds for scene in scenes])
         seen = (*bounds[:, :2].min(axis=0), *bounds[:, 2:].max(axis=0))
-        for step, scene in enumerate(scenes):
+        for step, scene in zip(steps, scenes, strict=True):
             place = f"episode {number + 1} of {len(episodes)}"
             frames.append(_frame(drawing, episode, step, scene, seen, title, place))
         repeats += [1] * (len(scenes) - 1) + [max(1, round(HOLD_SECONDS * fps))]
@@ -80,11 +85,11 @@ def strip(film: Film) -> np.ndarray:
     return np.concatenate([np.asarray(image) for image in small])
 
 
-def _scenes(drawing: Drawing | None, episode: Episode) -> list[Scene]:
+def _scenes(drawing: Drawing | None, episode: Episode, steps: list[int]) -> list[Scene]:
     if drawing is None:
-        return [NOWHERE] * len(episode.states)
+        return [NOWHERE] * len(steps)
     actions = [*episode.action, None]
-    return [drawing.scene(state, action) for state, action in zip(episode.states, actions, strict=True)]
+    return [drawing.scene(episode.states[step], actions[step]) for step in steps]
 
 
 def _frame(drawing: Drawing | None, episode: Episode, step: int, scene: Scene, bounds, title: str, place: str) -> np.ndarray:
@@ -118,7 +123,7 @@ def _choice(drawing: Drawing | None, episode: Episode, step: int, agent: int) ->
     if step == len(episode.reward) or not alive:
         return nothing
     if episode.action.ndim == 3:  # continuous: the action's components, from -1 (empty) to 1 (full)
-        values = episode.action[step, agent]
+        values = episode.action[step, agent, episode.legal[:, agent].any(axis=0)]  # without padding
         return nothing._replace(bars=np.clip((values + 1) / 2, 0, 1), labels=tuple(f"{value:.2f}" for value in values))
     chosen = int(episode.action[step, agent])
     possible = np.flatnonzero(episode.legal[:, agent].any(axis=0))

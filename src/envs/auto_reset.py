@@ -17,7 +17,7 @@ def auto_reset_step(env: Environment, key: Key, state: PyTree, action: Array) ->
       env: the environment.
       key: one key, used up here.
       state: environment state.
-      action: [N] int32.
+      action: [N] int32, or [N, A] float32.
     """
     step_key, reset_key = jax.random.split(key)
     next_state, outcome = env.step(step_key, state, action)

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import sys
+from collections.abc import Iterator
 from unittest import mock
 
 import jax
@@ -10,18 +11,33 @@ import jax.numpy as jnp
 
 from src.core import PyTree
 
-# JaxMARL's import points sys.stdout and sys.stderr at the interpreter's own streams and leaves them there, which would end
-# any capturing in force (Sacred's, pytest's); both are put back here, and what it prints in between is dropped.
-_nowhere = io.StringIO()
-with (
-    contextlib.redirect_stdout(_nowhere),
-    contextlib.redirect_stderr(sys.stderr),
-    mock.patch.object(sys, "__stdout__", _nowhere),
-):
+
+@contextlib.contextmanager
+def quiet_import() -> Iterator[None]:
+    """Drop what JaxMARL prints while it is imported, and put both streams back.
+
+    Its import points sys.stdout and sys.stderr at the interpreter's own streams and leaves them there, which would end any
+    capturing in force (Sacred's, pytest's).
+    """
+    nowhere = io.StringIO()
+    with (
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(sys.stderr),
+        mock.patch.object(sys, "__stdout__", nowhere),
+    ):
+        yield
+
+
+# Where brax is installed JaxMARL imports it, and with it MuJoCo, which takes longer than all the rest; `mabrax`, which alone
+# needs them, does it itself. A module that is None cannot be imported.
+sys.modules.setdefault("brax", None)
+with quiet_import():
     import jaxmarl
     from jaxmarl.environments import mpe, smax
+if sys.modules["brax"] is None:
+    del sys.modules["brax"]
 
-__all__ = ["jaxmarl", "mpe", "smax", "strong_types"]
+__all__ = ["jaxmarl", "mpe", "quiet_import", "smax", "strong_types"]
 
 
 def strong_types(tree: PyTree) -> PyTree:

@@ -6,6 +6,7 @@ What differs from JaxMARL, and why:
   padding         observations are padded with zeros and actions masked, so that agents of different sizes share a network
   opponents       agents outside the trained team act by a policy named in the configuration (src/envs/mpe_opponents.py)
   simple_facmac   its boxes are played by the five moves of the other scenarios; its built-in prey is the opponent 'builtin'
+  pushes          continuous actions are a push to the right and up instead of JaxMARL's five numbers, of which two pairs cancel out
   simple_crypto   colours are one-hot vectors as in the original; JaxMARL's are 255 times larger and drown the reward
 
 The global state is the team's observations one after the other, padding included.
@@ -34,6 +35,7 @@ class Config:
     opponent: str = setting("random", "policy of everyone outside the team; 'random' or one that suits the scenario")
     num_agents: int = setting(0, "size of the trained team, in simple_spread and simple_tag; 0: the scenario's default", low=0)
     local_ratio: float = setting(0.5, "share of an agent's own reward, in simple_spread and simple_reference", low=0.0, high=1.0)
+    action_type: str = setting("discrete", "the moves, or a push to the right and up in [-1, 1]", choices=("discrete", "continuous"))
     episode_limit: int = setting(25, "steps per episode", low=1)
 
 
@@ -77,6 +79,7 @@ SCENARIOS = {
     "simple_facmac_6a": _facmac("_6a"),
     "simple_facmac_9a": _facmac("_9a"),
 }
+SPEAKING = ("simple_world_comm", "simple_crypto", "simple_speaker_listener", "simple_reference")
 
 
 @pytree
@@ -124,6 +127,7 @@ def make(config: Config) -> Environment:
         num_actions=max(game.action_sizes),
         episode_limit=config.episode_limit,
         shared_reward=team in SCENARIOS[name].shared,
+        continuous=config.action_type == "continuous",
         metric_names=mpe_metrics.names(name),
     )
     legal = jnp.arange(spec.num_actions)[None, :] < jnp.array(game.action_sizes)[:, None]
@@ -157,7 +161,7 @@ def make(config: Config) -> Environment:
         reward = jnp.stack([rewards[agent] for agent in game.team]).astype(jnp.float32)
         return state, show(obs, state, reward)
 
-    drawing = mpe_scene.make(game.world, game.team, game.action_sizes)
+    drawing = mpe_scene.make(game.world, game.team, () if spec.continuous else game.action_sizes)
     return Environment(spec=spec, reset=reset, step=step, drawing=drawing)
 
 
@@ -175,10 +179,11 @@ def _make_game(config: Config, name: str, team: str) -> Game:
     # JaxMARL's facmac steps replace the prey's actions by a built-in policy; the step of the class above them does not.
     play = world.step_env if config.opponent == "builtin" else functools.partial(mpe.SimpleMPE.step_env, world)
     encode = (lambda action: jax.nn.one_hot(action, 5)) if boxes else (lambda action: action)
+    continuous = config.action_type == "continuous"
     reset = functools.partial(_one_hot_colours_reset, world) if name == "simple_crypto" else world.reset
 
     def step(key: Key, state: PyTree, action: Array) -> tuple[dict, PyTree, dict]:
-        actions = {agent: encode(action[i]) for i, agent in enumerate(members[team])}
+        actions = {agent: (_push if continuous else encode)(action[i]) for i, agent in enumerate(members[team])}
         if others:
             key, opponent_key = jax.random.split(key)
             actions |= {agent: encode(move) for agent, move in oppose(opponent_key, state).items()}
@@ -187,7 +192,7 @@ def _make_game(config: Config, name: str, team: str) -> Game:
 
     obs, _ = jax.eval_shape(reset, jax.random.key(0))
     obs_sizes = tuple(obs[agent].shape[0] for agent in members[team])
-    action_sizes = tuple(sizes[agent] for agent in members[team])
+    action_sizes = tuple(2 if continuous else sizes[agent] for agent in members[team])
     return Game(world, members[team], reset, step, obs_sizes, action_sizes)
 
 
@@ -205,7 +210,18 @@ def _arguments(config: Config, name: str, team: str) -> dict[str, Any]:
     elif config.local_ratio != Config.local_ratio:
         takers = ", ".join(key for key, value in SCENARIOS.items() if value.local_ratio)
         raise ValueError(f"env_args.local_ratio: {name} has none; only {takers} take it")
+    if config.action_type == "continuous":
+        if name in SPEAKING:
+            raise ValueError(f"env_args.action_type=continuous: agents of {name} speak, and words are discrete")
+        if not name.startswith("simple_facmac"):  # whose boxes are no choice
+            arguments["action_type"] = "Continuous"
     return arguments
+
+
+def _push(force: Array) -> Array:
+    """Return JaxMARL's five numbers (nothing, left, right, down, up) for a push [2] to the right and up, clipped to [-1, 1]."""
+    right, up = jnp.clip(force, -1.0, 1.0)
+    return jnp.maximum(jnp.stack([jnp.zeros(()), -right, right, -up, up]), 0.0)
 
 
 def _one_hot_colours_reset(world: Any, key: Key) -> tuple[dict, PyTree]:

@@ -18,7 +18,7 @@ def make(world: Any, team: tuple[str, ...], action_sizes: tuple[int, ...]) -> Dr
     Args:
       world: JaxMARL's environment.
       team: names of the trained agents.
-      action_sizes: number of actions of each.
+      action_sizes: number of actions of each; () where an action is a push in two directions.
     """
     radii, colours, entities = np.asarray(world.rad), list(world.colour), world.num_entities
 
@@ -34,13 +34,15 @@ def make(world: Any, team: tuple[str, ...], action_sizes: tuple[int, ...]) -> Dr
             said = _said(state.world, i)
             figures.append(Disc(*positions[i], radii[i], team.index(name) if mine else "opponent", str(team.index(name)) if mine else "", said))
             if mine and action is not None:
-                figures += _push(positions[i], radii[i], int(action[team.index(name)]), action_sizes[team.index(name)], team.index(name))
+                me = team.index(name)
+                direction = _direction(int(action[me]), action_sizes[me]) if action_sizes else np.clip(action[me], -1.0, 1.0)
+                figures += _push(positions[i], radii[i], direction, me)
         reach = float(np.clip(np.abs(positions).max() + 0.2, VIEW, FARTHEST))
         return Scene(tuple(figures), (-reach, -reach, reach, reach))
 
     return Drawing(
         agents=tuple(name.replace("_", " ") for name in team),
-        actions=tuple(action_names(size) for size in action_sizes),
+        actions=tuple(action_names(size) for size in action_sizes) or (("right", "up"),) * len(team),
         scene=scene,
     )
 
@@ -53,12 +55,18 @@ def action_names(size: int) -> tuple[str, ...]:
     return MOVES if words == 1 else tuple(f"{move}, say {word}" for word in range(words) for move in MOVES)
 
 
-def _push(position: np.ndarray, radius: float, action: int, size: int, colour: int) -> list[Line]:
+def _direction(action: int, size: int) -> np.ndarray:
+    """Return the push [2] of one of `size` actions."""
+    return DIRECTIONS[action % len(MOVES)] if size >= len(MOVES) else DIRECTIONS[0]
+
+
+def _push(position: np.ndarray, radius: float, direction: np.ndarray, colour: int) -> list[Line]:
     """Return the line from an agent's rim to where it pushes, if it does."""
-    direction = DIRECTIONS[action % len(MOVES)] if size >= len(MOVES) else DIRECTIONS[0]
-    if not direction.any():
+    strength = float(np.linalg.norm(direction))
+    if strength < 1e-3:
         return []
-    start, end = position + radius * direction, position + (radius + PUSH) * direction
+    start = position + radius * direction / strength
+    end = start + PUSH * direction
     return [Line((start[0], start[1]), (end[0], end[1]), colour)]
 
 

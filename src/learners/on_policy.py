@@ -12,9 +12,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from src.core import ActorCritic, Array, EnvSpec, Key, LearnerState, Params, PyTree, Transition, pytree, setting
+from src.core import ActorCritic, Array, Distribution, EnvSpec, Key, LearnerState, Params, PyTree, Transition, pytree, setting
 from src.ops.losses import clipped_policy_loss, clipped_value_loss, huber, masked_mean
-from src.ops.masking import masked_logits
 from src.ops.normalise import add_moments, mean_and_std, no_moments, standardise
 from src.ops.returns import generalised_advantages, running_returns
 from src.ops.team import team_reward
@@ -53,7 +52,7 @@ class Chunks:
     legal: Array  # [M, L, N, A] bool
     alive: Array  # [M, L, N] bool
     first: Array  # [M, L] bool
-    action: Array  # [M, L, N] int32
+    action: Array  # [M, L, N] int32, or [M, L, N, A] float32
     log_prob: Array  # [M, L, N] of the action, when it was chosen
     memory: PyTree  # [M, ...] before the first step
     advantage: Array  # [M, L, N]
@@ -176,14 +175,14 @@ def run_epochs(
     return carry, jax.tree.map(jnp.mean, metrics)
 
 
-def policy_loss(config: RolloutConfig, logits: Array, batch: Chunks) -> tuple[Array, dict[str, Array]]:
-    """Return the clipped policy loss less the weighted entropy over living agents, and metrics: logits [M, L, N, A]."""
-    log_policy = jax.nn.log_softmax(masked_logits(logits, batch.legal), axis=-1)
-    # A product with the one-hot action: the gradient of an indexed read is a scatter, slow on CPU.
-    log_prob = jnp.sum(log_policy * jax.nn.one_hot(batch.action, logits.shape[-1]), axis=-1)
+def policy_loss(
+    config: RolloutConfig, distribution: Distribution, outputs: Array, batch: Chunks
+) -> tuple[Array, dict[str, Array]]:
+    """Return the clipped policy loss less the weighted entropy over living agents, and metrics: outputs [M, L, N, P]."""
+    log_prob = distribution.log_prob(outputs, batch.legal, batch.action)
     losses = clipped_policy_loss(log_prob, batch.log_prob, batch.advantage, config.clip)
     loss = masked_mean(losses, batch.alive)
-    entropy = masked_mean(-jnp.sum(jnp.exp(log_policy) * log_policy, axis=-1), batch.alive)
+    entropy = masked_mean(distribution.entropy(outputs, batch.legal), batch.alive)
     log_ratio = log_prob - batch.log_prob
     clipped = (jnp.abs(jnp.exp(log_ratio) - 1.0) > config.clip).astype(jnp.float32)
     metrics = {

@@ -62,9 +62,9 @@ def make(config: Config, model: ActorCritic, spec: EnvSpec, discount: float, tot
 
 def loss(config: Config, model: ActorCritic, params: Params, batch: Chunks) -> tuple[Array, dict[str, Array]]:
     """Return the scalar loss and metrics of one minibatch."""
-    _, logits, _ = model.policy(params, batch.memory, batch.obs, batch.first)
+    _, outputs, _ = model.policy(params, batch.memory, batch.obs, batch.first)
     _, value = model.value(params, batch.memory, batch.obs, batch.state, batch.first)
-    of_policy, metrics = policy_loss(config, logits, batch)
+    of_policy, metrics = policy_loss(config, model.distribution, outputs, batch)
     of_value = value_loss(config, value, batch)
     total = of_policy + config.value_weight * of_value
     return total, metrics | {"train/loss": total, "train/value_loss": of_value}

@@ -26,7 +26,6 @@ from src.learners.on_policy import (
 )  # fmt: skip
 from src.learners.sgd import sgd_step
 from src.ops.losses import masked_mean
-from src.ops.masking import kl_divergence, masked_softmax
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,7 +50,7 @@ class Lesson:
     """What the distillation phase learns from."""
 
     chunks: Chunks
-    policy: Array  # [M, L, N, A] before the phase
+    outputs: Array  # [M, L, N, P] of the policy before the phase
     value: Array  # [M, L, N] what the policy network's own value is to become
 
 
@@ -150,7 +149,8 @@ def run_phase(
 
 def policy_phase_loss(config: Config, model: ActorCritic, params: Params, batch: Chunks):
     """Return PPO's policy loss and metrics."""
-    return policy_loss(config, model.policy(params, batch.memory, batch.obs, batch.first)[1], batch)
+    _, outputs, _ = model.policy(params, batch.memory, batch.obs, batch.first)
+    return policy_loss(config, model.distribution, outputs, batch)
 
 
 def value_phase_loss(config: Config, model: ActorCritic, params: Params, batch: Chunks):
@@ -161,19 +161,19 @@ def value_phase_loss(config: Config, model: ActorCritic, params: Params, batch: 
 
 def prepare_lesson(config: Config, model: ActorCritic, params: Params, chunks: Chunks) -> Lesson:
     """Return the chunks with the policy as it is and the values to distil."""
-    _, logits, _ = model.policy(params, chunks.memory, chunks.obs, chunks.first)
+    _, outputs, _ = model.policy(params, chunks.memory, chunks.obs, chunks.first)
     value = chunks.value_target
     if config.distil_target == "value":
         _, value = model.value(params, chunks.memory, chunks.obs, chunks.state, chunks.first)
-    return Lesson(chunks=chunks, policy=masked_softmax(logits, chunks.legal), value=value)
+    return Lesson(chunks=chunks, outputs=outputs, value=value)
 
 
 def distil_phase_loss(config: Config, model: ActorCritic, params: Params, lesson: Lesson):
     """Return the loss of the own values, plus the weighted divergence from the policy before the phase, and metrics."""
     batch = lesson.chunks
-    _, logits, own_value = model.policy(params, batch.memory, batch.obs, batch.first)
+    _, outputs, own_value = model.policy(params, batch.memory, batch.obs, batch.first)
     error = masked_mean(error_loss(config)(own_value - lesson.value), value_mask(config, batch.alive))
-    divergence = masked_mean(kl_divergence(lesson.policy, masked_softmax(logits, batch.legal)), batch.alive)
+    divergence = masked_mean(model.distribution.kl_divergence(lesson.outputs, outputs, batch.legal), batch.alive)
     return error + config.distil_kl_weight * divergence, {"train/distil_loss": error, "train/distil_kl": divergence}
 
 

@@ -6,6 +6,7 @@ Sweetser 2022) and for the ablation in which it is the only one.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -16,6 +17,7 @@ import jax.numpy as jnp
 from src.core import ActorCritic, Array, EnvSpec, Key, Params, PyTree, setting
 from src.networks.dense import Dense
 from src.networks.recurrent import GRU
+from src.ops import distributions
 
 ACTIVATIONS = {"relu": nn.relu, "tanh": nn.tanh}
 
@@ -37,6 +39,7 @@ class Config:
     share_parameters: bool = setting(True, "one set of parameters for all agents; False: one for each")
     agent_id: bool = setting(True, "append a one-hot agent id to what an agent sees, where parameters are shared")
     policy_gain: float = setting(0.01, "size of the policy head's first weights; small = nearly uniform at first", low=0.0)
+    initial_std: float = setting(0.5, "continuous actions: standard deviation at first, where a range is [-1, 1]", low=1e-3)
 
 
 class Body(nn.Module):
@@ -64,17 +67,26 @@ class Body(nn.Module):
 
 
 class Actor(nn.Module):
-    """Action logits and the actor's own value."""
+    """The policy's outputs, and the actor's own value.
+
+    Outputs are logits, or means and log standard deviations; the latter are parameters that no input moves, one for each of
+    an action's numbers (Schulman et al. 2017; Andrychowicz et al. 2021, "What matters in on-policy reinforcement learning").
+    """
 
     config: Config
     num_actions: int
+    continuous: bool
 
     @nn.compact
     def __call__(self, memory: PyTree, x: Array, first: Array) -> tuple[PyTree, Array, Array]:
-        """Map x [B, T, ..., F] to (memory, logits [B, T, ..., A], values [B, T, ...])."""
+        """Map x [B, T, ..., F] to (memory, outputs [B, T, ..., P], values [B, T, ...])."""
         memory, features = Body(self.config, self.config.actor_memory, name="body")(memory, x, first)
-        logits = Dense(self.num_actions, kernel_init=nn.initializers.orthogonal(self.config.policy_gain), name="policy_head")
-        return memory, logits(features), _value_head(1)(features)[..., 0]
+        head = Dense(self.num_actions, kernel_init=nn.initializers.orthogonal(self.config.policy_gain), name="policy_head")
+        outputs = head(features)
+        if self.continuous:
+            start = nn.initializers.constant(math.log(self.config.initial_std))
+            outputs = distributions.gaussian_outputs(outputs, self.param("log_std", start, (self.num_actions,)))
+        return memory, outputs, _value_head(1)(features)[..., 0]
 
 
 class Critic(nn.Module):
@@ -98,14 +110,8 @@ VALUE_HEAD = "value_head"
 
 
 def make(config: Config, spec: EnvSpec) -> ActorCritic:
-    """Return the actor and critic of a task.
-
-    Raises:
-      ValueError: if the task's actions are continuous.
-    """
-    if spec.continuous:
-        raise ValueError("network 'actor_critic' chooses discrete actions; this environment's actions are continuous")
-    actor = _apart(config, spec, Actor(config, spec.num_actions))
+    """Return the actor and critic of a task."""
+    actor = _apart(config, spec, Actor(config, spec.num_actions, spec.continuous))
     critic = _apart(config, spec, Critic(config, 1)) if _by_agent(config) else _team_critic(config, spec)
     see = partial(_critic_view, config, spec)
 
@@ -127,8 +133,8 @@ def make(config: Config, spec: EnvSpec) -> ActorCritic:
         }
 
     def policy(params: Params, memory: PyTree, obs: Array, first: Array):
-        after, logits, values = actor.apply(params["actor"], memory["actor"], _own_view(config, spec, obs), first)
-        return memory | {"actor": after}, logits, values
+        after, outputs, values = actor.apply(params["actor"], memory["actor"], _own_view(config, spec, obs), first)
+        return memory | {"actor": after}, outputs, values
 
     def value(params: Params, memory: PyTree, obs: Array, state: Array, first: Array):
         if not config.separate_critic:
@@ -137,7 +143,10 @@ def make(config: Config, spec: EnvSpec) -> ActorCritic:
         after, values = critic.apply(params["critic"], memory["critic"], see(obs, state), first)
         return memory | {"critic": after}, values
 
-    return ActorCritic(init=init, memory=memory, policy=policy, value=value, rescale_values=_rescale_values)
+    return ActorCritic(
+        init=init, memory=memory, policy=policy, value=value, rescale_values=_rescale_values,
+        distribution=distributions.of(spec),
+    )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

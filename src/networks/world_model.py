@@ -181,7 +181,7 @@ def make(config: Config, spec: EnvSpec) -> WorldModel:
             f"network_args.hidden_size={config.hidden_size}, the width of policy_head=attention; choose heads that do"
         )
     if spec.continuous:
-        raise ValueError("network 'world_model' plans over discrete actions; this environment's actions are continuous")
+        raise ValueError("a world model plans over discrete actions; this environment's actions are continuous")
     network = Network(config, spec.num_actions)
     value = make_support(-config.value_limit, config.value_limit, config.value_bins)
     reward = make_support(-config.reward_limit, config.reward_limit, config.reward_bins)

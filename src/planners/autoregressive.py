@@ -9,9 +9,11 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from src.core import Array, EnvSpec, Key, Plan, Planner, PolicyExtras, PyTree, TimeStep, WorldModel, setting
+from src.core import Array, EnvSpec, Key, Planner, PyTree, TimeStep, WorldModel, setting
+from src.ops.distributions import CATEGORICAL, draw
 from src.ops.masking import entropy, masked_logits
-from src.planners.search import draw, rows
+from src.planners.acting import planned
+from src.planners.search import rows
 
 ORDERS = ("fixed", "random", "most_certain_first")
 
@@ -38,15 +40,14 @@ def make(config: Config, model: WorldModel, spec: EnvSpec, discount: float) -> P
             logits = model.reply(params, rows(own, agent), plan)[:, 0]
             logits = masked_logits(logits, rows(timestep.legal, agent)[:, 0])
             action = draw(key, logits) if explore else jnp.argmax(logits, axis=-1).astype(jnp.int32)
-            return model.commit(params, plan, latent, agent, action), (action, jax.nn.log_softmax(logits, axis=-1))
+            return model.commit(params, plan, latent, agent, action), (action, logits)
 
         turns = (order.T, jax.random.split(draw_key, spec.num_agents))
-        _, (action, log_policy) = jax.lax.scan(commit, nothing, turns)
+        _, (action, logits) = jax.lax.scan(commit, nothing, turns)
         rank = jnp.argsort(order, axis=-1)
         action = jnp.take_along_axis(action.T, rank, axis=1)
-        log_policy = jnp.take_along_axis(log_policy.swapaxes(0, 1), rank[..., None], axis=1)
-        log_prob = jnp.take_along_axis(log_policy, action[..., None], axis=-1)[..., 0]
-        return carry, Plan(action=action, extras=PolicyExtras(log_prob=log_prob, policy=jnp.exp(log_policy)))
+        logits = jnp.take_along_axis(logits.swapaxes(0, 1), rank[..., None], axis=1)
+        return carry, planned(CATEGORICAL, logits, timestep.legal, action)
 
     return Planner(init=lambda batch: (), plan=plan)
 

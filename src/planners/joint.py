@@ -15,8 +15,9 @@ import mctx
 import numpy as np
 
 from src.core import Array, Candidates, EnvSpec, Key, Plan, Planner, SearchExtras, TimeStep, WorldModel, pytree, setting
+from src.ops.distributions import draw
 from src.ops.masking import NEVER, masked_logits
-from src.planners.search import Found, SearchConfig, decentralised, draw, make_search
+from src.planners.search import Found, SearchConfig, decentralised, make_search
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -17,9 +17,10 @@ import jax.numpy as jnp
 import mctx
 
 from src.core import Array, Key, PyTree, WorldModel, pytree
+from src.ops.distributions import draw
 from src.ops.masking import masked_logits
 from src.planners.plies import Start
-from src.planners.search import SearchConfig, draw, rows
+from src.planners.search import SearchConfig, rows
 
 ROOT, NONE = mctx.Tree.ROOT_INDEX, mctx.Tree.UNVISITED
 

@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import mctx
 
 from src.core import Array, Key, PyTree, WorldModel, pytree
+from src.ops.distributions import draw_by_luck
 from src.ops.masking import masked_logits
-from src.planners.search import draw_by_luck, rows
+from src.planners.search import rows
 
 
 @pytree

@@ -2,12 +2,10 @@
 
 import dataclasses
 
-import jax
-import jax.numpy as jnp
-
-from src.core import Array, EnvSpec, Plan, Planner, PolicyExtras, TimeStep, WorldModel
-from src.ops.masking import masked_logits
-from src.planners.search import decentralised, draw
+from src.core import Array, EnvSpec, Planner, TimeStep, WorldModel
+from src.ops.distributions import CATEGORICAL
+from src.planners.acting import act
+from src.planners.search import decentralised
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,10 +20,6 @@ def make(config: Config, model: WorldModel, spec: EnvSpec, discount: float) -> P
     def plan(params, carry, timestep: TimeStep, key: Array, explore: bool, progress: Array = 0.0):
         del progress
         latent = model.represent(params, timestep.obs)
-        logits = masked_logits(decentralised(model, params, latent), timestep.legal)
-        action = draw(key, logits) if explore else jnp.argmax(logits, axis=-1).astype(jnp.int32)
-        log_policy = jax.nn.log_softmax(logits, axis=-1)
-        log_prob = jnp.take_along_axis(log_policy, action[..., None], axis=-1)[..., 0]
-        return carry, Plan(action=action, extras=PolicyExtras(log_prob=log_prob, policy=jnp.exp(log_policy)))
+        return carry, act(CATEGORICAL, decentralised(model, params, latent), timestep.legal, key, explore)
 
     return Planner(init=lambda batch: (), plan=plan)

@@ -127,18 +127,3 @@ def decentralised(model: WorldModel, params: Params, latent: Array) -> Array:
 def rows(knowledge: PyTree, agent: Array) -> PyTree:
     """Return the one row [B, 1, ...] of agent [B] out of what everybody knows [B, N, ...]."""
     return jax.tree.map(lambda x: jax.vmap(lambda each, i: each[i][None])(x, agent), knowledge)
-
-
-def draw(key: Key, logits: Array) -> Array:
-    """Return one action [...] per distribution of logits [..., A], by inverting the cumulative distribution.
-
-    One uniform number per draw, where Gumbel-max needs A: at every node of a tree that is most of the random bits.
-    """
-    return draw_by_luck(jax.random.uniform(key, logits.shape[:-1]), logits)
-
-
-def draw_by_luck(luck: Array, logits: Array) -> Array:
-    """Return the action [...] at quantile luck [...] in [0, 1) of each distribution of logits [..., A]."""
-    cumulative = jnp.cumsum(jax.nn.softmax(logits, axis=-1), axis=-1)
-    threshold = luck[..., None] * cumulative[..., -1:]
-    return jnp.sum(threshold >= cumulative, axis=-1, dtype=jnp.int32).clip(0, logits.shape[-1] - 1)

@@ -17,12 +17,13 @@ import jax
 import jax.numpy as jnp
 
 from src.core import Array, EnvSpec, Key, Plan, Planner, SearchExtras, TimeStep, WorldModel, setting
+from src.ops.distributions import draw
 from src.ops.masking import masked_logits
 from src.planners.autoregressive import choose_order
 from src.planners.own_actions import own_root, own_step
 from src.planners.paths import make_path_search
 from src.planners.plies import Start, plies_tree
-from src.planners.search import SearchConfig, draw, make_search
+from src.planners.search import SearchConfig, make_search
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from src.core import Array, Environment, Key, Params, Plan, Planner, PyTree, TimeStep, Transition, pytree
+from src.core import Array, Environment, Key, Params, Plan, Planner, PolicyExtras, PyTree, TimeStep, Transition, pytree
 from src.envs.auto_reset import auto_reset_step
 from src.ops.masking import entropy
 from src.ops.team import team_reward
@@ -93,13 +93,18 @@ def evaluate(env: Environment, planner: Planner, params: Params, key: Key, num_e
         latest = {"return": scores["return"] + reward, "length": scores["length"] + 1.0} | outcome.metrics
         scores = {name: jnp.where(active, latest[name], scores[name]) for name in scores}
         acting = active[:, None] & actors.timestep.alive
-        entropies = (total + jnp.where(acting, entropy(plan.extras.policy), 0.0), count + acting)
+        entropies = (total + jnp.where(acting, policy_entropy(plan.extras), 0.0), count + acting)
         active &= ~(outcome.terminated | outcome.truncated)
         return actors.replace(env=state, timestep=outcome, carry=carry), key, active, scores, entropies
 
     loop = (actors, key, jnp.ones(num_episodes, bool), scores, (each, each))
     _, _, _, scores, (total, count) = jax.lax.while_loop(running, step, loop)
     return scores | {"entropy": total / jnp.maximum(count, 1.0)}
+
+
+def policy_entropy(extras: PyTree) -> Array:
+    """Return the entropy [B, N] in nats of the policies that a planner left."""
+    return extras.entropy if isinstance(extras, PolicyExtras) else entropy(extras.policy)
 
 
 def as_timestep(row: Transition) -> TimeStep:

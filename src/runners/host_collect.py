@@ -10,9 +10,8 @@ import jax
 import numpy as np
 
 from src.core import EnvSpec, Key, Params, Plan, Planner, PyTree, TimeStep, Transition
-from src.ops.masking import entropy
 from src.ops.team import team_reward
-from src.runners.collect import Episodes, transition
+from src.runners.collect import Episodes, policy_entropy, transition
 from src.runners.host_envs import HostEnvs
 
 
@@ -158,7 +157,7 @@ class _Episode:
 def _plan(planner: Planner, params: Params, carry: PyTree, seen: TimeStep, key: Key, progress: Any, *, explore: bool):
     """Return the carry, and the plan with the entropies [E, N] of its policies."""
     carry, plan = planner.plan(params, carry, seen, key, explore, progress)
-    return carry, (plan, entropy(plan.extras.policy))
+    return carry, (plan, policy_entropy(plan.extras))
 
 
 def stack(timesteps: list[TimeStep]) -> TimeStep:

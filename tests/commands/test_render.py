@@ -28,7 +28,7 @@ def random_planner(spec):
     def plan(params, carry, timestep, key, explore, progress):
         policy = timestep.legal / timestep.legal.sum(-1, keepdims=True)
         action = jax.random.categorical(key, np.log(1e-9) * (1 - timestep.legal))
-        return carry, Plan(action=action, extras=PolicyExtras(log_prob=policy[..., 0], policy=policy))
+        return carry, Plan(action=action, extras=PolicyExtras(log_prob=policy[..., 0], policy=policy, entropy=policy[..., 0]))
 
     return Planner(init=lambda batch: (), plan=plan)
 
@@ -50,6 +50,19 @@ def test_every_environment_is_drawn_step_by_step(name):
         assert (first != second).any()
     scene = found.frames[0][:, : film.PANEL]
     assert len(np.unique(scene.reshape(-1, 3), axis=0)) > 3  # not an empty field
+
+
+@pytest.mark.jaxmarl
+def test_of_long_episodes_only_some_steps_are_shown_and_always_the_ends(monkeypatch):
+    episodes, whole = made("mpe")
+    monkeypatch.setattr(film, "MOST_FRAMES", 5)
+    env = ENVS["mpe"]()
+    found = film.make_film(env.drawing, episodes, "mpe")
+    lengths = [len(episode.reward) for episode in episodes]
+    steps = [[*range(0, length, 2), length] for length in lengths]
+    assert lengths == [5, 5] and len(found.frames) == sum(map(len, steps)) and found.starts == [0, len(steps[0])]
+    for frame, step in zip(found.frames, steps[0]):
+        np.testing.assert_array_equal(frame, whole.frames[step])
 
 
 @pytest.mark.jaxmarl

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from src.core import TimeStep
-from src.envs import lbf, matrix_game, mpe, smax, switch_riddle
+from src.envs import lbf, mabrax, matrix_game, mpe, smax, switch_riddle
 from src.envs.auto_reset import auto_reset_step
 from src.registry import ENVS
 
@@ -40,8 +40,10 @@ def cases():
     """Yield (registry name, Config) with short episodes."""
     for scenario, team, opponent in MPE:
         yield "mpe", mpe.Config(scenario=scenario, team=team, opponent=opponent, episode_limit=LIMIT)
+    yield "mpe", mpe.Config(scenario="simple_tag", opponent="flee", action_type="continuous", episode_limit=LIMIT)
     yield "mpe", mpe.Config(num_agents=5, local_ratio=0.25, episode_limit=LIMIT)
     yield "smax", smax.Config(episode_limit=LIMIT)
+    yield "mabrax", mabrax.Config(scenario="hopper_3x1", episode_limit=LIMIT)
     yield "switch_riddle", switch_riddle.Config(num_agents=4)
     yield "lbf", lbf.Config(num_agents=3, episode_limit=LIMIT)
     for scenario, num_agents in (("climbing", 2), ("penalty", 3), ("two_step", 4)):
@@ -54,7 +56,9 @@ def name(case) -> str:
     return "-".join([family, *filter(None, parts), str(getattr(config, "num_agents", "") or "")]).rstrip("-")
 
 
-def random_actions(key, timestep: TimeStep):
+def random_actions(key, timestep: TimeStep, continuous: bool):
+    if continuous:
+        return jnp.where(timestep.legal, 2.0 * jax.random.normal(key, timestep.legal.shape), 0.0)
     return jax.random.categorical(key, jnp.where(timestep.legal, 0.0, -jnp.inf)).astype(jnp.int32)
 
 
@@ -62,6 +66,8 @@ def random_actions(key, timestep: TimeStep):
 def played(request):
     """T random steps of B environments with resets, all leaves [B, T, ...]; the first act_on comes from `reset`."""
     family, config = request.param
+    if family == "mabrax":
+        pytest.importorskip("brax")
     env = ENVS[family].make(config)
 
     def play(key):
@@ -71,7 +77,7 @@ def played(request):
         def body(carry, key):
             state, timestep = carry
             action_key, step_key = jax.random.split(key)
-            action = random_actions(action_key, timestep)
+            action = random_actions(action_key, timestep, env.spec.continuous)
             state, following, outcome = auto_reset_step(env, step_key, state, action)
             return (state, following), (timestep, action, outcome, following)
 
@@ -115,7 +121,9 @@ def test_leaves_have_the_shapes_and_dtypes_of_the_spec(played):
 def test_reset_and_step_return_the_same_types_so_that_loops_compile_once(played):
     env, key = played.env, jax.random.key(0)
     reset = jax.eval_shape(env.reset, key)
-    action = jax.ShapeDtypeStruct((env.spec.num_agents,), jnp.int32)
+    agents, numbers = env.spec.num_agents, env.spec.num_actions
+    kind = ((agents, numbers), jnp.float32) if env.spec.continuous else ((agents,), jnp.int32)
+    action = jax.ShapeDtypeStruct(*kind)
     step = jax.eval_shape(env.step, key, reset[0], action)
     assert jax.tree.structure(reset) == jax.tree.structure(step)
     assert jax.tree.leaves(reset) == jax.tree.leaves(step)
@@ -123,7 +131,8 @@ def test_reset_and_step_return_the_same_types_so_that_loops_compile_once(played)
 
 def test_there_is_always_something_legal_to_do(played):
     assert played.act_on.legal.any(axis=-1).all() and played.outcome.legal.any(axis=-1).all()
-    assert np.take_along_axis(played.act_on.legal, played.action[..., None], axis=-1).all()
+    if not played.spec.continuous:
+        assert np.take_along_axis(played.act_on.legal, played.action[..., None], axis=-1).all()
 
 
 def test_numbers_are_finite_and_rewards_start_at_zero(played):

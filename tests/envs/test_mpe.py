@@ -9,6 +9,7 @@ from src.envs import mpe, mpe_controllers
 from src.envs.mpe import Config
 from src.envs.mpe_opponents import steer
 from src.envs.jaxmarl_bridge import jaxmarl
+from tests.reference.compiled import quick_jit
 
 pytestmark = pytest.mark.jaxmarl
 
@@ -197,3 +198,20 @@ def test_scenarios_may_be_written_as_jaxmarl_writes_them(scenario):
 def test_what_a_scenario_does_not_have_is_refused_with_what_it_has(config, message):
     with pytest.raises(ValueError, match=message):
         mpe.make(config)
+
+
+def test_a_full_push_is_a_move_and_a_greater_one_is_clipped_to_it():
+    moves, pushes = (mpe.make(Config(action_type=kind)) for kind in ("discrete", "continuous"))
+    state, _ = moves.reset(jax.random.key(0))
+    action = jnp.array([0, 2, 3])  # stay, right, down
+    force = jnp.array([[0.0, 0.0], [1.0, 0.0], [0.0, -4.0]])
+    assert pushes.spec.continuous and pushes.spec.num_actions == 2
+    _, moved = quick_jit(moves.step)(jax.random.key(1), state, action)
+    _, pushed = quick_jit(pushes.step)(jax.random.key(1), state, force)
+    np.testing.assert_allclose(pushed.obs, moved.obs, atol=1e-6)
+
+
+@pytest.mark.parametrize("scenario", mpe.SPEAKING)
+def test_scenarios_with_words_take_no_pushes(scenario):
+    with pytest.raises(ValueError, match=f"agents of {scenario} speak"):
+        mpe.make(Config(scenario=scenario, action_type="continuous"))

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from src.core import ActorCritic, Batch, EnvSpec, Params, PolicyExtras, Transition
-from src.ops.masking import masked_logits
 
 E, T, N, A, O, S = 6, 8, 3, 5, 4, 2
 SPEC = EnvSpec(num_agents=N, obs_size=O, state_size=S, num_actions=A, episode_limit=9, shared_reward=False)
@@ -43,13 +42,15 @@ def acted(model: ActorCritic, params: Params, rows: dict) -> PolicyExtras:
 
     def step(memory, inputs):
         obs, state, first = (x[:, None] for x in inputs)
-        after, logits, _ = model.policy(params, memory, obs, first)
+        after, outputs, _ = model.policy(params, memory, obs, first)
         critic = model.value(params, memory, obs, state, first)[0]["critic"]
-        return after | {"critic": critic}, (memory, logits[:, 0])
+        return after | {"critic": critic}, (memory, outputs[:, 0])
 
     steps = tuple(rows[name].swapaxes(0, 1) for name in ("obs", "state", "first"))
     start = jax.tree.map(lambda x: x + 0.5, model.memory(E))  # the rollout begins in mid-episode
-    memory, logits = jax.tree.map(lambda x: x.swapaxes(0, 1), jax.lax.scan(step, start, steps)[1])
-    log_policy = jax.nn.log_softmax(masked_logits(logits, rows["legal"]), axis=-1)
-    log_prob = jnp.take_along_axis(log_policy, rows["action"][..., None], axis=-1)[..., 0]
-    return PolicyExtras(log_prob=log_prob, policy=jnp.exp(log_policy), memory=memory)
+    memory, outputs = jax.tree.map(lambda x: x.swapaxes(0, 1), jax.lax.scan(step, start, steps)[1])
+    known = model.distribution
+    return PolicyExtras(
+        log_prob=known.log_prob(outputs, rows["legal"], rows["action"]), policy=known.describe(outputs, rows["legal"]),
+        entropy=known.entropy(outputs, rows["legal"]), memory=memory,
+    )  # fmt: skip

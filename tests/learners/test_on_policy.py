@@ -11,6 +11,7 @@ import pytest
 from src.learners import on_policy
 from src.learners.on_policy import RolloutConfig
 from src.networks import actor_critic
+from src.ops.distributions import CATEGORICAL
 from src.ops.normalise import mean_and_std
 from tests.learners.rollouts import SPEC, A, E, N, T, random_rollout
 from tests.reference.advantages import generalised_advantage, running_returns
@@ -147,7 +148,7 @@ def test_every_epoch_deals_every_chunk_once_and_in_a_new_order():
 def test_the_dead_and_the_illegal_have_no_say_in_the_policy_loss():
     _, chunks, _ = judged()
     logits = jax.random.normal(jax.random.key(3), (E, T, N, A))
-    gradient = jax.grad(lambda x: on_policy.policy_loss(CONFIG, x, chunks)[0])(logits)
+    gradient = jax.grad(lambda x: on_policy.policy_loss(CONFIG, CATEGORICAL, x, chunks)[0])(logits)
     alive, legal = np.asarray(chunks.alive), np.asarray(chunks.legal)
     assert not gradient[~alive].any() and not gradient[~legal].any()
     choice = alive & (legal.sum(axis=-1) > 1)
@@ -158,7 +159,7 @@ def test_the_policy_loss_of_the_acting_policy_is_minus_the_mean_advantage_and_it
     model, state, _ = parts()
     _, chunks, _ = judged()
     _, logits, _ = model.policy(state.params, chunks.memory, chunks.obs, chunks.first)
-    _, metrics = on_policy.policy_loss(CONFIG, logits, chunks)
+    _, metrics = on_policy.policy_loss(CONFIG, CATEGORICAL, logits, chunks)
     alive = np.asarray(chunks.alive)
     assert float(metrics["train/policy_loss"]) == pytest.approx(-np.asarray(chunks.advantage)[alive].mean(), abs=1e-4)
     assert float(metrics["train/approx_kl"]) == pytest.approx(0.0, abs=1e-5)

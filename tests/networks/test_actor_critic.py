@@ -1,5 +1,6 @@
 """The actor-critic: what sees what, memories along a sequence, and the change of the values' units."""
 
+import dataclasses
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -158,7 +159,13 @@ def test_values_mean_the_same_after_a_change_of_units(name):
     np.testing.assert_array_equal(before.logits, after.logits)
 
 
-def test_continuous_actions_are_refused_in_a_sentence():
-    spec = EnvSpec(num_agents=N, obs_size=O, state_size=S, num_actions=A, episode_limit=9, shared_reward=False, continuous=True)
-    with pytest.raises(ValueError, match="actions are continuous"):
-        actor_critic.make(Config(), spec)
+@pytest.mark.parametrize("shared", [True, False])
+def test_continuous_actions_have_means_and_deviations_that_no_observation_moves(shared):
+    config = Config(hidden_size=H, share_parameters=shared, initial_std=0.3)
+    model = actor_critic.make(config, dataclasses.replace(SPEC, continuous=True))
+    params = quick_jit(model.init)(jax.random.key(0))
+    obs, _, first = random_inputs(8)
+    outputs = np.asarray(quick_jit(model.policy)(params, model.memory(B), obs, first)[1])
+    assert outputs.shape == (B, T, N, 2 * A) and np.ptp(outputs[..., :A], axis=(0, 1)).all()
+    np.testing.assert_allclose(outputs[..., A:], np.log(0.3), rtol=1e-5)
+    assert params["actor"]["log_std"].shape == ((A,) if shared else (N, A))

@@ -1,5 +1,6 @@
 """Acting by the policy of an actor-critic: legal actions only, true probabilities, and memory carried from step to step."""
 
+import dataclasses
 from functools import cache
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from src.core import EnvSpec
 from src.networks import actor_critic
@@ -66,3 +68,19 @@ def test_memory_goes_on_from_step_to_step_and_extras_hold_what_it_was_before():
         assert np.abs(carry[name]).max() > 0 and np.abs(after[name] - carry[name]).max() > 0
     _, fresh, _ = plan(2, True)
     assert np.abs(fresh["actor"] - after["actor"]).max() > 1e-4
+
+
+def test_continuous_actions_are_drawn_around_their_means_and_padding_is_zero():
+    spec = dataclasses.replace(SPEC, continuous=True)
+    model = actor_critic.make(actor_critic.Config(hidden_size=6, num_layers=1, policy_gain=3.0, initial_std=0.2), spec)
+    planner = actor.make(actor.Config(), model, spec, 0.9)
+    timestep = random_timestep(spec, jax.random.key(0), B)
+    params, inputs = model.init(jax.random.key(1)), (planner.init(B), timestep, jax.random.key(2))
+    (_, drawn), (_, still) = (planner.plan(params, *inputs, explore) for explore in (True, False))
+    assert drawn.action.shape == (B, N, A) and drawn.action.dtype == jnp.float32
+    legal, away = np.asarray(timestep.legal), np.asarray(drawn.action - still.action)
+    assert not drawn.action[~legal].any() and 0.15 < away[legal].std() < 0.25
+    np.testing.assert_array_equal(still.action, still.extras.policy)
+    expected = np.where(legal, stats.norm.logpdf(away, 0.0, 0.2), 0.0).sum(axis=-1)
+    np.testing.assert_allclose(drawn.extras.log_prob, expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(drawn.extras.entropy, stats.norm.entropy(0.0, 0.2) * legal.sum(axis=-1), rtol=1e-4, atol=1e-4)

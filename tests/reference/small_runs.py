@@ -83,9 +83,9 @@ ON_POLICY_T_MAX = 16384
 
 
 @lru_cache(maxsize=None)
-def small_on_policy_run(name: str, game: matrix_game.Config, *, change=None):
+def small_on_policy_run(name: str, game, *, change=None, make=matrix_game.make):
     """Return the run of an on-policy algorithm, seed -> generator of (Report, RunState); `change` may alter the game."""
-    env = matrix_game.make(game)
+    env = make(game)
     network, settings = ON_POLICY[name]
     runner = jax_sync.Config(num_envs=16, rollout_length=8, report_every=ON_POLICY_T_MAX)
     model = actor_critic.make(network, env.spec)
@@ -113,7 +113,10 @@ def without_signal(env: Environment) -> Environment:
 
     def step(key, state, action):
         lot_key, step_key = jax.random.split(key)
-        lot = jax.random.randint(lot_key, action.shape, 0, env.spec.num_actions)
+        if env.spec.continuous:
+            lot = jax.random.normal(lot_key, action.shape)
+        else:
+            lot = jax.random.randint(lot_key, action.shape, 0, env.spec.num_actions)
         _, paid = env.step(step_key, state, lot)
         state, timestep = env.step(step_key, state, action)
         return state, timestep.replace(reward=paid.reward)
