@@ -66,8 +66,6 @@ def random_actions(key, timestep: TimeStep, continuous: bool):
 def played(request):
     """T random steps of B environments with resets, all leaves [B, T, ...]; the first act_on comes from `reset`."""
     family, config = request.param
-    if family == "mabrax":
-        pytest.importorskip("brax")
     env = ENVS[family].make(config)
 
     def play(key):

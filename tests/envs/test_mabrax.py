@@ -12,7 +12,6 @@ import pytest
 from src.envs import mabrax
 from tests.reference.compiled import quick_jit
 
-pytest.importorskip("brax")
 pytestmark = pytest.mark.jaxmarl
 
 SHAPES = {  # agents, numbers of an observation, of the state, of an action
