@@ -8,7 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 compile=(.venv/bin/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes
     --no-emit-index-url --no-emit-find-links --no-annotate --no-header "$@")
 
-"${compile[@]}" pyproject.toml --group test --output-file requirements.lock > /dev/null
+"${compile[@]}" pyproject.toml --extra pettingzoo --group test --output-file requirements.lock > /dev/null
 
 # The CUDA lock holds only what requirements.lock does not.
 pins=$(mktemp)

@@ -7,6 +7,7 @@ import pytest
 from src import build
 from src.config import commandline, files, loader
 from src.registry import FAMILIES, Entry
+from tests.envs.host_cases import smac_installed
 
 
 def load(*updates, config="mazero_seq", env_config="matrix_game"):
@@ -23,7 +24,8 @@ def mistake(*updates, **names) -> str:
 @pytest.mark.jaxmarl
 @pytest.mark.parametrize("env_config", files.names("envs"))
 @pytest.mark.parametrize("config", files.names("algs"))
-def test_every_algorithm_can_be_built_on_every_environment(config, env_config):
+def test_every_algorithm_can_be_built_on_every_environment(config, env_config, monkeypatch, tmp_path):
+    smac_installed(monkeypatch, tmp_path)  # a stand-in, for sc2
     settings = load(config=config, env_config=env_config)
     built = build.build(settings)
     assert callable(built.run) and built.spec.num_agents > 1
