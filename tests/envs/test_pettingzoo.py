@@ -37,7 +37,9 @@ def test_knights_and_archers_die_one_by_one(settings):
     deaths = alive.sum(axis=1)
     assert deaths[0] == 4 > deaths[-1] > 0 and timesteps[-1].terminated
     for timestep, before in zip(timesteps[1:], alive, strict=False):
-        assert (timestep.reward[~before] == 0).all()
+        assert (timestep.reward[~before] == 0).all() and (timestep.obs[~timestep.alive] == 0).all()
+        assert (timestep.legal[~timestep.alive].nonzero()[1] == 0).all() and timestep.legal.any(axis=-1).all()
+        assert timestep.legal[timestep.alive].all()
         assert (timestep.obs[timestep.alive] != 0).any(axis=-1).all()
     assert timesteps[-1].metrics["survivors"] <= deaths[-1]
 
@@ -181,9 +183,16 @@ def test_a_missing_package_is_named_with_how_to_install_it(monkeypatch):
         make("simple_line")
 
 
+def test_a_game_that_wants_no_supersuit_does_without_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "supersuit", None)
+    assert make("simple_spread").reset(0).first
+    with pytest.raises(ImportError, match="supersuit.*install the extra 'pettingzoo'"):
+        make("simple_spread", frame_skip=2)
+
+
 def test_the_packages_named_are_those_of_the_extra():
     extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["pettingzoo"]
-    assert sorted(extra) == sorted(game.PACKAGES.split())
+    assert sorted(package.partition(";")[0] for package in extra) == sorted(game.PACKAGES.split())
 
 
 def test_the_yaml_says_every_setting_with_its_default_and_what_it_is():

@@ -24,8 +24,7 @@ class StarCraft2Env:
     def __init__(self, map_name: str = "8m", difficulty: str = "7", seed: int | None = None, continuing_episode: bool = False, reward_sparse: bool = False):
         self.n = MAPS[map_name]
         self._random, self._says_limit, self._sparse = np.random.default_rng(seed), continuing_episode, reward_sparse
-        self._launched = 0
-        self.episode_limit = LIMIT
+        self._process, self._episodes = 0, 0
 
     def get_env_info(self) -> dict[str, int]:
         n = self.n
@@ -34,8 +33,8 @@ class StarCraft2Env:
         return {"state_shape": state, "obs_shape": obs, "n_actions": 6 + n, "n_agents": n, "episode_limit": LIMIT}
 
     def reset(self) -> tuple[list[np.ndarray], np.ndarray]:
-        if not self._launched:
-            self._launched = 1
+        if self._episodes == 0:  # also in the middle of the first battle: the game that ran is forgotten, as in SMAC
+            self._process = 1
             type(self).running += 1
         self.steps, self.last_action = 0, np.zeros((self.n, 6 + self.n))
         spread = self._random.uniform(-1, 1, (2, self.n))
@@ -64,6 +63,7 @@ class StarCraft2Env:
             ended = True
             if self._says_limit:
                 info["episode_limit"] = True
+        self._episodes += ended
         return float(info["battle_won"]) if self._sparse else reward / ((KILL * self.n + WIN) / SCALE), ended, info
 
     def get_obs(self) -> list[np.ndarray]:
@@ -86,8 +86,8 @@ class StarCraft2Env:
         return frame
 
     def close(self) -> None:
-        type(self).running -= self._launched
-        self._launched = 0
+        type(self).running -= self._process
+        self._process = 0
 
     def _centred(self, side: int) -> np.ndarray:
         return (self.place[side] - 16.0) / 32.0
