@@ -160,7 +160,8 @@ def test_every_agent_s_return_can_be_had():
     assert env.spec.metric_names == ("return_archer_0", "return_archer_1", "return_knight_0", "return_knight_1", "survivors")
     timesteps, _ = episode(env, 4, np.random.default_rng(0))
     totals = np.sum([step.reward for step in timesteps], axis=0)
-    np.testing.assert_allclose([timesteps[-1].metrics[f"return_{name}"] for name in ("archer_0", "archer_1", "knight_0", "knight_1")], totals)
+    names = ("archer_0", "archer_1", "knight_0", "knight_1")
+    np.testing.assert_allclose([timesteps[-1].metrics[f"return_{name}"] for name in names], totals)
 
 
 @pytest.mark.parametrize(("settings", "words"), [
@@ -179,7 +180,7 @@ def test_what_does_not_exist_is_refused_in_a_sentence(settings, words):
 
 def test_a_missing_package_is_named_with_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "mpe2.simple_line_v1", None)  # as if it were not there
-    with pytest.raises(ImportError, match=r"mpe2.*install the extra 'pettingzoo': python -m pip install pettingzoo==1.27.0 mpe2=="):
+    with pytest.raises(ImportError, match=r"mpe2.*the extra 'pettingzoo': python -m pip install pettingzoo==1.27.0 mpe2=="):
         make("simple_line")
 
 

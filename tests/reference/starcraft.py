@@ -21,7 +21,10 @@ class StarCraft2Env:
     running: ClassVar[int] = 0
     breaks_at: ClassVar[int] = 0  # the step at which the game is lost, as when its process dies; 0 = never
 
-    def __init__(self, map_name: str = "8m", difficulty: str = "7", seed: int | None = None, continuing_episode: bool = False, reward_sparse: bool = False):
+    def __init__(
+        self, map_name: str = "8m", difficulty: str = "7", seed: int | None = None, continuing_episode: bool = False,
+        reward_sparse: bool = False,
+    ):  # fmt: skip
         self.n = MAPS[map_name]
         self._random, self._says_limit, self._sparse = np.random.default_rng(seed), continuing_episode, reward_sparse
         self._process, self._episodes = 0, 0
@@ -37,8 +40,8 @@ class StarCraft2Env:
             self._process = 1
             type(self).running += 1
         self.steps, self.last_action = 0, np.zeros((self.n, 6 + self.n))
-        spread = self._random.uniform(-1, 1, (2, self.n))
-        self.place = np.stack([np.stack([np.full(self.n, x), spread[i] + 3 * np.arange(self.n)], axis=1) for i, x in enumerate((9.0, 23.0))])
+        heights = self._random.uniform(-1, 1, (2, self.n)) + 3 * np.arange(self.n)
+        self.place = np.stack([np.repeat([[9.0], [23.0]], self.n, axis=1), heights], axis=-1)  # [side, unit, 2]
         self.health = np.full((2, self.n), HEALTH)  # [side, unit]
         return self.get_obs(), self.get_state()
 
