@@ -35,7 +35,8 @@ def main() -> None:
     print(harness.table(rows, ["random play", "mpe (JAX)", "pettingzoo (mpe2)", "standard errors apart"]))
     largest = differences(options.replayed)
     print(harness.table(list(largest.items()), ["same positions, same actions", "largest difference"]))
-    harness.write("pettingzoo_parity", {"episodes": options.episodes, "random": result, "replayed": options.replayed, "largest_difference": largest})
+    replayed = {"replayed": options.replayed, "largest_difference": largest}
+    harness.write("pettingzoo_parity", {"episodes": options.episodes, "random": result, **replayed})
     sys.exit(abs(result["return"]["standard_errors_apart"]) > 2)
 
 

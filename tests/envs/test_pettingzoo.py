@@ -37,7 +37,9 @@ def test_knights_and_archers_die_one_by_one(settings):
     deaths = alive.sum(axis=1)
     assert deaths[0] == 4 > deaths[-1] > 0 and timesteps[-1].terminated
     for timestep, before in zip(timesteps[1:], alive, strict=False):
-        assert (timestep.reward[~before] == 0).all()
+        assert (timestep.reward[~before] == 0).all() and (timestep.obs[~timestep.alive] == 0).all()
+        assert (timestep.legal[~timestep.alive].nonzero()[1] == 0).all() and timestep.legal.any(axis=-1).all()
+        assert timestep.legal[timestep.alive].all()
         assert (timestep.obs[timestep.alive] != 0).any(axis=-1).all()
     assert timesteps[-1].metrics["survivors"] <= deaths[-1]
 
@@ -158,7 +160,8 @@ def test_every_agent_s_return_can_be_had():
     assert env.spec.metric_names == ("return_archer_0", "return_archer_1", "return_knight_0", "return_knight_1", "survivors")
     timesteps, _ = episode(env, 4, np.random.default_rng(0))
     totals = np.sum([step.reward for step in timesteps], axis=0)
-    np.testing.assert_allclose([timesteps[-1].metrics[f"return_{name}"] for name in ("archer_0", "archer_1", "knight_0", "knight_1")], totals)
+    names = ("archer_0", "archer_1", "knight_0", "knight_1")
+    np.testing.assert_allclose([timesteps[-1].metrics[f"return_{name}"] for name in names], totals)
 
 
 @pytest.mark.parametrize(("settings", "words"), [
@@ -177,13 +180,20 @@ def test_what_does_not_exist_is_refused_in_a_sentence(settings, words):
 
 def test_a_missing_package_is_named_with_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "mpe2.simple_line_v1", None)  # as if it were not there
-    with pytest.raises(ImportError, match=r"mpe2.*install the extra 'pettingzoo': python -m pip install pettingzoo==1.27.0 mpe2=="):
+    with pytest.raises(ImportError, match=r"mpe2.*the extra 'pettingzoo': python -m pip install pettingzoo==1.27.0 mpe2=="):
         make("simple_line")
+
+
+def test_a_game_that_wants_no_supersuit_does_without_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "supersuit", None)
+    assert make("simple_spread").reset(0).first
+    with pytest.raises(ImportError, match="supersuit.*install the extra 'pettingzoo'"):
+        make("simple_spread", frame_skip=2)
 
 
 def test_the_packages_named_are_those_of_the_extra():
     extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["pettingzoo"]
-    assert sorted(extra) == sorted(game.PACKAGES.split())
+    assert sorted(package.partition(";")[0] for package in extra) == sorted(game.PACKAGES.split())
 
 
 def test_the_yaml_says_every_setting_with_its_default_and_what_it_is():

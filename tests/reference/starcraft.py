@@ -21,11 +21,13 @@ class StarCraft2Env:
     running: ClassVar[int] = 0
     breaks_at: ClassVar[int] = 0  # the step at which the game is lost, as when its process dies; 0 = never
 
-    def __init__(self, map_name: str = "8m", difficulty: str = "7", seed: int | None = None, continuing_episode: bool = False, reward_sparse: bool = False):
+    def __init__(
+        self, map_name: str = "8m", difficulty: str = "7", seed: int | None = None, continuing_episode: bool = False,
+        reward_sparse: bool = False,
+    ):  # fmt: skip
         self.n = MAPS[map_name]
         self._random, self._says_limit, self._sparse = np.random.default_rng(seed), continuing_episode, reward_sparse
-        self._launched = 0
-        self.episode_limit = LIMIT
+        self._process, self._episodes = 0, 0
 
     def get_env_info(self) -> dict[str, int]:
         n = self.n
@@ -34,12 +36,12 @@ class StarCraft2Env:
         return {"state_shape": state, "obs_shape": obs, "n_actions": 6 + n, "n_agents": n, "episode_limit": LIMIT}
 
     def reset(self) -> tuple[list[np.ndarray], np.ndarray]:
-        if not self._launched:
-            self._launched = 1
+        if self._episodes == 0:  # also in the middle of the first battle: the game that ran is forgotten, as in SMAC
+            self._process = 1
             type(self).running += 1
         self.steps, self.last_action = 0, np.zeros((self.n, 6 + self.n))
-        spread = self._random.uniform(-1, 1, (2, self.n))
-        self.place = np.stack([np.stack([np.full(self.n, x), spread[i] + 3 * np.arange(self.n)], axis=1) for i, x in enumerate((9.0, 23.0))])
+        heights = self._random.uniform(-1, 1, (2, self.n)) + 3 * np.arange(self.n)
+        self.place = np.stack([np.repeat([[9.0], [23.0]], self.n, axis=1), heights], axis=-1)  # [side, unit, 2]
         self.health = np.full((2, self.n), HEALTH)  # [side, unit]
         return self.get_obs(), self.get_state()
 
@@ -64,6 +66,7 @@ class StarCraft2Env:
             ended = True
             if self._says_limit:
                 info["episode_limit"] = True
+        self._episodes += ended
         return float(info["battle_won"]) if self._sparse else reward / ((KILL * self.n + WIN) / SCALE), ended, info
 
     def get_obs(self) -> list[np.ndarray]:
@@ -86,8 +89,8 @@ class StarCraft2Env:
         return frame
 
     def close(self) -> None:
-        type(self).running -= self._launched
-        self._launched = 0
+        type(self).running -= self._process
+        self._process = 0
 
     def _centred(self, side: int) -> np.ndarray:
         return (self.place[side] - 16.0) / 32.0

@@ -25,7 +25,7 @@ from src.envs.pettingzoo.game import open_game
 class Config:
     scenario: str = setting("simple_spread", "the game, with or without its version")
     scenario_args: dict = setting({}, "arguments of PettingZoo's own maker, as in env_args.scenario_args.n_pistons=5")
-    team: tuple[str, ...] = setting((), "words in the names of the trained agents, the others play at random; [] = the scenario's")
+    team: tuple[str, ...] = setting((), "words in the names of the trained agents; others play at random; [] = the scenario's")
     agent_returns: bool = setting(False, "report each agent's own return as a metric, return_<agent>")
     episode_limit: int = setting(0, "steps per episode; 0 = PettingZoo's own limit, in steps of frame_skip frames", low=0)
     action_bins: int = setting(3, "values of each dimension of a continuous action, evenly spaced over its range", low=2)

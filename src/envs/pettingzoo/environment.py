@@ -20,7 +20,13 @@ class PettingZooEnvironment:
     """
 
     def __init__(
-        self, game: Game, spec: EnvSpec, team: Sequence[str], actions: Mapping[str, Actions], measured: measures.Measures, agent_returns: bool
+        self,
+        game: Game,
+        spec: EnvSpec,
+        team: Sequence[str],
+        actions: Mapping[str, Actions],
+        measured: measures.Measures,
+        agent_returns: bool,
     ):
         """Args: team: names of the trained agents; actions: of everyone; agent_returns: every agent's return is a metric."""
         self.spec = spec

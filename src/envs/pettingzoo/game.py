@@ -93,23 +93,28 @@ def _is_image(space: Any) -> bool:
 
 def _preprocessed(env: Any, config: Any) -> tuple[Any, Any]:
     """Return the environment under SuperSuit's wrappers, and the one of them that makes actions stick (or None)."""
-    supersuit, sticky = load("supersuit"), None
+    sticky = None
     images = all(_is_image(env.observation_space(agent)) for agent in env.possible_agents)
     if images and config.max_frames > 1:
-        env = supersuit.max_observation_v0(env, config.max_frames)
+        env = _wrapped("max_observation_v0", env, config.max_frames)
     if config.sticky_actions > 0:
-        env = sticky = supersuit.sticky_actions_v0(env, config.sticky_actions)
+        env = sticky = _wrapped("sticky_actions_v0", env, config.sticky_actions)
     if config.frame_skip > 1:
         if not hasattr(env.unwrapped, "np_random"):  # SuperSuit draws from it, even where nothing is random
             env.unwrapped.np_random = np.random.default_rng(0)
-        env = supersuit.frame_skip_v0(env, config.frame_skip)
+        env = _wrapped("frame_skip_v0", env, config.frame_skip)
     if images and config.greyscale and _channels(env) == 3:
-        env = supersuit.color_reduction_v0(env, "full")
+        env = _wrapped("color_reduction_v0", env, "full")
     if images and config.resize:
-        env = supersuit.resize_v1(env, *config.resize)
+        env = _wrapped("resize_v1", env, *config.resize)
     if config.frame_stack > 1:
-        env = supersuit.frame_stack_v2(env, config.frame_stack)
+        env = _wrapped("frame_stack_v2", env, config.frame_stack)
     return env, sticky
+
+
+def _wrapped(name: str, env: Any, *arguments: Any) -> Any:
+    """Return the environment under one of SuperSuit's wrappers; a game that needs none does not need SuperSuit."""
+    return getattr(load("supersuit"), name)(env, *arguments)
 
 
 def _channels(env: Any) -> int:

@@ -52,8 +52,8 @@ def _game_advice(package: str) -> list[str]:
     place = Path(os.environ.get("SC2PATH") or "~/StarCraftII").expanduser()
     if not (place / "Versions").is_dir():
         return [
-            f"StarCraft II is missing: unpack the Linux version 4.10 ({GAME}) and let SC2PATH name its folder, the one that holds "
-            f"Versions and Maps (looked in {place})"
+            f"StarCraft II is missing: unpack the Linux version 4.10 ({GAME}) and let SC2PATH name its folder, the one that "
+            f"holds Versions and Maps (looked in {place})"
         ]
     if not any(path.is_dir() for path in place.glob("[Mm]aps/SMAC_Maps")):
         return [f"SMAC's maps are missing: copy the folder SMAC_Maps of {REPOSITORY}{package} to {place / 'Maps'}"]
