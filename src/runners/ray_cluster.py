@@ -96,6 +96,12 @@ def check_room(num_cpus: float, resources: Mapping[str, float]) -> None:
         raise RunError(f"the actors need {missing} (runner_args.actor_resources, times their number), of which Ray's cluster has none or less")
 
 
+def store_use() -> float:
+    """Return the megabytes that lie in the cluster's object stores."""
+    total, free = (found.get("object_store_memory", 0.0) for found in (ray.cluster_resources(), ray.available_resources()))
+    return max(0.0, total - free) / 1e6
+
+
 def actor_options(cpus: float, resources: Mapping[str, float], threads: int) -> dict[str, Any]:
     """Return Ray's options for an actor: where it may run and what its process is told. It is replaced by us, not by Ray."""
     return {
