@@ -1,6 +1,5 @@
 """Ray started for one run, or a cluster joined; afterwards no process of it is left that was not there before."""
 
-import logging
 import os
 import shutil
 import signal
@@ -33,6 +32,7 @@ from src.core import RunError  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 GUARD = Path(__file__).with_name("ray_guard.py")
+SILENT = 50  # Python's logging level CRITICAL
 SECONDS_TO_ANSWER = 5.0  # for a cluster
 SECONDS_TO_END = 15.0  # for Ray's own processes
 
@@ -66,7 +66,7 @@ def cluster(address: str, num_cpus: float, resources: Mapping[str, float], store
 
 
 def _init(address: str, num_cpus: float, resources: Mapping[str, float], store_bytes: int, folder: str) -> None:
-    quiet = {"logging_level": logging.CRITICAL, "log_to_driver": False}
+    quiet = {"logging_level": SILENT, "log_to_driver": False}
     if not address:
         ray.init(
             num_cpus=num_cpus, num_gpus=0, resources=dict(resources), include_dashboard=False, object_store_memory=store_bytes,
