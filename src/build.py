@@ -122,7 +122,9 @@ def remake(config: Mapping[str, Any]) -> Acting:
     return Acting(partial(make, "env"), entries["env"].host, planner, policy_planner)
 
 
-def _planners(config: Mapping[str, Any], entries: Mapping[str, Entry], make: "_Maker", model: Any, spec: EnvSpec) -> tuple[Planner, Planner]:
+def _planners(
+    config: Mapping[str, Any], entries: Mapping[str, Entry], make: "_Maker", model: Any, spec: EnvSpec
+) -> tuple[Planner, Planner]:
     """Return the planner, and the one that acts for every agent from its own observation alone."""
     planner = make("planner", model, spec, config["discount"])
     if entries["planner"].provides == "policy":

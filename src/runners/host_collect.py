@@ -48,7 +48,9 @@ class HostActors:
         self.timesteps: list[TimeStep] = []  # to act on next; none before the first rollout
         self.returns, self.lengths = np.zeros(self.num_envs), np.zeros(self.num_envs)
 
-    def collect(self, params: Params, key: Key, num_steps: int, made_at: np.ndarray, progress: float) -> tuple[Transition, Episodes]:
+    def collect(
+        self, params: Params, key: Key, num_steps: int, made_at: np.ndarray, progress: float
+    ) -> tuple[Transition, Episodes]:
         """Return rows [E, T, ...] in NumPy, and the episodes that ended.
 
         Args:

@@ -96,7 +96,9 @@ def check_room(num_cpus: float, resources: Mapping[str, float]) -> None:
         )
     missing = {name: float(amount) for name, amount in resources.items() if there.get(name, 0.0) < amount}
     if missing:
-        raise RunError(f"the actors need {missing} (runner_args.actor_resources, times their number), of which Ray's cluster has none or less")
+        raise RunError(
+            f"the actors need {missing} (runner_args.actor_resources, times their number), of which Ray's cluster has none or less"
+        )
 
 
 def store_use() -> float:

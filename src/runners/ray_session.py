@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from src.core import Key, Params, PyTree, Transition
+from src.core import Key, Params, Transition
 from src.runners import ray_cluster
 from src.runners.jax_sync import RunState
 from src.runners.learn import draw_seen, replans_due

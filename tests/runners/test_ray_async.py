@@ -1,4 +1,4 @@
-"""The asynchronous runner on a Ray cluster of two nodes: its clocks, what it does with trajectories, faults, and that it learns."""
+"""The asynchronous runner on a Ray cluster of two nodes: its clocks, its trajectories, faults, and that it learns."""
 
 import itertools
 import os
