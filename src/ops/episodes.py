@@ -1,5 +1,7 @@
 """Episodes that were given up: their environment failed, or the process that it lived in died."""
 
+import jax.numpy as jnp
+
 from src.core import Transition
 
 
@@ -9,4 +11,5 @@ def given_up(traj: Transition) -> Transition:
     Where every episode came to its end nothing changes.
     """
     lost = traj.first[:, 1:] & ~traj.terminated[:, :-1]
-    return traj.replace(truncated=traj.truncated.at[:, :-1].set(traj.truncated[:, :-1] | lost))
+    truncated = jnp.concatenate([traj.truncated[:, :-1] | lost, traj.truncated[:, -1:]], axis=1)
+    return traj.replace(truncated=truncated)

@@ -19,11 +19,11 @@ def example(spec: EnvSpec, planner: Planner, params: Params) -> Transition:
     """Return what a row looks like, leaves are jax.ShapeDtypeStruct; no environment is started."""
     seen = stack([blank(spec)])
 
-    def row() -> Transition:
+    def row(params) -> Transition:
         _, plan = planner.plan(params, planner.init(1), seen, jax.random.key(0), True, np.float32(0.0))
         return transition(seen, plan, seen, np.zeros(1, np.int32))
 
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), jax.eval_shape(row))
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), jax.eval_shape(row, params))
 
 
 def blank(spec: EnvSpec) -> TimeStep:
@@ -47,7 +47,9 @@ class HostActors:
         self.timesteps: list[TimeStep] = []  # to act on next; none before the first rollout
         self.returns, self.lengths = np.zeros(self.num_envs), np.zeros(self.num_envs)
 
-    def collect(self, params: Params, key: Key, num_steps: int, made_at: np.ndarray, progress: float) -> tuple[Transition, Episodes]:
+    def collect(
+        self, params: Params, key: Key, num_steps: int, made_at: np.ndarray, progress: float
+    ) -> tuple[Transition, Episodes]:
         """Return rows [E, T, ...] in NumPy, and the episodes that ended.
 
         Args:

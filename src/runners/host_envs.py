@@ -17,8 +17,9 @@ class HostEnvs:
     """E environments. An episode whose environment fails is discarded, and the environment made anew."""
 
     def __init__(
-        self, make_env: Callable[[], HostEnvironment], num_envs: int, stream: Sequence[int], timeout: float = 0.0, max_failures: int = 0
-    ):
+        self, make_env: Callable[[], HostEnvironment], num_envs: int, stream: Sequence[int], timeout: float = 0.0,
+        max_failures: int = 0,
+    ):  # fmt: skip
         """Args:
         stream: non-negative whole numbers that nobody else's environments have, in this order; they decide all seeds.
         timeout: seconds that one `reset` or `step` may take; 0 = for ever.

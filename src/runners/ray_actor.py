@@ -77,7 +77,7 @@ class Actor:
         self.body = (HostBody if acting.host else CompiledBody)(acting, seat, born, state)
 
     def collect(self, published: Published, order: Order) -> Trajectory:
-        """Return the trajectory of a cycle; a cycle's numbers depend on the order, the parameters and the state before it alone."""
+        """Return the trajectory of a cycle, which depends on order, parameters and the environments' state alone."""
         return self.body.collect(jax.random.fold_in(self.key, order.cycle), published, order)
 
     def evaluate(self, name: str, params: Params, key_data: np.ndarray, seeds: list[int]) -> tuple[dict, tuple[str, ...]]:

@@ -1,9 +1,10 @@
 """The asynchronous runner: actors in processes of their own, here or on a Ray cluster; learner and replay in this process.
 
-A cycle is what it is in `jax_sync`: every environment takes `rollout_length` steps, the rows go into the replay, the learner takes
-the updates that are due. The trajectories of a cycle are made with the parameters of an earlier one: `max_staleness` cycles earlier
-at most, for no actor is asked for more. So a slow learner slows the actors and slow actors the learner, updates and steps keep
-their ratio, and, environments in JAX being functions, neither speed nor the death of an actor changes what is computed.
+A cycle is what it is in `jax_sync`: every environment takes `rollout_length` steps, the rows go into the replay, the learner
+takes the updates that are due. The trajectories of a cycle are made with the parameters of an earlier one: `max_staleness`
+cycles earlier at most, for no actor is asked for more. So a slow learner slows the actors and slow actors the learner, updates
+and steps keep their ratio, and, environments in JAX being functions, neither speed nor the death of an actor changes what is
+computed.
 """
 
 import dataclasses
@@ -18,7 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from src.core import (
-    Acting, Environment, HostEnvironment, Key, Learner, Planner, PyTree, Replay, Report, Transition, setting,
+    Acting, Environment, HostEnvironment, Key, Learner, Planner, Replay, Report, Transition, setting,
 )  # fmt: skip
 from src.runners import host_collect, jax_sync
 from src.runners.collect import collect, evaluate, start
@@ -29,14 +30,14 @@ from src.runners.loop import Loop, keys, priorities
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(jax_sync.Config):
-    num_actors: int = setting(0, "processes that act, num_envs / num_actors environments each; 0 = one per core that the learner leaves", low=0)
+    num_actors: int = setting(0, "processes that act, num_envs / num_actors environments each; 0 = one per core left", low=0)
     max_staleness: int = setting(
         1, "cycles that actors may be ahead of the learner; learners from rollouts always have 0", low=0
     )
     reanalyse_actors: int = setting(0, "processes that plan stored rows again; 0 = the learner does it itself", low=0)
     cpus_per_actor: float = setting(1.0, "cores that Ray sets aside for each", low=0.0)
     threads_per_actor: int = setting(1, "threads that each computes with", low=1)
-    actor_resources: dict = setting({}, "further resources of Ray's that each wants: {name: amount}; where they are, actors may go")
+    actor_resources: dict = setting({}, "more of Ray's resources that each wants, {name: amount}: actors go where those are")
     ray_address: str = setting("", "HOST:PORT of a Ray cluster to join, or auto; '' = Ray is started on this machine for the run")
     object_store_mb: int = setting(500, "shared memory for trajectories and parameters, where Ray is started for the run", low=80)
     env_timeout: float = setting(60.0, "seconds for a step or a reset of an environment outside JAX; 0 = no limit", low=0.0)

@@ -1,6 +1,5 @@
 """Ray started for one run, or a cluster joined; afterwards no process of it is left that was not there before."""
 
-import logging
 import os
 import shutil
 import signal
@@ -33,6 +32,8 @@ from src.core import RunError  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 GUARD = Path(__file__).with_name("ray_guard.py")
+SILENT = 50  # Python's logging level CRITICAL
+LONGEST_PATH = 25  # of the temporary folder: the names of sockets in it may have 107 characters
 SECONDS_TO_ANSWER = 5.0  # for a cluster
 SECONDS_TO_END = 15.0  # for Ray's own processes
 
@@ -49,11 +50,12 @@ def cluster(address: str, num_cpus: float, resources: Mapping[str, float], store
         yield
         return
     strangers = set(psutil.Process().children(recursive=True))
-    folder = tempfile.mkdtemp(prefix="tandem-ray-")
+    own = tempfile.gettempdir()
+    folder = tempfile.mkdtemp(prefix="tandem-ray-", dir=own if len(own) <= LONGEST_PATH else "/tmp")
     try:
         with own_signals(), python_path():
             _init(address, num_cpus, resources, store_bytes, folder)
-        with guard(set(psutil.Process().children(recursive=True)) - strangers):
+        with guard(set(psutil.Process().children(recursive=True)) - strangers, folder):
             check_room(num_cpus, resources)
             yield
     finally:
@@ -66,9 +68,10 @@ def cluster(address: str, num_cpus: float, resources: Mapping[str, float], store
 
 
 def _init(address: str, num_cpus: float, resources: Mapping[str, float], store_bytes: int, folder: str) -> None:
-    quiet = {"logging_level": logging.CRITICAL, "log_to_driver": False}
+    quiet = {"logging_level": SILENT, "log_to_driver": False}
     if not address:
         ray.init(
+            address="local",  # whatever RAY_ADDRESS says
             num_cpus=num_cpus, num_gpus=0, resources=dict(resources), include_dashboard=False, object_store_memory=store_bytes,
             _node_ip_address="127.0.0.1", _temp_dir=folder, **quiet,
         )  # fmt: skip
@@ -93,7 +96,15 @@ def check_room(num_cpus: float, resources: Mapping[str, float]) -> None:
         )
     missing = {name: float(amount) for name, amount in resources.items() if there.get(name, 0.0) < amount}
     if missing:
-        raise RunError(f"the actors need {missing} (runner_args.actor_resources, times their number), of which Ray's cluster has none or less")
+        raise RunError(
+            f"the actors need {missing} (runner_args.actor_resources, times their number), of which Ray's cluster has none or less"
+        )
+
+
+def store_use() -> float:
+    """Return the megabytes that lie in the cluster's object stores."""
+    total, free = (found.get("object_store_memory", 0.0) for found in (ray.cluster_resources(), ray.available_resources()))
+    return max(0.0, total - free) / 1e6
 
 
 def actor_options(cpus: float, resources: Mapping[str, float], threads: int) -> dict[str, Any]:
@@ -152,10 +163,10 @@ def python_path() -> Iterator[None]:
 
 
 @contextmanager
-def guard(processes: set[psutil.Process]) -> Iterator[None]:
-    """Have a small process say what to do, and end these processes of Ray's, should this one be killed."""
+def guard(processes: set[psutil.Process], folder: str) -> Iterator[None]:
+    """Have a small process say what to do, and end Ray's processes and remove its folder, should this one be killed."""
     pids = [str(process.pid) for process in processes]
-    command = [sys.executable, str(GUARD), str(os.getpid()), *pids]
+    command = [sys.executable, str(GUARD), str(os.getpid()), folder, *pids]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
     try:
         yield

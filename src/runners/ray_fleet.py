@@ -1,4 +1,4 @@
-"""The actors of a run, seen from the learner's process: what they were told, what they bring back, and who takes a dead one's place.
+"""The actors of a run as the learner's process sees them: what they were told, what they bring back, who replaces a dead one.
 
 Every actor works off the orders of its own, cycle after cycle. An actor that dies is replaced by one that goes on from the last
 trajectory that was taken, with the orders that were not: so every cycle's trajectory is taken once, whole.
@@ -16,7 +16,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from src.core import Acting, Key, Params, PyTree, RunError
-from src.runners.ray_actor import Actor, Order, Published, Replanner, Seat, Trajectory
+from src.runners.ray_actor import Actor, Order, Replanner, Seat, Trajectory
 
 POLL_SECONDS = 1.0
 IN_MAKING = "creation task"  # Ray's words for an actor that could not even be made
@@ -119,7 +119,8 @@ class Fleet:
     def _count_failures(self, member: Member, failures: Sequence[str]) -> None:
         for text in failures:
             self.env_failures += 1
-            self.notes.append(f"an environment of actor {member.seat.index} failed and was made anew; its episode is discarded:\n{text}")
+            who = f"an environment of actor {member.seat.index}"
+            self.notes.append(f"{who} failed and was made anew; its episode is discarded:\n{text}")
             self._check_count(text)
 
     def _check_count(self, last: str) -> None:

@@ -1,10 +1,11 @@
-"""A small process beside a run with actors: if the run is killed without a word it says so, and ends Ray's processes.
+"""A small process beside a run with actors: if the run is killed without a word it says so, and ends what is left of Ray.
 
-Started as `python ray_guard.py PID PIDS...`; its input ends when the run does, and says "done" if it ended by itself.
+Started as `python ray_guard.py PID FOLDER PIDS...`; its input ends when the run does, and says "done" if it ended by itself.
 """
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
 
@@ -17,9 +18,10 @@ MESSAGE = (
 def main(words: list[str]) -> None:
     if sys.stdin.readline().strip() == "done":
         return
-    for pid in words[1:]:
+    for pid in words[2:]:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(int(pid), signal.SIGKILL)
+    shutil.rmtree(words[1], ignore_errors=True)
     sys.stderr.write(MESSAGE.format(pid=words[0]))
 
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from src.core import Key, Params, PyTree, Transition
+from src.core import Key, Params, Transition
 from src.runners import ray_cluster
 from src.runners.jax_sync import RunState
 from src.runners.learn import draw_seen, replans_due
@@ -41,7 +41,9 @@ class Session:
         state = self._write_plans(state)
         sums = jax.tree.map(lambda *x: sum(x), *groups)
         restarts = self.fleet.restarts + (self.planners.restarts if self.planners else 0)
-        sums["actors"] = gauges.metrics() | {"actors/restarts": restarts, "actors/env_failures": self.fleet.env_failures}
+        sums["actors"] = gauges.metrics() | {
+            "actors/restarts": restarts, "actors/env_failures": self.fleet.env_failures, "actors/store_mb": ray_cluster.store_use()
+        }  # fmt: skip
         like = self.runner.shapes().actors
         return state.replace(actors=tuple(unpacked(m.state, x) for m, x in zip(self.fleet.members, like, strict=False))), sums
 
@@ -175,7 +177,7 @@ class Gauges:
             "actors/queue": float(np.mean(self.queue)),  # trajectories that waited for the learner
             "actors/learner_idle": self.idle / max(self.total, 1e-9),  # share of time
             "actors/transport": self.transport / max(float(self.acting.sum()), 1e-9),  # over the actors' time
-            "actors/store_mb": self.bytes / MEGABYTE,
+            "actors/cycle_mb": self.bytes / MEGABYTE,
         } | {f"actors/steps_per_second/actor_{i}": float(speed) for i, speed in enumerate(speeds)}
 
 

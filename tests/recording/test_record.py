@@ -122,6 +122,12 @@ def test_time_left_heeds_steps_and_minutes():
     assert progress.seconds_left == 10.0 and progress.fraction == pytest.approx(5 / 6)
 
 
+def test_where_actors_are_apart_it_is_shown_who_waits_for_whom():
+    progress = progress_module.Progress(t_max=1000, max_seconds=0.0)
+    progress.add(Report(100, 1, {"actors/learner_idle": 0.25, "actors/staleness": 1.0, "actors/queue": 1.5}))
+    assert progress.pace() == "100 of 1,000 steps | learner idle 25%, staleness 1.0, queue 1.5"
+
+
 def test_the_bar_of_a_terminal_shows_pace_and_returns_below_each_other():
     from rich.console import Console
 

@@ -25,6 +25,18 @@ def test_a_rollout_comes_back_whole_and_is_gone_after_its_update():
         assert jax.tree.leaves(state) == []
 
 
+def test_where_an_episode_was_given_up_the_row_before_the_next_is_truncated():
+    replay = rollout.make(rollout.Config(), NUM_ENVS, 0)
+    rows = block(NUM_ENVS, 1, LENGTH)
+    never = np.zeros((NUM_ENVS, LENGTH), bool)
+    first, ended, cut = never.copy(), never.copy(), never.copy()
+    first[0, 2] = first[1, 3] = first[2, 0] = True
+    ended[1, 2] = cut[2, LENGTH - 1] = True
+    batch = replay.sample(rows.replace(first=first, terminated=ended, truncated=cut), jax.random.key(0), jnp.zeros(()))
+    cut[0, 1] = True  # the one that had not ended
+    assert_same(batch.traj, rows.replace(first=first, terminated=ended, truncated=cut))
+
+
 def test_rows_of_another_number_of_environments_are_refused():
     replay = rollout.make(rollout.Config(), NUM_ENVS, 0)
     with pytest.raises(AssertionError):

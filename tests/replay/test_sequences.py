@@ -158,3 +158,14 @@ def test_sizes_that_cannot_work_are_refused(module):
         module.make(module.Config(capacity=20, min_size=1), 3, 7)
     with pytest.raises(ValueError, match="min_size=61 is more than the capacity of 60 rows"):
         module.make(module.Config(capacity=62, min_size=61), 3, 7)
+
+
+def test_a_sequence_across_an_episode_that_was_given_up_tells_where(replay):
+    rows = block(NUM_ENVS, 0, 9)
+    first, never = np.zeros((NUM_ENVS, 9), bool), np.zeros((NUM_ENVS, 9), bool)
+    first[:, 5] = True
+    state = replay.add(empty(replay), rows.replace(first=first, terminated=never, truncated=never))
+    traj = draw(replay, state, 2).traj
+    seen = np.arange(LENGTH - 1)[None] == 4 - traj.env_step[:, :1]  # row 4, where its successor is in the sequence
+    np.testing.assert_array_equal(traj.truncated[:, :-1], seen)
+    assert seen.any() and not traj.truncated[:, -1].any() and not traj.terminated.any()

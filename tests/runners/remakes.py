@@ -7,7 +7,7 @@ from functools import partial
 from src.core import Acting, Planner
 from src.envs import matrix_game
 from tests.reference import small_runs
-from tests.reference.host_games import OnHost, Troubled, crash
+from tests.reference.host_games import OnHost, Troubled, crash, hang
 from tests.runners.counting import make_env, make_planner, make_still_planner
 
 
@@ -24,7 +24,7 @@ def compiled() -> Acting:
 
 
 def on_host(marks: str = "") -> Acting:
-    """Return the counting game as a program; with a folder to count in, the first two of them that are played fail."""
+    """Return the counting game as a program; with a folder to count in, the first three of them that are played fail."""
     env = make_env(shared=False)
     return Acting(lambda: _troubled(env, marks) if marks else OnHost(env), True, planner(), players())
 
@@ -32,7 +32,7 @@ def on_host(marks: str = "") -> Acting:
 def _troubled(env, marks: str) -> OnHost:
     number = len(os.listdir(marks))  # the very first is made for its spec alone
     open(os.path.join(marks, str(number)), "w").close()
-    return Troubled(env, *{1: (23, die), 2: (7, crash)}.get(number, (0, crash)))
+    return Troubled(env, *{1: (23, die), 2: (7, crash), 3: (10, hang)}.get(number, (0, crash)))
 
 
 def die() -> None:
