@@ -49,48 +49,53 @@ def make(config: Config) -> Environment:
       ImportError: brax is not installed.
     """
     world = _make_world(config.scenario, config.backend)
-    sees = [np.asarray(world.agent_obs_mapping[agent]) for agent in world.agents]
+    spec = _spec(config, world)
     drives = [np.asarray(world.agent_action_mapping[agent]) for agent in world.agents]
-    spec = EnvSpec(
+    has = jnp.arange(spec.num_actions)[None] < jnp.array([len(joints) for joints in drives])[:, None]
+
+    def reset(key: Key) -> tuple[RobotState, TimeStep]:
+        _, robot = strong_types(world.reset(key))
+        state = RobotState(world=robot, num_steps=jnp.int32(0))
+        return state, _show(world, spec, has, state)
+
+    def step(key: Key, state: RobotState, action: Array) -> tuple[RobotState, TimeStep]:
+        torque = jnp.clip(action, -1.0, 1.0)
+        torques = {agent: torque[i, : len(joints)] for i, (agent, joints) in enumerate(zip(world.agents, drives))}
+        _, robot, *_ = strong_types(world.step_env(key, state.world, torques))
+        state = RobotState(world=robot, num_steps=state.num_steps + 1)
+        return state, _show(world, spec, has, state)
+
+    return Environment(spec=spec, reset=reset, step=step, drawing=mabrax_scene.make(world.sys, drives))
+
+
+def _spec(config: Config, world: Any) -> EnvSpec:
+    return EnvSpec(
         num_agents=len(world.agents),
-        obs_size=max(map(len, sees)),
+        obs_size=max(len(seen) for seen in world.agent_obs_mapping.values()),
         state_size=world.env.observation_size,
-        num_actions=max(map(len, drives)),
+        num_actions=max(len(joints) for joints in world.agent_action_mapping.values()),
         episode_limit=config.episode_limit,
         shared_reward=True,
         continuous=True,
         metric_names=("distance",),
     )
-    legal = jnp.arange(spec.num_actions)[None] < jnp.array([len(joints) for joints in drives])[:, None]
 
-    def show(state: RobotState) -> TimeStep:
-        obs = world.get_obs(state.world)
-        terminated, truncated = ending(state.world.done > 0, state.num_steps, config.episode_limit)
-        return TimeStep(
-            obs=jnp.stack([jnp.pad(obs[agent], (0, spec.obs_size - len(seen))) for agent, seen in zip(world.agents, sees)]),
-            state=state.world.obs,
-            legal=legal,
-            alive=jnp.ones(spec.num_agents, bool),
-            reward=jnp.full(spec.num_agents, state.world.reward),
-            terminated=terminated,
-            truncated=truncated,
-            first=state.num_steps == 0,
-            metrics={"distance": state.world.metrics["x_position"]},
-        )
 
-    def reset(key: Key) -> tuple[RobotState, TimeStep]:
-        _, world_state = strong_types(world.reset(key))
-        state = RobotState(world=world_state, num_steps=jnp.int32(0))
-        return state, show(state)
-
-    def step(key: Key, state: RobotState, action: Array) -> tuple[RobotState, TimeStep]:
-        torque = jnp.clip(action, -1.0, 1.0)
-        torques = {agent: torque[i, : len(joints)] for i, (agent, joints) in enumerate(zip(world.agents, drives))}
-        _, world_state, *_ = strong_types(world.step_env(key, state.world, torques))
-        state = RobotState(world=world_state, num_steps=state.num_steps + 1)
-        return state, show(state)
-
-    return Environment(spec=spec, reset=reset, step=step, drawing=mabrax_scene.make(world.sys, drives))
+def _show(world: Any, spec: EnvSpec, has: Array, state: RobotState) -> TimeStep:
+    """Return what the agents see; `has` [N, A] says which torques each of them has."""
+    obs = world.get_obs(state.world)
+    terminated, truncated = ending(state.world.done > 0, state.num_steps, spec.episode_limit)
+    return TimeStep(
+        obs=jnp.stack([jnp.pad(obs[agent], (0, spec.obs_size - len(obs[agent]))) for agent in world.agents]),
+        state=state.world.obs,
+        legal=has,
+        alive=jnp.ones(spec.num_agents, bool),
+        reward=jnp.full(spec.num_agents, state.world.reward),
+        terminated=terminated,
+        truncated=truncated,
+        first=state.num_steps == 0,
+        metrics={"distance": state.world.metrics["x_position"]},  # metres forward
+    )
 
 
 @lru_cache(maxsize=None)  # reading a robot's description takes seconds
