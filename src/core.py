@@ -69,7 +69,7 @@ class PolicyExtras:
 
     log_prob: Array  # [B, N] float32 log-probability of the chosen actions
     policy: Array  # [B, N, A] float32 probabilities; where actions are continuous, means
-    entropy: Array  # [B, N] float32 of the policy, in nats
+    entropy: Array | None = None  # [B, N] float32 of the policy, in nats; None: that of the probabilities
     memory: PyTree = ()  # [B, ...] what a recurrent model remembered before this step; () where there is nothing to remember
 
 

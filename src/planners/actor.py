@@ -2,8 +2,7 @@
 
 import dataclasses
 
-from src.core import ActorCritic, Array, EnvSpec, Planner, TimeStep
-from src.planners.acting import act
+from src.core import ActorCritic, Array, EnvSpec, Plan, Planner, PolicyExtras, TimeStep
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -17,6 +16,7 @@ def make(config: Config, model: ActorCritic, spec: EnvSpec, discount: float) -> 
     Its carry is the model's memory. While exploring the critic remembers as well, for the learner goes on from there.
     """
     del config, spec, discount
+    known = model.distribution
 
     def plan(params, carry, timestep: TimeStep, key: Array, explore: bool, progress: Array = 0.0):
         del progress
@@ -25,7 +25,12 @@ def make(config: Config, model: ActorCritic, spec: EnvSpec, discount: float) -> 
         if explore:
             after, _ = model.value(params, carry, obs, timestep.state[:, None], first)
             memory = memory | {"critic": after["critic"]}
-        plan = act(model.distribution, outputs[:, 0], timestep.legal, key, explore)
-        return memory, plan.replace(extras=plan.extras.replace(memory=carry))
+        outputs, legal = outputs[:, 0], timestep.legal
+        action = known.sample(key, outputs, legal) if explore else known.mode(outputs, legal)
+        extras = PolicyExtras(
+            log_prob=known.log_prob(outputs, legal, action), policy=known.describe(outputs, legal),
+            entropy=known.entropy(outputs, legal), memory=carry,
+        )  # fmt: skip
+        return memory, Plan(action=action, extras=extras)
 
     return Planner(init=model.memory, plan=plan)

@@ -10,9 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from src.core import Array, EnvSpec, Plan, Planner, SearchExtras, TimeStep, WorldModel, setting
-from src.ops.distributions import draw
 from src.planners.own_actions import argmax, own_root, own_step
-from src.planners.search import SearchConfig, make_search
+from src.planners.search import SearchConfig, draw, make_search
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

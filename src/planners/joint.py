@@ -15,9 +15,8 @@ import mctx
 import numpy as np
 
 from src.core import Array, EnvSpec, Key, Plan, Planner, SearchExtras, TimeStep, WorldModel, pytree, setting
-from src.ops.distributions import draw
 from src.ops.masking import NEVER, masked_logits
-from src.planners.search import SearchConfig, make_search
+from src.planners.search import SearchConfig, draw, make_search
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -2,11 +2,12 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 
-from src.core import Array, EnvSpec, Planner, TimeStep, WorldModel
-from src.ops.distributions import CATEGORICAL
-from src.planners.acting import act
+from src.core import Array, EnvSpec, Plan, Planner, PolicyExtras, TimeStep, WorldModel
+from src.ops.masking import masked_logits
+from src.planners.search import draw
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,6 +24,10 @@ def make(config: Config, model: WorldModel, spec: EnvSpec, discount: float) -> P
         nobody = jnp.zeros((*timestep.legal.shape[:-1], timestep.legal.shape[-2]), bool)
         latent = model.represent(params, timestep.obs)
         logits = model.policy(params, latent, jnp.zeros(timestep.legal.shape[:-1], jnp.int32), nobody)
-        return carry, act(CATEGORICAL, logits, timestep.legal, key, explore)
+        logits = masked_logits(logits, timestep.legal)
+        action = draw(key, logits) if explore else jnp.argmax(logits, axis=-1).astype(jnp.int32)
+        log_policy = jax.nn.log_softmax(logits, axis=-1)
+        log_prob = jnp.take_along_axis(log_policy, action[..., None], axis=-1)[..., 0]
+        return carry, Plan(action=action, extras=PolicyExtras(log_prob=log_prob, policy=jnp.exp(log_policy)))
 
     return Planner(init=lambda batch: (), plan=plan)

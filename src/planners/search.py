@@ -14,6 +14,10 @@ import jax.numpy as jnp
 import mctx
 
 from src.core import Array, Key, Params, setting
+from src.ops.distributions import draw, draw_by_luck
+
+
+__all__ = ["Found", "Search", "SearchConfig", "draw", "draw_by_luck", "make_search"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

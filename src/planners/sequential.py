@@ -17,10 +17,9 @@ import jax.numpy as jnp
 import mctx
 
 from src.core import Array, EnvSpec, Key, Plan, Planner, SearchExtras, TimeStep, WorldModel, pytree, setting
-from src.ops.distributions import draw, draw_by_luck
 from src.ops.masking import masked_logits
 from src.planners.own_actions import own_root, own_step
-from src.planners.search import SearchConfig, make_search
+from src.planners.search import SearchConfig, draw, draw_by_luck, make_search
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

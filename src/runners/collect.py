@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from src.core import Array, Environment, Key, Params, Planner, PolicyExtras, PyTree, TimeStep, Transition, pytree
+from src.core import Array, Environment, Key, Params, Planner, PyTree, TimeStep, Transition, pytree
 from src.envs.auto_reset import auto_reset_step
 from src.ops.masking import entropy
 from src.ops.team import team_reward
@@ -104,7 +104,8 @@ def evaluate(env: Environment, planner: Planner, params: Params, key: Key, num_e
 
 def policy_entropy(extras: PyTree) -> Array:
     """Return the entropy [B, N] in nats of the policies that a planner left."""
-    return extras.entropy if isinstance(extras, PolicyExtras) else entropy(extras.policy)
+    told = getattr(extras, "entropy", None)
+    return entropy(extras.policy) if told is None else told
 
 
 def as_timestep(row: Transition) -> TimeStep:

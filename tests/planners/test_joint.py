@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from src.core import EnvSpec
-from src.ops.distributions import draw
-from src.ops.masking import NEVER, masked_logits
 from src.planners.joint import make_proposal, marginals, sample_candidates
+from src.ops.masking import NEVER, masked_logits
+from src.planners.search import draw
 
 B, N, A, K = 3, 2, 5, 19
 

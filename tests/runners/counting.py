@@ -92,7 +92,7 @@ def make_still_planner() -> Planner:
 
     def plan(params, carry, timestep: TimeStep, key, explore, progress):
         batch = timestep.obs.shape[0]
-        extras = PolicyExtras(log_prob=jnp.zeros((batch, N)), policy=jnp.zeros((batch, N, A)), entropy=jnp.zeros((batch, N)))
+        extras = PolicyExtras(log_prob=jnp.zeros((batch, N)), policy=jnp.zeros((batch, N, A)))
         return carry, Plan(action=jnp.zeros((batch, N), jnp.int32), extras=extras)
 
     return Planner(init=lambda batch: (), plan=plan)
