@@ -15,8 +15,8 @@ class Entry:
     needs: str = ""  # planner, learner: the kind of model it works with ("world_model")
     provides: str = ""  # network: the kind of model it makes; planner: the kind of extras it leaves ("search", "policy")
     extras: str = ""  # learner: the kind of extras it learns from
-    continuous: bool = False  # planner: it can also choose actions that are made up of numbers
     data: str = ""  # replay: what it hands out, learner: what it learns from ("sequences" of any age, whole new "rollouts")
+    continuous: bool = False  # planner: it can also choose actions that are made up of numbers
 
     def config(self) -> type:
         """Return the part's `Config` dataclass, the only schema of its `*_args` section."""
@@ -29,8 +29,8 @@ class Entry:
 
 ENVS = {
     "mpe": Entry("src.envs.mpe", "JaxMARL's multi-particle environments (env_args.scenario)"),
-    "smax": Entry("src.envs.smax", "JaxMARL's StarCraft-like battles against a scripted enemy (env_args.map_name)"),
     "mabrax": Entry("src.envs.mabrax", "robots in brax whose joints several agents drive, continuous actions (env_args.scenario)"),
+    "smax": Entry("src.envs.smax", "JaxMARL's StarCraft-like battles against a scripted enemy (env_args.map_name)"),
     "matrix_game": Entry("src.envs.matrix_game", "climbing, penalty and two-step games with known optima (env_args.scenario)"),
 }
 NETWORKS = {

@@ -16,7 +16,6 @@ import mctx
 from src.core import Array, Key, Params, setting
 from src.ops.distributions import draw, draw_by_luck
 
-
 __all__ = ["Found", "Search", "SearchConfig", "draw", "draw_by_luck", "make_search"]
 
 

@@ -42,8 +42,8 @@ def cases():
         yield "mpe", mpe.Config(scenario=scenario, team=team, opponent=opponent, episode_limit=LIMIT)
     yield "mpe", mpe.Config(scenario="simple_tag", opponent="flee", action_type="continuous", episode_limit=LIMIT)
     yield "mpe", mpe.Config(num_agents=5, local_ratio=0.25, episode_limit=LIMIT)
-    yield "smax", smax.Config(episode_limit=LIMIT)
     yield "mabrax", mabrax.Config(scenario="hopper_3x1", episode_limit=LIMIT)
+    yield "smax", smax.Config(episode_limit=LIMIT)
     for scenario, num_agents in (("climbing", 2), ("penalty", 3), ("two_step", 4)):
         yield "matrix_game", matrix_game.Config(scenario=scenario, num_agents=num_agents)
 
