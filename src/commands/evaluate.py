@@ -20,7 +20,8 @@ from src.restored import Restored, restore
 from src.runners.collect import evaluate
 
 Scores = dict[str, np.ndarray]  # {metric: [episodes]}
-PLAYERS = {"search": "with search", "autoregressive": "seeing earlier agents' actions", "policy": "policy alone"}
+# In turns: agent after agent by its policy, given what those before it play.
+PLAYERS = {"search": "with search", "autoregressive": "in turns", "policy": "policy alone"}
 COLUMNS = {"mean": "mean", "stderr": "standard error", "min": "min", "max": "max"}
 
 
