@@ -33,16 +33,16 @@ def main() -> None:
             simulations = options.simulations * (agents if config == "mazero_joint" else 1)
             words = ["env_args.scenario=penalty", f"env_args.num_agents={agents}", f"planner_args.num_simulations={simulations}"]
             words += options.set
-            cost = planning_cost.decision_milliseconds(config, "matrix_game", words)
+            cost, _ = planning_cost.decision(config, "matrix_game", words)
             paths = [folder / f"{config}-{agents}-{seed}" for seed in range(1, options.seeds + 1)]
             runs = [(path, config, "matrix_game", [f"seed={seed}", "video=false", *words]) for seed, path in enumerate(paths, 1)]
             harness.train_many(runs, options.jobs)
             returns = {how: [last(path, how) for path in paths] for how in ("search", "autoregressive", "policy")}
-            result.append({"agents": agents, "config": config, "simulations": simulations, "decision_milliseconds": cost, "returns": returns})
+            result.append({"agents": agents, "config": config, "simulations": simulations, "decision_cpu_ms": cost, "returns": returns})
             won = [sum(abs(value - OPTIMUM) < 1e-3 for value in values if value is not None) for values in returns.values()]
             rows.append([agents, config, simulations, f"{cost:.3f}", *(f"{count} of {options.seeds}" for count in won)])
             print(rows[-1], flush=True)
-    head = ["agents", "config", "simulations per search", "ms per decision", "optimum: search", "autoregressive", "policy"]
+    head = ["agents", "config", "simulations per search", "CPU ms per decision", "optimum: search", "autoregressive", "policy"]
     print(harness.table(rows, head))
     harness.write("penalty_n", {"runs": result})
 

@@ -57,6 +57,18 @@ def test_a_planner_whose_targets_the_learner_cannot_use_is_refused():
     )
 
 
+def test_weighing_candidates_that_the_planner_does_not_keep_is_refused():
+    for updates in ((), ("planner=joint",), ("planner=joint", "planner_args.keep_candidates=False")):
+        assert "planner_args.keep_candidates=True" in mistake("learner_args.policy_loss=advantage_weighted", *updates)
+    kept = ("planner=joint", "planner_args.keep_candidates=True")
+    build.build(load("learner_args.policy_loss=advantage_weighted", *kept))
+
+
+def test_only_where_agents_commit_one_after_another_is_there_a_way_to_play_in_turns():
+    assert list(build.build(load()).players) == ["search", "autoregressive", "policy"]
+    assert list(build.build(load(config="mazero_joint")).players) == ["search", "policy"]
+
+
 def test_a_network_that_planner_and_learner_cannot_use_is_refused(monkeypatch):
     module = FAMILIES["network"]["world_model"].module
     monkeypatch.setitem(FAMILIES["network"], "actor_critic", Entry(module, "no model", provides="actor_critic"))

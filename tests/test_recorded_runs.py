@@ -73,7 +73,7 @@ def test_the_record_of_a_killed_run_that_went_on_has_every_point_once(folder):
 
 def test_a_run_is_evaluated_by_search_and_by_the_policy_alone(folder, typed):
     status, out, _ = typed("evaluate", "--run=1", "--checkpoint=last", "with", "eval_args.episodes=29")
-    assert status == 0 and "return, with search" in out and "optimal, policy alone" in out and "seeing earlier" in out
+    assert status == 0 and "return, with search" in out and "optimal, policy alone" in out and "optimal, in turns" in out
     found = read(folder, "1", "evaluation-1440")
     assert (found["episodes"], found["env_step"], found["run"]) == (29, 1440, "1")
     for how in ("search", "policy"):

@@ -24,7 +24,8 @@ from src.runners.host_envs import HostEnvs
 
 HOST_ENVS = 8  # environments outside JAX that play side by side
 Scores = dict[str, np.ndarray]  # {metric: [episodes]}
-PLAYERS = {"search": "with search", "autoregressive": "seeing earlier agents' actions", "policy": "policy alone"}
+# In turns: agent after agent by its policy, given what those before it play.
+PLAYERS = {"search": "with search", "autoregressive": "in turns", "policy": "policy alone"}
 COLUMNS = {"mean": "mean", "stderr": "standard error", "min": "min", "max": "max"}
 
 

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from src.core import Array, EnvSpec, Key, Plan, Planner, SearchExtras, TimeStep, WorldModel, setting
 from src.ops.distributions import draw
 from src.ops.masking import masked_logits
-from src.planners.autoregressive import choose_order
+from src.planners.autoregressive import ORDERS, choose_order
 from src.planners.own_actions import own_root, own_step
 from src.planners.paths import make_path_search
 from src.planners.plies import Start, plies_tree
@@ -30,7 +30,7 @@ from src.planners.search import SearchConfig, make_search
 class Config(SearchConfig):
     order: str = setting(
         "random", "who commits first: by index, drawn per step, or lowest policy entropy first",
-        choices=("fixed", "random", "most_certain_first"),
+        choices=ORDERS,
     )
     tree: str = setting(
         "plies", "plies: every level of the tree is one agent's choice; root_only: commit at the root, then an unconditioned "

@@ -49,7 +49,7 @@ def is_best(action, game: Config) -> np.ndarray:
 
 PLIES, JOINT = ("sequential", {"unfinished_value": "completion"}), ("joint", {"num_samples": 27})
 ONE_SHOT = [(*planner, game) for planner in (PLIES, JOINT) for game in (CLIMBING, PENALTY, CLIMBING_OF_3)] + [
-    ("sequential", {"tree": "paths"}, game) for game in (CLIMBING, PENALTY, CLIMBING_OF_3)
+    ("sequential", {"tree": "paths"}, game) for game in (CLIMBING, PENALTY)
 ] + [
     ("sequential", {"unfinished_value": kind}, game) for kind in ("conditioned", "parent") for game in (CLIMBING, PENALTY)
 ]
