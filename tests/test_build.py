@@ -95,7 +95,7 @@ def test_a_replay_that_the_learner_cannot_use_is_refused():
     "updates, words",
     [
         (["learner_args.chunk_length=5"], ["learner_args.chunk_length=5", "runner_args.rollout_length=32"]),
-        (["learner_args.num_minibatches=3"], ["num_minibatches=3", "2048 chunks", "num_envs=64 times 32"]),
+        (["learner_args.num_minibatches=3"], ["num_minibatches=3", "4096 chunks", "num_envs=128 times 32"]),
         (["runner_args.reanalyse_per_step=0.1"], ["runner_args.reanalyse_per_step", "set it to 0"]),
         (["network_args.actor_memory=gru"], ["learner 'ppo'", "chunk_length=1", "not learned from single steps"]),
     ],
@@ -108,7 +108,7 @@ def test_rollouts_that_cannot_be_cut_or_kept_are_refused(updates, words):
 def test_settings_of_an_environment_stay_where_the_chosen_part_has_them():
     mappo, mazero = (load(config=name, env_config="matrix_game") for name in ("ippo", "mazero_seq"))
     assert mazero["learner_args"]["unroll"] == 1 and "unroll" not in mappo["learner_args"]
-    assert mazero["network_args"]["hidden_size"] == 64 and mappo["network_args"]["hidden_size"] == 128
+    assert mazero["network_args"]["reward_limit"] == 6.0 and "reward_limit" not in mappo["network_args"]
     assert mappo["max_minutes"] == mazero["max_minutes"] == 1
 
 
