@@ -5,8 +5,9 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import yaml
 
-from src.config import loader, schema
+from src.config import files, loader, schema
 from src.envs import sc2
 from tests.envs.host_cases import episode, smac_installed
 from tests.reference import starcraft
@@ -161,7 +162,7 @@ def test_protobuf_that_is_too_new_is_explained(monkeypatch, tmp_path):
 
 
 def test_the_yaml_says_every_setting_with_its_default():
-    given = loader.yaml.safe_load((loader.FOLDER / "envs" / "sc2.yaml").read_text())["env_args"]
+    given = yaml.safe_load((files.FOLDER / "envs" / "sc2.yaml").read_text())["env_args"]
     assert given == {name: schema.default(field) for name, field in schema.fields(sc2.Config).items()}
 
 
