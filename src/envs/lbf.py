@@ -11,7 +11,6 @@ step has terminated.
 import dataclasses
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jumanji.environments.routing.lbf.env import LevelBasedForaging

@@ -8,7 +8,6 @@ drawn. An index is good until the next `add`: priorities for sequences that are 
 import dataclasses
 from functools import partial
 
-import jax
 import jax.numpy as jnp
 from flashbax.buffers.prioritised_trajectory_buffer import PrioritisedTrajectoryBufferState, prioritised_init
 

@@ -242,7 +242,7 @@ def test_a_configuration_file_that_is_not_there_is_explained(write, tmp_path, fl
 
 
 def test_peeking_reads_a_configuration_file_by_its_path(write, tmp_path):
-    from src.config import files, layers
+    from src.config import files
 
     write()
     (tmp_path / "mine.yaml").write_text("mongo_optional: true\n")

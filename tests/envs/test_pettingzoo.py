@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from gymnasium.spaces import Box
 
-from src.config import loader, schema
+from src.config import files, schema
 from src.envs import pettingzoo
 from src.envs.pettingzoo import actions, game, measures, scenarios
 from tests.envs.host_cases import episode, random_action
@@ -197,8 +198,8 @@ def test_the_packages_named_are_those_of_the_extra():
 
 
 def test_the_yaml_says_every_setting_with_its_default_and_what_it_is():
-    path = loader.FOLDER / "envs" / "pettingzoo.yaml"
-    given = loader.yaml.safe_load(path.read_text())["env_args"]
+    path = files.FOLDER / "envs" / "pettingzoo.yaml"
+    given = yaml.safe_load(path.read_text())["env_args"]
     fields = schema.fields(pettingzoo.Config)
     assert set(given) == set(fields)
     assert {name: value if not isinstance(value, list) else tuple(value) for name, value in given.items()} == {

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
-from src.config import files, loader, schema
+from src.config import files, schema
 from src.envs import sc2
 from tests.envs.host_cases import episode, smac_installed
 from tests.reference import starcraft

@@ -11,7 +11,7 @@ import pytest
 from src.learners import on_policy, ppo, ppo_distil
 from src.networks import actor_critic
 from src.ops.masking import kl_divergence, masked_softmax
-from tests.learners.rollouts import SPEC, A, E, N, T, random_rollout
+from tests.learners.rollouts import SPEC, E, N, T, random_rollout
 from tests.reference.compiled import quick_jit
 
 NETWORK = actor_critic.Config(hidden_size=6, num_layers=1, policy_gain=1.0)
