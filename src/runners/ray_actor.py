@@ -84,6 +84,10 @@ class Actor:
         """Return the scores of greedy episodes on the host, and the tracebacks of failures."""
         return self.body.evaluate(name, params, jax.random.wrap_key_data(key_data), seeds)
 
+    def close(self) -> None:
+        """End the environments that are programs."""
+        self.body.close()
+
 
 class CompiledBody:
     """Environments in JAX: a rollout is one compiled call."""
@@ -96,8 +100,7 @@ class CompiledBody:
 
         def run(params, state, key, made_at, progress):
             state, rows, episodes = collect(env, planner, params, state, key, seat.rollout_length, jnp.int32(0), progress)
-            stamps = jnp.broadcast_to(made_at, rows.env_step.shape)
-            return state, rows.replace(env_step=stamps), episodes
+            return state, rows.replace(env_step=jnp.broadcast_to(made_at, rows.env_step.shape)), episodes
 
         self.run = jax.jit(run)
 
@@ -112,6 +115,9 @@ class CompiledBody:
             index=self.seat.index, cycle=order.cycle, version=published.version, rows=rows, episodes=sums(episodes), state=state,
             seconds=acted - began, packing_seconds=time.perf_counter() - acted, failures=(),
         )  # fmt: skip
+
+    def close(self) -> None:
+        """There is nothing to end."""
 
 
 class HostBody:
@@ -143,6 +149,11 @@ class HostBody:
         planner = self.acting.players[name]
         scores = evaluate(self.trial_envs, planner, self.spec, params, key, seeds)
         return scores, self.trial_envs.take_failures()
+
+    def close(self) -> None:
+        for envs in (self.actors.envs, self.trial_envs):
+            if envs:
+                envs.close()
 
 
 class Replanner:

@@ -20,6 +20,7 @@ QUIET = {
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # what it says of workers that died would tear the progress bar; we say it ourselves
     "RAY_worker_niceness": "0",  # Ray's 15 would starve the actors wherever anything else computes
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_kill_child_processes_on_worker_exit_with_raylet_subreaper": "true",  # programs of an actor that was killed
 }
 for _key, _value in QUIET.items():
     os.environ.setdefault(_key, _value)  # before Ray is imported, which reads them then

@@ -129,8 +129,12 @@ class Fleet:
                 f"more than runner_args.max_failures={self.max_failures} failures of actors and environments; the last one:\n{last}"
             )
 
-    def close(self) -> None:
-        """End the actors; also where Ray goes on."""
+    def close(self, seconds: float) -> None:
+        """End the actors, also where Ray goes on; their environments' programs have so long to end by themselves."""
+        with suppress(Exception):
+            if seconds:
+                closing = [member.handle.close.remote() for member in self.members]
+                ray.wait(closing, num_returns=len(closing), timeout=seconds)
         for member in self.members:
             with suppress(Exception):
                 ray.kill(member.handle)

@@ -10,13 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from src.core import Key, Params, Transition
+from src.core import Key, Params, PyTree, Transition
 from src.runners import ray_cluster
 from src.runners.jax_sync import RunState
 from src.runners.learn import draw_seen, replans_due
 from src.runners.ray_actor import Order, Published, Seat, Trajectory, packed, unpacked
 
 MEGABYTE = 1e6
+SECONDS_TO_CLOSE = 5.0  # for programs outside JAX
 
 
 class Session:
@@ -64,7 +65,7 @@ class Session:
         seats = [self._seat(i) for i in range(config.num_actors)]
         remake, limits = self.runner.remake, (config.actor_timeout, config.max_failures)
         self.fleet = Fleet(remake, seats, states, self.cycle, options, *limits)
-        self.stack.callback(self.fleet.close)
+        self.stack.callback(self.fleet.close, 0.0 if actors else SECONDS_TO_CLOSE)
         published = self._publish(state)
         for ahead in range(config.max_staleness + 1):
             self._request(published, ahead)
@@ -90,8 +91,9 @@ class Session:
 
     def _publish(self, state: RunState) -> Any:
         """Return a reference to the parameters, which no later update changes; waits for the updates that make them."""
-        self.published = Published(self.cycle, jax.device_get(state.learner.params))
-        return ray_cluster.ray.put(self.published)
+        params = jax.device_get(state.learner.params)  # may be a view of what is donated next, so it is not kept
+        self.params_bytes = num_bytes(params)
+        return ray_cluster.ray.put(Published(self.cycle, params))
 
     def _request(self, published: Any, ahead: int) -> None:
         """Ask for the cycle that comes `ahead` cycles after the next, if the run will want it."""
@@ -110,7 +112,7 @@ class Session:
         taken = time.perf_counter()
         rows = joined(trajectories)
         joining = time.perf_counter() - taken
-        gauges.bytes = sum(x.nbytes for x in jax.tree.leaves((rows, self.published.params)))
+        gauges.bytes = num_bytes(rows) + self.params_bytes
         state, updates, key = self.learn(state, rows)
         progress = self._progress(self.env_step)
         self.cycle, self.env_step = cycle + 1, self.env_step + self.parts.steps_per_cycle
@@ -179,6 +181,10 @@ class Gauges:
             "actors/transport": self.transport / max(float(self.acting.sum()), 1e-9),  # over the actors' time
             "actors/cycle_mb": self.bytes / MEGABYTE,
         } | {f"actors/steps_per_second/actor_{i}": float(speed) for i, speed in enumerate(speeds)}
+
+
+def num_bytes(tree: PyTree) -> int:
+    return sum(x.nbytes for x in jax.tree.leaves(tree))
 
 
 def joined(trajectories: list[Trajectory]) -> Transition:

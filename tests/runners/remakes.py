@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 from functools import partial
 
 from src.core import Acting, Planner
@@ -31,8 +32,29 @@ def on_host(marks: str = "") -> Acting:
 
 def _troubled(env, marks: str) -> OnHost:
     number = len(os.listdir(marks))  # the very first is made for its spec alone
-    open(os.path.join(marks, str(number)), "w").close()
-    return Troubled(env, *{1: (23, die), 2: (7, crash), 3: (10, hang)}.get(number, (0, crash)))
+    path = os.path.join(marks, str(number))
+    open(path, "w").close()
+    return WithProgram(env, path, *{1: (23, die), 2: (7, crash), 3: (10, hang)}.get(number, (0, crash)))
+
+
+class WithProgram(Troubled):
+    """An environment that has a program running, as games do; its number is written to a file."""
+
+    def __init__(self, env, path: str, when: int, trouble):
+        super().__init__(env, when, trouble)
+        self.path, self.program = path, None
+
+    def reset(self, seed):
+        if self.program is None:
+            self.program = subprocess.Popen(["sleep", "3600"])
+            with open(self.path, "w") as file:
+                file.write(str(self.program.pid))
+        return super().reset(seed)
+
+    def close(self) -> None:
+        super().close()
+        self.program.kill()
+        self.program.wait()
 
 
 def die() -> None:

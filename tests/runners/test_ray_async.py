@@ -160,6 +160,8 @@ def test_programs_that_fail_and_die_cost_their_episodes_alone(tmp_path):
     last = seen[-1].report
     assert (last.env_step, last.update) == (T_MAX, due(8))
     assert (last.metrics["actors/env_failures"], last.metrics["actors/restarts"]) == (2.0, 1.0)
+    programs = [int(path.read_text()) for path in tmp_path.iterdir() if path.read_text()]
+    assert len(programs) > ENVS and not [pid for pid in programs if psutil.pid_exists(pid)]  # also of the one that was killed
     assert last.metrics["eval/policy/return"] == 120.0 and 1.0 <= last.metrics["eval/search/length"] < 3.0
     assert_each_step_is_there_once(seen[-1].replay)
 
