@@ -3,7 +3,7 @@
 The penalty game (k = -100) of N agents: 10 if all play 0 or all play 2, -100 if anybody of the team plays against the others,
 3^N joint actions. Every planner imagines N times as many steps per decision as `--simulations` says: the sequential one in N
 searches, the joint one in a single one, the independent one in N that do not know of one another. A run counts if greedy play
-gets 10 in all evaluation episodes at its end; what a decision costs is measured apart from training.
+gets 10 in all evaluation episodes at its end (agents number their moves differently, so that ties are no help); what a decision costs is measured apart from training.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def main() -> None:
     for agents in options.agents:
         for config in options.configs:
             simulations = options.simulations * (agents if config == "mazero_joint" else 1)
-            words = ["env_args.scenario=penalty", f"env_args.num_agents={agents}", f"planner_args.num_simulations={simulations}"]
+            words = ["env_args.scenario=penalty", "env_args.relabel=True", f"env_args.num_agents={agents}", f"planner_args.num_simulations={simulations}"]
             words += options.set
             cost, _ = planning_cost.decision(config, "matrix_game", words)
             paths = [folder / f"{config}-{agents}-{seed}" for seed in range(1, options.seeds + 1)]

@@ -29,6 +29,9 @@ NUM_SITUATIONS = {"climbing": 2, "penalty": 2, "two_step": 4}
 class Config:
     scenario: str = setting("climbing", "the game", choices=tuple(NUM_ACTIONS))
     num_agents: int = setting(2, "number of agents", low=2)
+    relabel: bool = setting(
+        False, "each agent numbers the moves differently, so that a common habit (all play 0, as untrained argmax does) is no luck"
+    )
     penalty: float = setting(-100.0, "payoff k of the penalty game's miscoordinated corners", high=0.0)
 
 
@@ -64,6 +67,11 @@ def make(config: Config) -> Environment:
     )
     payoff = None if config.scenario == "two_step" else _payoff(config)
     play = _two_step if payoff is None else _one_shot(payoff, num_situations - 1)
+    shift = jnp.arange(1, num_agents + 1) if config.relabel else jnp.zeros(num_agents, jnp.int32)
+
+    def moves(action: Array) -> Array:
+        """Return what the agents' actions [N] are in the game: agent i's action 0 is move i + 1, and so on around."""
+        return (action + shift) % spec.num_actions
 
     def show(situation: Array, reward: Array, first: bool) -> TimeStep:
         over = situation == num_situations - 1
@@ -90,10 +98,13 @@ def make(config: Config) -> Environment:
 
     def step(key: Key, state: GameState, action: Array) -> tuple[GameState, TimeStep]:
         del key
-        situation, reward = play(state.situation, action)
+        situation, reward = play(state.situation, moves(action))
         return GameState(situation=situation), show(situation, reward, False)
 
     drawing = matrix_scene.make(num_agents, spec.num_actions, payoff)
+    if config.relabel:
+        scene = drawing.scene
+        drawing = dataclasses.replace(drawing, scene=lambda state, action: scene(state, None if action is None else np.asarray(moves(action))))
     return Environment(spec=spec, reset=reset, step=step, drawing=drawing)
 
 

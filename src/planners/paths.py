@@ -236,31 +236,36 @@ def _grow(tree: mctx.Tree, front: Front, adds: Array, new: Array, prior: Array, 
     )
 
 
-@jax.vmap
 def _backup(tree: mctx.Tree, leaf: Array, value: Array) -> mctx.Tree:
-    """Return a tree in which every node from a leaf up to the root counts one more return, for a new one its own value."""
+    """Return the trees in which every node from a leaf [B] up to the root counts one more return, for a new one its own value.
 
-    def count(tree: mctx.Tree, node: Array, gain: Array) -> mctx.Tree:
-        visits = tree.node_visits[node]
-        mean = (tree.node_values[node] * visits + gain) / (visits + 1)
+    Over all trees at once, writing where there is something to write: a loop under vmap would copy whole trees at every step.
+    """
+    batch, nowhere = jnp.arange(leaf.shape[0]), tree.node_visits.shape[1]
+
+    def count(tree: mctx.Tree, node: Array, gain: Array, place: Array) -> mctx.Tree:
+        visits = _at(tree.node_visits, node)
+        mean = (_at(tree.node_values, node) * visits + gain) / (visits + 1)
         return tree.replace(
-            node_visits=tree.node_visits.at[node].set(visits + 1),
-            node_values=tree.node_values.at[node].set(mean),
-            raw_values=tree.raw_values.at[node].set(jnp.where(visits == 0, gain, tree.raw_values[node])),
+            node_visits=_put(tree.node_visits, place, visits + 1),
+            node_values=_put(tree.node_values, place, mean),
+            raw_values=_put(tree.raw_values, place, jnp.where(visits == 0, gain, _at(tree.raw_values, node))),
         )
 
     def step(loop):
         tree, node, gain = loop
-        parent, action = tree.parents[node], tree.action_from_parent[node]
-        gain = tree.children_rewards[parent, action] + tree.children_discounts[parent, action] * gain
+        parent, action = _at(tree.parents, node), _at(tree.action_from_parent, node)
+        reward, discount = (x[batch, parent, action] for x in (tree.children_rewards, tree.children_discounts))
+        gain = reward + discount * gain
+        place = jnp.where(node == ROOT, nowhere, parent)
         tree = tree.replace(
-            children_values=tree.children_values.at[parent, action].set(tree.node_values[node]),
-            children_visits=tree.children_visits.at[parent, action].add(1),
+            children_values=tree.children_values.at[batch, place, action].set(_at(tree.node_values, node), mode="drop"),
+            children_visits=tree.children_visits.at[batch, place, action].add(1, mode="drop"),
         )
-        return count(tree, parent, gain), parent, gain
+        return count(tree, parent, gain, place), jnp.where(node == ROOT, ROOT, parent), gain
 
-    loop = (count(tree, leaf, value), leaf, value)
-    return jax.lax.while_loop(lambda loop: loop[1] != ROOT, step, loop)[0]
+    loop = (count(tree, leaf, value, leaf), leaf, value)
+    return jax.lax.while_loop(lambda loop: jnp.any(loop[1] != ROOT), step, loop)[0]
 
 
 def _best_path(transform: Callable, tree: mctx.Tree, gumbels: Array) -> tuple[Array, Array]:

@@ -60,6 +60,24 @@ def test_one_deviator_costs_a_large_team_as_much_as_a_pair():
     assert paid[((0, 0, 0),)][0] == 11 and paid[((0, 1, 0),)][0] == -30 and paid[((1, 2, 2),)][0] == 5
 
 
+@pytest.mark.parametrize(("scenario", "num_agents"), [("climbing", 2), ("penalty", 3)])
+def test_with_labels_of_their_own_the_same_habit_is_not_the_same_move(scenario, num_agents):
+    plain = returns(Config(scenario=scenario, num_agents=num_agents))
+    paid = returns(Config(scenario=scenario, num_agents=num_agents, relabel=True))
+    for (action,), outcome in paid.items():
+        assert outcome == plain[(tuple((a + 1 + i) % 3 for i, a in enumerate(action)),)]
+    assert not any(paid[((habit,) * num_agents,)][1] for habit in range(3))
+
+
+def test_at_ten_agents_the_optimum_is_where_all_play_one_end():
+    env = matrix_game.make(Config(scenario="penalty", num_agents=10))
+    state, _ = env.reset(jax.random.key(0))
+    ends, middle = jnp.array([[0] * 10, [2] * 10]), jnp.array([[1] * 10, [0] * 9 + [1], [0] * 9 + [2], [2] * 4 + [0] * 6])
+    paid = jax.vmap(lambda action: env.step(jax.random.key(0), state, action)[1])(jnp.concatenate([ends, middle]))
+    np.testing.assert_array_equal(paid.reward[:, 0], [10, 10, 2, 0, -100, -100])
+    np.testing.assert_array_equal(paid.metrics["optimal"], [1, 1, 0, 0, 0, 0])
+
+
 def test_two_step_pays_seven_in_game_a_and_the_table_in_game_b():
     paid = returns(Config(scenario="two_step"))
     table = [[0, 1], [1, 8]]
