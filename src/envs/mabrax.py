@@ -10,8 +10,10 @@ observation. What differs from JaxMARL, because there it is a mistake (each agen
   humanoid     JaxMARL's indices are those of MuJoCo's observation of 376 numbers, of which brax has 244 in another order
 """
 
+import contextlib
 import dataclasses
 import warnings
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -118,12 +120,29 @@ def _make_world(scenario: str, backend: str) -> Any:
         drives = {agent: drives[following] for agent, following in zip(agents, agents[1:] + agents[:1])}
     elif scenario.startswith("humanoid"):
         sees = {agent: _brax_humanoid(np.asarray(seen)) for agent, seen in sees.items()}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Brax System|MABrax is deprecated")  # both advise another simulation
+    with _without_advice():
         return mabrax.MABraxEnv(
             scenario, episode_length=None, auto_reset=False, backend=backend, agent_obs_mapping=sees,
             agent_action_mapping=drives,
         )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _without_advice() -> Iterator[None]:
+    """Drop what brax and JaxMARL say of newer simulations, and what MuJoCo, of the robots' files, would print and log.
+
+    MuJoCo's own answer to its warnings is a file MUJOCO_LOG.TXT in the working directory.
+    """
+    import mujoco
+
+    before = mujoco.get_mju_user_warning()
+    mujoco.set_mju_user_warning(lambda text: None)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Brax System|MABrax is deprecated")
+            yield
+    finally:
+        mujoco.set_mju_user_warning(before)
 
 
 # MuJoCo's humanoid: 45 positions and speeds, then of each of 14 bodies 10 numbers of inertia, then 6 of speed, then 23 forces

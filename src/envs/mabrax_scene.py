@@ -26,7 +26,7 @@ def make(system: Any, drives: list[np.ndarray]) -> Drawing:
         del action
         position, rotation = (np.asarray(x, float) for x in (state.world.pipeline_state.x.pos, state.world.pipeline_state.x.rot))
         here = position[0, 0]
-        figures: list = [Line((-2 * HALF_WIDTH, 0.0), (2 * HALF_WIDTH, 0.0), "grid")]
+        figures: list = [Line((-HALF_WIDTH, 0.0), (HALF_WIDTH, 0.0), "grid")]
         for metre in range(int(np.ceil(here - HALF_WIDTH)), int(np.floor(here + HALF_WIDTH)) + 1):
             figures.append(Line((metre - here, 0.0), (metre - here, -0.08), "quiet"))
         for link, ends, radius in limbs:

@@ -100,6 +100,13 @@ def test_a_picture_shows_every_limb_and_whose_it_is():
     assert len(inside) >= 8 and all(left < disc.x < right and bottom < disc.y < top for disc in inside)
 
 
+def test_building_a_robot_leaves_no_file_and_says_nothing(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    mabrax._make_world.cache_clear()
+    mabrax.make(mabrax.Config())
+    assert not list(tmp_path.iterdir()) and capfd.readouterr() == ("", "")
+
+
 def test_the_package_that_the_message_names_is_the_pinned_one():
     project = Path(__file__).parents[2].joinpath("pyproject.toml").read_text()
     assert f'"{mabrax.BRAX}"' in project
