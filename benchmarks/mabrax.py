@@ -13,15 +13,6 @@ from pathlib import Path
 
 import harness
 
-# Where the defaults of mappo are for discrete actions; the numbers are JaxMARL's for MABrax, but for the ones that say otherwise.
-SETTINGS = [
-    "video=false",
-    "learner_args.entropy_weight=0.0",  # JaxMARL has 2e-6: with deviations of its own the policy needs no help to keep exploring
-    "network_args.activation=tanh",
-    "runner_args.rollout_length=64",  # ours: JaxMARL's 300 leave few updates in ten minutes
-    "runner_args.report_every=16384",
-    "eval_args.every=98304",  # ours: an evaluation takes as long as 32000 steps
-]
 RANDOM = """
 import jax, jax.numpy as jnp, numpy as np, sys
 from src.core import Plan, Planner, PolicyExtras
@@ -44,7 +35,7 @@ print(float(np.mean(scores["return"])))
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", default="mappo")
+    parser.add_argument("--config", default="mappo_continuous")
     parser.add_argument("--scenario", default="halfcheetah_6x1")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=10)
@@ -52,7 +43,7 @@ def main() -> None:
     parser.add_argument("--with", nargs="+", default=[], dest="settings", help="settings for every run")
     options = parser.parse_args()
     folder = (options.folder or Path(tempfile.mkdtemp(prefix="tandem-mabrax-"))).resolve()
-    settings = [*SETTINGS, f"env_args.scenario={options.scenario}", f"max_minutes={options.minutes}", *options.settings]
+    settings = ["video=false", f"env_args.scenario={options.scenario}", f"max_minutes={options.minutes}", *options.settings]
     paths = {seed: folder / f"{options.config}-{seed}" for seed in range(1, options.seeds + 1)}
     harness.train_many([(path, options.config, "mabrax", [f"seed={seed}", *settings]) for seed, path in paths.items()], 1)
     random = random_return(options.scenario)
