@@ -105,7 +105,7 @@ def kills(options: argparse.Namespace, folder: Path) -> dict:
     command = [sys.executable, "src/main.py", "--config=mazero_seq", "--env-config=matrix_game", "with", f"results_dir={folder}"]
     with open(folder / "kills.txt", "w") as log:
         process = subprocess.Popen([*command, *WITH_ACTORS, *settings], cwd=harness.ROOT, stdout=log, stderr=subprocess.STDOUT)
-        killer = threading.Thread(target=kill_actors, args=(process.pid, done, counted))
+        killer = threading.Thread(target=kill_actors, args=(process.pid, Path(log.name), done, counted))
         killer.start()
         code = process.wait()
         done.set()
@@ -114,10 +114,12 @@ def kills(options: argparse.Namespace, folder: Path) -> dict:
     return {"exit status": code, "kills": len(counted), "environment steps": steps, "rows lost, torn or twice": wrong}
 
 
-def kill_actors(pid: int, done: threading.Event, counted: list) -> None:
-    """Kill an actor of a run every 20 seconds, beginning when there are some."""
+def kill_actors(pid: int, log: Path, done: threading.Event, counted: list) -> None:
+    """Kill an actor of a run every 20 seconds, from the first report in its log on."""
     import psutil
 
+    while not done.wait(1.0) and " steps | " not in log.read_text():
+        pass
     while not done.wait(20.0):
         family = psutil.Process(pid).children(recursive=True)
         actors = [one for one in family if "ray::Actor" in " ".join(one.cmdline())]

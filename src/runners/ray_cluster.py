@@ -9,8 +9,9 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ QUIET = {
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # what it says of workers that died would tear the progress bar; we say it ourselves
     "RAY_worker_niceness": "0",  # Ray's 15 would starve the actors wherever anything else computes
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_kill_child_processes_on_worker_exit_with_raylet_subreaper": "true",  # programs of an actor that was killed
 }
 for _key, _value in QUIET.items():
     os.environ.setdefault(_key, _value)  # before Ray is imported, which reads them then
@@ -71,11 +71,12 @@ def cluster(address: str, num_cpus: float, resources: Mapping[str, float], store
 def _init(address: str, num_cpus: float, resources: Mapping[str, float], store_bytes: int, folder: str) -> None:
     quiet = {"logging_level": SILENT, "log_to_driver": False}
     if not address:
-        ray.init(
+        patiently(partial(
+            ray.init,
             address="local",  # whatever RAY_ADDRESS says
             num_cpus=num_cpus, num_gpus=0, resources=dict(resources), include_dashboard=False, object_store_memory=store_bytes,
             _node_ip_address="127.0.0.1", _temp_dir=folder, **quiet,
-        )  # fmt: skip
+        ))  # fmt: skip
         return
     try:
         host, _, port = address.rpartition(":")
@@ -85,6 +86,18 @@ def _init(address: str, num_cpus: float, resources: Mapping[str, float], store_b
     except (OSError, RuntimeError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise RunError(f"runner_args.ray_address={address}: cannot join this cluster: {reason}") from None
+
+
+def patiently(start: Callable[[], Any], tries: int = 3) -> Any:
+    """Return what starting Ray returns; Ray gives its processes 30 seconds, which on a very busy machine may be too few."""
+    for left in reversed(range(tries)):
+        try:
+            return start()
+        except Exception as error:  # Ray raises just that
+            ray.shutdown()
+            if not left:
+                raise RunError(f"Ray cannot be started on this machine: {error}") from error
+    raise AssertionError
 
 
 def check_room(num_cpus: float, resources: Mapping[str, float]) -> None:

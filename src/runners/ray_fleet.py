@@ -138,6 +138,8 @@ class Fleet:
         for member in self.members:
             with suppress(Exception):
                 ray.kill(member.handle)
+            member.orders.clear()  # references should not outlive Ray
+            member.tasks.clear()
 
     def num_waiting(self) -> int:
         """Return how many trajectories are done and not yet taken."""
@@ -199,6 +201,7 @@ class Replanners:
         for handle in self.handles:
             with suppress(Exception):
                 ray.kill(handle)
+        self.jobs, self.tasks = [], []
 
     def _send(self, number: int, job: tuple) -> Any:
         return self.handles[number % len(self.handles)].replan.remote(*job)

@@ -47,8 +47,8 @@ def address(quick_compiling):
         from ray.cluster_utils import Cluster
 
         common = {"include_dashboard": False, "object_store_memory": 80_000_000}
-        nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 3, **common})
-        nodes.add_node(num_cpus=3, resources={"desk": 2}, **common)
+        nodes = ray_cluster.patiently(partial(Cluster, initialize_head=True, head_node_args={"num_cpus": 3, **common}))
+        ray_cluster.patiently(partial(nodes.add_node, num_cpus=3, resources={"desk": 2}, **common))
     runner.address = nodes.address
     yield nodes.address
     nodes.shutdown()
