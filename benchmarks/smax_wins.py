@@ -42,9 +42,14 @@ SUITES = {
     "3m": Suite("the easy map", ("mappo",), ("3m",), settings=("eval_args.every=150000",)),
     "2m_vs_1m": Suite("the easiest", ("mappo_distil",), ("2m_vs_1m",), minutes=1, goal=0.95, settings=("eval_args.every=50000",)),
     "maps": Suite("harder maps", ("mappo",), ("2s3z", "3s5z", "8m"), seeds=1, minutes=10),
-    "large": Suite("compiling and speed", ("mappo",), ("27m_vs_30m", "2c_vs_64zg"), seeds=1, minutes=1, settings=("eval_args.episodes=16",)),
+    "large": Suite(
+        "compiling and speed", ("mappo",), ("27m_vs_30m", "2c_vs_64zg"), seeds=1, minutes=1, settings=("eval_args.episodes=16",)
+    ),
     "jaxmarl_sizes": Suite("speed at JaxMARL's sizes", ("mappo",), ("3m",), seeds=1, minutes=1.5, settings=JAXMARL),
-    "distil": Suite("distillation against none", FAMILY, ("3m", "2m_vs_1z"), seeds=5, minutes=2, settings=("eval_args.every=100000", "t_max=1000000")),
+    "distil": Suite(
+        "distillation against none", FAMILY, ("3m", "2m_vs_1z"), seeds=5, minutes=2,
+        settings=("eval_args.every=100000", "t_max=1000000"),
+    ),
 }  # fmt: skip
 
 
