@@ -88,7 +88,7 @@ def _drive(reports, progress: Progress, sacred_run, curves: Curves, screen: Scre
     """Take report after report and keep what they hold; return whether the run was told to stop before its end."""
     last = None
     for report, state in reports:
-        last = report, state
+        last, stopping.reported = (report, state), True  # from here on there is something to save
         progress.add(report)
         _write(report, sacred_run, curves)
         screen.show(report)
@@ -98,7 +98,6 @@ def _drive(reports, progress: Progress, sacred_run, curves: Curves, screen: Scre
             break
         if saver:
             saver.offer(report, state)
-        stopping.reported = True
     interrupted = stopping.asked
     if saver:
         saver.close(last)
