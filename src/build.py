@@ -30,7 +30,6 @@ class Built:
     spec: EnvSpec
     total_updates: int
     env: Environment | HostEnvironment
-    model: Any  # what the network gave: WorldModel, ...
     planner: Planner
     players: dict[str, Planner]  # all ways to play, as evaluations name them
     learner: Learner
@@ -107,7 +106,6 @@ def build(config: Mapping[str, Any]) -> Built:
         spec=env.spec,
         total_updates=total_updates,
         env=env,
-        model=model,
         planner=planner,
         players=players,
         learner=learner,

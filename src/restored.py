@@ -21,7 +21,6 @@ class Restored:
     env: Environment
     planner: Planner  # as in training: plan(params, carry, timestep [B, ...], key, explore, progress)
     players: dict[str, Planner]  # all ways to play, as evaluations name them: "search", "autoregressive", "policy"
-    model: Any
     params: Params  # on the device
     config: dict[str, Any]  # the run's, checked, with the caller's settings over it
     env_step: int  # of the checkpoint
@@ -47,7 +46,6 @@ def restore(run: StoredRun, checkpoint: str = "best", updates: Sequence[Update] 
         env=built.env,
         planner=built.planner,
         players=built.players,
-        model=built.model,
         params=read(path, like, under="learner.params"),
         config=config,
         env_step=int(path.name),

@@ -12,12 +12,11 @@ from rich.console import Console
 from rich.table import Table
 
 from src import build
-from src.checkpoint import CheckpointError
-from src.commands import arguments
+from src.commands import restoring
 from src.config.commandline import UsageError
 from src.core import Environment, Key, Planner, RunError
 from src.recording.places import replace_file, title
-from src.restored import Restored, restore
+from src.restored import Restored
 from src.runners.collect import evaluate
 from src.runners.host_collect import evaluate as evaluate_on_host
 from src.runners.host_envs import HostEnvs
@@ -31,14 +30,8 @@ COLUMNS = {"mean": "mean", "stderr": "standard error", "min": "min", "max": "max
 
 def main(words: Sequence[str]) -> int:
     """Evaluate a run, print a table and write a JSON file into the run's folder; return the exit status."""
-    parser = arguments.parser("evaluate", "Play greedy episodes; `with eval_args.episodes=1000` says how many.")
-    parser.add_argument("--checkpoint", default="best", metavar="best|last|STEP", help="which one (default: best)")
-    options, updates = parser.read(words)
-    run = arguments.find(options.run, updates)
-    try:
-        restored = restore(run, options.checkpoint, arguments.settings(updates))
-    except CheckpointError as error:
-        raise UsageError(str(error)) from None
+    parser = restoring.parser("evaluate", "Play greedy episodes; `with eval_args.episodes=1000` says how many.")
+    _, settings, run, restored = restoring.read(parser, words)
     key = jax.random.fold_in(jax.random.key(restored.config["seed"]), restored.env_step)
     batch = min(restored.config["eval_args"]["episodes"], run.config["eval_args"]["episodes"])
     found = {name: summary(play(restored, planner, key, batch)) for name, planner in restored.players.items()}
@@ -47,7 +40,7 @@ def main(words: Sequence[str]) -> int:
         "env_step": restored.env_step,
         "episodes": restored.config["eval_args"]["episodes"],
         "seed": restored.config["seed"],
-        "settings": {update.key: update.value for update in arguments.settings(updates)},
+        "settings": {update.key: update.value for update in settings},
         **found,
     }
     path = run.folder / f"evaluation-{restored.env_step}.json"

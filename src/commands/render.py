@@ -10,8 +10,7 @@ from src import build
 from src.analysis import film
 from src.analysis.episodes import make_player
 from src.analysis.host_episodes import make_host_player
-from src.checkpoint import CheckpointError
-from src.commands import arguments
+from src.commands import restoring
 from src.config.commandline import UsageError
 from src.core import Environment
 from src.recording.curves import add_image
@@ -27,17 +26,11 @@ NAME = "episodes"  # of the files that training leaves
 
 def main(words: Sequence[str]) -> int:
     """Write an mp4 and a gif; return the exit status."""
-    parser = arguments.parser("render", "Film greedy episodes: the scene, each agent's action and its policy, the return.")
-    parser.add_argument("--checkpoint", default="best", metavar="best|last|STEP", help="which one (default: best)")
+    parser = restoring.parser("render", "Film greedy episodes: the scene, each agent's action and its policy, the return.")
     parser.add_argument("--episodes", type=_count, default=EPISODES, help=f"how many (default: {EPISODES})")
     parser.add_argument("--player", choices=PLAYERS, default="search", help="who chooses the actions (default: search)")
     parser.add_argument("--out", type=Path, help="file to write, without its ending (default: in the run's folder)")
-    options, updates = parser.read(words)
-    run = arguments.find(options.run, updates)
-    try:
-        restored = restore(run, options.checkpoint, arguments.settings(updates))
-    except CheckpointError as error:
-        raise UsageError(str(error)) from None
+    options, _, run, restored = restoring.read(parser, words)
     out = options.out or run.folder / f"{NAME}-{restored.env_step}-{options.player}"
     if not out.parent.is_dir():
         raise UsageError(f"render: --out={out}: there is no folder {out.parent}")

@@ -21,12 +21,21 @@ from src.networks.recurrent import GRU
 Own = Array  # [..., N, H] what each agent knows by itself
 
 
-class SumHead(nn.Module):
-    """The tokens that an agent sees are summed: the order of the commitments is forgotten."""
+class Head(nn.Module):
+    """What the heads share; `token` is the layer that makes tokens."""
 
     hidden: int
     num_actions: int
     dtype: Any
+
+    def said(self, latent: Array, action: Array) -> Array:
+        """Return the tokens [..., H] of who has latents [..., D] and commits to actions [...]."""
+        action = jax.nn.one_hot(action, self.num_actions, dtype=self.dtype)
+        return nn.relu(self.token(jnp.concatenate([latent.astype(self.dtype), action], axis=-1)))
+
+
+class SumHead(Head):
+    """The tokens that an agent sees are summed: the order of the commitments is forgotten."""
 
     def setup(self):
         self.token = Dense(self.hidden, dtype=self.dtype)
@@ -37,7 +46,7 @@ class SumHead(nn.Module):
     def __call__(self, latent: Array, action: Array, visible: Array) -> Array:
         """Map latent [..., N, D], action [..., N], visible [..., N, N] to float32 logits [..., N, A]."""
         own, _ = self.begin(latent)
-        tokens = nn.relu(self.token(_said(latent, action, self.num_actions, self.dtype)))
+        tokens = self.said(latent, action)
         seen = jnp.sum(visible[..., None].astype(self.dtype) * tokens[..., None, :, :], axis=-2)  # [..., N, H]
         return self._logits(own, self.seen(seen))
 
@@ -48,7 +57,7 @@ class SumHead(nn.Module):
 
     def commit(self, plan: PyTree, latent: Array, agent: Array, action: Array) -> PyTree:
         """Return the plan after agent [...] of latent [..., N, D] has committed to action [...]."""
-        return plan + nn.relu(self.token(_said(row(latent, agent), action, self.num_actions, self.dtype)))
+        return plan + self.said(row(latent, agent), action)
 
     def reply(self, own: Own, plan: PyTree) -> Array:
         """Return logits [..., R, A] of the agents in some rows of `own` [..., R, H], given the plan."""
@@ -58,12 +67,8 @@ class SumHead(nn.Module):
         return self.Dense_0(nn.relu(own + seen).astype(jnp.float32))
 
 
-class GRUHead(nn.Module):
+class GRUHead(Head):
     """A recurrent plan state reads the tokens in the order of the commitments."""
-
-    hidden: int
-    num_actions: int
-    dtype: Any
 
     def setup(self):
         self.token = Dense(self.hidden, dtype=self.dtype)
@@ -81,7 +86,7 @@ class GRUHead(nn.Module):
         ply = jnp.sum(visible, axis=-1)  # [..., N]
         spoke = jnp.any(visible, axis=-2)
         at = jax.nn.one_hot(ply, action.shape[-1], dtype=bool) & spoke[..., None]  # [..., agent, ply]
-        tokens = nn.relu(self.token(_said(latent, action, self.num_actions, self.dtype)))
+        tokens = self.said(latent, action)
         in_order = jnp.sum(at[..., None] * tokens[..., None, :], axis=-3)  # [..., ply, H]
         after = self._read(start, in_order)
         before = jnp.concatenate([start[..., None, :], after[..., :-1, :]], axis=-2)
@@ -94,7 +99,7 @@ class GRUHead(nn.Module):
 
     def commit(self, plan: PyTree, latent: Array, agent: Array, action: Array) -> PyTree:
         """Return the plan after agent [...] of latent [..., N, D] has committed to action [...]."""
-        token = nn.relu(self.token(_said(row(latent, agent), action, self.num_actions, self.dtype)))
+        token = self.said(row(latent, agent), action)
         return self._read(plan, token[..., None, :])[..., 0, :]
 
     def reply(self, own: Own, plan: PyTree) -> Array:
@@ -111,18 +116,15 @@ class GRUHead(nn.Module):
         return self.last(nn.relu(own + self.seen(plan.astype(self.dtype))).astype(jnp.float32))
 
 
-class AttentionHead(nn.Module):
+class AttentionHead(Head):
     """A causal decoder over agents, in the style of the Multi-Agent Transformer (Wen et al. 2022, section 3.3).
 
     The query is the agent's own latent, keys and values are the tokens of those who have committed and of a start. Tokens do
     not attend to one another, so their keys and values are made once, when an agent commits.
     """
 
-    hidden: int
-    num_actions: int
     num_heads: int
     num_layers: int
-    dtype: Any
 
     def setup(self):
         self.token = Dense(self.hidden, dtype=self.dtype)
@@ -135,7 +137,7 @@ class AttentionHead(nn.Module):
     def __call__(self, latent: Array, action: Array, visible: Array) -> Array:
         """Map latent [..., N, D], action [..., N], visible [..., N, N] to float32 logits [..., N, A]."""
         own, plan = self.begin(latent)
-        told = self._keys_values(nn.relu(self.token(_said(latent, action, self.num_actions, self.dtype))))
+        told = self._keys_values(self.said(latent, action))
         keys_values = jnp.concatenate([plan["keys_values"][..., :1, :], told], axis=-2)
         start = jnp.ones((*visible.shape[:-1], 1), bool)
         return self._decode(own, keys_values, jnp.concatenate([start, visible], axis=-1))
@@ -150,7 +152,7 @@ class AttentionHead(nn.Module):
 
     def commit(self, plan: PyTree, latent: Array, agent: Array, action: Array) -> PyTree:
         """Return the plan after agent [...] of latent [..., N, D] has committed to action [...]."""
-        token = nn.relu(self.token(_said(row(latent, agent), action, self.num_actions, self.dtype)))
+        token = self.said(row(latent, agent), action)
         told = self._keys_values(token[..., None, :])  # [..., layers, 1, 2 H]
         own = jax.nn.one_hot(1 + agent, plan["seen"].shape[-1], dtype=bool)
         keys_values = jnp.where(own[..., None, :, None], told, plan["keys_values"])
@@ -211,8 +213,3 @@ def zero_dense(size: int) -> Dense:
 def row(x: Array, agent: Array) -> Array:
     """Return the entry [..., F] of agent [...] out of everybody's [..., N, F]."""
     return jnp.take_along_axis(x, agent[..., None, None], axis=-2)[..., 0, :]
-
-
-def _said(latent: Array, action: Array, num_actions: int, dtype: Any) -> Array:
-    """Return what a token is made of: latents [..., D] beside actions [...] -> [..., D + A]."""
-    return jnp.concatenate([latent.astype(dtype), jax.nn.one_hot(action, num_actions, dtype=dtype)], axis=-1)

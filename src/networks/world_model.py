@@ -105,7 +105,7 @@ class TeamHead(nn.Module):
 
 def _policy_head(config: Config, num_actions: int, dtype: jnp.dtype) -> nn.Module:
     if config.policy_head == "attention":
-        return AttentionHead(config.hidden_size, num_actions, config.attention_heads, config.policy_layers, dtype)
+        return AttentionHead(config.hidden_size, num_actions, dtype, config.attention_heads, config.policy_layers)
     return {"sum": SumHead, "gru": GRUHead}[config.policy_head](config.hidden_size, num_actions, dtype)
 
 

@@ -1,0 +1,32 @@
+"""What commands on what a recorded run has learned have in common: the flags --run and --checkpoint, and the parts they name."""
+
+import argparse
+from collections.abc import Sequence
+
+from src.checkpoint import CheckpointError
+from src.commands import arguments
+from src.config.commandline import Update, UsageError
+from src.restored import Restored, restore
+from src.runs import StoredRun
+
+
+def parser(command: str, description: str) -> arguments.Parser:
+    """Return a parser that knows --run and --checkpoint."""
+    made = arguments.parser(command, description)
+    made.add_argument("--checkpoint", default="best", metavar="best|last|STEP", help="which one (default: best)")
+    return made
+
+
+def read(parser: arguments.Parser, words: Sequence[str]) -> tuple[argparse.Namespace, list[Update], StoredRun, Restored]:
+    """Return the flags, the settings over the run's own, the run, and its parts.
+
+    Raises:
+      UsageError: wrong flags, no such run, or a checkpoint that is not there or cannot be used.
+      ConfigError: the stored configuration, or a setting over it, cannot be used.
+    """
+    options, updates = parser.read(words)
+    run, settings = arguments.find(options.run, updates), arguments.settings(updates)
+    try:
+        return options, settings, run, restore(run, options.checkpoint, settings)
+    except CheckpointError as error:
+        raise UsageError(str(error)) from None
