@@ -27,6 +27,7 @@ PLANNERS = {
     "plies": ("sequential", {}),
     "plies, optimistic": ("sequential", {"os_rho": 0.75}),  # MAZero's default rho; lambda 1, for a ply is not a step
     "paths": ("sequential", {"tree": "paths"}),
+    "paths, best": ("sequential", {"tree": "paths", "unfinished_backup": "best", "interior_value_scale": 0.02}),
     "joint": ("joint", {}),
     "joint, optimistic": ("joint", {"os_rho": 0.75, "os_lambda": 0.8}),
 }

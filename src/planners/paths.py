@@ -6,9 +6,13 @@ the joint action is complete; that is imagined, and what it is worth becomes the
 simulations cost S calls of the dynamics whatever the number of agents, and one search serves the whole decision: the team plays
 along the tree's best path, every joint action on which has been imagined.
 
-Selection is Gumbel MuZero's: sequential halving for the first agent, the improved policy's frequencies below it.
+Selection is Gumbel MuZero's: sequential halving for the first agent, the improved policy's frequencies below it. Two settings
+matter where miscoordination is dear. Within a joint step the team chooses as one and nothing is left to chance, so the worth of an
+unfinished step may be the best that was found below it (`unfinished_backup=best`) instead of the mean, which one bad try spoils.
+And once a bad try no longer harms, simulations may try more (`interior_value_scale`).
 """
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 
@@ -16,41 +20,28 @@ import jax
 import jax.numpy as jnp
 import mctx
 
-from src.core import Array, Key, PyTree, WorldModel, pytree
+from src.core import Array, Key, WorldModel, setting
 from src.ops.distributions import draw
 from src.ops.masking import masked_logits
+from src.planners.forest import NONE, ROOT, Forest, Front, add_node, at, at_all, back_up, child_of, put, room
 from src.planners.plies import Start
 from src.planners.search import SearchConfig, rows
 
-ROOT, NONE = mctx.Tree.ROOT_INDEX, mctx.Tree.UNVISITED
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PathConfig(SearchConfig):
+    unfinished_backup: str = setting(
+        "mean", "tree=paths: what an unfinished joint step is worth, the mean of what was found below it or the best",
+        choices=("mean", "best"),
+    )
+    interior_value_scale: float = setting(
+        0.0, "tree=paths: value_scale for where simulations go below the root; less tries more; 0 = as value_scale", low=0.0
+    )
 
 
-@pytree
-class Forest:
-    """B trees of M = S N + 1 nodes: simulation i adds the nodes 1 + i N to (i + 1) N, as many of them as it needs."""
-
-    tree: mctx.Tree  # without embeddings
-    state: Array  # [B, M] int32 which state a node belongs to
-    ply: Array  # [B, M] int32 position in the order of the agent to move
-    steps: Array  # [B, M] int32 joint steps from the root
-    action: Array  # [B, M, N] int32 the actions that are committed to, read where they are
-    plan: PyTree  # [B, M, ...]
-    latent: Array  # [B, S + 1, N, D] by state
-    own: PyTree  # [B, S + 1, N, ...] by state
-
-
-@pytree
-class Front:
-    """Where each of B simulations stands."""
-
-    node: Array  # [B] int32
-    action: Array  # [B] int32 what the mover there is about to play
-    goes_on: Array  # [B] bool
-
-
-def make_path_search(config: SearchConfig, model: WorldModel, discount: float) -> Callable:
+def make_path_search(config: PathConfig, model: WorldModel, discount: float) -> Callable:
     """Return search(params, key, start, explore, progress) -> actions [N, B] and improved policies [N, B, A] by ply, value [B]."""
-    grow, transform = make_growth(config, model, discount), _transform(config)
+    grow, transform = make_growth(config, model, discount), _transform(config, config.value_scale)
 
     def search(params, key: Key, start: Start, explore: bool, progress: Array):
         del progress
@@ -61,9 +52,12 @@ def make_path_search(config: SearchConfig, model: WorldModel, discount: float) -
     return search
 
 
-def make_growth(config: SearchConfig, model: WorldModel, discount: float) -> Callable:
+def make_growth(config: PathConfig, model: WorldModel, discount: float) -> Callable:
     """Return grow(params, key, start, explore) -> the forest after all simulations, and the noise [N, B, A] of the choices."""
-    transform = _transform(config)
+    descend = partial(
+        _descend, config, _transform(config, config.value_scale), _transform(config, config.interior_value_scale or config.value_scale)
+    )
+    best = config.unfinished_backup == "best"
 
     def grow(params, key: Key, start: Start, explore: bool):
         gumbel_key, key = jax.random.split(key)
@@ -74,20 +68,21 @@ def make_growth(config: SearchConfig, model: WorldModel, discount: float) -> Cal
         def simulate(i: Array, both: tuple[Key, Forest]):
             key, forest = both
             key, draw_key = jax.random.split(key)
-            node, action = jax.vmap(partial(_descend, config, transform))(forest.tree, forest.ply, forest.steps)
-            front = Front(node=node, action=action, goes_on=_child(forest.tree, node, action) == NONE)
+            node, action = jax.vmap(descend)(forest.tree, forest.ply, forest.steps)
+            front = Front(node=node, action=action, goes_on=child_of(forest.tree, node, action) == NONE)
             forest, front = _complete(model, params, draw_key, start, forest, front, i)
-            return key, _imagine(model, params, discount, start, forest, front, i)
+            forest, leaf, value = _imagine(model, params, discount, start, forest, front, i)
+            return key, forest.replace(tree=back_up(forest.tree, leaf, value, forest.ply if best else None))
 
         return jax.lax.fori_loop(0, config.num_simulations, simulate, (key, forest))[1], gumbels
 
     return grow
 
 
-def _transform(config: SearchConfig) -> Callable:
+def _transform(config: SearchConfig, value_scale: float) -> Callable:
     """Return what makes scores of Q-values at a node."""
     return partial(
-        mctx.qtransform_completed_by_mix_value, value_scale=config.value_scale, maxvisit_init=config.visit_offset,
+        mctx.qtransform_completed_by_mix_value, value_scale=value_scale, maxvisit_init=config.visit_offset,
         epsilon=config.q_epsilon,
     )
 
@@ -116,21 +111,18 @@ def _plant(config: SearchConfig, model: WorldModel, params, start: Start, gumbel
         root_invalid_actions=~legal,
         extra_data=mctx.GumbelMuZeroExtraData(root_gumbel=gumbel),
     )
-    room = partial(_room, num_nodes)
-    states = partial(_room, config.num_simulations + 1)
+    nodes_of = partial(room, num_nodes)
+    states = partial(room, config.num_simulations + 1)
     count = jnp.zeros(nodes, jnp.int32)
     return Forest(
         tree=tree, state=count, ply=count, steps=count, action=jnp.zeros((*nodes, num_agents), jnp.int32),
-        plan=jax.tree.map(room, start.plan), latent=states(start.latent), own=jax.tree.map(states, start.own),
+        plan=jax.tree.map(nodes_of, start.plan), latent=states(start.latent), own=jax.tree.map(states, start.own),
     )
 
 
-def _room(size: int, first: Array) -> Array:
-    """Return [B, size, ...] with `first` [B, ...] at place 0 and zeros after it."""
-    return jnp.zeros((first.shape[0], size, *first.shape[1:]), first.dtype).at[:, 0].set(first)
-
-
-def _descend(config: SearchConfig, transform: Callable, tree: mctx.Tree, ply: Array, steps: Array) -> tuple[Array, Array]:
+def _descend(
+    config: SearchConfig, transform: Callable, interior: Callable, tree: mctx.Tree, ply: Array, steps: Array
+) -> tuple[Array, Array]:
     """Return the node [] and the action [] of the first edge that was never taken, or that leads as deep as may be."""
     at_root = partial(
         mctx.gumbel_muzero_root_action_selection, num_simulations=config.num_simulations,
@@ -138,7 +130,7 @@ def _descend(config: SearchConfig, transform: Callable, tree: mctx.Tree, ply: Ar
     )
 
     def select(node: Array) -> Array:
-        below = mctx.gumbel_muzero_interior_action_selection(None, tree, node, 0, qtransform=transform)
+        below = mctx.gumbel_muzero_interior_action_selection(None, tree, node, 0, qtransform=interior)
         return jnp.where(node == ROOT, at_root(None, tree, jnp.int32(ROOT)), below)
 
     def known(loop) -> Array:
@@ -153,10 +145,6 @@ def _descend(config: SearchConfig, transform: Callable, tree: mctx.Tree, ply: Ar
     return jax.lax.while_loop(known, step, (jnp.int32(ROOT), select(jnp.int32(ROOT))))
 
 
-def _child(tree: mctx.Tree, node: Array, action: Array) -> Array:
-    return jax.vmap(lambda children, n, a: children[n, a])(tree.children_index, node, action)
-
-
 def _complete(
     model: WorldModel, params, key: Key, start: Start, forest: Forest, front: Front, simulation: Array
 ) -> tuple[Forest, Front]:
@@ -166,22 +154,22 @@ def _complete(
     def add(j: Array, both: tuple[Forest, Front]):
         forest, front = both
         new = 1 + simulation * num_agents + j
-        ply = _at(forest.ply, front.node)
+        ply = at(forest.ply, front.node)
         adds = front.goes_on & (ply < num_agents - 1)
         agent, following = _turn(start.order, ply), _turn(start.order, jnp.minimum(ply + 1, num_agents - 1))
-        state = _at(forest.state, front.node)
-        plan = model.commit(params, _at_all(forest.plan, front.node), _at(forest.latent, state), agent, front.action)
-        logits = model.reply(params, rows(_at_all(forest.own, state), following), plan)[:, 0]
-        known = _at(forest.steps, front.node) == 0
+        state = at(forest.state, front.node)
+        plan = model.commit(params, at_all(forest.plan, front.node), at(forest.latent, state), agent, front.action)
+        logits = model.reply(params, rows(at_all(forest.own, state), following), plan)[:, 0]
+        known = at(forest.steps, front.node) == 0
         logits = masked_logits(logits, rows(start.legal, following)[:, 0] | ~known[:, None])
         moving = jax.nn.one_hot(agent, num_agents, dtype=bool)
-        action = jnp.where(moving, front.action[:, None], _at(forest.action, front.node))
-        tree = _grow(forest.tree, front, adds, new, logits, jnp.zeros_like(logits[:, 0]), jnp.ones_like(logits[:, 0]))
+        action = jnp.where(moving, front.action[:, None], at(forest.action, front.node))
+        tree = add_node(forest.tree, front, adds, new, logits, jnp.zeros_like(logits[:, 0]), jnp.ones_like(logits[:, 0]))
         place = jnp.where(adds, new, forest.ply.shape[1])
         forest = forest.replace(
-            tree=tree, state=_put(forest.state, place, state), ply=_put(forest.ply, place, ply + 1),
-            steps=_put(forest.steps, place, _at(forest.steps, front.node)), action=_put(forest.action, place, action),
-            plan=jax.tree.map(lambda x, y: _put(x, place, y), forest.plan, plan),
+            tree=tree, state=put(forest.state, place, state), ply=put(forest.ply, place, ply + 1),
+            steps=put(forest.steps, place, at(forest.steps, front.node)), action=put(forest.action, place, action),
+            plan=jax.tree.map(lambda x, y: put(x, place, y), forest.plan, plan),
         )
         drawn = draw(jax.random.fold_in(key, j), logits)
         front = front.replace(node=jnp.where(adds, new, front.node), action=jnp.where(adds, drawn, front.action))
@@ -192,80 +180,31 @@ def _complete(
 
 def _imagine(
     model: WorldModel, params, discount: float, start: Start, forest: Forest, front: Front, simulation: Array
-) -> Forest:
-    """Return the forest after the joint steps at the fronts were imagined, and their worth told to all above them."""
+) -> tuple[Forest, Array, Array]:
+    """Return the forest after the joint steps at the fronts were imagined, the leaves [B] they led to and what those are worth [B]."""
     num_agents, num_nodes = start.order.shape[1], forest.ply.shape[1]
     new = (simulation + 1) * num_agents
-    moving = jax.nn.one_hot(_turn(start.order, _at(forest.ply, front.node)), num_agents, dtype=bool)
-    joint = jnp.where(moving, front.action[:, None], _at(forest.action, front.node))
-    latent, reward = model.imagine(params, _at(forest.latent, _at(forest.state, front.node)), joint)
+    moving = jax.nn.one_hot(_turn(start.order, at(forest.ply, front.node)), num_agents, dtype=bool)
+    joint = jnp.where(moving, front.action[:, None], at(forest.action, front.node))
+    latent, reward = model.imagine(params, at(forest.latent, at(forest.state, front.node)), joint)
     reward = model.reward_mean(reward)
     value = model.value_mean(model.value(params, latent, joint, jnp.zeros(joint.shape, bool)))
     own, nothing = model.begin(params, latent)
     logits = model.reply(params, rows(own, start.order[:, 0]), nothing)[:, 0]
     place = jnp.where(front.goes_on, new, num_nodes)
-    steps = _at(forest.steps, front.node) + 1
-    tree = _grow(forest.tree, front, front.goes_on, new, logits, reward, jnp.full_like(reward, discount))
-    leaf = jnp.where(front.goes_on, new, _child(forest.tree, front.node, front.action))
-    value = jnp.where(front.goes_on, value, _at(tree.raw_values, leaf))
-    return forest.replace(
-        tree=_backup(tree, leaf, value),
-        state=_put(forest.state, place, jnp.full_like(steps, simulation + 1)),
-        steps=_put(forest.steps, place, steps),
-        plan=jax.tree.map(lambda x, y: _put(x, place, y), forest.plan, nothing),
+    steps = at(forest.steps, front.node) + 1
+    tree = add_node(forest.tree, front, front.goes_on, new, logits, reward, jnp.full_like(reward, discount))
+    leaf = jnp.where(front.goes_on, new, child_of(forest.tree, front.node, front.action))
+    value = jnp.where(front.goes_on, value, at(tree.raw_values, leaf))
+    forest = forest.replace(
+        tree=tree,
+        state=put(forest.state, place, jnp.full_like(steps, simulation + 1)),
+        steps=put(forest.steps, place, steps),
+        plan=jax.tree.map(lambda x, y: put(x, place, y), forest.plan, nothing),
         latent=forest.latent.at[:, simulation + 1].set(latent),
         own=jax.tree.map(lambda x, y: x.at[:, simulation + 1].set(y), forest.own, own),
     )
-
-
-def _grow(tree: mctx.Tree, front: Front, adds: Array, new: Array, prior: Array, reward: Array, discount: Array) -> mctx.Tree:
-    """Return the trees with node `new` at the end of the front's edge, where it is to be added [B]."""
-    batch, nowhere = jnp.arange(adds.shape[0]), tree.node_visits.shape[1]
-    parent, place = jnp.where(adds, front.node, nowhere), jnp.where(adds, new, nowhere)
-
-    def edge(x: Array, y: Array) -> Array:
-        return x.at[batch, parent, front.action].set(y, mode="drop")
-
-    return tree.replace(
-        parents=_put(tree.parents, place, front.node),
-        action_from_parent=_put(tree.action_from_parent, place, front.action),
-        children_index=edge(tree.children_index, jnp.broadcast_to(new, parent.shape)),
-        children_prior_logits=_put(tree.children_prior_logits, place, prior),
-        children_rewards=edge(tree.children_rewards, reward),
-        children_discounts=edge(tree.children_discounts, discount),
-    )
-
-
-def _backup(tree: mctx.Tree, leaf: Array, value: Array) -> mctx.Tree:
-    """Return the trees in which every node from a leaf [B] up to the root counts one more return, for a new one its own value.
-
-    Over all trees at once, writing where there is something to write: a loop under vmap would copy whole trees at every step.
-    """
-    batch, nowhere = jnp.arange(leaf.shape[0]), tree.node_visits.shape[1]
-
-    def count(tree: mctx.Tree, node: Array, gain: Array, place: Array) -> mctx.Tree:
-        visits = _at(tree.node_visits, node)
-        mean = (_at(tree.node_values, node) * visits + gain) / (visits + 1)
-        return tree.replace(
-            node_visits=_put(tree.node_visits, place, visits + 1),
-            node_values=_put(tree.node_values, place, mean),
-            raw_values=_put(tree.raw_values, place, jnp.where(visits == 0, gain, _at(tree.raw_values, node))),
-        )
-
-    def step(loop):
-        tree, node, gain = loop
-        parent, action = _at(tree.parents, node), _at(tree.action_from_parent, node)
-        reward, discount = (x[batch, parent, action] for x in (tree.children_rewards, tree.children_discounts))
-        gain = reward + discount * gain
-        place = jnp.where(node == ROOT, nowhere, parent)
-        tree = tree.replace(
-            children_values=tree.children_values.at[batch, place, action].set(_at(tree.node_values, node), mode="drop"),
-            children_visits=tree.children_visits.at[batch, place, action].add(1, mode="drop"),
-        )
-        return count(tree, parent, gain, place), jnp.where(node == ROOT, ROOT, parent), gain
-
-    loop = (count(tree, leaf, value, leaf), leaf, value)
-    return jax.lax.while_loop(lambda loop: jnp.any(loop[1] != ROOT), step, loop)[0]
+    return forest, leaf, value
 
 
 def _best_path(transform: Callable, tree: mctx.Tree, gumbels: Array) -> tuple[Array, Array]:
@@ -273,29 +212,15 @@ def _best_path(transform: Callable, tree: mctx.Tree, gumbels: Array) -> tuple[Ar
 
     def step(node: Array, inputs: tuple[Array, Array]):
         ply, gumbel = inputs
-        logits = _at(tree.children_prior_logits, node) + jax.vmap(transform)(tree, node)
-        visits = _at(tree.children_visits, node)
+        logits = at(tree.children_prior_logits, node) + jax.vmap(transform)(tree, node)
+        visits = at(tree.children_visits, node)
         # The first agent's choice is sequential halving's: the best of those tried most. Below, of those tried at all.
         tried = visits >= jnp.where(ply == 0, jnp.max(visits, axis=-1, keepdims=True), 1)
         action = jnp.argmax(jnp.where(tried, logits + gumbel, -jnp.inf), axis=-1).astype(jnp.int32)
-        return _child(tree, node, action), (action, jax.nn.softmax(logits, axis=-1))
+        return child_of(tree, node, action), (action, jax.nn.softmax(logits, axis=-1))
 
     start = jnp.full(tree.node_visits.shape[0], ROOT, jnp.int32)
     return jax.lax.scan(step, start, (jnp.arange(gumbels.shape[0]), gumbels))[1]
-
-
-def _at(x: Array, place: Array) -> Array:
-    """Return the entries [B, ...] of x [B, M, ...] at places [B]."""
-    return jax.vmap(lambda each, i: each[i])(x, place)
-
-
-def _at_all(x: PyTree, place: Array) -> PyTree:
-    return jax.tree.map(lambda leaf: _at(leaf, place), x)
-
-
-def _put(x: Array, place: Array, y: Array) -> Array:
-    """Return x [B, M, ...] with y [B, ...] at places [B]; a place beyond the end is none."""
-    return x.at[jnp.arange(x.shape[0]), place].set(y, mode="drop")
 
 
 def _turn(order: Array, ply: Array) -> Array:

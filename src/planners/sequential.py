@@ -21,13 +21,13 @@ from src.ops.distributions import draw
 from src.ops.masking import masked_logits
 from src.planners.autoregressive import ORDERS, choose_order
 from src.planners.own_actions import own_root, own_step
-from src.planners.paths import make_path_search
+from src.planners.paths import PathConfig, make_path_search
 from src.planners.plies import Start, plies_tree
 from src.planners.search import SearchConfig, make_search
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(SearchConfig):
+class Config(PathConfig):
     order: str = setting(
         "random", "who commits first: by index, drawn per step, or lowest policy entropy first",
         choices=ORDERS,
@@ -82,6 +82,9 @@ def _path_search(config: Config, model: WorldModel, discount: float) -> Callable
 
 def _turns(config: Config, model: WorldModel, spec: EnvSpec, discount: float) -> Callable:
     """Return a search for each agent in turn: params, key, start, explore, progress -> [N, B], [N, B, A] by ply, [B]."""
+    for field in dataclasses.fields(PathConfig):
+        if field not in dataclasses.fields(SearchConfig) and getattr(config, field.name) != field.default:
+            raise ValueError(f"planner_args.{field.name}={getattr(config, field.name)}: planner_args.tree=paths alone knows it")
     search = make_search(config)
     tree = {"plies": _plies, "root_only": _root_only}[config.tree]
 

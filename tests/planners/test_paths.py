@@ -20,9 +20,9 @@ MODEL = linear_model(SPEC)
 
 
 @lru_cache(maxsize=None)
-def searched(max_depth: int):
+def searched(max_depth: int, **settings):
     """Return (parameters, time step, order, forest, actions [N, B]) of one search."""
-    config = sequential.Config(num_simulations=SIMULATIONS, max_depth=max_depth, tree="paths")
+    config = sequential.Config(num_simulations=SIMULATIONS, max_depth=max_depth, tree="paths", **settings)
     params, timestep = MODEL.init(jax.random.key(1)), random_timestep(SPEC, jax.random.key(2), B)
     order = jnp.asarray(np.argsort(np.random.default_rng(3).random((B, N)), axis=-1), jnp.int32)
     seen = []
@@ -85,6 +85,35 @@ def test_every_simulation_ends_in_a_state_whose_worth_counts_in_every_node_above
         assert tree.node_visits[b, 0] == SIMULATIONS + 1
 
 
+@pytest.mark.parametrize("backup", ["mean", "best"])
+def test_nodes_are_worth_what_an_obvious_account_of_all_simulations_says(backup):
+    _, _, _, forest, _ = searched(0, unfinished_backup=backup, interior_value_scale=0.01)
+    tree = forest.tree
+    shared = 0  # how many nodes inside joint steps had more than one return
+    for b in range(B):
+        worth, count = {0: tree.raw_values[b, 0]}, {0: 1}
+        for simulation in range(SIMULATIONS):
+            node = leaf = (simulation + 1) * N
+            gain = tree.raw_values[b, leaf]
+            worth[leaf], count[leaf] = gain, 1
+            while node:
+                child, node = node, int(tree.parents[b, node])
+                action = tree.action_from_parent[b, child]
+                gain = tree.children_rewards[b, node, action] + tree.children_discounts[b, node, action] * gain
+                if backup == "best" and forest.ply[b, node] > 0:
+                    edges = [(a, c) for a, c in enumerate(tree.children_index[b, node]) if c in worth]
+                    gain = max(tree.children_rewards[b, node, a] + tree.children_discounts[b, node, a] * worth[c] for a, c in edges)
+                    worth[node] = gain
+                else:
+                    worth[node] = (worth.get(node, 0.0) * count.get(node, 0) + gain) / (count.get(node, 0) + 1)
+                count[node] = count.get(node, 0) + 1
+        nodes = sorted(worth)
+        np.testing.assert_allclose(tree.node_values[b, nodes], [worth[node] for node in nodes], rtol=1e-4, atol=1e-4)
+        np.testing.assert_array_equal(tree.node_visits[b, nodes], [count[node] for node in nodes])
+        shared += sum(count[node] > 1 for node in nodes if forest.ply[b, node] > 0)
+    assert shared > 10
+
+
 def test_what_is_known_to_be_illegal_is_never_tried():
     _, timestep, order, forest, action = searched(0)
     for b in range(B):
@@ -109,3 +138,9 @@ def test_settings_that_paths_do_not_know_are_refused():
     for key, value in (("search", "muzero"), ("unfinished_value", "parent"), ("os_rho", 0.5)):
         with pytest.raises(ValueError, match=f"planner_args.{key}={value}: planner_args.tree=paths"):
             sequential.make(sequential.Config(tree="paths", **{key: value}), MODEL, SPEC, GAMMA)
+
+
+def test_settings_of_paths_are_refused_by_other_trees():
+    for key, value in (("unfinished_backup", "best"), ("interior_value_scale", 0.5)):
+        with pytest.raises(ValueError, match=f"planner_args.{key}={value}: .*planner_args.tree=paths"):
+            sequential.make(sequential.Config(tree="plies", **{key: value}), MODEL, SPEC, GAMMA)
