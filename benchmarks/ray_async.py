@@ -3,11 +3,13 @@
   scaling    environment steps per second of two actors over those of one, each with as many environments, nobody learning
   transport  what lies between a trajectory in an actor and its rows in the replay, over the time that acting takes
   kills      an actor is killed every 20 seconds for 3 minutes: is every step of every environment in the replay, once, whole
-  learning   return at 200,000 steps with actors and without, the same configuration
   score      three runs of ten minutes, scored as in mpe_spread.py
+  learning   the score of the same runs at 200,000 steps, and of as many without actors: trained too, or read from the result
+             of `mpe_spread.py` that `--without` names
 """
 
 import argparse
+import json
 import signal
 import statistics
 import subprocess
@@ -18,9 +20,11 @@ import time
 from pathlib import Path
 
 import harness
+import mpe_spread
 
 sys.path.insert(0, str(harness.ROOT))
 
+STEPS = 200_000  # where learning with actors and without is compared
 WITH_ACTORS = ["runner=ray_async", "platform=cpu", "video=false"]
 SMALL = (
     "network_args.latent_size=6 network_args.hidden_size=7 network_args.attention=none network_args.projection_size=5 "
@@ -36,12 +40,15 @@ def main() -> None:
     parser.add_argument("--env-config", default="mpe")
     parser.add_argument("--minutes", type=float, default=0.0, help="of each run; 0 = what the row is defined by")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--without", type=Path, help="a result whose runs of mazero_seq were made without actors")
+    parser.add_argument("--folder", type=Path, help="keep the runs here; those of score and learning are not repeated")
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="tandem-actors-"))
+    folder = (options.folder or Path(tempfile.mkdtemp(prefix="tandem-actors-"))).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
     for row in options.rows:
         result = ROWS[row](options, folder)
         print(harness.table([list(result.values())], list(result)))
-        harness.write(f"ray_async_{row}", {"options": vars(options), **result})
+        harness.write(f"ray_async_{row}", {"options": {name: str(value) for name, value in vars(options).items()}, **result})
 
 
 def scaling(options: argparse.Namespace, folder: Path) -> dict:
@@ -88,7 +95,7 @@ def transport(options: argparse.Namespace, folder: Path) -> dict:
             replay = jax.block_until_ready(add(replay, jax.tree.map(jnp.asarray, joined(trajectories))))
             whole.append(time.perf_counter() - began)
             acting.append(trajectories[0].seconds)
-        fleet.close()
+        fleet.close(0.0)
     beside = [a - b for a, b in zip(whole[5:], acting[5:], strict=True)]
     acted = statistics.median(acting[5:])
     megabytes = sum(x.nbytes for x in jax.tree.leaves(trajectories[0].rows)) / 1e6
@@ -102,7 +109,7 @@ def kills(options: argparse.Namespace, folder: Path) -> dict:
     """Return how often an actor was killed, and what is wrong in the replay after it."""
     minutes, done, counted = options.minutes or 3.0, threading.Event(), []
     settings = ["runner_args.num_actors=2", f"max_minutes={minutes}", "t_max=10000000", "replay_args.capacity=1200000", *SMALL]
-    command = [sys.executable, "src/main.py", "--config=mazero_seq", "--env-config=matrix_game", "with", f"results_dir={folder}"]
+    command = [sys.executable, "src/main.py", "--config=mazero_seq", "--env-config=mpe", "with", f"results_dir={folder}"]
     with open(folder / "kills.txt", "w") as log:
         process = subprocess.Popen([*command, *WITH_ACTORS, *settings], cwd=harness.ROOT, stdout=log, stderr=subprocess.STDOUT)
         killer = threading.Thread(target=kill_actors, args=(process.pid, Path(log.name), done, counted))
@@ -145,33 +152,38 @@ def check_replay(folder: Path) -> tuple[int, int]:
     rows = jax.tree.map(lambda x: x[:, : env_step // num_envs], rows)
     stamps = np.arange(0, env_step, num_envs)[None]
     goes_on = (rows.next_obs[:, :-1] == rows.obs[:, 1:]).all((-1, -2)) | rows.first[:, 1:]
-    return env_step, int((rows.env_step != stamps).sum() + (~goes_on).sum())
-
-
-def learning(options: argparse.Namespace, folder: Path) -> dict:
-    """Return the mean return at 200,000 steps, over the seeds, with actors and without."""
-    settings = ["t_max=200000", "max_minutes=0", "video=false", "platform=cpu"]
-    means = {}
-    for name, more in (("with actors", WITH_ACTORS[:1]), ("without", [])):
-        paths = [folder / f"learning-{name.replace(' ', '-')}-{seed}" for seed in range(1, options.seeds + 1)]
-        runs = [(path, options.config, options.env_config, [f"seed={i + 1}", *settings, *more]) for i, path in enumerate(paths)]
-        harness.train_many(runs, 1)
-        means[name] = statistics.mean(harness.last(path, "eval/search/return") for path in paths)
-    return means | {"difference": (means["with actors"] - means["without"]) / abs(means["without"])}
+    torn = (rows.extras.committed != rows.action).any(-1)  # what was planned and what was played come from one place
+    return env_step, int((rows.env_step != stamps).sum() + (~goes_on).sum() + torn.sum())
 
 
 def score(options: argparse.Namespace, folder: Path) -> dict:
     """Return the scores of runs with actors, ten minutes each."""
-    import mpe_spread
-
-    paths = [folder / f"score-{seed}" for seed in range(1, options.seeds + 1)]
-    clocks = [f"max_minutes={options.minutes or 10}"]
-    harness.train_many([(path, "mazero_seq", "mpe", [f"seed={i + 1}", *WITH_ACTORS, *clocks]) for i, path in enumerate(paths)], 1)
-    scores = [mpe_spread.score(harness.last(path, "eval/search/return")) for path in paths]
+    scores = [curve[-1][1] for curve in scored(options, folder, "score", WITH_ACTORS)]
     return {"mean score": statistics.mean(scores), "least": min(scores), "greatest": max(scores)}
 
 
-ROWS = {"scaling": scaling, "transport": transport, "kills": kills, "learning": learning, "score": score}
+def learning(options: argparse.Namespace, folder: Path) -> dict:
+    """Return the mean score at 200,000 steps, over the seeds, with actors and without."""
+    sides = {"with actors": scored(options, folder, "score", WITH_ACTORS)}
+    if options.without:
+        runs = json.loads(options.without.read_text())["runs"]["mazero_seq"][: options.seeds]
+        sides["without"] = [[(step, mpe_spread.score(value)) for step, value in run["eval/search/return"]] for run in runs]
+    else:
+        sides["without"] = scored(options, folder, "without", WITH_ACTORS[1:])
+    there = {name: [min(curve, key=lambda point: abs(point[0] - STEPS)) for curve in curves] for name, curves in sides.items()}
+    means = {name: statistics.mean(value for _, value in points) for name, points in there.items()}
+    return means | {"ratio": means["with actors"] / means["without"], "at steps": [step for step, _ in there["with actors"]]}
+
+
+def scored(options: argparse.Namespace, folder: Path, name: str, settings: list[str]) -> list[list[tuple[int, float]]]:
+    """Return (environment step, score) of search in runs of ten minutes, by seed."""
+    paths = [folder / f"{name}-{seed}" for seed in range(1, options.seeds + 1)]
+    clocks = [f"max_minutes={options.minutes or 10}"]
+    harness.train_many([(path, "mazero_seq", "mpe", [f"seed={i + 1}", *settings, *clocks]) for i, path in enumerate(paths)], 1)
+    return [[(step, mpe_spread.score(value)) for step, value in harness.curve(path, "eval/search/return")] for path in paths]
+
+
+ROWS = {"scaling": scaling, "transport": transport, "kills": kills, "score": score, "learning": learning}
 
 if __name__ == "__main__":
     main()
