@@ -6,6 +6,7 @@ sets of chunks; a chunk starts from the memory that its first step was acted wit
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -72,10 +73,14 @@ def check(config: RolloutConfig, model: ActorCritic) -> None:
         )
 
 
-def init_state(model: ActorCritic, key: Key, make_opt: Callable[[Params], PyTree]) -> LearnerState:
+def init_state(
+    config: RolloutConfig, model: ActorCritic, spec: EnvSpec, num_envs: int, key: Key, make_opt: Callable[[Params], PyTree]
+) -> LearnerState:
     """Return a fresh learner's state; `make_opt` makes its optimisers' from the parameters."""
     params = model.init(key)
     stats = {"reward": no_moments(), "value": no_moments()}
+    if config.reward_normalisation:
+        stats["returns"] = jnp.zeros((num_envs, spec.num_agents))  # so far, of the episodes that go on into the next rollout
     return LearnerState(params=params, target=(), opt=make_opt(params), step=jnp.zeros((), jnp.int32), stats=stats)
 
 
@@ -228,9 +233,10 @@ def _rewards(config: RolloutConfig, spec: EnvSpec, discount: float, stats: dict,
         reward = jnp.broadcast_to(team_reward(reward, spec.shared_reward)[..., None], reward.shape)
     if not config.reward_normalisation:
         return reward, stats
-    ended = traj.terminated | traj.truncated
-    totals = jax.vmap(_over_agents(lambda reward, ended: running_returns(reward, ended, discount), 1))(reward, ended)
-    stats = stats | {"reward": add_moments(stats["reward"], totals, jnp.ones_like(totals), config.normalisation_decay)}
+    over_agents = jax.vmap(partial(running_returns, discount=discount), in_axes=(0, 1, None), out_axes=(0, 1))
+    last, totals = jax.vmap(over_agents)(stats["returns"], reward, traj.first)
+    moments = add_moments(stats["reward"], totals, jnp.ones_like(totals), config.normalisation_decay)
+    stats = stats | {"reward": moments, "returns": last}
     return reward / mean_and_std(stats["reward"])[1], stats
 
 

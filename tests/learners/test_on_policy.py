@@ -25,8 +25,8 @@ CONFIG = RolloutConfig(reward="own", advantage_normalisation=False)
 @cache
 def parts(network: actor_critic.Config = GRU):
     """Return (model, a learner's fresh state, a rollout)."""
-    model = actor_critic.make(network, SPEC)
-    state = quick_jit(lambda key: on_policy.init_state(model, key, lambda params: ()))(jax.random.key(0))
+    model, config = actor_critic.make(network, SPEC), RolloutConfig(reward_normalisation=True)
+    state = quick_jit(lambda key: on_policy.init_state(config, model, SPEC, E, key, lambda params: ()))(jax.random.key(0))
     return model, state, quick_jit(lambda params: random_rollout(model, params, 1))(state.params)
 
 
@@ -88,6 +88,19 @@ def test_rewards_are_the_teams_and_divided_by_the_spread_of_their_running_return
     assert float(metrics["train/reward_scale"]) == pytest.approx(1 / spread, rel=1e-3)
     paid = np.repeat(team[..., None] / spread, N, axis=-1)
     np.testing.assert_allclose(flat(chunks.advantage), slow_advantages(paid, 0.7), atol=1e-4)
+
+
+@pytest.mark.parametrize("length", [2, 4])
+def test_the_scale_of_rewards_does_not_depend_on_where_rollouts_are_cut(length):
+    # Rollouts weigh almost alike, so what is left of a difference is what a cut loses.
+    settings = dict(reward="own", reward_normalisation=True, normalisation_decay=0.999999)
+    model, state, batch = parts()
+    config = dataclasses.replace(CONFIG, **settings)
+    judge = quick_jit(lambda state, traj: on_policy.judge(config, model, SPEC, DISCOUNT, (0.7, 0.9), state, traj))
+    for start in range(0, T, length):
+        state, _, metrics = judge(state, jax.tree.map(lambda x: x[:, start : start + length], batch.traj))
+    _, _, whole = judged(**settings)
+    assert float(metrics["train/reward_scale"]) == pytest.approx(float(whole["train/reward_scale"]), rel=1e-5)
 
 
 @pytest.mark.parametrize("normalisation", ["running", "popart"])
