@@ -15,7 +15,7 @@ import optax
 
 from src.core import ActorCritic, Array, Distribution, EnvSpec, Key, LearnerState, Params, PyTree, Transition, pytree, setting
 from src.ops.losses import clipped_policy_loss, clipped_value_loss, huber, masked_mean
-from src.ops.normalise import add_moments, mean_and_std, no_moments, standardise
+from src.ops.normalise import add_moments, divisor, mean_and_std, no_moments, standardise
 from src.ops.returns import generalised_advantages, running_returns
 from src.ops.team import team_reward
 
@@ -112,7 +112,7 @@ def judge(
     metrics = {
         "train/value_mean": masked_mean(value, mask),
         "train/explained_variance": 1.0 - _variance(target - value, mask) / jnp.maximum(_variance(target, mask), 1e-8),
-        "train/reward_scale": 1.0 / mean_and_std(stats["reward"])[1],
+        "train/reward_scale": 1.0 / divisor(stats["reward"]),
     }
     chunks = cut(config.chunk_length, traj, advantage=advantage, value=raw, value_target=(target - units[0]) / units[1])
     return state.replace(params=params, stats=stats), chunks, metrics
@@ -237,7 +237,7 @@ def _rewards(config: RolloutConfig, spec: EnvSpec, discount: float, stats: dict,
     last, totals = jax.vmap(over_agents)(stats["returns"], reward, traj.first)
     moments = add_moments(stats["reward"], totals, jnp.ones_like(totals), config.normalisation_decay)
     stats = stats | {"reward": moments, "returns": last}
-    return reward / mean_and_std(stats["reward"])[1], stats
+    return reward / divisor(moments), stats
 
 
 def _over_agents(function: Callable, num_by_agent: int) -> Callable:
