@@ -39,7 +39,7 @@ class RolloutConfig:
     advantage_normalisation: bool = setting(True, "advantages of living agents to mean zero and spread one, per rollout")
     mask_dead_values: bool = setting(False, "leave the dead out of the value loss too; a life's last step bootstraps from them")
     chunk_length: int = setting(0, "steps of a training sequence; must divide runner_args.rollout_length; 0 = all of it", low=0)
-    max_grad_norm: float = setting(0.5, "gradients of each network are clipped to this norm", low=1e-6)
+    max_grad_norm: float = setting(0.5, "gradients of each network, and of each agent's where they have their own, are clipped to this norm", low=1e-6)
     adam_epsilon: float = setting(1.0e-5, "adam", low=0.0)
     final_rate_fraction: float = setting(0.0, "learning rates at the end of t_max over those at the start (linear)", low=0.0, high=1.0)
 
@@ -220,10 +220,20 @@ def value_mask(config: RolloutConfig, alive: Array) -> Array:
     return alive if config.mask_dead_values else jnp.ones_like(alive)
 
 
-def make_adam(config: RolloutConfig, rate: float, total_steps: int) -> tuple[optax.GradientTransformation, Callable]:
+def make_adam(
+    config: RolloutConfig, model: ActorCritic, rate: float, total_steps: int
+) -> tuple[optax.GradientTransformation, Callable]:
     """Return adam behind clipping of its gradients' norm, and its schedule: linear over `total_steps` optimiser steps."""
     schedule = optax.linear_schedule(rate, rate * config.final_rate_fraction, max(total_steps, 1))
-    return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), optax.adam(schedule, eps=config.adam_epsilon)), schedule
+    clip = optax.clip_by_global_norm(config.max_grad_norm)
+    if model.params_by_agent:  # agents' networks are one tree, but one agent's gradients must not shorten another's step
+        clip = _for_each_agent(clip)
+    return optax.chain(clip, optax.adam(schedule, eps=config.adam_epsilon)), schedule
+
+
+def _for_each_agent(clip: optax.GradientTransformation) -> optax.GradientTransformation:
+    """Return a stateless transformation of gradients [N, ...] that treats each agent's alone."""
+    return optax.stateless(lambda gradients, params: jax.vmap(lambda own: clip.update(own, optax.EmptyState())[0])(gradients))
 
 
 def _rewards(config: RolloutConfig, spec: EnvSpec, discount: float, stats: dict, traj: Transition) -> tuple[Array, dict]:

@@ -40,8 +40,8 @@ def make(
     """
     check(config, model)
     steps = config.epochs * config.num_minibatches
-    actor_adam, schedule = make_adam(config, config.learning_rate, total_updates * steps)
-    critic_adam, _ = make_adam(config, config.critic_learning_rate, total_updates * steps)
+    actor_adam, schedule = make_adam(config, model, config.learning_rate, total_updates * steps)
+    critic_adam, _ = make_adam(config, model, config.critic_learning_rate, total_updates * steps)
     optimiser = optax.partition({"actor": actor_adam, "critic": critic_adam}, lambda params: {name: name for name in params})
 
     def init(key: Key) -> LearnerState:

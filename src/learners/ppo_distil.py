@@ -79,7 +79,7 @@ def make(
     phases = make_phases(config, model)
     steps = {phase.name: _of(config, phase, "epochs") * _of(config, phase, "minibatches") for phase in phases}
     rates = {phase.name: _of(config, phase, "learning_rate") for phase in phases}
-    adams = {name: make_adam(config, rates[name], total_updates * steps[name])[0] for name in steps}
+    adams = {name: make_adam(config, model, rates[name], total_updates * steps[name])[0] for name in steps}
 
     def init(key: Key) -> LearnerState:
         def make_opt(params: Params) -> dict:

@@ -147,6 +147,23 @@ def test_recurrent_chunks_say_what_one_unroll_of_the_whole_rollout_says(chunk_le
     np.testing.assert_array_equal(flat(chunks.action), batch.traj.action)
 
 
+@pytest.mark.parametrize("share_parameters", [False, True])
+def test_a_spike_in_one_agents_gradients_shortens_no_others_step_unless_they_share_parameters(share_parameters):
+    network = actor_critic.Config(hidden_size=6, num_layers=1, share_parameters=share_parameters)
+    model = actor_critic.make(network, SPEC)
+    adam, _ = on_policy.make_adam(CONFIG, model, 1e-2, 10)
+    usual = jax.tree.map(lambda x: jnp.full(x.shape, 0.3), jax.eval_shape(model.init, jax.random.key(0))["actor"])
+    _, state = adam.update(usual, adam.init(usual))
+
+    def moves(spike: float) -> np.ndarray:
+        """Return the second steps of the first layer's rows, or agents, but for the one with the spike."""
+        steps, _ = adam.update(jax.tree.map(lambda x: x.at[1].mul(spike), usual), state)  # the first only turns to signs
+        return np.delete(steps["body"]["Dense_0"]["rows"]["kernel"], 1, axis=0)
+
+    assert np.abs(moves(1.0)).min() > 1e-3
+    assert np.array_equal(moves(1.0), moves(1e3)) != share_parameters
+
+
 def test_every_epoch_deals_every_chunk_once_and_in_a_new_order():
     def step(carry, batch):
         count, dealt = carry
