@@ -85,8 +85,10 @@ def build(config: Mapping[str, Any]) -> Built:
     model = make("network", env.spec)
     planner = make("planner", model, env.spec, config["discount"])
     players = _players(entries["planner"], settings["planner"], planner, model, env.spec, config["discount"])
-    learner = make("learner", model, env.spec, config["discount"], total_updates)
-    replay = make("replay", getattr(settings["runner"], "num_envs", 1), learner.sequence_length)
+    num_envs = getattr(settings["runner"], "num_envs", 1)
+    rollouts = {"num_envs": num_envs} if entries["learner"].data == "rollouts" else {}
+    learner = make("learner", model, env.spec, config["discount"], total_updates, **rollouts)
+    replay = make("replay", num_envs, learner.sequence_length)
     elsewhere = {"remake": partial(remake, dict(config))} if entries["runner"].host else {}
     run = make(
         "runner",

@@ -233,6 +233,7 @@ class ActorCritic(NamedTuple):
     # params, (mean, std) of old units, (mean, std) of new -> params whose values mean the same in the new units
     rescale_values: Callable[[Params, tuple[Array, Array], tuple[Array, Array]], Params]
     distribution: Distribution
+    params_by_agent: bool  # every agent has parameters of its own: leaves of params are [N, ...]
 
 
 class Planner(NamedTuple):

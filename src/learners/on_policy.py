@@ -6,6 +6,7 @@ sets of chunks; a chunk starts from the memory that its first step was acted wit
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ import optax
 
 from src.core import ActorCritic, Array, Distribution, EnvSpec, Key, LearnerState, Params, PyTree, Transition, pytree, setting
 from src.ops.losses import clipped_policy_loss, clipped_value_loss, huber, masked_mean
-from src.ops.normalise import add_moments, mean_and_std, no_moments, standardise
+from src.ops.normalise import add_moments, divisor, mean_and_std, no_moments, standardise
 from src.ops.returns import generalised_advantages, running_returns
 from src.ops.team import team_reward
 
@@ -38,7 +39,7 @@ class RolloutConfig:
     advantage_normalisation: bool = setting(True, "advantages of living agents to mean zero and spread one, per rollout")
     mask_dead_values: bool = setting(False, "leave the dead out of the value loss too; a life's last step bootstraps from them")
     chunk_length: int = setting(0, "steps of a training sequence; must divide runner_args.rollout_length; 0 = all of it", low=0)
-    max_grad_norm: float = setting(0.5, "gradients of each network are clipped to this norm", low=1e-6)
+    max_grad_norm: float = setting(0.5, "gradients of each network, and of each agent's where they have their own, are clipped to this norm", low=1e-6)
     adam_epsilon: float = setting(1.0e-5, "adam", low=0.0)
     final_rate_fraction: float = setting(0.0, "learning rates at the end of t_max over those at the start (linear)", low=0.0, high=1.0)
 
@@ -72,10 +73,14 @@ def check(config: RolloutConfig, model: ActorCritic) -> None:
         )
 
 
-def init_state(model: ActorCritic, key: Key, make_opt: Callable[[Params], PyTree]) -> LearnerState:
+def init_state(
+    config: RolloutConfig, model: ActorCritic, spec: EnvSpec, num_envs: int, key: Key, make_opt: Callable[[Params], PyTree]
+) -> LearnerState:
     """Return a fresh learner's state; `make_opt` makes its optimisers' from the parameters."""
     params = model.init(key)
     stats = {"reward": no_moments(), "value": no_moments()}
+    if config.reward_normalisation:
+        stats["returns"] = jnp.zeros((num_envs, spec.num_agents))  # so far, of the episodes that go on into the next rollout
     return LearnerState(params=params, target=(), opt=make_opt(params), step=jnp.zeros((), jnp.int32), stats=stats)
 
 
@@ -107,7 +112,7 @@ def judge(
     metrics = {
         "train/value_mean": masked_mean(value, mask),
         "train/explained_variance": 1.0 - _variance(target - value, mask) / jnp.maximum(_variance(target, mask), 1e-8),
-        "train/reward_scale": 1.0 / mean_and_std(stats["reward"])[1],
+        "train/reward_scale": 1.0 / divisor(stats["reward"]),
     }
     chunks = cut(config.chunk_length, traj, advantage=advantage, value=raw, value_target=(target - units[0]) / units[1])
     return state.replace(params=params, stats=stats), chunks, metrics
@@ -215,10 +220,20 @@ def value_mask(config: RolloutConfig, alive: Array) -> Array:
     return alive if config.mask_dead_values else jnp.ones_like(alive)
 
 
-def make_adam(config: RolloutConfig, rate: float, total_steps: int) -> tuple[optax.GradientTransformation, Callable]:
+def make_adam(
+    config: RolloutConfig, model: ActorCritic, rate: float, total_steps: int
+) -> tuple[optax.GradientTransformation, Callable]:
     """Return adam behind clipping of its gradients' norm, and its schedule: linear over `total_steps` optimiser steps."""
     schedule = optax.linear_schedule(rate, rate * config.final_rate_fraction, max(total_steps, 1))
-    return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), optax.adam(schedule, eps=config.adam_epsilon)), schedule
+    clip = optax.clip_by_global_norm(config.max_grad_norm)
+    if model.params_by_agent:  # agents' networks are one tree, but one agent's gradients must not shorten another's step
+        clip = _for_each_agent(clip)
+    return optax.chain(clip, optax.adam(schedule, eps=config.adam_epsilon)), schedule
+
+
+def _for_each_agent(clip: optax.GradientTransformation) -> optax.GradientTransformation:
+    """Return a stateless transformation of gradients [N, ...] that treats each agent's alone."""
+    return optax.stateless(lambda gradients, params: jax.vmap(lambda own: clip.update(own, optax.EmptyState())[0])(gradients))
 
 
 def _rewards(config: RolloutConfig, spec: EnvSpec, discount: float, stats: dict, traj: Transition) -> tuple[Array, dict]:
@@ -228,10 +243,11 @@ def _rewards(config: RolloutConfig, spec: EnvSpec, discount: float, stats: dict,
         reward = jnp.broadcast_to(team_reward(reward, spec.shared_reward)[..., None], reward.shape)
     if not config.reward_normalisation:
         return reward, stats
-    ended = traj.terminated | traj.truncated
-    totals = jax.vmap(_over_agents(lambda reward, ended: running_returns(reward, ended, discount), 1))(reward, ended)
-    stats = stats | {"reward": add_moments(stats["reward"], totals, jnp.ones_like(totals), config.normalisation_decay)}
-    return reward / mean_and_std(stats["reward"])[1], stats
+    over_agents = jax.vmap(partial(running_returns, discount=discount), in_axes=(0, 1, None), out_axes=(0, 1))
+    last, totals = jax.vmap(over_agents)(stats["returns"], reward, traj.first)
+    moments = add_moments(stats["reward"], totals, jnp.ones_like(totals), config.normalisation_decay)
+    stats = stats | {"reward": moments, "returns": last}
+    return reward / divisor(moments), stats
 
 
 def _over_agents(function: Callable, num_by_agent: int) -> Callable:

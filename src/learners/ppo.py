@@ -30,20 +30,22 @@ METRICS = (
 )  # fmt: skip
 
 
-def make(config: Config, model: ActorCritic, spec: EnvSpec, discount: float, total_updates: int) -> Learner:
-    """Return the learner; `total_updates` is the number of rollouts in the run.
+def make(
+    config: Config, model: ActorCritic, spec: EnvSpec, discount: float, total_updates: int, num_envs: int
+) -> Learner:
+    """Return the learner; `total_updates` is the number of rollouts in the run, of `num_envs` environments each.
 
     Raises:
       ValueError: a memory is to be trained on single steps.
     """
     check(config, model)
     steps = config.epochs * config.num_minibatches
-    actor_adam, schedule = make_adam(config, config.learning_rate, total_updates * steps)
-    critic_adam, _ = make_adam(config, config.critic_learning_rate, total_updates * steps)
+    actor_adam, schedule = make_adam(config, model, config.learning_rate, total_updates * steps)
+    critic_adam, _ = make_adam(config, model, config.critic_learning_rate, total_updates * steps)
     optimiser = optax.partition({"actor": actor_adam, "critic": critic_adam}, lambda params: {name: name for name in params})
 
     def init(key: Key) -> LearnerState:
-        return init_state(model, key, optimiser.init)
+        return init_state(config, model, spec, num_envs, key, optimiser.init)
 
     def step(carry, batch: Chunks):
         params, opt, grad_norm, metrics = sgd_step(lambda params: loss(config, model, params, batch), optimiser, *carry)

@@ -67,8 +67,10 @@ class Phase(NamedTuple):
 METRICS = ("value_mean", "explained_variance", "reward_scale")
 
 
-def make(config: Config, model: ActorCritic, spec: EnvSpec, discount: float, total_updates: int) -> Learner:
-    """Return the learner; `total_updates` is the number of rollouts in the run.
+def make(
+    config: Config, model: ActorCritic, spec: EnvSpec, discount: float, total_updates: int, num_envs: int
+) -> Learner:
+    """Return the learner; `total_updates` is the number of rollouts in the run, of `num_envs` environments each.
 
     Raises:
       ValueError: every phase is off, one network is to teach itself, or a memory is to be trained on single steps.
@@ -77,12 +79,13 @@ def make(config: Config, model: ActorCritic, spec: EnvSpec, discount: float, tot
     phases = make_phases(config, model)
     steps = {phase.name: _of(config, phase, "epochs") * _of(config, phase, "minibatches") for phase in phases}
     rates = {phase.name: _of(config, phase, "learning_rate") for phase in phases}
-    adams = {name: make_adam(config, rates[name], total_updates * steps[name])[0] for name in steps}
+    adams = {name: make_adam(config, model, rates[name], total_updates * steps[name])[0] for name in steps}
 
     def init(key: Key) -> LearnerState:
-        return init_state(
-            model, key, lambda params: {phase.name: adams[phase.name].init(params[phase.network]) for phase in phases}
-        )
+        def make_opt(params: Params) -> dict:
+            return {phase.name: adams[phase.name].init(params[phase.network]) for phase in phases}
+
+        return init_state(config, model, spec, num_envs, key, make_opt)
 
     def update(state: LearnerState, batch: Batch, key: Key):
         lambdas = (config.policy_gae_lambda, config.value_gae_lambda)

@@ -145,7 +145,7 @@ def make(config: Config, spec: EnvSpec) -> ActorCritic:
 
     return ActorCritic(
         init=init, memory=memory, policy=policy, value=value, rescale_values=_rescale_values,
-        distribution=distributions.of(spec),
+        distribution=distributions.of(spec), params_by_agent=not config.share_parameters,
     )  # fmt: skip
 
 

@@ -4,7 +4,13 @@ import jax.numpy as jnp
 
 from src.core import Array, pytree
 
-SMALLEST_STD = 1e-4  # below it a quantity counts as constant and is left at about its own size
+SMALLEST_STD = 1e-4  # of what is zero throughout: whatever is divided by it stays zero
+
+# The least standard deviation, over the root mean square. What is centred may be nearly constant: below 1e-3 the difference of
+# two moments in float32 is rounding error, which 1e-2 keeps out. What keeps its mean comes out no larger than one over it:
+# 0.1 holds a constant return at ten, where without a floor it grows on and on as its spread is forgotten.
+SMALLEST_RATIO = 1e-2
+SMALLEST_RATIO_UNCENTRED = 0.1
 
 
 @pytree
@@ -33,11 +39,23 @@ def add_moments(moments: Moments, x: Array, mask: Array, decay: float) -> Moment
 
 
 def mean_and_std(moments: Moments) -> tuple[Array, Array]:
-    """Return (mean [], standard deviation []) without the bias towards zero of the first updates; (0, 1) of nothing."""
+    """Return (mean [], standard deviation []) without the bias towards zero of the first updates; (0, 1) of nothing.
+
+    The standard deviation is for dividing by what the mean was taken from: it has a floor.
+    """
+    return _mean_and_std(moments, SMALLEST_RATIO)
+
+
+def divisor(moments: Moments) -> Array:
+    """Return the standard deviation [] for dividing by what keeps its mean, as rewards do: its floor is higher."""
+    return _mean_and_std(moments, SMALLEST_RATIO_UNCENTRED)[1]
+
+
+def _mean_and_std(moments: Moments, smallest_ratio: float) -> tuple[Array, Array]:
     weight = jnp.where(moments.weight > 0, moments.weight, 1.0)
-    mean = moments.mean / weight
-    variance = jnp.maximum(moments.square / weight - mean**2, 0.0)
-    std = jnp.maximum(jnp.sqrt(variance), SMALLEST_STD)
+    mean, square = moments.mean / weight, moments.square / weight
+    floor = jnp.maximum(smallest_ratio * jnp.sqrt(square), SMALLEST_STD)
+    std = jnp.maximum(jnp.sqrt(jnp.maximum(square - mean**2, 0.0)), floor)
     return mean, jnp.where(moments.weight > 0, std, 1.0)
 
 

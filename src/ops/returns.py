@@ -104,15 +104,21 @@ def generalised_advantages(
     return jax.lax.scan(step, jnp.zeros_like(errors[0]), (errors, decays), reverse=True, unroll=8)[1]
 
 
-def running_returns(reward: Array, ended: Array, discount: float) -> Array:
-    """Return the discounted sums [T] of the rewards up to each row, within its own episode: [T], [T] bool.
+def running_returns(before: Array, reward: Array, first: Array, discount: float) -> tuple[Array, Array]:
+    """Return the last of the discounted sums of the rewards up to each row, within its own episode, and all of them [T].
 
-    Their spread is the scale by which rewards are normalised. A stream that begins in mid-episode begins at zero.
+    Their spread is the scale by which rewards are normalised.
+
+    Args:
+      before: [] the last sum of the rows before these, from which a stream that begins in mid-episode goes on.
+      reward: [T].
+      first: [T] bool; an episode begins with this row.
+      discount: per step.
     """
-    chex.assert_equal_shape([reward, ended])
+    chex.assert_equal_shape([reward, first])
 
     def step(before: Array, row: tuple[Array, Array]):
-        total = discount * before + row[0]
-        return jnp.where(row[1], 0.0, total), total
+        total = row[0] + discount * jnp.where(row[1], 0.0, before)
+        return total, total
 
-    return jax.lax.scan(step, jnp.zeros_like(reward[0]), (reward, ended), unroll=8)[1]
+    return jax.lax.scan(step, before, (reward, first), unroll=8)

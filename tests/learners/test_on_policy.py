@@ -25,8 +25,8 @@ CONFIG = RolloutConfig(reward="own", advantage_normalisation=False)
 @cache
 def parts(network: actor_critic.Config = GRU):
     """Return (model, a learner's fresh state, a rollout)."""
-    model = actor_critic.make(network, SPEC)
-    state = quick_jit(lambda key: on_policy.init_state(model, key, lambda params: ()))(jax.random.key(0))
+    model, config = actor_critic.make(network, SPEC), RolloutConfig(reward_normalisation=True)
+    state = quick_jit(lambda key: on_policy.init_state(config, model, SPEC, E, key, lambda params: ()))(jax.random.key(0))
     return model, state, quick_jit(lambda params: random_rollout(model, params, 1))(state.params)
 
 
@@ -90,6 +90,19 @@ def test_rewards_are_the_teams_and_divided_by_the_spread_of_their_running_return
     np.testing.assert_allclose(flat(chunks.advantage), slow_advantages(paid, 0.7), atol=1e-4)
 
 
+@pytest.mark.parametrize("length", [2, 4])
+def test_the_scale_of_rewards_does_not_depend_on_where_rollouts_are_cut(length):
+    # Rollouts weigh almost alike, so what is left of a difference is what a cut loses.
+    settings = dict(reward="own", reward_normalisation=True, normalisation_decay=0.999999)
+    model, state, batch = parts()
+    config = dataclasses.replace(CONFIG, **settings)
+    judge = quick_jit(lambda state, traj: on_policy.judge(config, model, SPEC, DISCOUNT, (0.7, 0.9), state, traj))
+    for start in range(0, T, length):
+        state, _, metrics = judge(state, jax.tree.map(lambda x: x[:, start : start + length], batch.traj))
+    _, _, whole = judged(**settings)
+    assert float(metrics["train/reward_scale"]) == pytest.approx(float(whole["train/reward_scale"]), rel=1e-5)
+
+
 @pytest.mark.parametrize("normalisation", ["running", "popart"])
 def test_value_targets_are_fitted_in_units_of_mean_zero_and_spread_one(normalisation):
     raw, (state, chunks, _) = judged()[1], judged(value_normalisation=normalisation)
@@ -132,6 +145,23 @@ def test_recurrent_chunks_say_what_one_unroll_of_the_whole_rollout_says(chunk_le
     for got, want in ((logits, whole_logits), (own, whole_own), (value, slow_values()[0])):
         np.testing.assert_allclose(flat(got), want, atol=1e-5)
     np.testing.assert_array_equal(flat(chunks.action), batch.traj.action)
+
+
+@pytest.mark.parametrize("share_parameters", [False, True])
+def test_a_spike_in_one_agents_gradients_shortens_no_others_step_unless_they_share_parameters(share_parameters):
+    network = actor_critic.Config(hidden_size=6, num_layers=1, share_parameters=share_parameters)
+    model = actor_critic.make(network, SPEC)
+    adam, _ = on_policy.make_adam(CONFIG, model, 1e-2, 10)
+    usual = jax.tree.map(lambda x: jnp.full(x.shape, 0.3), jax.eval_shape(model.init, jax.random.key(0))["actor"])
+    _, state = adam.update(usual, adam.init(usual))
+
+    def moves(spike: float) -> np.ndarray:
+        """Return the second steps of the first layer's rows, or agents, but for the one with the spike."""
+        steps, _ = adam.update(jax.tree.map(lambda x: x.at[1].mul(spike), usual), state)  # the first only turns to signs
+        return np.delete(steps["body"]["Dense_0"]["rows"]["kernel"], 1, axis=0)
+
+    assert np.abs(moves(1.0)).min() > 1e-3
+    assert np.array_equal(moves(1.0), moves(1e3)) != share_parameters
 
 
 def test_every_epoch_deals_every_chunk_once_and_in_a_new_order():

@@ -34,7 +34,7 @@ def parts(module=ppo, network: str = "shared", **settings):
     """Return (model, learner, compiled update, fresh state, rollout)."""
     model = actor_critic.make(NETWORKS[network], SPEC)
     config = dataclasses.replace(PPO if module is ppo else DISTIL, **settings)
-    learner = module.make(config, model, SPEC, DISCOUNT, UPDATES)
+    learner = module.make(config, model, SPEC, DISCOUNT, UPDATES, E)
     state = quick_jit(learner.init)(jax.random.key(0))
     return model, learner, quick_jit(learner.update), state, random_rollout(model, state.params, 1)
 
@@ -167,10 +167,10 @@ def test_the_two_lambdas_of_the_phases_reach_their_targets():
 def test_settings_that_leave_nothing_to_learn_are_refused():
     model = actor_critic.make(NETWORKS["one network"], SPEC)
     with pytest.raises(ValueError, match="nothing to distil"):
-        ppo_distil.make(DISTIL, model, SPEC, DISCOUNT, UPDATES)
+        ppo_distil.make(DISTIL, model, SPEC, DISCOUNT, UPDATES, E)
     recurrent = actor_critic.make(NETWORKS["ns"], SPEC)
     with pytest.raises(ValueError, match="not learned from single steps"):
-        ppo.make(dataclasses.replace(PPO, chunk_length=1), recurrent, SPEC, DISCOUNT, UPDATES)
+        ppo.make(dataclasses.replace(PPO, chunk_length=1), recurrent, SPEC, DISCOUNT, UPDATES, E)
     none = dataclasses.replace(DISTIL, policy_epochs=0, value_epochs=0, distil_epochs=0)
     with pytest.raises(ValueError, match="nothing would be learned"):
-        ppo_distil.make(none, model, SPEC, DISCOUNT, UPDATES)
+        ppo_distil.make(none, model, SPEC, DISCOUNT, UPDATES, E)

@@ -44,6 +44,17 @@ def test_what_comes_after_a_true_end_is_not_read_and_after_a_cut_off_it_is():
 def test_running_returns_are_each_episodes_discounted_rewards_so_far():
     streams = all_streams()
     ended = streams["terminated"] | streams["truncated"]
-    found = jax.jit(jax.vmap(lambda r, e: running_returns(r, e, DISCOUNT)))(streams["reward"], ended)
+    first = np.pad(ended[:, :-1], ((0, 0), (1, 0)), constant_values=True)
+    one = jax.vmap(lambda reward, first: running_returns(np.float32(7.0), reward, first, DISCOUNT))
+    last, found = jax.jit(one)(streams["reward"], first)
     expected = [reference.running_returns(r, e, DISCOUNT) for r, e in zip(streams["reward"], ended, strict=True)]
     np.testing.assert_allclose(found, expected, atol=1e-4)
+    np.testing.assert_array_equal(last, found[:, -1])
+
+
+def test_running_returns_of_an_episode_in_two_pieces_are_those_of_one():
+    reward, first = np.arange(1, 6, dtype=np.float32), np.zeros(5, bool)
+    _, whole = running_returns(np.float32(0.0), reward, first, DISCOUNT)
+    between, start = running_returns(np.float32(0.0), reward[:2], first[:2], DISCOUNT)
+    _, rest = running_returns(between, reward[2:], first[2:], DISCOUNT)
+    np.testing.assert_array_equal(np.concatenate([start, rest]), whole)

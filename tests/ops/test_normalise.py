@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.ops.normalise import add_moments, mean_and_std, no_moments, standardise
+from src.ops.normalise import add_moments, divisor, mean_and_std, no_moments, standardise
 from tests.reference import advantages as reference
 
 DECAY = 0.8
@@ -28,8 +28,25 @@ def test_nothing_seen_leaves_things_as_they_are():
     np.testing.assert_array_equal(mean_and_std(same), mean_and_std(moments))
 
 
-def test_a_constant_has_a_spread_that_can_be_divided_by():
-    assert mean_and_std(add_moments(no_moments(), jnp.full(5, 2.0), jnp.ones(5), DECAY))[1] > 0
+@pytest.mark.parametrize("size", [-7.0, 300.0])
+def test_what_becomes_constant_is_not_blown_up_when_divided_by_its_spread(size):
+    moments, constant = add_moments(no_moments(), size * jnp.array([0.2, 1.0, 1.9]), jnp.ones(3), DECAY), jnp.full(5, size)
+    for _ in range(200):  # the spread at first is forgotten
+        moments = add_moments(moments, constant, jnp.ones(5), DECAY)
+    mean, std = mean_and_std(moments)
+    assert float(abs(size) / divisor(moments)) == pytest.approx(10.0, rel=1e-4)
+    assert float(abs(size) / std) == pytest.approx(100.0, rel=1e-4)
+    assert float(abs(constant[0] - mean) / std) < 1e-3  # rounding is not taken for a spread
+
+
+def test_what_was_always_zero_stays_zero_when_divided_by_its_spread():
+    moments = add_moments(no_moments(), jnp.zeros(5), jnp.ones(5), DECAY)
+    assert float(0.0 / mean_and_std(moments)[1]) == float(0.0 / divisor(moments)) == 0.0
+
+
+def test_the_floor_leaves_alone_what_varies():
+    moments = add_moments(no_moments(), jnp.array([4.0, 6.0]), jnp.ones(2), DECAY)
+    assert float(divisor(moments)) == pytest.approx(1.0, rel=1e-4)
 
 
 @pytest.mark.parametrize("share", [1.0, 0.4])

@@ -90,7 +90,8 @@ def small_on_policy_run(name: str, game, *, change=None, make=matrix_game.make):
     runner = jax_sync.Config(num_envs=16, rollout_length=8, report_every=ON_POLICY_T_MAX)
     model = actor_critic.make(network, env.spec)
     planner = actor.make(actor.Config(), model, env.spec, 0.97)
-    learner = (ppo if isinstance(settings, ppo.Config) else ppo_distil).make(settings, model, env.spec, 0.97, ON_POLICY_T_MAX // 128)
+    module = ppo if isinstance(settings, ppo.Config) else ppo_distil
+    learner = module.make(settings, model, env.spec, 0.97, ON_POLICY_T_MAX // 128, runner.num_envs)
     return jax_sync.make(
         runner,
         change(env) if change else env,
