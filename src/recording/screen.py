@@ -26,7 +26,8 @@ class Screen:
     def __init__(self, progress: Progress, transcript: Transcript):
         self.transcript = transcript
         terminal = sys.stdout.isatty()
-        self.console = Console(highlight=False, width=None if terminal else 120)
+        # As in the transcript, text is shown as it is: [i], [/usr] and :name: in a traceback are no markup.
+        self.console = Console(highlight=False, markup=False, emoji=False, width=None if terminal else 120)
         self.progress = progress
         self.last_line = float("-inf")
         self.live = None

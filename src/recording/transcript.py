@@ -11,7 +11,8 @@ class Transcript:
 
     def __init__(self) -> None:
         self._text = io.StringIO()
-        self._console = Console(file=self._text, width=120, highlight=False, force_terminal=False, color_system=None)
+        plain = {"highlight": False, "markup": False, "emoji": False, "force_terminal": False, "color_system": None}
+        self._console = Console(file=self._text, width=120, **plain)
 
     def say(self, what: Any) -> None:
         """Add a line or a rich table."""

@@ -11,6 +11,8 @@ import numpy as np
 from src.core import Array, Key, PyTree, Replay, Report
 from src.runners.collect import Episodes
 
+ACTORS = 2  # what of a seed's key is theirs; `keys` has 0 and 1
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Loop:
@@ -71,9 +73,18 @@ class Loop:
 
 
 def keys(seed: int) -> tuple[Key, Key]:
-    """Return the random keys of evaluations and of everything else."""
+    """Return the random keys of evaluations and of everything else in the learner's process."""
     eval_key, init_key = jax.random.split(jax.random.key(seed))
     return eval_key, init_key
+
+
+def actor_key(seed: int, index: int) -> Key:
+    """Return the random key of one actor among several.
+
+    A key folded with i is the i-th of those that it splits into: folding the seed's own key with the index would hand the
+    first two actors the keys above.
+    """
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), ACTORS), index)
 
 
 def _means(sums: dict[str, dict[str, np.ndarray]]) -> dict[str, float]:

@@ -17,6 +17,7 @@ from src.core import Acting, Params, PyTree, TimeStep
 from src.runners.collect import collect, start
 from src.runners.host_collect import HostActors, evaluate
 from src.runners.host_envs import HostEnvs
+from src.runners.loop import actor_key
 
 
 TRAINING, EVALUATION = 0, 1  # kinds of random streams
@@ -73,7 +74,7 @@ class Actor:
         state: of compiled environments, from which they go on.
         """
         acting = remake()
-        self.seat, self.key = seat, jax.random.fold_in(jax.random.key(seat.seed), seat.index)
+        self.seat, self.key = seat, actor_key(seat.seed, seat.index)
         self.body = (HostBody if acting.host else CompiledBody)(acting, seat, born, state)
 
     def collect(self, published: Published, order: Order) -> Trajectory:

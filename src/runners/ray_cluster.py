@@ -133,7 +133,7 @@ def actor_environment(threads: int) -> dict[str, str]:
     """Return what an actor's process must be told before it imports JAX: compute on so many threads of the CPU."""
     cache = jax.config.jax_compilation_cache_dir
     told = {
-        **QUIET,
+        **{name: os.environ.get(name, value) for name, value in QUIET.items()},  # a cluster may want tokens
         "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
         "JAX_PLATFORMS": "cpu",
         "CUDA_VISIBLE_DEVICES": "",
