@@ -2,8 +2,9 @@
 
 Win rate of 256 greedy episodes on fresh environments, and when it first was at the goal: seconds of training, and of the
 clock from the end of start-up, evaluations and their compiling included. Without `--jobs` one run at a time. Words after
-`--with` are settings for every run: `--with learner_args.learning_rate=1e-3`. Runs go on where they were left if `--folder`
-is named again; the result is benchmarks/results/smax_SUITE.json.
+`--with` are settings for every run: `--with learner_args.learning_rate=1e-3`; settings for the runs of one configuration
+stand behind its name: `--configs mappo "mappo_distil learner_args.distil_epochs=0"`. Runs go on where they were left if
+`--folder` is named again; the result is benchmarks/results/smax_SUITE.json.
 """
 
 import argparse
@@ -37,7 +38,13 @@ JAXMARL = (
     "learner_args.chunk_length=0", "learner_args.epochs=4", "learner_args.num_minibatches=4", "runner_args.num_envs=128",
     "runner_args.rollout_length=128", "runner_args.report_every=16384",
 )  # fmt: skip
-FAMILY = ("mappo_distil", "mappo_ns", "mappo")
+# With and without distillation, and without shared parameters: as configured, and at four times the learning rates.
+DISTIL = (
+    "mappo_distil", "mappo_distil learner_args.distil_epochs=0", "mappo_ns", "mappo",
+    "mappo_distil learner_args.policy_learning_rate=2e-2 learner_args.value_learning_rate=1.2e-2 learner_args.distil_learning_rate=4e-3",
+    "mappo_distil learner_args.policy_learning_rate=2e-2 learner_args.value_learning_rate=1.2e-2 learner_args.distil_epochs=0",
+    "mappo_ns learner_args.learning_rate=2e-2 learner_args.critic_learning_rate=1.2e-2",
+)  # fmt: skip
 SUITES = {
     "3m": Suite("the easy map", ("mappo",), ("3m",), settings=("eval_args.every=150000",)),
     "2m_vs_1m": Suite("the easiest", ("mappo_distil",), ("2m_vs_1m",), minutes=1, goal=0.95, settings=("eval_args.every=50000",)),
@@ -47,8 +54,8 @@ SUITES = {
     ),
     "jaxmarl_sizes": Suite("speed at JaxMARL's sizes", ("mappo",), ("3m",), seeds=1, minutes=1.5, settings=JAXMARL),
     "distil": Suite(
-        "distillation against none", FAMILY, ("3m", "2m_vs_1z"), seeds=5, minutes=2,
-        settings=("eval_args.every=100000", "t_max=1000000"),
+        "distillation against none", DISTIL, ("3m", "2m_vs_1z"), seeds=5, minutes=2,
+        settings=("eval_args.every=100000", "t_max=600000"),
     ),
 }  # fmt: skip
 
@@ -57,7 +64,7 @@ def main() -> None:
     options = parse()
     suite, folder = options.suite, options.folder or Path(tempfile.mkdtemp(prefix="tandem-smax-"))
     runs = {
-        (config, name, seed): folder.resolve() / f"{config}-{name}-{seed}"
+        (config, name, seed): folder.resolve() / f"{config.replace(' ', '-')}-{name}-{seed}"
         for name in suite.maps for seed in range(options.first_seed, options.first_seed + suite.seeds) for config in suite.configs
     }
     for (config, name, seed), path in runs.items() if options.jobs == 1 else ():
@@ -94,8 +101,9 @@ def parse() -> argparse.Namespace:
 
 def arguments(config: str, map_name: str, seed: int, suite: Suite) -> tuple[str, str, list[str]]:
     """Return a run's configuration, environment and settings."""
+    name, *settings = config.split()
     words = [f"seed={seed}", f"env_args.map_name={map_name}", f"max_minutes={suite.minutes}", "video=False"]
-    return config, "smax", [*words, *suite.settings]
+    return name, "smax", [*words, *suite.settings, *settings]
 
 
 def train(path: Path, config: str, map_name: str, seed: int, suite: Suite) -> None:
