@@ -73,9 +73,10 @@ def make(
     """Return the learner; `total_updates` is the number of rollouts in the run, of `num_envs` environments each.
 
     Raises:
-      ValueError: every phase is off, one network is to teach itself, or a memory is to be trained on single steps.
+      ValueError: every phase is off, one network is to teach itself, a memory is to be trained on single steps, or a team's
+        one value on rewards that differ.
     """
-    check(config, model)
+    check(config, model, spec)
     phases = make_phases(config, model)
     steps = {phase.name: _of(config, phase, "epochs") * _of(config, phase, "minibatches") for phase in phases}
     rates = {phase.name: _of(config, phase, "learning_rate") for phase in phases}

@@ -19,6 +19,7 @@ NETWORKS = {
     "shared": NETWORK,
     "ns": dataclasses.replace(NETWORK, share_parameters=False, actor_memory="gru"),
     "one network": dataclasses.replace(NETWORK, separate_critic=False),
+    "own values": dataclasses.replace(NETWORK, value_per_agent=True),
 }
 PPO = ppo.Config(epochs=2, num_minibatches=3, learning_rate=1e-2, critic_learning_rate=2e-2, value_normalisation="popart")
 DISTIL = ppo_distil.Config(
@@ -85,11 +86,11 @@ def test_policy_and_critic_go_by_their_own_learning_rates():
 
 
 def test_updates_make_good_actions_likelier_and_values_fit():
-    model, learner, update, state, batch = parts()
+    model, learner, update, state, batch = parts(network="own values")
     traj = batch.traj
     good = traj.action == jnp.argmax(traj.legal, axis=-1)  # the first legal action pays, at once
     paid = batch.replace(traj=traj.replace(reward=good.astype(jnp.float32)))
-    _, own, *_ = parts(reward="own", gae_lambda=0.0, entropy_weight=0.0)
+    _, own, *_ = parts(network="own values", reward="own", gae_lambda=0.0, entropy_weight=0.0)
     step, state = quick_jit(own.update), own.init(jax.random.key(0))
 
     def chance(params) -> float:
@@ -174,3 +175,19 @@ def test_settings_that_leave_nothing_to_learn_are_refused():
     none = dataclasses.replace(DISTIL, policy_epochs=0, value_epochs=0, distil_epochs=0)
     with pytest.raises(ValueError, match="nothing would be learned"):
         ppo_distil.make(none, model, SPEC, DISCOUNT, UPDATES, E)
+
+
+@pytest.mark.parametrize("module, config", [(ppo, PPO), (ppo_distil, DISTIL)])
+def test_one_value_for_a_team_whose_rewards_differ_is_refused(module, config):
+    own = dataclasses.replace(config, reward="own")
+
+    def make(config=own, spec=SPEC, **network):
+        return module.make(config, actor_critic.make(dataclasses.replace(NETWORK, **network), spec), spec, DISCOUNT, UPDATES, E)
+
+    for critic_input in ("state", "all_obs"):
+        with pytest.raises(ValueError, match="learner_args.reward=own.*value_per_agent=True or network_args.critic_input=obs"):
+            make(critic_input=critic_input)
+    for network in ({"value_per_agent": True}, {"critic_input": "obs"}, {"share_parameters": False}):
+        make(**network)  # agents' values can differ
+    make(dataclasses.replace(config, reward="team"))
+    make(spec=dataclasses.replace(SPEC, shared_reward=True))
