@@ -78,6 +78,16 @@ def test_the_learning_rate_falls_in_a_line_over_optimiser_steps():
     np.testing.assert_allclose(rates, [1e-2, 0.9e-2, 0.8e-2], rtol=1e-5)
 
 
+def test_each_phase_reports_its_own_learning_rate_by_its_own_steps():
+    _, _, update, state, batch = parts(ppo_distil, value_learning_rate=4e-2, distil_learning_rate=5e-3, final_rate_fraction=0.5)
+    rates = []
+    for i in range(3):
+        state, metrics, _ = update(state, batch, jax.random.key(i))
+        rates.append([float(metrics[f"train/{phase}_learning_rate"]) for phase in ("policy", "value", "distil")])
+    np.testing.assert_allclose(rates, np.outer([1.0, 0.95, 0.9], [1e-2, 4e-2, 5e-3]), rtol=1e-5)
+    np.testing.assert_allclose(int(state.opt["value"][1][0].count), 3 * 6)  # what adam's own schedule has counted
+
+
 def test_policy_and_critic_go_by_their_own_learning_rates():
     for rates, moved in (((1e-2, 0.0), {"actor": True, "critic": False}), ((0.0, 1e-2), {"actor": False, "critic": True})):
         model, learner, _, state, batch = parts(learning_rate=rates[0], critic_learning_rate=rates[1], value_normalisation="none")
