@@ -1,8 +1,10 @@
 """Every pair of configurations can be built; parts and sizes that do not fit are refused in a sentence."""
 
 import os
+import re
 
 import pytest
+import yaml
 
 from src import build
 from src.config import commandline, files, loader
@@ -112,11 +114,15 @@ def test_settings_of_an_environment_stay_where_the_chosen_part_has_them():
     assert mappo["max_minutes"] == mazero["max_minutes"] == 1
 
 
-def test_every_key_of_an_on_policy_configuration_says_what_it_is():
-    for name in ("ippo", "mappo", "mappo_ns", "mappo_distil"):
-        lines = (files.FOLDER / "algs" / f"{name}.yaml").read_text().splitlines()
-        keys = [line for line in lines if ":" in line and not line.startswith("#") and not line.endswith("_args:")]
-        assert len(keys) > 15 and all("  # " in line or " # " in line for line in keys), name
+@pytest.mark.parametrize("name", files.names("algs"))
+def test_every_key_of_an_algorithms_file_says_what_it_is(name):
+    path = files.FOLDER / "algs" / f"{name}.yaml"
+    given = yaml.safe_load(path.read_text())
+    keys = [key for key in given if not key.endswith("_args")]
+    keys += [key for section in given if section.endswith("_args") for key in given[section]]
+    assert len(keys) > 1
+    explained = re.findall(r"^ *(\w+): .*\S +# \S", path.read_text(), flags=re.MULTILINE)
+    assert sorted(explained) == sorted(keys)
 
 
 @pytest.mark.parametrize(
