@@ -28,7 +28,8 @@ def mistake(*updates, **names) -> str:
 @pytest.mark.parametrize("config", files.names("algs"))
 def test_every_algorithm_can_be_built_on_every_environment(config, env_config, monkeypatch, tmp_path):
     smac_installed(monkeypatch, tmp_path)  # a stand-in, for sc2
-    settings = load(config=config, env_config=env_config)
+    fitting = ("runner_args.num_envs=8",) if env_config == "sc2" else ()
+    settings = load(*fitting, config=config, env_config=env_config)
     if env_config == "mabrax" and not FAMILIES["planner"][settings["planner"]].continuous:
         with pytest.raises(loader.ConfigError, match="are continuous; choose planner=actor, as --config=mappo does"):
             build.build(settings)
@@ -154,6 +155,15 @@ def test_every_key_of_an_algorithms_file_says_what_it_is(name):
 def test_sizes_that_cannot_work_are_refused(updates, words):
     text = mistake(*updates)
     assert all(word in text for word in words), text
+
+
+def test_more_games_than_a_machine_has_room_for_are_refused_before_any_is_started(monkeypatch, tmp_path):
+    smac_installed(monkeypatch, tmp_path)
+    told = mistake(config="mappo", env_config="sc2")
+    assert told.startswith("runner_args.num_envs=128: ")
+    assert "set runner_args.num_envs=8 or less, or raise env_args.max_envs=8" in told
+    for fitting in ("runner_args.num_envs=8", "env_args.max_envs=128"):
+        build.build(load(fitting, config="mappo", env_config="sc2"))
 
 
 def test_a_value_that_only_a_part_can_judge_is_refused_like_the_others():
