@@ -168,6 +168,23 @@ def test_distillation_can_teach_the_value_targets_instead():
     assert own_error(model, after, chunks, chunks.value_target) < 0.8 * own_error(model, before, chunks, chunks.value_target)
 
 
+def test_with_one_network_and_no_distillation_the_value_phase_teaches_it_its_own_values():
+    settings = dict(policy_epochs=0, value_epochs=40, distil_epochs=0, value_loss="squared", final_rate_fraction=1.0)
+    model, learner, update, state, batch = parts(ppo_distil, "one network", **settings)
+    new, metrics, _ = update(state, batch, jax.random.key(0))
+    _, chunks, _ = on_policy.judge(dataclasses.replace(DISTIL, **settings), model, SPEC, DISCOUNT, (0.8, 0.95), state, batch.traj)
+    before, after = (own_error(model, params, chunks, chunks.value_target) for params in (state.params, new.params))
+    assert after < 0.8 * before and list(new.params) == ["actor"] and set(metrics) == set(learner.metric_names)
+
+
+def test_with_one_network_and_no_distillation_policy_and_value_phase_take_turns():
+    _, learner, update, state, batch = parts(ppo_distil, "one network", distil_epochs=0)
+    new, metrics, _ = update(state, batch, jax.random.key(0))
+    assert set(new.opt) == {"policy", "value"} and int(new.step) == 3 + 6
+    assert {"train/policy_loss", "train/value_loss"} < set(metrics) == set(learner.metric_names)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves((new, metrics)))
+
+
 def test_the_two_lambdas_of_the_phases_reach_their_targets():
     model, _, _, state, batch = parts(ppo_distil)
     same = dataclasses.replace(DISTIL, advantage_normalisation=False, reward_normalisation=False)
