@@ -259,6 +259,12 @@ def _sizes(
             f"replay_args.capacity={replay.capacity}: {slots} steps of each of {num_envs} environments, less than "
             f"runner_args.rollout_length={rollout}"
         )
+    most = getattr(settings["env"], "max_envs", num_envs)  # only of environments that are whole programs
+    if num_envs > most:
+        mistakes.append(
+            f"runner_args.num_envs={num_envs}: each environment of '{config['env']}' is a program with memory of its own; set "
+            f"runner_args.num_envs={most} or less, or raise env_args.max_envs={most} where there is room"
+        )
     if hasattr(settings["learner"], "chunk_length"):
         mistakes += _chunk_sizes(settings["learner"], num_envs, rollout)
     if entries["learner"].data == "rollouts" and getattr(runner, "reanalyse_per_step", 0) > 0:

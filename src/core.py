@@ -234,6 +234,7 @@ class ActorCritic(NamedTuple):
     rescale_values: Callable[[Params, tuple[Array, Array], tuple[Array, Array]], Params]
     distribution: Distribution
     params_by_agent: bool  # every agent has parameters of its own: leaves of params are [N, ...]
+    values_by_agent: bool  # `value` can differ between agents; False: it is one value of the team
 
 
 class Planner(NamedTuple):

@@ -1,8 +1,10 @@
 """Every pair of configurations can be built; parts and sizes that do not fit are refused in a sentence."""
 
 import os
+import re
 
 import pytest
+import yaml
 
 from src import build
 from src.config import commandline, files, loader
@@ -26,7 +28,8 @@ def mistake(*updates, **names) -> str:
 @pytest.mark.parametrize("config", files.names("algs"))
 def test_every_algorithm_can_be_built_on_every_environment(config, env_config, monkeypatch, tmp_path):
     smac_installed(monkeypatch, tmp_path)  # a stand-in, for sc2
-    settings = load(config=config, env_config=env_config)
+    fitting = ("runner_args.num_envs=8",) if env_config == "sc2" else ()
+    settings = load(*fitting, config=config, env_config=env_config)
     if env_config == "mabrax" and not FAMILIES["planner"][settings["planner"]].continuous:
         with pytest.raises(loader.ConfigError, match="are continuous; choose planner=actor, as --config=mappo does"):
             build.build(settings)
@@ -112,11 +115,15 @@ def test_settings_of_an_environment_stay_where_the_chosen_part_has_them():
     assert mappo["max_minutes"] == mazero["max_minutes"] == 1
 
 
-def test_every_key_of_an_on_policy_configuration_says_what_it_is():
-    for name in ("ippo", "mappo", "mappo_ns", "mappo_distil"):
-        lines = (files.FOLDER / "algs" / f"{name}.yaml").read_text().splitlines()
-        keys = [line for line in lines if ":" in line and not line.startswith("#") and not line.endswith("_args:")]
-        assert len(keys) > 15 and all("  # " in line or " # " in line for line in keys), name
+@pytest.mark.parametrize("name", files.names("algs"))
+def test_every_key_of_an_algorithms_file_says_what_it_is(name):
+    path = files.FOLDER / "algs" / f"{name}.yaml"
+    given = yaml.safe_load(path.read_text())
+    keys = [key for key in given if not key.endswith("_args")]
+    keys += [key for section in given if section.endswith("_args") for key in given[section]]
+    assert len(keys) > 1
+    explained = re.findall(r"^ *(\w+): .*\S +# \S", path.read_text(), flags=re.MULTILINE)
+    assert sorted(explained) == sorted(keys)
 
 
 @pytest.mark.parametrize(
@@ -148,6 +155,15 @@ def test_every_key_of_an_on_policy_configuration_says_what_it_is():
 def test_sizes_that_cannot_work_are_refused(updates, words):
     text = mistake(*updates)
     assert all(word in text for word in words), text
+
+
+def test_more_games_than_a_machine_has_room_for_are_refused_before_any_is_started(monkeypatch, tmp_path):
+    smac_installed(monkeypatch, tmp_path)
+    told = mistake(config="mappo", env_config="sc2")
+    assert told.startswith("runner_args.num_envs=128: ")
+    assert "set runner_args.num_envs=8 or less, or raise env_args.max_envs=8" in told
+    for fitting in ("runner_args.num_envs=8", "env_args.max_envs=128"):
+        build.build(load(fitting, config="mappo", env_config="sc2"))
 
 
 def test_a_value_that_only_a_part_can_judge_is_refused_like_the_others():

@@ -59,6 +59,7 @@ def test_a_run_trains_records_and_sums_up(tmp_path):
     done = type_in(tmp_path, *TINY, "seed=3", "max_minutes=0.003")
     assert done.returncode == 0 and done.stderr == "", done.stderr
     assert "mazero_seq on matrix_game/climbing, seed 3: done" in done.stdout
+    assert "ended by" in done.stdout and "max_minutes=0.003, at 0." in done.stdout
     assert "of 1,000,000 steps" in done.stdout and str(Path("results/sacred/1")) in done.stdout
     run, metrics, config = (read(tmp_path, f"{name}.json") for name in ("run", "metrics", "config"))
     assert run["status"] == "COMPLETED" and run["result"] == metrics["eval/search/return"]["values"][-1]
@@ -78,6 +79,7 @@ def test_a_run_without_search_is_judged_by_its_policy(tmp_path):
     words = ["--config=mappo_distil", "--env-config=matrix_game", "with", *small, *minibatches, *clocks, CACHE]
     done = type_in(tmp_path, *words)
     assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert "ended by" not in done.stdout  # it reached t_max
     assert "mappo_distil on matrix_game/climbing, seed 1: done" in done.stdout and "eval/policy/return" in done.stdout
     run, metrics = (read(tmp_path, f"{name}.json") for name in ("run", "metrics"))
     assert run["result"] == metrics["eval/policy/return"]["values"][-1]

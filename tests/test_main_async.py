@@ -1,4 +1,4 @@
-"""A run with actors as a user meets it: Ctrl-C, going on, and a learner that is killed; nothing stays behind."""
+"""A run with actors as a user meets it: Ctrl-C, going on, a learner that is killed, programs outside JAX; nothing stays behind."""
 
 import json
 import os
@@ -59,3 +59,17 @@ def test_ctrl_c_and_a_killed_learner_leave_a_run_that_can_go_on_and_no_process(t
     assert_gone(family)
     steps = json.loads((record / "metrics.json").read_text())["actors/staleness"]["steps"]
     assert reached in steps and steps == sorted(set(steps))
+
+
+def test_ppo_learns_from_programs_outside_jax(tmp_path):
+    small = [word for word in SMALL if not word.startswith(("eval_args", "runner_args.num_envs", "runner_args.report_every"))]
+    sizes = ["runner_args.num_envs=4", "runner_args.report_every=16", "eval_args.episodes=3", "eval_args.every=1000", "t_max=32", CACHE]
+    with start(tmp_path, "train", "--config=mappo", "--env-config=pettingzoo", "with", *small, *sizes) as process:
+        out, err = process.communicate(timeout=300)
+    assert process.returncode == 0 and err == "", err
+    assert "mappo on pettingzoo/simple_spread, seed 1: done" in out
+    metrics = json.loads((tmp_path / "results" / "sacred" / "1" / "metrics.json").read_text())
+    assert metrics["train/policy_loss"]["steps"] == [16, 32] and all(value != 0 for value in metrics["train/grad_norm"]["values"])
+    (score,) = metrics["eval/policy/return"]["values"]
+    assert score < 0  # the pay is minus a distance
+    assert metrics["actors/staleness"]["values"] == [0.0, 0.0] and metrics["actors/env_failures"]["values"] == [0.0, 0.0]

@@ -61,8 +61,8 @@ class Chunks:
     value_target: Array  # [M, L, N]
 
 
-def check(config: RolloutConfig, model: ActorCritic) -> None:
-    """Refuse to train a memory on single steps.
+def check(config: RolloutConfig, model: ActorCritic, spec: EnvSpec) -> None:
+    """Refuse to train a memory on single steps, or a team's one value on rewards that differ.
 
     Raises:
       ValueError: with what to set instead.
@@ -70,6 +70,11 @@ def check(config: RolloutConfig, model: ActorCritic) -> None:
     if config.chunk_length == 1 and jax.tree.leaves(jax.eval_shape(lambda: model.memory(1))):
         raise ValueError(
             "learner_args.chunk_length=1: a memory is not learned from single steps; choose 16, say, or 0 for whole rollouts"
+        )
+    if config.reward == "own" and not spec.shared_reward and not model.values_by_agent and spec.num_agents > 1:
+        raise ValueError(
+            "learner_args.reward=own: agents' rewards differ here, and the critic has one value for the team, which would be "
+            "fitted to all of theirs at once; set network_args.value_per_agent=True or network_args.critic_input=obs"
         )
 
 

@@ -36,9 +36,9 @@ def make(
     """Return the learner; `total_updates` is the number of rollouts in the run, of `num_envs` environments each.
 
     Raises:
-      ValueError: a memory is to be trained on single steps.
+      ValueError: a memory is to be trained on single steps, or a team's one value on rewards that differ.
     """
-    check(config, model)
+    check(config, model, spec)
     steps = config.epochs * config.num_minibatches
     actor_adam, schedule = make_adam(config, model, config.learning_rate, total_updates * steps)
     critic_adam, _ = make_adam(config, model, config.critic_learning_rate, total_updates * steps)

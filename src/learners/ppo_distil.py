@@ -73,13 +73,15 @@ def make(
     """Return the learner; `total_updates` is the number of rollouts in the run, of `num_envs` environments each.
 
     Raises:
-      ValueError: every phase is off, one network is to teach itself, or a memory is to be trained on single steps.
+      ValueError: every phase is off, one network is to teach itself, a memory is to be trained on single steps, or a team's
+        one value on rewards that differ.
     """
-    check(config, model)
+    check(config, model, spec)
     phases = make_phases(config, model)
     steps = {phase.name: _of(config, phase, "epochs") * _of(config, phase, "minibatches") for phase in phases}
     rates = {phase.name: _of(config, phase, "learning_rate") for phase in phases}
-    adams = {name: make_adam(config, model, rates[name], total_updates * steps[name])[0] for name in steps}
+    made = {name: make_adam(config, model, rates[name], total_updates * steps[name]) for name in steps}
+    adams, schedules = ({name: pair[i] for name, pair in made.items()} for i in range(2))
 
     def init(key: Key) -> LearnerState:
         def make_opt(params: Params) -> dict:
@@ -92,10 +94,14 @@ def make(
         state, chunks, metrics = judge(config, model, spec, discount, lambdas, state, batch.traj)
         for phase, phase_key in zip(phases, jax.random.split(key, len(phases)), strict=True):
             state, learned = run_phase(config, phase, adams[phase.name], state, chunks, phase_key)
-            metrics |= learned
+            rate = schedules[phase.name](state.step // sum(steps.values()) * steps[phase.name])  # by the phase's own steps
+            metrics |= learned | {f"train/{phase.name}_learning_rate": rate}
         return state.replace(step=state.step + sum(steps.values())), metrics, jnp.ones_like(batch.weight)
 
-    names = METRICS + tuple(name for phase in phases for name in (*phase.metric_names, f"{phase.name}_grad_norm"))
+    own = ("grad_norm", "learning_rate")
+    names = METRICS + tuple(
+        name for phase in phases for name in (*phase.metric_names, *(f"{phase.name}_{ending}" for ending in own))
+    )
     return Learner(init=init, update=update, sequence_length=0, metric_names=tuple(f"train/{name}" for name in names))
 
 

@@ -146,6 +146,7 @@ def make(config: Config, spec: EnvSpec) -> ActorCritic:
     return ActorCritic(
         init=init, memory=memory, policy=policy, value=value, rescale_values=_rescale_values,
         distribution=distributions.of(spec), params_by_agent=not config.share_parameters,
+        values_by_agent=not config.separate_critic or _by_agent(config) or config.value_per_agent,
     )  # fmt: skip
 
 

@@ -53,6 +53,11 @@ class Progress:
         return min(1.0, max(self.env_step / self.t_max, time_used))
 
     @property
+    def ended_by_the_clock(self) -> bool:
+        """Whether max_minutes leaves no more time, short of t_max."""
+        return 0 < self.max_seconds <= self.training_seconds and self.env_step < self.t_max
+
+    @property
     def seconds_left(self) -> float | None:
         """Seconds until t_max or max_minutes, whichever comes first; None while nobody can tell."""
         limits = []

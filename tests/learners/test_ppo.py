@@ -19,6 +19,7 @@ NETWORKS = {
     "shared": NETWORK,
     "ns": dataclasses.replace(NETWORK, share_parameters=False, actor_memory="gru"),
     "one network": dataclasses.replace(NETWORK, separate_critic=False),
+    "own values": dataclasses.replace(NETWORK, value_per_agent=True),
 }
 PPO = ppo.Config(epochs=2, num_minibatches=3, learning_rate=1e-2, critic_learning_rate=2e-2, value_normalisation="popart")
 DISTIL = ppo_distil.Config(
@@ -77,6 +78,16 @@ def test_the_learning_rate_falls_in_a_line_over_optimiser_steps():
     np.testing.assert_allclose(rates, [1e-2, 0.9e-2, 0.8e-2], rtol=1e-5)
 
 
+def test_each_phase_reports_its_own_learning_rate_by_its_own_steps():
+    _, _, update, state, batch = parts(ppo_distil, value_learning_rate=4e-2, distil_learning_rate=5e-3, final_rate_fraction=0.5)
+    rates = []
+    for i in range(3):
+        state, metrics, _ = update(state, batch, jax.random.key(i))
+        rates.append([float(metrics[f"train/{phase}_learning_rate"]) for phase in ("policy", "value", "distil")])
+    np.testing.assert_allclose(rates, np.outer([1.0, 0.95, 0.9], [1e-2, 4e-2, 5e-3]), rtol=1e-5)
+    np.testing.assert_allclose(int(state.opt["value"][1][0].count), 3 * 6)  # what adam's own schedule has counted
+
+
 def test_policy_and_critic_go_by_their_own_learning_rates():
     for rates, moved in (((1e-2, 0.0), {"actor": True, "critic": False}), ((0.0, 1e-2), {"actor": False, "critic": True})):
         model, learner, _, state, batch = parts(learning_rate=rates[0], critic_learning_rate=rates[1], value_normalisation="none")
@@ -85,11 +96,11 @@ def test_policy_and_critic_go_by_their_own_learning_rates():
 
 
 def test_updates_make_good_actions_likelier_and_values_fit():
-    model, learner, update, state, batch = parts()
+    model, learner, update, state, batch = parts(network="own values")
     traj = batch.traj
     good = traj.action == jnp.argmax(traj.legal, axis=-1)  # the first legal action pays, at once
     paid = batch.replace(traj=traj.replace(reward=good.astype(jnp.float32)))
-    _, own, *_ = parts(reward="own", gae_lambda=0.0, entropy_weight=0.0)
+    _, own, *_ = parts(network="own values", reward="own", gae_lambda=0.0, entropy_weight=0.0)
     step, state = quick_jit(own.update), own.init(jax.random.key(0))
 
     def chance(params) -> float:
@@ -157,6 +168,23 @@ def test_distillation_can_teach_the_value_targets_instead():
     assert own_error(model, after, chunks, chunks.value_target) < 0.8 * own_error(model, before, chunks, chunks.value_target)
 
 
+def test_with_one_network_and_no_distillation_the_value_phase_teaches_it_its_own_values():
+    settings = dict(policy_epochs=0, value_epochs=40, distil_epochs=0, value_loss="squared", final_rate_fraction=1.0)
+    model, learner, update, state, batch = parts(ppo_distil, "one network", **settings)
+    new, metrics, _ = update(state, batch, jax.random.key(0))
+    _, chunks, _ = on_policy.judge(dataclasses.replace(DISTIL, **settings), model, SPEC, DISCOUNT, (0.8, 0.95), state, batch.traj)
+    before, after = (own_error(model, params, chunks, chunks.value_target) for params in (state.params, new.params))
+    assert after < 0.8 * before and list(new.params) == ["actor"] and set(metrics) == set(learner.metric_names)
+
+
+def test_with_one_network_and_no_distillation_policy_and_value_phase_take_turns():
+    _, learner, update, state, batch = parts(ppo_distil, "one network", distil_epochs=0)
+    new, metrics, _ = update(state, batch, jax.random.key(0))
+    assert set(new.opt) == {"policy", "value"} and int(new.step) == 3 + 6
+    assert {"train/policy_loss", "train/value_loss"} < set(metrics) == set(learner.metric_names)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves((new, metrics)))
+
+
 def test_the_two_lambdas_of_the_phases_reach_their_targets():
     model, _, _, state, batch = parts(ppo_distil)
     same = dataclasses.replace(DISTIL, advantage_normalisation=False, reward_normalisation=False)
@@ -174,3 +202,19 @@ def test_settings_that_leave_nothing_to_learn_are_refused():
     none = dataclasses.replace(DISTIL, policy_epochs=0, value_epochs=0, distil_epochs=0)
     with pytest.raises(ValueError, match="nothing would be learned"):
         ppo_distil.make(none, model, SPEC, DISCOUNT, UPDATES, E)
+
+
+@pytest.mark.parametrize("module, config", [(ppo, PPO), (ppo_distil, DISTIL)])
+def test_one_value_for_a_team_whose_rewards_differ_is_refused(module, config):
+    own = dataclasses.replace(config, reward="own")
+
+    def make(config=own, spec=SPEC, **network):
+        return module.make(config, actor_critic.make(dataclasses.replace(NETWORK, **network), spec), spec, DISCOUNT, UPDATES, E)
+
+    for critic_input in ("state", "all_obs"):
+        with pytest.raises(ValueError, match="learner_args.reward=own.*value_per_agent=True or network_args.critic_input=obs"):
+            make(critic_input=critic_input)
+    for network in ({"value_per_agent": True}, {"critic_input": "obs"}, {"share_parameters": False}):
+        make(**network)  # agents' values can differ
+    make(dataclasses.replace(config, reward="team"))
+    make(spec=dataclasses.replace(SPEC, shared_reward=True))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 from sacred import SETTINGS
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -20,8 +21,9 @@ from src import checkpoint
 from src.core import Report
 from src.recording import provenance
 from src.recording.files import FileRecord, lock
+from src.recording.places import Places
 from src.recording.record import Resume
-from tests.reference.fake_runs import recorded, reports
+from tests.reference.fake_runs import CONFIG, recorded, reports
 
 
 @pytest.fixture
@@ -227,3 +229,17 @@ def test_what_has_changed_since_a_run_is_told():
     told = " / ".join(provenance.changes(older, diff + "\nmore", facts, diff))
     assert "jax is" in told and "then 0.0.1" in told and "gone is none, then 1" in told
     assert "then at 0000000000" in told and "uncommitted changes" in told
+
+
+@pytest.mark.parametrize(
+    "seconds, step, interrupted, said",
+    [(120.0, 118, False, True), (119.0, 118, False, False), (120.0, 200, False, False), (120.0, 118, True, False)],
+)
+def test_the_closing_table_says_how_far_a_run_got_that_the_clock_ended(tmp_path, seconds, step, interrupted, said):
+    config = CONFIG | {"t_max": 200, "results_dir": str(tmp_path)}
+    progress = progress_module.Progress(t_max=200, max_seconds=120.0)
+    progress.add(Report(step, 3, {"time/training_seconds": seconds}, {}))
+    console = Console(file=io.StringIO(), width=200)
+    console.print(screen_module.summary(config, progress, Places(config, None, None), interrupted))
+    assert ("max_minutes=2, at 59.0 % of t_max=200" in console.file.getvalue()) == said
+    assert ("ended by" in console.file.getvalue()) == said

@@ -30,6 +30,7 @@ class Config:
     difficulty: str = setting("7", "of the built-in opponent; 7 is SMAC's", choices=tuple("123456789A"))
     num_units: int = setting(5, "size of the team on smacv2's generated maps", low=1)
     num_enemies: int = setting(5, "size of the other side there", low=1)
+    max_envs: int = setting(8, "games at a time that a run may ask for, each a process of about 1 GB; more are refused", low=1)
     sc2_args: dict = setting({}, "other arguments of the package's StarCraft2Env, as in env_args.sc2_args.reward_sparse=True")
 
 
