@@ -46,7 +46,7 @@ def prepare_jax(platform: Any = "auto", compile_cache_dir: Any = "", runner: Any
     if SLOW_FUSION not in os.environ.get("XLA_FLAGS", ""):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --{SLOW_FUSION}=".strip()
     if runner == "ray_async":
-        os.environ.setdefault("NPROC", str(cores_of_learner(len(os.sched_getaffinity(0)))))  # the threads of XLA's pool
+        os.environ.setdefault("NPROC", str(cores_of_learner()))  # the threads of XLA's pool
     if isinstance(platform, str) and platform in BACKENDS:
         jax.config.update("jax_platforms", BACKENDS[platform])
         _raise(_missing_device(platform))

@@ -8,7 +8,6 @@ computed.
 """
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -18,6 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from src import machine
 from src.core import (
     Acting, Environment, HostEnvironment, Key, Learner, Planner, Replay, Report, Transition, setting,
 )  # fmt: skip
@@ -69,8 +69,7 @@ def make(
     Raises:
       ValueError: environments cannot be dealt out to the actors.
     """
-    cores = len(os.sched_getaffinity(0))
-    num_actors = config.num_actors or most_actors(config.num_envs, cores - cores_of_learner(cores))
+    num_actors = config.num_actors or default_actors(config.num_envs)
     if config.num_envs % num_actors:
         raise ValueError(f"runner_args.num_envs={config.num_envs} cannot be dealt out to num_actors={num_actors} evenly")
     config = dataclasses.replace(
@@ -94,9 +93,14 @@ def make(
     )
 
 
-def cores_of_learner(cores: int) -> int:
-    """Return on how many of a machine's cores the learner computes, the rest being the actors'."""
-    return max(1, cores // 4)
+def cores_of_learner() -> int:
+    """Return on how many of this machine's cores the learner computes, the rest being the actors'."""
+    return max(1, len(machine.cores()) // 4)
+
+
+def default_actors(num_envs: int) -> int:
+    """Return how many actors there are beside the learner where nobody said a number."""
+    return most_actors(num_envs, len(machine.cores()) - cores_of_learner())
 
 
 def most_actors(num_envs: int, room: int) -> int:
