@@ -13,7 +13,7 @@ from src.config import schema
 from src.config.loader import ConfigError
 from src.core import Acting, Environment, EnvSpec, HostEnvironment, Learner, Planner, Runner
 from src.registry import FAMILIES, Entry, find
-from src.runners.ray_async import cores_of_learner
+from src.runners.ray_async import cores_of_learner, default_actors
 
 # XLA's CPU backend hands sums and products to a library in fused form, which for our shapes is slow: the gradient of the
 # policy head took 11.3 ms with the fusion and 2.9 ms without (jax 0.10.2, one core). An empty list turns it off.
@@ -65,6 +65,14 @@ def _missing_device(platform: str) -> list[str]:
     except (RuntimeError, AssertionError):  # the second is JAX 0.10's answer where its CUDA packages are missing
         return [f"platform={platform}: JAX finds no such device; TANDEM_CUDA=1 ./run.sh installs JAX's CUDA packages"]
     return []
+
+
+def settled(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a checked configuration with what it leaves to the machine decided: so it is stored, and holds elsewhere too."""
+    args = config["runner_args"]
+    if config["runner"] != "ray_async" or args["num_actors"]:
+        return dict(config)
+    return {**config, "runner_args": {**args, "num_actors": default_actors(args["num_envs"])}}
 
 
 def build(config: Mapping[str, Any]) -> Built:

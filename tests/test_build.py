@@ -1,10 +1,11 @@
 """Every pair of configurations can be built; parts and sizes that do not fit are refused in a sentence."""
 
 import os
+from pathlib import Path
 
 import pytest
 
-from src import build
+from src import build, machine
 from src.config import commandline, files, loader
 from src.registry import FAMILIES, Entry
 from tests.envs.host_cases import smac_installed
@@ -184,12 +185,24 @@ def test_a_learner_beside_actors_leaves_them_their_cores(monkeypatch):
     monkeypatch.setenv("NPROC", "")  # both are put back afterwards
     monkeypatch.delenv("NPROC")
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(2)), raising=False)
+    monkeypatch.setattr(machine, "CGROUP", Path("/nowhere"))
     build.prepare_jax("", "", "jax_sync")
     assert "NPROC" not in os.environ
     build.prepare_jax("", "", "ray_async")
     assert os.environ["NPROC"] == "1"
     built = build.build(load("runner=ray_async", "runner_args.num_envs=30"))
     assert built.run.parts.config.num_actors == 1  # two cores: one for each
+
+
+def test_the_number_of_actors_that_a_machine_was_given_is_kept_on_others(monkeypatch):
+    asked = load("runner=ray_async", "runner_args.num_envs=30")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(9)), raising=False)
+    monkeypatch.setattr(machine, "CGROUP", Path("/nowhere"))
+    stored = build.settled(asked)
+    assert stored["runner_args"] == asked["runner_args"] | {"num_actors": 6}  # seven cores are left; 7 does not divide 30
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(3)))
+    assert build.settled(stored) == stored != build.settled(asked)
+    assert build.settled(load()) == load()
 
 
 def test_a_platform_that_is_not_there_is_refused(monkeypatch):

@@ -8,6 +8,8 @@ import sys
 
 import psutil
 
+from src import main
+from src.runners.ray_async import default_actors
 from tests.test_main import CACHE, ROOT
 
 SMALL = [
@@ -59,3 +61,12 @@ def test_ctrl_c_and_a_killed_learner_leave_a_run_that_can_go_on_and_no_process(t
     assert_gone(family)
     steps = json.loads((record / "metrics.json").read_text())["actors/staleness"]["steps"]
     assert reached in steps and steps == sorted(set(steps))
+
+
+def test_a_run_stores_how_many_actors_this_machine_gave_it(monkeypatch):
+    stored = {}
+    monkeypatch.setattr(main, "add_train", lambda experiment, config, again: stored.update(experiment.configurations[0]()))
+    monkeypatch.setattr(main, "run_command", lambda *args: main.OK)
+    words = ["runner_args.num_actors=0" if "num_actors" in word else word for word in START]
+    assert main.main(["train", *words]) == main.OK
+    assert stored["runner_args"]["num_actors"] == default_actors(6) > 0

@@ -30,7 +30,7 @@ from src.runners.loop import Loop, keys, priorities
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(jax_sync.Config):
-    num_actors: int = setting(0, "processes that act, num_envs / num_actors environments each; 0 = one per core left", low=0)
+    num_actors: int = setting(0, "processes that act, num_envs / num_actors environments each; 0 = one per core that the learner leaves", low=0)
     max_staleness: int = setting(
         1, "cycles that actors may be ahead of the learner; learners from rollouts always have 0", low=0
     )
