@@ -75,11 +75,12 @@ def transport(options: argparse.Namespace, folder: Path) -> dict:
     from src.runners.ray_session import Session, joined
 
     with ray_cluster.cluster("", 1, {}, 200_000_000):
+        from src.runners.ray_failures import Failures
         from src.runners.ray_fleet import Fleet
 
         replay, told = state.replay, ray_cluster.actor_options(1, {}, 1)
         seat = Session(runner, 1, 1, None)._seat(0)
-        fleet = Fleet(runner.remake, [seat], [packed(state.actors[0])], 0, told, 900.0, 0)
+        fleet = Fleet(runner.remake, [seat], [packed(state.actors[0])], 0, told, 900.0, Failures(0))
         published = ray_cluster.ray.put(Published(0, jax.device_get(state.learner.params)))
         for cycle in range(30):
             began = time.perf_counter()
@@ -88,7 +89,7 @@ def transport(options: argparse.Namespace, folder: Path) -> dict:
             replay = jax.block_until_ready(add(replay, jax.tree.map(jnp.asarray, joined(trajectories))))
             whole.append(time.perf_counter() - began)
             acting.append(trajectories[0].seconds)
-        fleet.close()
+        fleet.close(0.0)
     beside = [a - b for a, b in zip(whole[5:], acting[5:], strict=True)]
     acted = statistics.median(acting[5:])
     megabytes = sum(x.nbytes for x in jax.tree.leaves(trajectories[0].rows)) / 1e6

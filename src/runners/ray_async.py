@@ -30,7 +30,9 @@ from src.runners.loop import Loop, keys, priorities
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(jax_sync.Config):
-    num_actors: int = setting(0, "processes that act, num_envs / num_actors environments each; 0 = one per core that the learner leaves", low=0)
+    num_actors: int = setting(
+        0, "processes that act, num_envs / num_actors environments each; 0 = one per core that the learner leaves", low=0
+    )
     max_staleness: int = setting(
         1, "cycles that actors may be ahead of the learner; learners from rollouts always have 0", low=0
     )
@@ -41,7 +43,9 @@ class Config(jax_sync.Config):
     ray_address: str = setting("", "HOST:PORT of a Ray cluster to join, or auto; '' = Ray is started on this machine for the run")
     object_store_mb: int = setting(500, "shared memory for trajectories and parameters, where Ray is started for the run", low=80)
     env_timeout: float = setting(60.0, "seconds for a step or a reset of an environment outside JAX; 0 = no limit", low=0.0)
-    actor_timeout: float = setting(900.0, "seconds without a trajectory after which an actor is started again", low=1.0)
+    actor_timeout: float = setting(
+        900.0, "seconds for a cycle, a round of episodes or a batch of plans, after which an actor is started again", low=1.0
+    )
     max_failures: int = setting(50, "failures of actors and of environments outside JAX that a run lives with", low=0)
 
 

@@ -41,9 +41,10 @@ class Session:
             groups.append(found)
         state = self._write_plans(state)
         sums = jax.tree.map(lambda *x: sum(x), *groups)
-        restarts = self.fleet.restarts + (self.planners.restarts if self.planners else 0)
+        failures = self.fleet.failures
         sums["actors"] = gauges.metrics() | {
-            "actors/restarts": restarts, "actors/env_failures": self.fleet.env_failures, "actors/store_mb": ray_cluster.store_use()
+            "actors/restarts": failures.restarts, "actors/env_failures": failures.env_failures,
+            "actors/store_mb": ray_cluster.store_use(),
         }  # fmt: skip
         like = self.runner.shapes().actors
         return state.replace(actors=tuple(unpacked(m.state, x) for m, x in zip(self.fleet.members, like, strict=False))), sums
@@ -55,6 +56,7 @@ class Session:
         resources = {name: amount * number for name, amount in config.actor_resources.items()}
         store = int(config.object_store_mb * MEGABYTE)
         self.stack.enter_context(ray_cluster.cluster(config.ray_address, config.cpus_per_actor * number, resources, store))
+        from src.runners.ray_failures import Failures
         from src.runners.ray_fleet import Fleet, Replanners
 
         options = ray_cluster.actor_options(config.cpus_per_actor, config.actor_resources, config.threads_per_actor)
@@ -63,14 +65,14 @@ class Session:
         self.last_cycle = self.cycle + max(1, reports) * self.cycles - 1
         states = [packed(one) for one in actors] or [()] * config.num_actors
         seats = [self._seat(i) for i in range(config.num_actors)]
-        remake, limits = self.runner.remake, (config.actor_timeout, config.max_failures)
+        remake, limits = self.runner.remake, (config.actor_timeout, Failures(config.max_failures))
         self.fleet = Fleet(remake, seats, states, self.cycle, options, *limits)
         self.stack.callback(self.fleet.close, 0.0 if actors else SECONDS_TO_CLOSE)
         published = self._publish(state)
         for ahead in range(config.max_staleness + 1):
             self._request(published, ahead)
         if config.reanalyse_actors:
-            self.planners = Replanners(remake, config.reanalyse_actors, options)
+            self.planners = Replanners(remake, config.reanalyse_actors, options, *limits)
             self.stack.callback(self.planners.close)
             self.draw = jax.jit(partial(draw_seen, self.parts.replay))
             self.overwrite = jax.jit(self.parts.replay.overwrite_extras, donate_argnums=0)
@@ -147,7 +149,7 @@ class Session:
         return self.fleet.evaluate(self.cycle, name, params, key, num_episodes)
 
     def take_notes(self) -> tuple[str, ...]:
-        return self.fleet.take_notes() if self.fleet else ()
+        return self.fleet.failures.take_notes() if self.fleet else ()
 
 
 class Gauges:
