@@ -8,7 +8,8 @@ import numpy as np
 from src.replay import uniform
 from src.runners import ray_async
 from src.runners.loop import keys
-from src.runners.ray_actor import Actor, Seat, packed
+from src.runners.ray_actor import Actor, Order, Published, Seat, packed
+from tests.reference.host_games import OnHost
 from tests.runners import remakes
 from tests.runners.counting import make_env, make_learner
 
@@ -40,3 +41,28 @@ def test_no_actor_has_a_random_key_of_the_learner_the_evaluations_or_another_act
     assert any((state.key == key).all() for key in roots), "the learner's is not among those that are compared"
     for one, other in itertools.combinations([np.asarray(jax.random.key_data(key)) for key in roots], 2):
         assert (one != other).any()
+
+
+def test_games_of_an_evaluation_are_shared_by_all_ways_to_play_and_closed_when_acting_goes_on():
+    made = []
+
+    def make_game() -> OnHost:
+        made.append(OnHost(make_env(shared=False)))
+        return made[-1]
+
+    actor = Actor(lambda: remakes.on_host()._replace(make_env=make_game), seat(0), (0, 0), ())
+    published, key = Published(0, {"updates": np.int32(0)}), np.asarray(jax.random.key_data(jax.random.key(0)))
+    spec_alone = len(made)
+    first = actor.collect(published, Order(0, 0, 0.0))
+    for name in ("search", "policy"):
+        scores, failures = actor.evaluate(name, published.params, key, [3, 4, 5])
+        assert scores["return"].shape == (3,) and failures == ()
+    training, trials = made[spec_alone : spec_alone + ENVS], made[spec_alone + ENVS :]
+    assert len(trials) == ENVS and not any(game.closed for game in trials)
+    second = actor.collect(published, Order(1, STEPS * ACTORS * ENVS, 0.0))
+    assert [game.closed for game in trials] == [1] * ENVS and not any(game.closed for game in training)
+    cut = ~(first.rows.terminated | first.rows.truncated)[:, -1] & second.rows.first[:, 0]
+    assert not cut.any(), "an evaluation cut an episode that is learned from"
+    actor.evaluate("search", published.params, key, [6])
+    actor.close()
+    assert [game.closed for game in training] == [1] * ENVS and made[-1].closed == 1
