@@ -5,8 +5,11 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import psutil
+import pytest
 
 from src import main
 from src.runners.ray_async import default_actors
@@ -18,6 +21,14 @@ SMALL = [
     "video=false", "max_minutes=0",
 ]  # fmt: skip
 START = ["--config=mappo", "--env-config=matrix_game", "with", *SMALL, "t_max=1000000", CACHE]
+
+
+@pytest.fixture
+def scratch(monkeypatch):
+    """Return where runs put Ray's temporary files: its path must be short."""
+    with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp") as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        yield Path(folder)
 
 
 def start(folder, *words) -> subprocess.Popen:
@@ -37,18 +48,29 @@ def wait_for_steps(process: subprocess.Popen) -> list[psutil.Process]:
     return family
 
 
+def keep_interrupting(process: subprocess.Popen, family: list[psutil.Process]) -> None:
+    """Interrupt a run again and again while it ends its processes, as who loses patience does."""
+    left = family
+    while left and process.poll() is None:
+        left = psutil.wait_procs(family, timeout=0.05)[1]
+        if len(left) < len(family):
+            process.send_signal(signal.SIGINT)
+
+
 def assert_gone(family: list[psutil.Process]) -> None:
     assert not [one for one in psutil.wait_procs(family, timeout=20)[1] if one.status() != psutil.STATUS_ZOMBIE]
 
 
-def test_ctrl_c_and_a_killed_learner_leave_a_run_that_can_go_on_and_no_process(tmp_path):
+def test_ctrl_c_and_a_killed_learner_leave_a_run_that_can_go_on_and_no_process(tmp_path, scratch):
     with start(tmp_path, "train", *START) as process:
         family = wait_for_steps(process)
         os.killpg(process.pid, signal.SIGINT)
+        keep_interrupting(process, family)
         out, err = process.communicate(timeout=120)
     assert process.returncode == 130 and err == "", err
     assert "seed 1: interrupted" in out and "to go on" in out
     assert_gone(family)
+    assert not list(scratch.glob("tandem-ray-*"))
     record = tmp_path / "results" / "sacred" / "1"
     assert json.loads((record / "run.json").read_text())["status"] == "INTERRUPTED"
     reached = json.loads((record / "metrics.json").read_text())["actors/staleness"]["steps"][-1]
@@ -59,6 +81,7 @@ def test_ctrl_c_and_a_killed_learner_leave_a_run_that_can_go_on_and_no_process(t
         err = process.communicate(timeout=120)[1]
     assert "learner's process" in err and "was killed" in err and "--resume" in err
     assert_gone(family)
+    assert not list(scratch.glob("tandem-ray-*"))
     steps = json.loads((record / "metrics.json").read_text())["actors/staleness"]["steps"]
     assert reached in steps and steps == sorted(set(steps))
 

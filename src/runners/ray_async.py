@@ -155,11 +155,13 @@ class AsyncRunner:
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[2:], x.dtype), found)
 
     def __call__(self, seed: int, resume: RunState | None = None) -> Iterator[tuple[Report, RunState]]:
-        from src.runners.ray_session import Session  # brings Ray along
+        from src.runners.ray_cluster import deaf  # brings Ray along
+        from src.runners.ray_session import Session
 
         began, config = time.monotonic(), self.parts.config
         cycles = max(1, round(config.report_every / self.parts.steps_per_cycle))
-        with ExitStack() as stack:
+        stack = ExitStack()
+        try:
             session = Session(self, seed, cycles, stack)
             evaluators = self.evaluators
             if not self.start:
@@ -170,6 +172,9 @@ class AsyncRunner:
             )  # fmt: skip
             for report, state in loop(self.initial(seed) if resume is None else resume, seed, began):
                 yield report._replace(notes=session.take_notes()), state
+        finally:
+            with deaf():  # or a second Ctrl-C leaves processes behind
+                stack.close()
 
 
 def learn(parts: Parts, state: RunState, rows: Transition) -> tuple[RunState, dict[str, Any], Key]:

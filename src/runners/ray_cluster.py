@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -56,16 +56,47 @@ def cluster(address: str, num_cpus: float, resources: Mapping[str, float], store
     try:
         with own_signals(), python_path():
             _init(address, num_cpus, resources, store_bytes, folder)
-        with guard(set(psutil.Process().children(recursive=True)) - strangers, folder):
-            check_room(num_cpus, resources)
-            yield
+        with guard(set(psutil.Process().children(recursive=True)) - strangers, folder) as watcher:
+            strangers.add(watcher)
+            try:
+                check_room(num_cpus, resources)
+                yield
+            finally:
+                end(strangers)  # still guarded: who waits for it may lose patience
     finally:
-        mine = [process for process in psutil.Process().children(recursive=True) if process not in strangers]
-        ray.shutdown()
-        for process in psutil.wait_procs(mine, timeout=SECONDS_TO_END)[1]:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
+        end(strangers)  # also where Ray could not be started
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def end(strangers: Collection[psutil.Process]) -> None:
+    """End Ray and whatever else was started here, within twice SECONDS_TO_END."""
+    mine = [process for process in psutil.Process().children(recursive=True) if process not in strangers]
+    hurry = threading.Timer(SECONDS_TO_END, kill, [mine])  # should Ray wait for a process that does not end
+    with deaf():
+        hurry.start()
+        try:
+            ray.shutdown()
+        finally:
+            hurry.cancel()
+            kill(psutil.wait_procs(mine, timeout=SECONDS_TO_END)[1])
+
+
+def kill(processes: Sequence[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+@contextmanager
+def deaf() -> Iterator[None]:
+    """Pass over Ctrl-C and SIGTERM meanwhile, in the main thread: what is half ended would be left behind."""
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)} if main else {}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _init(address: str, num_cpus: float, resources: Mapping[str, float], store_bytes: int, folder: str) -> None:
@@ -177,13 +208,13 @@ def python_path() -> Iterator[None]:
 
 
 @contextmanager
-def guard(processes: set[psutil.Process], folder: str) -> Iterator[None]:
+def guard(processes: set[psutil.Process], folder: str) -> Iterator[psutil.Process]:
     """Have a small process say what to do, and end Ray's processes and remove its folder, should this one be killed."""
     pids = [str(process.pid) for process in processes]
     command = [sys.executable, str(GUARD), str(os.getpid()), folder, *pids]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
     try:
-        yield
+        yield psutil.Process(process.pid)
     finally:
         with suppress(OSError):
             process.stdin.write(b"done\n")
