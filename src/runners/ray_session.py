@@ -53,13 +53,14 @@ class Session:
         """Start Ray and the actors, ask them for the first cycles, and compile the learner's program meanwhile."""
         config = self.config
         number = config.num_actors + config.reanalyse_actors
-        resources = {name: amount * number for name, amount in config.actor_resources.items()}
+        wants = ray_cluster.wanted(config.cpus_per_actor, config.actor_resources)
         store = int(config.object_store_mb * MEGABYTE)
-        self.stack.enter_context(ray_cluster.cluster(config.ray_address, config.cpus_per_actor * number, resources, store))
+        self.stack.enter_context(ray_cluster.cluster(config.ray_address, number, wants, store))
+        room = self.stack.enter_context(ray_cluster.reserved(number, wants))
         from src.runners.ray_failures import Failures
         from src.runners.ray_fleet import Fleet, Replanners
 
-        options = ray_cluster.actor_options(config.cpus_per_actor, config.actor_resources, config.threads_per_actor)
+        options = ray_cluster.actor_options(wants, config.threads_per_actor) | room
         self.cycle, self.env_step = int(state.cycle), int(state.env_step)
         reports = math.ceil((self.parts.t_max - self.env_step) / (self.cycles * self.parts.steps_per_cycle))
         self.last_cycle = self.cycle + max(1, reports) * self.cycles - 1
