@@ -269,7 +269,20 @@ def _sizes(
         mistakes += _chunk_sizes(settings["learner"], num_envs, rollout)
     if entries["learner"].data == "rollouts" and getattr(runner, "reanalyse_per_step", 0) > 0:
         mistakes.append("runner_args.reanalyse_per_step: rollouts are learned from once and not kept; set it to 0")
-    return mistakes
+    return mistakes + _idle_planners(entries["learner"], runner)
+
+
+def _idle_planners(learner: Entry, runner: Any) -> list[str]:
+    """Return a sentence if there are actors that plan stored rows again, and never any rows for them."""
+    actors = getattr(runner, "reanalyse_actors", 0)
+    if actors and learner.data == "rollouts":
+        return [f"runner_args.reanalyse_actors={actors}: rollouts are learned from once and not planned again; set it to 0"]
+    if actors and not runner.reanalyse_per_step:
+        return [
+            f"runner_args.reanalyse_actors={actors}: runner_args.reanalyse_per_step=0 leaves them nothing to do; set that above 0, "
+            "or reanalyse_actors to 0"
+        ]
+    return []
 
 
 def _chunk_sizes(learner: Any, num_envs: int, rollout: int) -> list[str]:

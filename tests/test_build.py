@@ -106,6 +106,17 @@ def test_rollouts_that_cannot_be_cut_or_kept_are_refused(updates, words):
     assert all(word in text for word in words), text
 
 
+@pytest.mark.parametrize(("config", "told"), [
+    ("mappo", "rollouts are learned from once and not planned again; set it to 0"),
+    ("mazero_seq", "runner_args.reanalyse_per_step=0 leaves them nothing to do; set that above 0, or reanalyse_actors to 0"),
+])  # fmt: skip
+def test_actors_with_nothing_to_plan_again_are_refused(config, told):
+    actors = ["runner=ray_async", "runner_args.num_envs=128", "runner_args.reanalyse_actors=2"]
+    assert mistake(*actors, config=config) == f"runner_args.reanalyse_actors=2: {told}"
+    if config == "mazero_seq":
+        assert build.build(load(*actors, "runner_args.reanalyse_per_step=0.1"))
+
+
 def test_settings_of_an_environment_stay_where_the_chosen_part_has_them():
     mappo, mazero = (load(config=name, env_config="matrix_game") for name in ("ippo", "mazero_seq"))
     assert mazero["learner_args"]["unroll"] == 1 and "unroll" not in mappo["learner_args"]

@@ -46,8 +46,8 @@ class Session:
             "actors/restarts": failures.restarts, "actors/env_failures": failures.env_failures,
             "actors/store_mb": ray_cluster.store_use(),
         }  # fmt: skip
-        like = self.runner.shapes().actors
-        return state.replace(actors=tuple(unpacked(m.state, x) for m, x in zip(self.fleet.members, like, strict=False))), sums
+        actors = tuple(unpacked(m.state, x) for m, x in zip(self.fleet.members, self.like, strict=False))  # none of the host
+        return state.replace(actors=actors), sums
 
     def _begin(self, actors: tuple, state: RunState) -> None:
         """Start Ray and the actors, ask them for the first cycles, and compile the learner's program meanwhile."""
@@ -79,6 +79,7 @@ class Session:
             self.overwrite = jax.jit(self.parts.replay.overwrite_extras, donate_argnums=0)
             self.due = jax.jit(lambda replay, cycle: replans_due(self.parts, replay, cycle, self.parts.replay.ready(replay)))
             self.drawn: list[jax.Array] = []  # where the rows lie that are being planned again
+        self.like = self.runner.shapes().actors
         self.learn = self.runner.learn.lower(state, self._rows_like()).compile()
 
     def _seat(self, index: int) -> Seat:

@@ -191,7 +191,7 @@ def test_actors_whose_room_others_use_are_told_of_instead_of_being_waited_for(ad
     desk = {"CPU": 1.0, "desk": 1.0}
     with ray_cluster.cluster(address, 1, {}, 0):
         with ray_cluster.reserved(1, desk):
-            words = ".runner_args: num_actors.* of {'CPU': 6.0, 'desk': 2.0} in Ray's cluster only {'CPU': 5.0, 'desk': 1.0} are free"
+            words = ".runner_args: num_actors.* of {'CPU': 6.0, 'desk': 2.0} .* only {'CPU': 5.0, 'desk': 1.0} are free"
             with pytest.raises(RunError, match=f"2 actors need {desk} each {words}"):
                 next(runner(actor_resources={"desk": 1.0})(1))
         with ray_cluster.reserved(2, desk) as options:  # given back

@@ -80,7 +80,9 @@ def played(monkeypatch, *answers, **settings):
     return found.evaluate(4, "search", {}, jax.random.key(0), 11)["return"], found, ray
 
 
-@pytest.mark.parametrize(("trouble", "told"), [(hangs, "no answer for 21 seconds .runner_args.actor_timeout"), (dies, "before finishing")])
+@pytest.mark.parametrize(
+    ("trouble", "told"), [(hangs, "no answer for 21 seconds .runner_args.actor_timeout"), (dies, "before finishing")]
+)
 def test_an_evaluation_goes_on_with_another_process_where_an_actor_dies_or_hangs(monkeypatch, trouble, told):
     expected, _, _ = played(monkeypatch, works)
     scores, found, ray = played(monkeypatch, works, trouble, trouble, works)
