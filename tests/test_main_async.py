@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -88,8 +89,10 @@ def test_ctrl_c_and_a_killed_learner_leave_a_run_that_can_go_on_and_no_process(t
 
 def test_a_run_stores_how_many_actors_this_machine_gave_it(monkeypatch):
     stored = {}
-    monkeypatch.setattr(main, "add_train", lambda experiment, config, again: stored.update(experiment.configurations[0]()))
-    monkeypatch.setattr(main, "run_command", lambda *args: main.OK)
+    experiment = SimpleNamespace(add_config=stored.update)  # Sacred's own would start git
+    stand_ins = {"make_experiment": experiment, "parse_flags": {"UPDATE": []}, "add_train": None, "run_command": main.OK}
+    for name, value in stand_ins.items():
+        monkeypatch.setattr(main, name, lambda *args, value=value: value)
     words = ["runner_args.num_actors=0" if "num_actors" in word else word for word in START]
     assert main.main(["train", *words]) == main.OK
     assert stored["runner_args"]["num_actors"] == default_actors(6) > 0
