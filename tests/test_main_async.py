@@ -88,6 +88,8 @@ def test_ctrl_c_and_a_killed_learner_leave_a_run_that_can_go_on_and_no_process(t
 
 
 def test_a_run_stores_how_many_actors_this_machine_gave_it(monkeypatch):
+    for name in ("NPROC", "XLA_FLAGS"):  # are put back afterwards
+        monkeypatch.setenv(name, os.environ.get(name, ""))
     stored = {}
     experiment = SimpleNamespace(add_config=stored.update)  # Sacred's own would start git
     stand_ins = {"make_experiment": experiment, "parse_flags": {"UPDATE": []}, "add_train": None, "run_command": main.OK}
