@@ -81,12 +81,13 @@ def transport(options: argparse.Namespace, folder: Path) -> dict:
     from src.runners.ray_actor import Order, Published, packed
     from src.runners.ray_session import Session, joined
 
-    with ray_cluster.cluster("", 1, {}, 200_000_000):
+    with ray_cluster.cluster("", 1, {"CPU": 1.0}, 200_000_000):
+        from src.runners.ray_failures import Failures
         from src.runners.ray_fleet import Fleet
 
-        replay, told = state.replay, ray_cluster.actor_options(1, {}, 1)
+        replay, told = state.replay, ray_cluster.actor_options({"CPU": 1.0}, 1)
         seat = Session(runner, 1, 1, None)._seat(0)
-        fleet = Fleet(runner.remake, [seat], [packed(state.actors[0])], 0, told, 900.0, 0)
+        fleet = Fleet(runner.remake, [seat], [packed(state.actors[0])], 0, told, 900.0, Failures(0))
         published = ray_cluster.ray.put(Published(0, jax.device_get(state.learner.params)))
         for cycle in range(30):
             began = time.perf_counter()

@@ -13,7 +13,7 @@ from src.config import schema
 from src.config.loader import ConfigError
 from src.core import Acting, Environment, EnvSpec, HostEnvironment, Learner, Planner, Runner
 from src.registry import FAMILIES, Entry, find
-from src.runners.ray_async import cores_of_learner
+from src.runners.ray_async import cores_of_learner, default_actors
 
 # XLA's CPU backend hands sums and products to a library in fused form, which for our shapes is slow: the gradient of the
 # policy head took 11.3 ms with the fusion and 2.9 ms without (jax 0.10.2, one core). An empty list turns it off.
@@ -46,7 +46,7 @@ def prepare_jax(platform: Any = "auto", compile_cache_dir: Any = "", runner: Any
     if SLOW_FUSION not in os.environ.get("XLA_FLAGS", ""):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --{SLOW_FUSION}=".strip()
     if runner == "ray_async":
-        os.environ.setdefault("NPROC", str(cores_of_learner(len(os.sched_getaffinity(0)))))  # the threads of XLA's pool
+        os.environ.setdefault("NPROC", str(cores_of_learner()))  # the threads of XLA's pool
     if isinstance(platform, str) and platform in BACKENDS:
         jax.config.update("jax_platforms", BACKENDS[platform])
         _raise(_missing_device(platform))
@@ -65,6 +65,14 @@ def _missing_device(platform: str) -> list[str]:
     except (RuntimeError, AssertionError):  # the second is JAX 0.10's answer where its CUDA packages are missing
         return [f"platform={platform}: JAX finds no such device; TANDEM_CUDA=1 ./run.sh installs JAX's CUDA packages"]
     return []
+
+
+def settled(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a checked configuration with what it leaves to the machine decided: so it is stored, and holds elsewhere too."""
+    args = config["runner_args"]
+    if config["runner"] != "ray_async" or args["num_actors"]:
+        return dict(config)
+    return {**config, "runner_args": {**args, "num_actors": default_actors(args["num_envs"])}}
 
 
 def build(config: Mapping[str, Any]) -> Built:
@@ -269,7 +277,20 @@ def _sizes(
         mistakes += _chunk_sizes(settings["learner"], num_envs, rollout)
     if entries["learner"].data == "rollouts" and getattr(runner, "reanalyse_per_step", 0) > 0:
         mistakes.append("runner_args.reanalyse_per_step: rollouts are learned from once and not kept; set it to 0")
-    return mistakes
+    return mistakes + _idle_planners(entries["learner"], runner)
+
+
+def _idle_planners(learner: Entry, runner: Any) -> list[str]:
+    """Return a sentence if there are actors that plan stored rows again, and never any rows for them."""
+    actors = getattr(runner, "reanalyse_actors", 0)
+    if actors and learner.data == "rollouts":
+        return [f"runner_args.reanalyse_actors={actors}: rollouts are learned from once and not planned again; set it to 0"]
+    if actors and not runner.reanalyse_per_step:
+        return [
+            f"runner_args.reanalyse_actors={actors}: runner_args.reanalyse_per_step=0 leaves them nothing to do; set that above 0, "
+            "or reanalyse_actors to 0"
+        ]
+    return []
 
 
 def _chunk_sizes(learner: Any, num_envs: int, rollout: int) -> list[str]:

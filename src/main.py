@@ -62,6 +62,10 @@ def dispatch(argv: Sequence[str]) -> int:
         print(listing.listing(request.topics), flush=True)
         return OK
     config, again, place = configuration(request)
+    if request.command in ("train", "rerun"):
+        from src import build
+
+        config = build.settled(config)
     experiment = make_experiment(config, again and again.resume_at)
     options = parse_flags(experiment, request)
     hide_credentials(place, config, options)

@@ -11,6 +11,7 @@ GROUND = {"core", "registry", "ops", "config"}
 PARTS = {"envs", "networks", "planners", "learners", "replay", "runners"}
 ALLOWED = {
     "scene": set(),
+    "machine": set(),
     "core": {"scene"},
     "registry": set(),
     "ops": {"core"},
@@ -22,6 +23,7 @@ ALLOWED = {
     "learners": {"core", "registry", "ops", "networks"},
     "runners": {
         "core",
+        "machine",
         "registry",
         "ops",
         "envs.auto_reset",
@@ -32,7 +34,7 @@ ALLOWED = {
     "build": GROUND | PARTS,
     "restored": {"build", "checkpoint", "config", "core", "runs"},
     "commands": {
-        "build", "config", "core", "recording", "checkpoint", "restored", "runs", "analysis", "registry",
+        "build", "config", "core", "machine", "recording", "checkpoint", "restored", "runs", "analysis", "registry",
         "runners.collect", "runners.host_collect", "runners.host_envs",  # episodes are played as in training
     },
     "analysis": {

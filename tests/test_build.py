@@ -2,11 +2,12 @@
 
 import os
 import re
+from pathlib import Path
 
 import pytest
 import yaml
 
-from src import build
+from src import build, machine
 from src.config import commandline, files, loader
 from src.registry import FAMILIES, Entry
 from tests.envs.host_cases import smac_installed
@@ -108,6 +109,17 @@ def test_rollouts_that_cannot_be_cut_or_kept_are_refused(updates, words):
     assert all(word in text for word in words), text
 
 
+@pytest.mark.parametrize(("config", "told"), [
+    ("mappo", "rollouts are learned from once and not planned again; set it to 0"),
+    ("mazero_seq", "runner_args.reanalyse_per_step=0 leaves them nothing to do; set that above 0, or reanalyse_actors to 0"),
+])  # fmt: skip
+def test_actors_with_nothing_to_plan_again_are_refused(config, told):
+    actors = ["runner=ray_async", "runner_args.num_envs=128", "runner_args.reanalyse_actors=2"]
+    assert mistake(*actors, config=config) == f"runner_args.reanalyse_actors=2: {told}"
+    if config == "mazero_seq":
+        assert build.build(load(*actors, "runner_args.reanalyse_per_step=0.1"))
+
+
 def test_settings_of_an_environment_stay_where_the_chosen_part_has_them():
     mappo, mazero = (load(config=name, env_config="matrix_game") for name in ("ippo", "mazero_seq"))
     assert mazero["learner_args"]["unroll"] == 1 and "unroll" not in mappo["learner_args"]
@@ -200,12 +212,24 @@ def test_a_learner_beside_actors_leaves_them_their_cores(monkeypatch):
     monkeypatch.setenv("NPROC", "")  # both are put back afterwards
     monkeypatch.delenv("NPROC")
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(2)), raising=False)
+    monkeypatch.setattr(machine, "CGROUP", Path("/nowhere"))
     build.prepare_jax("", "", "jax_sync")
     assert "NPROC" not in os.environ
     build.prepare_jax("", "", "ray_async")
     assert os.environ["NPROC"] == "1"
     built = build.build(load("runner=ray_async", "runner_args.num_envs=30"))
     assert built.run.parts.config.num_actors == 1  # two cores: one for each
+
+
+def test_the_number_of_actors_that_a_machine_was_given_is_kept_on_others(monkeypatch):
+    asked = load("runner=ray_async", "runner_args.num_envs=30")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(9)), raising=False)
+    monkeypatch.setattr(machine, "CGROUP", Path("/nowhere"))
+    stored = build.settled(asked)
+    assert stored["runner_args"] == asked["runner_args"] | {"num_actors": 6}  # seven cores are left; 7 does not divide 30
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(3)))
+    assert build.settled(stored) == stored != build.settled(asked)
+    assert build.settled(load()) == load()
 
 
 def test_a_platform_that_is_not_there_is_refused(monkeypatch):

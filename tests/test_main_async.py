@@ -5,9 +5,15 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
+import pytest
 
+from src import main
+from src.runners.ray_async import default_actors
 from tests.test_main import CACHE, ROOT
 
 SMALL = [
@@ -16,6 +22,14 @@ SMALL = [
     "video=false", "max_minutes=0",
 ]  # fmt: skip
 START = ["--config=mappo", "--env-config=matrix_game", "with", *SMALL, "t_max=1000000", CACHE]
+
+
+@pytest.fixture
+def scratch(monkeypatch):
+    """Return where runs put Ray's temporary files: its path must be short."""
+    with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp") as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        yield Path(folder)
 
 
 def start(folder, *words) -> subprocess.Popen:
@@ -35,18 +49,29 @@ def wait_for_steps(process: subprocess.Popen) -> list[psutil.Process]:
     return family
 
 
+def keep_interrupting(process: subprocess.Popen, family: list[psutil.Process]) -> None:
+    """Interrupt a run again and again while it ends its processes, as who loses patience does."""
+    left = family
+    while left and process.poll() is None:
+        left = psutil.wait_procs(family, timeout=0.05)[1]
+        if len(left) < len(family):
+            process.send_signal(signal.SIGINT)
+
+
 def assert_gone(family: list[psutil.Process]) -> None:
     assert not [one for one in psutil.wait_procs(family, timeout=20)[1] if one.status() != psutil.STATUS_ZOMBIE]
 
 
-def test_ctrl_c_and_a_killed_learner_leave_a_run_that_can_go_on_and_no_process(tmp_path):
+def test_ctrl_c_and_a_killed_learner_leave_a_run_that_can_go_on_and_no_process(tmp_path, scratch):
     with start(tmp_path, "train", *START) as process:
         family = wait_for_steps(process)
         os.killpg(process.pid, signal.SIGINT)
+        keep_interrupting(process, family)
         out, err = process.communicate(timeout=120)
     assert process.returncode == 130 and err == "", err
     assert "seed 1: interrupted" in out and "to go on" in out
     assert_gone(family)
+    assert not list(scratch.glob("tandem-ray-*"))
     record = tmp_path / "results" / "sacred" / "1"
     assert json.loads((record / "run.json").read_text())["status"] == "INTERRUPTED"
     reached = json.loads((record / "metrics.json").read_text())["actors/staleness"]["steps"][-1]
@@ -57,6 +82,7 @@ def test_ctrl_c_and_a_killed_learner_leave_a_run_that_can_go_on_and_no_process(t
         err = process.communicate(timeout=120)[1]
     assert "learner's process" in err and "was killed" in err and "--resume" in err
     assert_gone(family)
+    assert not list(scratch.glob("tandem-ray-*"))
     steps = json.loads((record / "metrics.json").read_text())["actors/staleness"]["steps"]
     assert reached in steps and steps == sorted(set(steps))
 
@@ -73,3 +99,16 @@ def test_ppo_learns_from_programs_outside_jax(tmp_path):
     (score,) = metrics["eval/policy/return"]["values"]
     assert score < 0  # the pay is minus a distance
     assert metrics["actors/staleness"]["values"] == [0.0, 0.0] and metrics["actors/env_failures"]["values"] == [0.0, 0.0]
+
+
+def test_a_run_stores_how_many_actors_this_machine_gave_it(monkeypatch):
+    for name in ("NPROC", "XLA_FLAGS"):  # are put back afterwards
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+    stored = {}
+    experiment = SimpleNamespace(add_config=stored.update)  # Sacred's own would start git
+    stand_ins = {"make_experiment": experiment, "parse_flags": {"UPDATE": []}, "add_train": None, "run_command": main.OK}
+    for name, value in stand_ins.items():
+        monkeypatch.setattr(main, name, lambda *args, value=value: value)
+    words = ["runner_args.num_actors=0" if "num_actors" in word else word for word in START]
+    assert main.main(["train", *words]) == main.OK
+    assert stored["runner_args"]["num_actors"] == default_actors(6) > 0

@@ -35,6 +35,14 @@ def fingerprint(config: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(essence(config), sort_keys=True).encode()).hexdigest()[:12]
 
 
+def as_asked(config: Mapping[str, Any], asked: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a run's configuration with the number of actors left open again where `asked` leaves it to the machine."""
+    wanted, found = asked.get("runner_args", {}), config.get("runner_args", {})
+    if wanted.get("num_actors") != 0 or "num_actors" not in found:
+        return config
+    return {**config, "runner_args": {**found, "num_actors": 0}}
+
+
 def without_seed(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a configuration that all seeds of an experiment share."""
     return {key: value for key, value in config.items() if key != "seed"}

@@ -14,7 +14,7 @@ from typing import IO, Any
 from rich.console import Console
 from rich.live import Live
 
-from src import runs
+from src import machine, runs
 from src.commands import again, children, flags, room, seeds
 from src.commands.batch_table import live_table, summary
 from src.config.commandline import Request, UsageError
@@ -70,7 +70,7 @@ def number_of_jobs(asked: str, num_seeds: int, num_gpus: int) -> int:
     """
     if asked != "auto" and not (asked.isdigit() and int(asked)):
         raise UsageError(f"jobs '{asked}' (--jobs or $JOBS): expected a whole number, 1 or more")
-    fitting = room.default_jobs(len(room.cores()), room.free_memory(), num_gpus)
+    fitting = room.default_jobs(len(machine.cores()), room.free_memory(), num_gpus)
     return min(num_seeds, fitting if asked == "auto" else int(asked))
 
 
@@ -79,7 +79,7 @@ class Drive:
 
     def __init__(self, batch: seeds.Batch, request: Request, jobs: int, environments: Sequence[dict[str, str]]):
         self.batch, self.request, self.environments = batch, request, environments
-        self.shares = room.shares(room.cores(), jobs)
+        self.shares = room.shares(machine.cores(), jobs)
         self.free = list(range(jobs))  # slots; a slot is a share of the cores
         self.jobs = [Job(seed) for seed in batch.seeds]
         self.console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)

@@ -6,21 +6,12 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from src.machine import CGROUP
+
 GIB = 2**30
 MEMORY_PER_RUN = 2 * GIB  # of a run on the CPU, and room to spare: the main job with joint search took 1.2 GiB at most
 MEMORY_USED = 0.8  # share of the free memory that runs may take together
 GPU_MEMORY_USED = 0.9
-CGROUP = Path("/sys/fs/cgroup")
-
-
-def cores() -> list[int]:
-    """Return the cores this process may use, at most as many as its container's quota pays for."""
-    allowed = sorted(os.sched_getaffinity(0))
-    try:
-        quota, period = (CGROUP / "cpu.max").read_text().split()
-        return allowed[: max(1, math.ceil(int(quota) / int(period)))]
-    except (OSError, ValueError):  # no container, or "max": no quota
-        return allowed
 
 
 def free_memory() -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from src import runs
-from src.analysis.identity import fingerprint, without_seed
+from src.analysis.identity import as_asked, fingerprint, without_seed
 from src.config.commandline import UsageError
 from src.recording import files
 
@@ -63,7 +63,7 @@ class Batch:
                 run = runs.find(run_id, self.results)
             except ValueError:  # a folder that is just being made, or was left half made
                 continue
-            seed = wanted.get(fingerprint(run.config))
+            seed = wanted.get(fingerprint(as_asked(run.config, self.config)))
             if seed is not None and (seed not in found or status(found[seed]) != DONE or status(run) == DONE):
                 found[seed] = run
         return found

@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from ray import tune
 
+from src import machine
 from src.commands import children, following, room, search_space, tether
 from src.recording.places import replace_file
 
@@ -129,7 +130,7 @@ class Trial(tune.Trainable):
 
 def free_cores(sweep: Sweep) -> tuple[list[int], IO]:
     """Return cores of this machine that no other trial of the sweep computes on, and what holds them while it is open."""
-    available = room.cores()
+    available = machine.cores()
     slots = max(1, len(available) // sweep.cores)
     for slot in range(slots):
         held = open(sweep.trials / f".cores-{socket.gethostname()}-{slot}", "w")

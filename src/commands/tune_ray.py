@@ -29,6 +29,7 @@ from ray import tune  # noqa: E402
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler  # noqa: E402
 from ray.tune.search.basic_variant import BasicVariantGenerator  # noqa: E402
 
+from src import machine  # noqa: E402
 from src.commands import children, room, search_space, tether  # noqa: E402
 from src.commands.trial import Sweep, Trial  # noqa: E402
 from src.commands.tune_report import shown  # noqa: E402
@@ -72,7 +73,7 @@ def cluster(address: str | None, slots: int | None, platform: str) -> Iterator[C
 
 def begin(slots: int, platform: str) -> Cluster:
     """Start Ray on this machine, with room for as many trials as are wanted."""
-    cores, gpus = max(1, len(room.cores()) // slots), len(room.gpus(platform))
+    cores, gpus = max(1, len(machine.cores()) // slots), len(room.gpus(platform))
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = python_path()  # what Ray starts finds src/
     try:

@@ -68,16 +68,25 @@ class Progress:
         return max(0.0, min(limits)) if limits else None
 
     def pace(self) -> str:
-        """Return steps, speed and time left, and how learner and actors keep pace where they are apart."""
+        """Return steps, speed and time left."""
         parts = [f"{self.env_step:,} of {self.t_max:,} steps"]
         if self.steps_per_second:
             parts.append(f"{self.steps_per_second:,.0f} steps/s")
         if self.seconds_left is not None:
             parts.append(f"{clock(self.seconds_left)} left")
-        if "actors/learner_idle" in self.last:
-            idle, staleness, queue = (self.last[f"actors/{name}"] for name in ("learner_idle", "staleness", "queue"))
-            parts.append(f"learner idle {idle:.0%}, staleness {staleness:.1f}, queue {queue:.1f}")
         return " | ".join(parts)
+
+    def actors(self) -> str:
+        """Return what actors do, and how they and the learner keep pace; "" where they are not apart."""
+        if "actors/learner_idle" not in self.last:
+            return ""
+        speeds = [value for name, value in self.last.items() if name.startswith("actors/steps_per_second/")]
+        names = ("learner_idle", "staleness", "queue", "store_mb")
+        idle, staleness, queue, store = (self.last[f"actors/{name}"] for name in names)
+        return (
+            f"actors: {len(speeds)}, {sum(speeds):,.0f} steps/s while acting, staleness {staleness:.1f}, queue {queue:.1f}, "
+            f"store {store:,.0f} MB, learner idle {idle:.0%}"
+        )
 
     def returns(self) -> str:
         """Return the last returns: of the evaluations with search and by the policy alone, and of training."""

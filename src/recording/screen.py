@@ -57,7 +57,7 @@ class Screen:
         due = time.monotonic() - self.last_line > SECONDS_BETWEEN_LINES
         if due or result(report.metrics) is not None:
             self.last_line = time.monotonic()
-            self._plain(f"{self.progress.pace()} | {self.progress.returns()}")
+            self._plain(" | ".join(lines(self.progress)))
 
     def _plain(self, line: str) -> None:
         """Say what a terminal's bar shows already."""
@@ -66,12 +66,17 @@ class Screen:
             self._print(line)
 
 
+def lines(progress: Progress) -> list[str]:
+    """Return how far a run is, what its actors do, if it has any, and its last returns."""
+    return [line for line in (progress.pace(), progress.actors(), progress.returns()) if line]
+
+
 def bar(progress: Progress) -> Any:
     """Return what a terminal shows while a run goes on: bar, pace, last returns."""
     if progress.first is None:
         return Spinner("dots", f"{COMPILING} {clock(time.monotonic() - progress.begun)}")
     rows = Table.grid(expand=True)
-    for row in (ProgressBar(total=1.0, completed=progress.fraction), progress.pace(), progress.returns()):
+    for row in (ProgressBar(total=1.0, completed=progress.fraction), *lines(progress)):
         rows.add_row(row)
     return rows
 

@@ -3,7 +3,8 @@
 One step is one compiled call that plans for all environments, and one call of each environment.
 """
 
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -12,7 +13,7 @@ import numpy as np
 from src.core import EnvSpec, Key, Params, Plan, Planner, PyTree, TimeStep, Transition
 from src.ops.team import team_reward
 from src.runners.collect import Episodes, policy_entropy, transition
-from src.runners.host_envs import HostEnvs
+from src.runners.host_envs import HostEnvs, another_seed
 
 
 def example(spec: EnvSpec, planner: Planner, params: Params) -> Transition:
@@ -42,7 +43,7 @@ class HostActors:
     def __init__(self, envs: HostEnvs, planner: Planner, spec: EnvSpec):
         self.envs, self.spec = envs, spec
         self.num_envs = len(envs.envs)
-        self.plan = jax.jit(partial(_plan, planner), static_argnames="explore")
+        self.plan = compiled(planner)
         self.carry = planner.init(self.num_envs)
         self.timesteps: list[TimeStep] = []  # to act on next; none before the first rollout
         self.returns, self.lengths = np.zeros(self.num_envs), np.zeros(self.num_envs)
@@ -111,9 +112,9 @@ def evaluate(
 ) -> dict[str, np.ndarray]:
     """Return {metric: [episodes]} of greedy play, an episode for each seed, as many at a time as there are environments.
 
-    "entropy" is [episodes, N], as of `collect.evaluate`. An episode whose environment fails is played again.
+    "entropy" is [episodes, N], as of `collect.evaluate`. In place of an episode whose environment fails another is played.
     """
-    num_envs, plan_all = len(envs.envs), jax.jit(partial(_plan, planner), static_argnames="explore")
+    num_envs, plan_all = len(envs.envs), compiled(planner)
     running = [_Episode(i, spec) if i < len(seeds) else None for i in range(num_envs)]
     timesteps = [envs.reset(i, seeds[i]) if i < len(seeds) else blank(spec) for i in range(num_envs)]
     params, carry, finished, waiting = jax.device_put(params), planner.init(num_envs), {}, list(range(num_envs, len(seeds)))
@@ -126,7 +127,8 @@ def evaluate(
                 continue
             outcome = envs.step(i, action[i])
             if outcome is None:
-                running[i], timesteps[i] = _Episode(episode.number, spec), envs.reset(i, seeds[episode.number])
+                running[i] = _Episode(episode.number, spec, episode.tries + 1)
+                timesteps[i] = envs.reset(i, another_seed(seeds[episode.number], running[i].tries))
                 continue
             episode.add(timesteps[i], outcome, entropies[i])
             timesteps[i] = outcome
@@ -141,8 +143,8 @@ def evaluate(
 class _Episode:
     """The sums of one episode of an evaluation."""
 
-    def __init__(self, number: int, spec: EnvSpec):
-        self.number, self.spec, self.total, self.length = number, spec, 0.0, 0
+    def __init__(self, number: int, spec: EnvSpec, tries: int = 0):
+        self.number, self.spec, self.tries, self.total, self.length = number, spec, tries, 0.0, 0
         self.entropy, self.steps_alive = np.zeros(spec.num_agents), np.zeros(spec.num_agents)
 
     def add(self, seen: TimeStep, outcome: TimeStep, entropies: np.ndarray) -> None:
@@ -154,6 +156,12 @@ class _Episode:
     def scores(self, last: TimeStep) -> dict[str, Any]:
         scores = {"return": np.float32(self.total), "length": np.float32(self.length)} | last.metrics
         return scores | {"entropy": (self.entropy / np.maximum(self.steps_alive, 1)).astype(np.float32)}
+
+
+@cache
+def compiled(planner: Planner) -> Callable:
+    """Return `_plan` with this planner, traced and compiled once however many evaluations ask for it."""
+    return jax.jit(partial(_plan, planner), static_argnames="explore")
 
 
 def _plan(planner: Planner, params: Params, carry: PyTree, seen: TimeStep, key: Key, progress: Any, *, explore: bool):

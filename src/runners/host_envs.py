@@ -1,6 +1,7 @@
 """Environments outside JAX, each with a stream of random numbers of its own; those that raise or hang are made anew."""
 
 import contextlib
+import itertools
 import signal
 import threading
 import traceback
@@ -11,6 +12,7 @@ import numpy as np
 from src.core import EnvSpec, HostEnvironment, RunError, TimeStep
 
 LAST_LINES = 30  # of a traceback
+FIRST_TRIES = 3  # to start one before any has worked: a game's ports may be taken, but a wrong setting stays wrong
 
 
 class HostEnvs:
@@ -23,7 +25,7 @@ class HostEnvs:
         """Args:
         stream: non-negative whole numbers that nobody else's environments have, in this order; they decide all seeds.
         timeout: seconds that one `reset` or `step` may take; 0 = for ever.
-        max_failures: so many are lived with, unless there was nothing but failures.
+        max_failures: so many are lived with; less where nothing ever worked, for that is hardly bad luck.
         """
         self.make_env, self.stream, self.timeout, self.max_failures = make_env, tuple(stream), timeout, max_failures
         self.envs: list[HostEnvironment | None] = [None] * num_envs
@@ -36,19 +38,20 @@ class HostEnvs:
         """Return the first step of a new episode of environment i.
 
         Args:
-          seed: of the episode; None = the environment goes on with its own stream.
+          seed: of the episode; None = the environment goes on with its own stream. If it fails, others follow from it.
 
         Raises:
           RunError: it failed too often, or never worked.
         """
-        while True:
+        for tries in itertools.count():
+            given = None if seed is None else another_seed(seed, tries)
             try:
                 with time_limit(self.timeout):
                     if self.envs[i] is None:
                         self.lives[i] += 1
                         self.envs[i] = self.make_env()
-                        seed = self._seed(i) if seed is None else seed
-                    timestep = typed(self.envs[i].reset(seed), self.envs[i].spec)
+                        given = self._seed(i) if seed is None else given
+                    timestep = typed(self.envs[i].reset(given), self.envs[i].spec)
                 self.worked = True
                 return timestep
             except Exception as error:  # of somebody else's program: anything may come
@@ -73,7 +76,7 @@ class HostEnvs:
             self._discard(i)
 
     def _seed(self, i: int) -> int:
-        return int(np.random.SeedSequence((*self.stream, i, self.lives[i])).generate_state(1)[0]) >> 1  # some take 31 bits only
+        return mixed(*self.stream, i, self.lives[i])
 
     def _failed(self, i: int, error: Exception) -> None:
         lines = "".join(traceback.format_exception(error)).rstrip().splitlines()
@@ -81,8 +84,8 @@ class HostEnvs:
         self.num_failures += 1
         self.failures.append(text)
         self._discard(i)
-        if not self.worked:
-            raise RunError(f"the environment cannot be started:\n{text}")
+        if not self.worked and self.num_failures >= min(FIRST_TRIES, self.max_failures + 1):
+            raise RunError(f"the environment cannot be started, tried {self.num_failures} times; the last time:\n{text}")
         if self.num_failures > self.max_failures:
             raise RunError(f"environments failed more than {self.max_failures} times; the last time:\n{text}")
 
@@ -91,6 +94,16 @@ class HostEnvs:
         with contextlib.suppress(Exception), time_limit(self.timeout):
             if env is not None:
                 env.close()
+
+
+def another_seed(seed: int, tries: int) -> int:
+    """Return what to play instead of a seed that has failed so many times: with itself, it would fail the same way again."""
+    return mixed(seed, tries) if tries else seed
+
+
+def mixed(*numbers: int) -> int:
+    """Return a seed that depends on non-negative numbers and their order."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0]) >> 1  # some take 31 bits only
 
 
 def typed(timestep: TimeStep, spec: EnvSpec) -> TimeStep:

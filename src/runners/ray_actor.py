@@ -122,14 +122,18 @@ class CompiledBody:
 
 
 class HostBody:
-    """Environments on the host. They end with the process; its successor begins new episodes from other seeds."""
+    """Environments on the host. They end with the process; its successor begins new episodes from other seeds.
+
+    Evaluations have environments of their own, so that they cut no episode that is learned from. These are closed when acting
+    goes on: StarCraft takes 1 GB, and keeping it open would save no start, for it starts anew for every seed it is given.
+    """
 
     def __init__(self, acting: Acting, seat: Seat, born: tuple[int, int], state: PyTree):
         del state
         self.acting, self.seat, self.spec = acting, seat, acting.make_env().spec
         envs = self._envs(TRAINING, born)
         self.actors = HostActors(envs, acting.planner, self.spec)
-        self.trial_envs: HostEnvs | None = None  # of evaluations
+        self.trial_envs: HostEnvs | None = None  # of an evaluation that is going on
 
     def _envs(self, kind: int, born: tuple[int, int]) -> HostEnvs:
         seat = self.seat
@@ -137,6 +141,7 @@ class HostBody:
         return HostEnvs(self.acting.make_env, seat.num_envs, stream, seat.env_timeout, seat.max_failures)
 
     def collect(self, key: jax.Array, published: Published, order: Order) -> Trajectory:
+        self._end_evaluation()
         began, seat = time.perf_counter(), self.seat
         made_at = stamps(seat, order)
         rows, episodes = self.actors.collect(published.params, key, seat.rollout_length, made_at, order.progress)
@@ -151,10 +156,14 @@ class HostBody:
         scores = evaluate(self.trial_envs, planner, self.spec, params, key, seeds)
         return scores, self.trial_envs.take_failures()
 
+    def _end_evaluation(self) -> None:
+        if self.trial_envs:
+            self.trial_envs.close()
+            self.trial_envs = None
+
     def close(self) -> None:
-        for envs in (self.actors.envs, self.trial_envs):
-            if envs:
-                envs.close()
+        self.actors.envs.close()
+        self._end_evaluation()
 
 
 class Replanner:

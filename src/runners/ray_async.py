@@ -8,7 +8,6 @@ computed.
 """
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -18,6 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from src import machine
 from src.core import (
     Acting, Environment, HostEnvironment, Key, Learner, Planner, Replay, Report, Transition, setting,
 )  # fmt: skip
@@ -30,7 +30,9 @@ from src.runners.loop import Loop, keys, priorities
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(jax_sync.Config):
-    num_actors: int = setting(0, "processes that act, num_envs / num_actors environments each; 0 = one per core left", low=0)
+    num_actors: int = setting(
+        0, "processes that act, num_envs / num_actors environments each; 0 = one per core that the learner leaves", low=0
+    )
     max_staleness: int = setting(
         1, "cycles that actors may be ahead of the learner; learners from rollouts always have 0", low=0
     )
@@ -41,7 +43,9 @@ class Config(jax_sync.Config):
     ray_address: str = setting("", "HOST:PORT of a Ray cluster to join, or auto; '' = Ray is started on this machine for the run")
     object_store_mb: int = setting(500, "shared memory for trajectories and parameters, where Ray is started for the run", low=80)
     env_timeout: float = setting(60.0, "seconds for a step or a reset of an environment outside JAX; 0 = no limit", low=0.0)
-    actor_timeout: float = setting(900.0, "seconds without a trajectory after which an actor is started again", low=1.0)
+    actor_timeout: float = setting(
+        900.0, "seconds for a cycle, a round of episodes or a batch of plans, after which an actor is started again", low=1.0
+    )
     max_failures: int = setting(50, "failures of actors and of environments outside JAX that a run lives with", low=0)
 
 
@@ -69,8 +73,7 @@ def make(
     Raises:
       ValueError: environments cannot be dealt out to the actors.
     """
-    cores = len(os.sched_getaffinity(0))
-    num_actors = config.num_actors or most_actors(config.num_envs, cores - cores_of_learner(cores))
+    num_actors = config.num_actors or default_actors(config.num_envs)
     if config.num_envs % num_actors:
         raise ValueError(f"runner_args.num_envs={config.num_envs} cannot be dealt out to num_actors={num_actors} evenly")
     config = dataclasses.replace(
@@ -94,9 +97,14 @@ def make(
     )
 
 
-def cores_of_learner(cores: int) -> int:
-    """Return on how many of a machine's cores the learner computes, the rest being the actors'."""
-    return max(1, cores // 4)
+def cores_of_learner() -> int:
+    """Return on how many of this machine's cores the learner computes, the rest being the actors'."""
+    return max(1, len(machine.cores()) // 4)
+
+
+def default_actors(num_envs: int) -> int:
+    """Return how many actors there are beside the learner where nobody said a number."""
+    return most_actors(num_envs, len(machine.cores()) - cores_of_learner())
 
 
 def most_actors(num_envs: int, room: int) -> int:
@@ -147,11 +155,13 @@ class AsyncRunner:
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[2:], x.dtype), found)
 
     def __call__(self, seed: int, resume: RunState | None = None) -> Iterator[tuple[Report, RunState]]:
-        from src.runners.ray_session import Session  # brings Ray along
+        from src.runners.ray_cluster import deaf  # brings Ray along
+        from src.runners.ray_session import Session
 
         began, config = time.monotonic(), self.parts.config
         cycles = max(1, round(config.report_every / self.parts.steps_per_cycle))
-        with ExitStack() as stack:
+        stack = ExitStack()
+        try:
             session = Session(self, seed, cycles, stack)
             evaluators = self.evaluators
             if not self.start:
@@ -162,6 +172,9 @@ class AsyncRunner:
             )  # fmt: skip
             for report, state in loop(self.initial(seed) if resume is None else resume, seed, began):
                 yield report._replace(notes=session.take_notes()), state
+        finally:
+            with deaf():  # or a second Ctrl-C leaves processes behind
+                stack.close()
 
 
 def learn(parts: Parts, state: RunState, rows: Transition) -> tuple[RunState, dict[str, Any], Key]:

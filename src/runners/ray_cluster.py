@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,8 @@ for _key, _value in QUIET.items():
 import jax  # noqa: E402
 import psutil  # noqa: E402
 import ray  # noqa: E402
+from ray.util.placement_group import placement_group, remove_placement_group  # noqa: E402
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy  # noqa: E402
 
 from src.core import RunError  # noqa: E402
 
@@ -36,18 +38,23 @@ GUARD = Path(__file__).with_name("ray_guard.py")
 SILENT = 50  # Python's logging level CRITICAL
 LONGEST_PATH = 25  # of the temporary folder: the names of sockets in it may have 107 characters
 SECONDS_TO_ANSWER = 5.0  # for a cluster
+SECONDS_TO_PLACE = 60.0  # for room that other work uses to become free
 SECONDS_TO_END = 15.0  # for Ray's own processes
 
 
 @contextmanager
-def cluster(address: str, num_cpus: float, resources: Mapping[str, float], store_bytes: int) -> Iterator[None]:
-    """Start Ray on this machine with so much room, or join the cluster at `address`; Ray that runs already is used as it is.
+def cluster(address: str, number: int, wants: Mapping[str, float], store_bytes: int) -> Iterator[None]:
+    """Start Ray on this machine with room for actors, or join the cluster at `address`; Ray that runs already is used as it is.
+
+    Args:
+      number: of actors.
+      wants: what each of them needs of Ray's resources, {name: amount}.
 
     Raises:
       RunError: there is no such cluster, or it is too small.
     """
     if ray.is_initialized():
-        check_room(num_cpus, resources)
+        check_room(number, wants)
         yield
         return
     strangers = set(psutil.Process().children(recursive=True))
@@ -55,26 +62,59 @@ def cluster(address: str, num_cpus: float, resources: Mapping[str, float], store
     folder = tempfile.mkdtemp(prefix="tandem-ray-", dir=own if len(own) <= LONGEST_PATH else "/tmp")
     try:
         with own_signals(), python_path():
-            _init(address, num_cpus, resources, store_bytes, folder)
-        with guard(set(psutil.Process().children(recursive=True)) - strangers, folder):
-            check_room(num_cpus, resources)
-            yield
+            _init(address, number, wants, store_bytes, folder)
+        with guard(set(psutil.Process().children(recursive=True)) - strangers, folder) as watcher:
+            strangers.add(watcher)
+            try:
+                check_room(number, wants)
+                yield
+            finally:
+                end(strangers)  # still guarded: who waits for it may lose patience
     finally:
-        mine = [process for process in psutil.Process().children(recursive=True) if process not in strangers]
-        ray.shutdown()
-        for process in psutil.wait_procs(mine, timeout=SECONDS_TO_END)[1]:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
+        end(strangers)  # also where Ray could not be started
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _init(address: str, num_cpus: float, resources: Mapping[str, float], store_bytes: int, folder: str) -> None:
+def end(strangers: Collection[psutil.Process]) -> None:
+    """End Ray and whatever else was started here, within twice SECONDS_TO_END."""
+    mine = [process for process in psutil.Process().children(recursive=True) if process not in strangers]
+    hurry = threading.Timer(SECONDS_TO_END, kill, [mine])  # should Ray wait for a process that does not end
+    with deaf():
+        hurry.start()
+        try:
+            ray.shutdown()
+        finally:
+            hurry.cancel()
+            kill(psutil.wait_procs(mine, timeout=SECONDS_TO_END)[1])
+
+
+def kill(processes: Sequence[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+@contextmanager
+def deaf() -> Iterator[None]:
+    """Pass over Ctrl-C and SIGTERM meanwhile, in the main thread: what is half ended would be left behind."""
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)} if main else {}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _init(address: str, number: int, wants: Mapping[str, float], store_bytes: int, folder: str) -> None:
     quiet = {"logging_level": SILENT, "log_to_driver": False}
     if not address:
+        resources = {name: amount * number for name, amount in wants.items()}
         patiently(partial(
             ray.init,
             address="local",  # whatever RAY_ADDRESS says
-            num_cpus=num_cpus, num_gpus=0, resources=dict(resources), include_dashboard=False, object_store_memory=store_bytes,
+            num_cpus=resources.pop("CPU", 0), num_gpus=0, resources=resources, include_dashboard=False,
+            object_store_memory=store_bytes,
             _node_ip_address="127.0.0.1", _temp_dir=folder, **quiet,
         ))  # fmt: skip
         return
@@ -100,19 +140,57 @@ def patiently(start: Callable[[], Any], tries: int = 3) -> Any:
     raise AssertionError
 
 
-def check_room(num_cpus: float, resources: Mapping[str, float]) -> None:
-    """Complain if the cluster can never hold the actors."""
+def wanted(cpus: float, resources: Mapping[str, float]) -> dict[str, float]:
+    """Return all that an actor needs of Ray's resources."""
+    return {name: float(amount) for name, amount in {"CPU": cpus, **resources}.items() if amount}
+
+
+def check_room(number: int, wants: Mapping[str, float]) -> None:
+    """Complain if the cluster can never hold the actors, each of which must find all it needs on one node."""
     there = ray.cluster_resources()
-    if there.get("CPU", 0.0) < num_cpus:
+    lacking = {name: amount * number for name, amount in wants.items() if there.get(name, 0.0) < amount * number}
+    if cpus := lacking.pop("CPU", 0.0):
         raise RunError(
-            f"the actors need {num_cpus:g} cores (runner_args: num_actors, reanalyse_actors, cpus_per_actor), Ray's cluster has "
+            f"the actors need {cpus:g} cores (runner_args: num_actors, reanalyse_actors, cpus_per_actor), Ray's cluster has "
             f"{there.get('CPU', 0.0):g}"
         )
-    missing = {name: float(amount) for name, amount in resources.items() if there.get(name, 0.0) < amount}
-    if missing:
+    if lacking:
         raise RunError(
-            f"the actors need {missing} (runner_args.actor_resources, times their number), of which Ray's cluster has none or less"
+            f"the actors need {lacking} (runner_args.actor_resources, times their number), of which Ray's cluster has none or less"
         )
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    places = [min(int(node.get(name, 0.0) / amount + 1e-6) for name, amount in wants.items()) for node in nodes if wants]
+    if wants and sum(places) < number:
+        raise RunError(
+            f"{number} actors need {dict(wants)} each, and only {sum(places)} of them find that on one node of Ray's cluster "
+            "(runner_args: num_actors, reanalyse_actors, cpus_per_actor, actor_resources)"
+        )
+
+
+@contextmanager
+def reserved(number: int, wants: Mapping[str, float]) -> Iterator[dict[str, Any]]:
+    """Have room for the actors set aside, also for those that take the place of dead ones, and give Ray's options to use it.
+
+    Raises:
+      RunError: it is in use and does not become free.
+    """
+    if not wants:
+        yield {}
+        return
+    group = placement_group([dict(wants)] * number)
+    try:
+        if not group.wait(SECONDS_TO_PLACE):
+            found = ray.cluster_resources(), ray.available_resources()
+            there, free = ({name: amounts.get(name, 0.0) for name in wants} for amounts in found)
+            raise RunError(
+                f"{number} actors need {dict(wants)} each (runner_args: num_actors, reanalyse_actors, cpus_per_actor, "
+                f"actor_resources); of {there} in Ray's cluster only {free} are free, for {SECONDS_TO_PLACE:g} seconds. Wait for "
+                "what else runs there, or ask for less"
+            )
+        yield {"scheduling_strategy": PlacementGroupSchedulingStrategy(group)}
+    finally:
+        with suppress(Exception):
+            remove_placement_group(group)
 
 
 def store_use() -> float:
@@ -121,10 +199,11 @@ def store_use() -> float:
     return max(0.0, total - free) / 1e6
 
 
-def actor_options(cpus: float, resources: Mapping[str, float], threads: int) -> dict[str, Any]:
-    """Return Ray's options for an actor: where it may run and what its process is told. It is replaced by us, not by Ray."""
+def actor_options(wants: Mapping[str, float], threads: int) -> dict[str, Any]:
+    """Return Ray's options for an actor: what it needs and what its process is told. It is replaced by us, not by Ray."""
+    resources = dict(wants)
     return {
-        "num_cpus": cpus, "num_gpus": 0, "resources": dict(resources), "max_restarts": 0, "max_task_retries": 0,
+        "num_cpus": resources.pop("CPU", 0), "num_gpus": 0, "resources": resources, "max_restarts": 0, "max_task_retries": 0,
         "runtime_env": {"env_vars": actor_environment(threads)},
     }  # fmt: skip
 
@@ -177,13 +256,13 @@ def python_path() -> Iterator[None]:
 
 
 @contextmanager
-def guard(processes: set[psutil.Process], folder: str) -> Iterator[None]:
+def guard(processes: set[psutil.Process], folder: str) -> Iterator[psutil.Process]:
     """Have a small process say what to do, and end Ray's processes and remove its folder, should this one be killed."""
     pids = [str(process.pid) for process in processes]
     command = [sys.executable, str(GUARD), str(os.getpid()), folder, *pids]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
     try:
-        yield
+        yield psutil.Process(process.pid)
     finally:
         with suppress(OSError):
             process.stdin.write(b"done\n")

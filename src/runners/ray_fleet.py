@@ -15,11 +15,11 @@ import numpy as np
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from src.core import Acting, Key, Params, PyTree, RunError
+from src.core import Acting, Key, Params, PyTree
 from src.runners.ray_actor import Actor, Order, Replanner, Seat, Trajectory
+from src.runners.ray_failures import Failures, problem, reason
 
 POLL_SECONDS = 1.0
-IN_MAKING = "creation task"  # Ray's words for an actor that could not even be made
 
 
 @dataclasses.dataclass
@@ -33,22 +33,25 @@ class Member:
     orders: dict[int, tuple] = dataclasses.field(default_factory=dict)  # by cycle: reference to parameters, order
     tasks: dict[int, Any] = dataclasses.field(default_factory=dict)  # by cycle: reference to the trajectory
 
+    @property
+    def name(self) -> str:
+        return f"actor {self.seat.index}"
+
 
 class Fleet:
     """All actors of a run; every method is called from one thread."""
 
     def __init__(
         self, remake: Callable[[], Acting], seats: Sequence[Seat], states: Sequence[PyTree], cycle: int, options: dict[str, Any],
-        actor_timeout: float, max_failures: int,
+        actor_timeout: float, failures: Failures,
     ):  # fmt: skip
         """Args:
         states: of each actor's environments.
         cycle: the first that will be asked for.
         options: Ray's, for each actor.
+        actor_timeout: seconds for a trajectory, after which an actor is taken to hang.
         """
-        self.remake, self.options, self.actor_timeout, self.max_failures = remake, options, actor_timeout, max_failures
-        self.restarts, self.env_failures = 0, 0
-        self.notes: list[str] = []  # for people, since they were last taken
+        self.remake, self.options, self.actor_timeout, self.failures = remake, options, actor_timeout, failures
         self.members = [Member(seat, state) for seat, state in zip(seats, states, strict=True)]
         for member in self.members:
             self._hire(member, cycle)
@@ -77,7 +80,7 @@ class Fleet:
                     taken[member.seat.index] = trajectory
                     seconds += time.perf_counter() - fetching
                 elif time.monotonic() - began[member.seat.index] > self.actor_timeout:
-                    self._replace(member, cycle, f"no trajectory for {self.actor_timeout:g} seconds")
+                    self._replace(member, cycle, f"no trajectory for {self.actor_timeout:g} seconds (runner_args.actor_timeout)")
                     began[member.seat.index] = time.monotonic()
         return [taken[member.seat.index] for member in self.members], seconds
 
@@ -90,12 +93,12 @@ class Fleet:
         except RayTaskError as error:
             raise problem(error) from None
         except RayError as error:
-            self._replace(member, cycle, reason(error))
+            self._replace(member, cycle, reason(error, self.actor_timeout))
             return None
         assert (trajectory.index, trajectory.cycle) == (member.seat.index, cycle)
         member.state = trajectory.state
         del member.orders[cycle], member.tasks[cycle]
-        self._count_failures(member, trajectory.failures)
+        self.failures.of_environments(member.name, trajectory.failures)
         return trajectory
 
     def _hire(self, member: Member, cycle: int) -> None:
@@ -105,29 +108,12 @@ class Fleet:
 
     def _replace(self, member: Member, cycle: int, why: str) -> None:
         """Put a new process in an actor's place and ask it for what is still wanted."""
-        if IN_MAKING in why:
-            raise RunError(f"actor {member.seat.index} cannot be started:\n{why}")
-        self.restarts += 1
-        self.notes.append(f"actor {member.seat.index} was started again: {why}")
-        self._check_count(why)
+        self.failures.restarted(member.name, why)
         with suppress(RayError, ValueError):
             ray.kill(member.handle)
         self._hire(member, cycle)
         for wanted in sorted(member.orders):
             member.tasks[wanted] = member.handle.collect.remote(*member.orders[wanted])
-
-    def _count_failures(self, member: Member, failures: Sequence[str]) -> None:
-        for text in failures:
-            self.env_failures += 1
-            who = f"an environment of actor {member.seat.index}"
-            self.notes.append(f"{who} failed and was made anew; its episode is discarded:\n{text}")
-            self._check_count(text)
-
-    def _check_count(self, last: str) -> None:
-        if self.restarts + self.env_failures > self.max_failures:
-            raise RunError(
-                f"more than runner_args.max_failures={self.max_failures} failures of actors and environments; the last one:\n{last}"
-            )
 
     def close(self, seconds: float) -> None:
         """End the actors, also where Ray goes on; their environments' programs have so long to end by themselves."""
@@ -146,10 +132,6 @@ class Fleet:
         tasks = [task for member in self.members for task in member.tasks.values()]
         return len(ray.wait(tasks, num_returns=len(tasks), timeout=0)[0]) if tasks else 0
 
-    def take_notes(self) -> tuple[str, ...]:
-        notes, self.notes = tuple(self.notes), []
-        return notes
-
     def evaluate(self, cycle: int, name: str, params: Params, key: Key, num_episodes: int) -> dict[str, np.ndarray]:
         """Return the scores of greedy episodes on the host, dealt out to all actors; the key decides where they begin."""
         seeds = jax.random.randint(key, (num_episodes,), 0, np.iinfo(np.int32).max).tolist()
@@ -159,35 +141,42 @@ class Fleet:
         tasks = {member.seat.index: member.handle.evaluate.remote(*jobs[member.seat.index]) for member, _ in self._shared(shares)}
         scores: dict[str, np.ndarray] = {}
         for member, share in self._shared(shares):
-            for metric, values in self._evaluated(member, cycle, tasks, jobs).items():
+            found = self._evaluated(member, cycle, tasks[member.seat.index], jobs[member.seat.index])
+            for metric, values in found.items():
                 scores.setdefault(metric, np.zeros((num_episodes, *values.shape[1:]), np.float32))[share] = values
         return scores
 
     def _shared(self, shares: list[list[int]]) -> list[tuple[Member, list[int]]]:
         return [(member, share) for member, share in zip(self.members, shares, strict=True) if share]
 
-    def _evaluated(self, member: Member, cycle: int, tasks: dict[int, Any], jobs: dict[int, list]) -> dict[str, np.ndarray]:
+    def _evaluated(self, member: Member, cycle: int, task: Any, job: list) -> dict[str, np.ndarray]:
+        """Return an actor's scores; one that is gone or hangs is replaced, and its successor plays the episodes again."""
+        rounds = -(-len(job[-1]) // member.seat.num_envs)
+        seconds = self.actor_timeout * (len(member.orders) + rounds)  # it works off its orders first
         while True:
             try:
-                scores, failures = ray.get(tasks[member.seat.index])
-                self._count_failures(member, failures)
-                return scores
+                scores, failures = ray.get(task, timeout=seconds)
             except RayTaskError as error:
                 raise problem(error) from None
             except RayError as error:
-                self._replace(member, cycle, reason(error))
-                tasks[member.seat.index] = member.handle.evaluate.remote(*jobs[member.seat.index])
+                self._replace(member, cycle, reason(error, seconds))
+                task = member.handle.evaluate.remote(*job)
+            else:
+                self.failures.of_environments(member.name, failures)
+                return scores
 
 
 class Replanners:
-    """Planners without environments; they keep nothing, so one that dies is simply replaced."""
+    """Planners without environments; they keep nothing, so one that dies or hangs is simply replaced."""
 
-    def __init__(self, remake: Callable[[], Acting], number: int, options: dict[str, Any]):
-        self.remake, self.options = remake, options
+    def __init__(
+        self, remake: Callable[[], Acting], number: int, options: dict[str, Any], actor_timeout: float, failures: Failures
+    ):  # fmt: skip
+        """Args: actor_timeout: seconds for a job, after which a planner is taken to hang."""
+        self.remake, self.options, self.actor_timeout, self.failures = remake, options, actor_timeout, failures
         self.handles = [self._hire() for _ in range(number)]
         self.jobs: list[tuple] = []
         self.tasks: list[Any] = []
-        self.restarts = 0
 
     def _hire(self) -> Any:
         return ray.remote(**self.options)(Replanner).remote(self.remake)
@@ -195,7 +184,7 @@ class Replanners:
     def request(self, jobs: Sequence[tuple]) -> None:
         """Have jobs done: (reference to parameters, steps [B, ...], key data, progress) each."""
         self.jobs = list(jobs)
-        self.tasks = [self._send(number, job) for number, job in enumerate(self.jobs)]
+        self.tasks = [self._send(number) for number in range(len(self.jobs))]
 
     def close(self) -> None:
         for handle in self.handles:
@@ -203,37 +192,32 @@ class Replanners:
                 ray.kill(handle)
         self.jobs, self.tasks = [], []
 
-    def _send(self, number: int, job: tuple) -> Any:
-        return self.handles[number % len(self.handles)].replan.remote(*job)
+    def _send(self, number: int) -> Any:
+        return self.handles[number % len(self.handles)].replan.remote(*self.jobs[number])
 
     def take(self) -> list[PyTree]:
-        """Return the extras of all jobs, in their order."""
-        done, number = [], 0
-        while number < len(self.tasks):
+        """Return the extras of all jobs, in their order.
+
+        Raises:
+          RunError: a planner has a problem that would not go away, or there were too many.
+        """
+        done: list[PyTree] = []
+        while len(done) < len(self.tasks):
             try:
-                done.append(ray.get(self.tasks[number]))
-                number += 1
+                done.append(ray.get(self.tasks[len(done)], timeout=self.actor_timeout))
             except RayTaskError as error:
                 raise problem(error) from None
             except RayError as error:
-                if IN_MAKING in reason(error):
-                    raise RunError(f"a planner cannot be started:\n{error}") from None
-                self.restarts += 1
-                place = number % len(self.handles)
-                self.handles[place] = self._hire()
-                for left in range(number, len(self.tasks)):
-                    if left % len(self.handles) == place:
-                        self.tasks[left] = self._send(left, self.jobs[left])
+                self._replace(len(done), reason(error, self.actor_timeout))
         self.jobs, self.tasks = [], []
         return done
 
-
-def problem(error: RayTaskError) -> RunError:
-    """Return what to tell the user of an error that was raised in an actor."""
-    return RunError(str(error.cause) if isinstance(error.cause, RunError) else f"in an actor: {error}")
-
-
-def reason(error: RayError) -> str:
-    """Return why an actor is gone, in a line, or with its traceback if it could not be made."""
-    text = str(error).strip()
-    return text if IN_MAKING in text else (text.splitlines() or [type(error).__name__])[0]
+    def _replace(self, number: int, why: str) -> None:
+        """Put a new process in the place of the planner that had this job, and send it the job and those that come after."""
+        place = number % len(self.handles)
+        self.failures.restarted(f"planner {place}", why)
+        with suppress(RayError, ValueError):
+            ray.kill(self.handles[place])
+        self.handles[place] = self._hire()
+        for left in range(number, len(self.tasks), len(self.handles)):
+            self.tasks[left] = self._send(left)

@@ -41,41 +41,45 @@ class Session:
             groups.append(found)
         state = self._write_plans(state)
         sums = jax.tree.map(lambda *x: sum(x), *groups)
-        restarts = self.fleet.restarts + (self.planners.restarts if self.planners else 0)
+        failures = self.fleet.failures
         sums["actors"] = gauges.metrics() | {
-            "actors/restarts": restarts, "actors/env_failures": self.fleet.env_failures, "actors/store_mb": ray_cluster.store_use()
+            "actors/restarts": failures.restarts, "actors/env_failures": failures.env_failures,
+            "actors/store_mb": ray_cluster.store_use(),
         }  # fmt: skip
-        like = self.runner.shapes().actors
-        return state.replace(actors=tuple(unpacked(m.state, x) for m, x in zip(self.fleet.members, like, strict=False))), sums
+        actors = tuple(unpacked(m.state, x) for m, x in zip(self.fleet.members, self.like, strict=False))  # none of the host
+        return state.replace(actors=actors), sums
 
     def _begin(self, actors: tuple, state: RunState) -> None:
         """Start Ray and the actors, ask them for the first cycles, and compile the learner's program meanwhile."""
         config = self.config
         number = config.num_actors + config.reanalyse_actors
-        resources = {name: amount * number for name, amount in config.actor_resources.items()}
+        wants = ray_cluster.wanted(config.cpus_per_actor, config.actor_resources)
         store = int(config.object_store_mb * MEGABYTE)
-        self.stack.enter_context(ray_cluster.cluster(config.ray_address, config.cpus_per_actor * number, resources, store))
+        self.stack.enter_context(ray_cluster.cluster(config.ray_address, number, wants, store))
+        room = self.stack.enter_context(ray_cluster.reserved(number, wants))
+        from src.runners.ray_failures import Failures
         from src.runners.ray_fleet import Fleet, Replanners
 
-        options = ray_cluster.actor_options(config.cpus_per_actor, config.actor_resources, config.threads_per_actor)
+        options = ray_cluster.actor_options(wants, config.threads_per_actor) | room
         self.cycle, self.env_step = int(state.cycle), int(state.env_step)
         reports = math.ceil((self.parts.t_max - self.env_step) / (self.cycles * self.parts.steps_per_cycle))
         self.last_cycle = self.cycle + max(1, reports) * self.cycles - 1
         states = [packed(one) for one in actors] or [()] * config.num_actors
         seats = [self._seat(i) for i in range(config.num_actors)]
-        remake, limits = self.runner.remake, (config.actor_timeout, config.max_failures)
+        remake, limits = self.runner.remake, (config.actor_timeout, Failures(config.max_failures))
         self.fleet = Fleet(remake, seats, states, self.cycle, options, *limits)
         self.stack.callback(self.fleet.close, 0.0 if actors else SECONDS_TO_CLOSE)
         published = self._publish(state)
         for ahead in range(config.max_staleness + 1):
             self._request(published, ahead)
         if config.reanalyse_actors:
-            self.planners = Replanners(remake, config.reanalyse_actors, options)
+            self.planners = Replanners(remake, config.reanalyse_actors, options, *limits)
             self.stack.callback(self.planners.close)
             self.draw = jax.jit(partial(draw_seen, self.parts.replay))
             self.overwrite = jax.jit(self.parts.replay.overwrite_extras, donate_argnums=0)
             self.due = jax.jit(lambda replay, cycle: replans_due(self.parts, replay, cycle, self.parts.replay.ready(replay)))
             self.drawn: list[jax.Array] = []  # where the rows lie that are being planned again
+        self.like = self.runner.shapes().actors
         self.learn = self.runner.learn.lower(state, self._rows_like()).compile()
 
     def _seat(self, index: int) -> Seat:
@@ -147,7 +151,7 @@ class Session:
         return self.fleet.evaluate(self.cycle, name, params, key, num_episodes)
 
     def take_notes(self) -> tuple[str, ...]:
-        return self.fleet.take_notes() if self.fleet else ()
+        return self.fleet.failures.take_notes() if self.fleet else ()
 
 
 class Gauges:

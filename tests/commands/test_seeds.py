@@ -36,6 +36,16 @@ def test_a_finished_run_counts_before_a_later_one_that_was_cut_off(tmp_path):
     assert seeds.Batch(config(tmp_path), [1]).recorded()[1].id == "1"
 
 
+def test_a_batch_that_leaves_the_number_of_actors_open_finds_its_runs_and_another_does_not(tmp_path):
+    stub_runs.write(tmp_path, 1, [0.0], runner_args={"num_actors": 5, "num_envs": 30})
+
+    def found(**args) -> bool:
+        return 1 in seeds.Batch(config(tmp_path, runner_args=args), [1]).recorded()
+
+    assert found(num_actors=0, num_envs=30) and found(num_actors=5, num_envs=30)
+    assert not found(num_actors=3, num_envs=30) and not found(num_actors=0, num_envs=60)
+
+
 def test_where_it_is_recorded_does_not_make_it_another_run(tmp_path):
     stub_runs.write(tmp_path, 1, [0.0], seed=1, mongo_url="mongodb://somewhere", checkpoint_args={"keep_last": 9})
     assert 1 in seeds.Batch(config(tmp_path), [1]).recorded()

@@ -97,8 +97,8 @@ def test_the_generated_maps_ask_smacv2_for_the_teams_of_its_paper(smac, monkeypa
     asked = []
 
     class Wrapper(StarCraft2Env):
-        def __init__(self, capability_config, conic_fov, obs_own_pos, map_name, **others):
-            asked.append((capability_config, conic_fov, obs_own_pos, map_name))
+        def __init__(self, capability_config, conic_fov, obs_own_pos, use_unit_ranges, map_name, **others):
+            asked.append((capability_config, conic_fov, obs_own_pos, use_unit_ranges, map_name))
             capability_config["team_gen"]["env_key"] = "team_gen"  # the package writes into what it is given
             super().__init__(map_name="3m", **others)
 
@@ -107,8 +107,8 @@ def test_the_generated_maps_ask_smacv2_for_the_teams_of_its_paper(smac, monkeypa
     monkeypatch.setitem(sys.modules, "smacv2.env.starcraft2.wrapper", wrapper)
     env = sc2.make(sc2.Config(package="smacv2", map_name="10gen_zerg", num_enemies=6, sc2_args={"conic_fov": True}))
     env.reset(1)
-    (first, *_), (second, conic, own_pos, name) = asked
-    assert first == second and (conic, own_pos, name) == (True, True, "10gen_zerg")
+    (first, *_), (second, conic, own_pos, ranges, name) = asked
+    assert first == second and (conic, own_pos, ranges, name) == (True, True, True, "10gen_zerg")
     assert (second["n_units"], second["n_enemies"]) == (5, 6) and second["team_gen"]["weights"] == [0.45, 0.1, 0.45]
     assert second["start_positions"]["dist_type"] == "surrounded_and_reflect"
     env.close()
@@ -117,7 +117,7 @@ def test_the_generated_maps_ask_smacv2_for_the_teams_of_its_paper(smac, monkeypa
 
 
 @pytest.mark.parametrize(("settings", "words"), [
-    ({"map_name": "4m"}, "env_args.map_name: smac has no map '4m'"),
+    ({"map_name": "4m"}, "env_args.map_name: smac has no map '4m'; `python -m smac.bin.map_list` prints"),
     ({"sc2_args": {"reward_sparsely": True}}, "env_args.sc2_args: smac does not take them: .*'reward_sparsely'"),
     ({"sc2_args": {"seed": 3}}, "env_args.sc2_args.seed: is set by"),
 ])  # fmt: skip

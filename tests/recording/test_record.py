@@ -126,8 +126,15 @@ def test_time_left_heeds_steps_and_minutes():
 
 def test_where_actors_are_apart_it_is_shown_who_waits_for_whom():
     progress = progress_module.Progress(t_max=1000, max_seconds=0.0)
-    progress.add(Report(100, 1, {"actors/learner_idle": 0.25, "actors/staleness": 1.0, "actors/queue": 1.5}))
-    assert progress.pace() == "100 of 1,000 steps | learner idle 25%, staleness 1.0, queue 1.5"
+    assert screen_module.lines(progress) == ["0 of 1,000 steps", "return: none yet"]
+    told = {"learner_idle": 0.25, "staleness": 1.0, "queue": 1.5, "store_mb": 12.3}
+    speeds = {"steps_per_second/actor_0": 900.0, "steps_per_second/actor_1": 334.0}
+    progress.add(Report(100, 1, {f"actors/{name}": value for name, value in (told | speeds).items()}))
+    assert screen_module.lines(progress) == [
+        "100 of 1,000 steps",
+        "actors: 2, 1,234 steps/s while acting, staleness 1.0, queue 1.5, store 12 MB, learner idle 25%",
+        "return: none yet",
+    ]
 
 
 def test_the_bar_of_a_terminal_shows_pace_and_returns_below_each_other():

@@ -6,9 +6,12 @@ import jax
 import numpy as np
 
 from src.replay import uniform
-from src.runners import ray_async
+from src.runners import ray_async, ray_cluster
+from src.runners.collect import as_timestep
 from src.runners.loop import keys
-from src.runners.ray_actor import Actor, Seat, packed
+from src.runners.ray_actor import Actor, Order, Published, Replanner, Seat, packed
+from src.runners.ray_session import Session
+from tests.reference.host_games import OnHost
 from tests.runners import remakes
 from tests.runners.counting import make_env, make_learner
 
@@ -40,3 +43,54 @@ def test_no_actor_has_a_random_key_of_the_learner_the_evaluations_or_another_act
     assert any((state.key == key).all() for key in roots), "the learner's is not among those that are compared"
     for one, other in itertools.combinations([np.asarray(jax.random.key_data(key)) for key in roots], 2):
         assert (one != other).any()
+
+
+def test_games_of_an_evaluation_are_shared_by_all_ways_to_play_and_closed_when_acting_goes_on():
+    made = []
+
+    def make_game() -> OnHost:
+        made.append(OnHost(make_env(shared=False)))
+        return made[-1]
+
+    actor = Actor(lambda: remakes.on_host()._replace(make_env=make_game), seat(0), (0, 0), ())
+    published, key = Published(0, {"updates": np.int32(0)}), np.asarray(jax.random.key_data(jax.random.key(0)))
+    spec_alone = len(made)
+    first = actor.collect(published, Order(0, 0, 0.0))
+    for name in ("search", "policy"):
+        scores, failures = actor.evaluate(name, published.params, key, [3, 4, 5])
+        assert scores["return"].shape == (3,) and failures == ()
+    training, trials = made[spec_alone : spec_alone + ENVS], made[spec_alone + ENVS :]
+    assert len(trials) == ENVS and not any(game.closed for game in trials)
+    second = actor.collect(published, Order(1, STEPS * ACTORS * ENVS, 0.0))
+    assert [game.closed for game in trials] == [1] * ENVS and not any(game.closed for game in training)
+    cut = ~(first.rows.terminated | first.rows.truncated)[:, -1] & second.rows.first[:, 0]
+    assert not cut.any(), "an evaluation cut an episode that is learned from"
+    actor.evaluate("search", published.params, key, [6])
+    actor.close()
+    assert [game.closed for game in training] == [1] * ENVS and made[-1].closed == 1
+
+
+def assert_of_numpy(*trees) -> None:
+    """What goes from one process to another holds no array of a device."""
+    kinds = {type(leaf) for leaf in jax.tree.leaves(trees)}
+    assert np.ndarray in kinds and all(issubclass(kind, (np.ndarray, np.generic, int, float, str)) for kind in kinds), kinds
+
+
+def test_all_that_goes_between_processes_is_of_numpy(monkeypatch):
+    sent = []
+    monkeypatch.setattr(ray_cluster.ray, "put", sent.append)
+    run = runner()
+    state = run.initial(SEED)
+    Session(run, SEED, 1, None)._publish(state)
+    (published,) = sent
+    compiled = Actor(remakes.compiled, seat(0), (0, 0), packed(state.actors[0])).collect(published, Order(0, 0, 0.0))
+    assert jax.tree.leaves(compiled.state) and compiled.rows.first.shape == (ENVS, STEPS)
+    actor = Actor(remakes.on_host, seat(0), (0, 0), ())
+    on_host = actor.collect(published, Order(0, 0, 0.0))
+    key = np.asarray(jax.random.key_data(jax.random.key(0)))
+    scores = actor.evaluate("search", published.params, key, [3, 4, 5])
+    actor.close()
+    seen = as_timestep(jax.tree.map(lambda x: x[:, 0], compiled.rows))
+    plans = Replanner(remakes.compiled).replan(published, seen, key, np.float32(0.5))
+    for tree in (published, packed(state.actors[0]), compiled, on_host, scores, plans):
+        assert_of_numpy(tree)

@@ -18,6 +18,7 @@ from src.replay import uniform
 from src.runners import ray_async
 from tests.reference import small_runs
 from tests.reference.host_games import OnHost
+from tests.reference.probe import Probe
 from tests.runners import remakes
 from tests.runners.counting import make_env, make_learner, signature
 from tests.runners.test_jax_sync import Seen, same
@@ -176,10 +177,38 @@ def test_actors_that_nobody_has_room_for_and_clusters_that_are_not_there_are_ref
         next(runner(cpus_per_actor=4.0)(1))
     with pytest.raises(RunError, match="the actors need {'roof': 2.0} .runner_args.actor_resources.* has none or less"):
         next(runner(actor_resources={"roof": 1.0})(1))
+    with pytest.raises(RunError, match="3 actors need {'CPU': 2.0} each, and only 2 of them find that on one node .*num_actors"):
+        next(runner(cpus_per_actor=2.0, reanalyse_actors=1)(1))
     with pytest.raises(RunError, match="ray_address=127.0.0.1:9: cannot join this cluster"):
         next(runner(ray_address="127.0.0.1:9")(1))
     with pytest.raises(ValueError, match="num_envs=4 cannot be dealt out to num_actors=3"):
         runner(num_actors=3)
+
+
+def test_actors_whose_room_others_use_are_told_of_instead_of_being_waited_for(address, monkeypatch):
+    from src.runners import ray_cluster
+
+    monkeypatch.setattr(ray_cluster, "SECONDS_TO_PLACE", 1.0)
+    desk = {"CPU": 1.0, "desk": 1.0}
+    with ray_cluster.cluster(address, 1, {}, 0):
+        with ray_cluster.reserved(1, desk):
+            words = ".runner_args: num_actors.* of {'CPU': 6.0, 'desk': 2.0} .* only {'CPU': 5.0, 'desk': 1.0} are free"
+            with pytest.raises(RunError, match=f"2 actors need {desk} each {words}"):
+                next(runner(actor_resources={"desk": 1.0})(1))
+        with ray_cluster.reserved(2, desk) as options:  # given back
+            assert options
+
+
+def test_jax_finds_in_an_actor_the_platform_and_the_threads_that_it_was_told_before(address):
+    from src.runners import ray_cluster
+
+    wants = ray_cluster.wanted(1.0, {})
+    with ray_cluster.cluster(address, 1, wants, 0):
+        probe = ray_cluster.ray.remote(**ray_cluster.actor_options(wants, 3))(Probe).remote()
+        found = ray_cluster.ray.get(probe.look.remote(["JAX_PLATFORMS", "NPROC", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"]))
+        ray_cluster.ray.kill(probe)
+    assert not found["imported"] and found["platforms"] == ["cpu"] and found["threads"] == 3
+    assert found["told"] == {"JAX_PLATFORMS": "cpu", "NPROC": "3", "OMP_NUM_THREADS": "3", "CUDA_VISIBLE_DEVICES": ""}
 
 
 def test_the_climbing_game_is_learned_and_a_run_that_starts_ray_leaves_none_behind():

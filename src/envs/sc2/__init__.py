@@ -49,7 +49,9 @@ def make(config: Config) -> StarCraftEnvironment:
     try:
         facts = start(None).get_env_info()
     except KeyError as error:
-        raise ValueError(f"env_args.map_name: {config.package} has no map {error}; its command map_list prints them") from error
+        raise ValueError(
+            f"env_args.map_name: {config.package} has no map {error}; `python -m {config.package}.bin.map_list` prints its maps"
+        ) from error
     except TypeError as error:
         raise ValueError(f"env_args.sc2_args: {config.package} does not take them: {error}") from error
     spec = EnvSpec(
@@ -68,7 +70,8 @@ def _start(game: type, config: Config, seed: int | None) -> Any:
     """Return the package's environment; the game itself is not running yet."""
     arguments = copy.deepcopy(dict(config.sc2_args))
     if config.map_name in GENERATED:
-        arguments = {"capability_config": _capabilities(config), "conic_fov": False, "obs_own_pos": True} | arguments
+        as_in_paper = {"conic_fov": False, "obs_own_pos": True, "use_unit_ranges": True}  # else all shoot equally far
+        arguments = {"capability_config": _capabilities(config)} | as_in_paper | arguments
     # `continuing_episode` makes it say which ends are the time limit's.
     return game(map_name=config.map_name, difficulty=config.difficulty, seed=seed, continuing_episode=True, **arguments)
 
