@@ -72,7 +72,7 @@ def transport(options: argparse.Namespace, folder: Path) -> dict:
     from src.config import commandline, loader
 
     build.prepare_jax("cpu", "auto")
-    words = ["with", *WITH_ACTORS[:1], "runner_args.num_actors=1", "runner_args.num_envs=16", "runner_args.max_staleness=0"]
+    words = ["with", *WITH_ACTORS[:1], "runner_args.num_actors=1", "runner_args.max_staleness=0"]
     config = loader.load(options.config, options.env_config, commandline.parse(words, ["train"]).updates)
     runner = build.build(config).run
     add = jax.jit(runner.parts.replay.add, donate_argnums=0)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from src.core import Key, Params, PyTree, Transition
+from src.core import Key, Params, PyTree, RunError, Transition
 from src.runners import ray_cluster
 from src.runners.jax_sync import RunState
 from src.runners.learn import draw_seen, replans_due
@@ -55,6 +55,7 @@ class Session:
         number = config.num_actors + config.reanalyse_actors
         wants = ray_cluster.wanted(config.cpus_per_actor, config.actor_resources)
         store = int(config.object_store_mb * MEGABYTE)
+        self._check_store()
         self.stack.enter_context(ray_cluster.cluster(config.ray_address, number, wants, store))
         room = self.stack.enter_context(ray_cluster.reserved(number, wants))
         from src.runners.ray_failures import Failures
@@ -92,6 +93,18 @@ class Session:
     def _rows_like(self) -> Transition:
         shape = (self.config.num_envs, self.config.rollout_length)
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(shape + x.shape, x.dtype), self.runner.example())
+
+    def _check_store(self) -> None:
+        """Complain if Ray's store, where it is started for the run, cannot hold the trajectories that wait in it at once."""
+        config = self.config
+        cycle = num_bytes(self._rows_like()) / MEGABYTE
+        needed = cycle * (config.max_staleness + 1)
+        if not config.ray_address and needed > config.object_store_mb:
+            raise RunError(
+                f"runner_args.object_store_mb={config.object_store_mb}: a cycle's rows, num_envs * rollout_length = {config.num_envs} "
+                f"* {config.rollout_length}, take {cycle:,.0f} MB, and {config.max_staleness + 1} cycles may wait in Ray's store; "
+                f"choose fewer environments or shorter rollouts, or runner_args.object_store_mb={math.ceil(1.2 * needed)}"
+            )
 
     def _publish(self, state: RunState) -> Any:
         """Return a reference to the parameters, which no later update changes; waits for the updates that make them."""
@@ -188,7 +201,8 @@ class Gauges:
 
 
 def num_bytes(tree: PyTree) -> int:
-    return sum(x.nbytes for x in jax.tree.leaves(tree))
+    """Return the bytes of all leaves, arrays or what stands for them."""
+    return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
 
 def joined(trajectories: list[Trajectory]) -> Transition:

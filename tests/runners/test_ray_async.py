@@ -58,7 +58,7 @@ def address(quick_compiling):
 def runner(remake=remakes.compiled, t_max=T_MAX, **settings) -> ray_async.AsyncRunner:
     """Return a run of the counting parts; its planner leaves in `extras.value` how many updates its parameters had."""
     settings = {"num_actors": ACTORS, "updates_per_step": 0.3, "report_every": REPORT, "ray_address": runner.address} | settings
-    config = ray_async.Config(num_envs=ENVS, rollout_length=STEPS, **settings)
+    config = ray_async.Config(**{"num_envs": ENVS, "rollout_length": STEPS} | settings)
     learner, env = make_learner(), make_env(shared=False)
     replay = uniform.make(uniform.Config(capacity=400, batch_size=BATCH, min_size=MIN_ROWS), ENVS, learner.sequence_length)
     clocks = dict(t_max=t_max, max_minutes=0.0, eval_episodes=5, eval_every=48)
@@ -179,6 +179,8 @@ def test_actors_that_nobody_has_room_for_and_clusters_that_are_not_there_are_ref
         next(runner(actor_resources={"roof": 1.0})(1))
     with pytest.raises(RunError, match="3 actors need {'CPU': 2.0} each, and only 2 of them find that on one node .*num_actors"):
         next(runner(cpus_per_actor=2.0, reanalyse_actors=1)(1))
+    with pytest.raises(RunError, match="object_store_mb=80: a cycle's rows, num_envs . rollout_length = 4 . 100000, take .* MB, and 2"):
+        next(runner(ray_address="", object_store_mb=80, rollout_length=100_000)(1))
     with pytest.raises(RunError, match="ray_address=127.0.0.1:9: cannot join this cluster"):
         next(runner(ray_address="127.0.0.1:9")(1))
     with pytest.raises(ValueError, match="num_envs=4 cannot be dealt out to num_actors=3"):
