@@ -3,7 +3,7 @@
 The penalty game (k = -100) of N agents: 10 if all play 0 or all play 2, -100 if anybody of the team plays against the others,
 3^N joint actions. Every planner imagines N times as many steps per decision as `--simulations` says: `paths` and `joint` in one
 search, `plies` and `independent` in N. All learn with the same settings (below: what an improved policy owes to a difference
-of 100 is decisive, what it owes to one of 2 is little, so that nobody settles before the optimum was seen), for 4,000 N steps.
+of 100 is decisive, what it owes to one of 2 is little, so that nobody settles before the optimum was seen), for 6,000 N steps.
 A run counts if greedy play gets 10 in all evaluation episodes at its end (agents number their moves differently, so that ties
 are no help); what a decision costs is measured apart from training.
 """
@@ -17,14 +17,14 @@ import planning_cost
 
 OPTIMUM = 10.0
 PLANNERS = {
-    "paths": ("mazero_seq", ["planner_args.tree=paths", "planner_args.unfinished_backup=best", "planner_args.interior_value_scale=0.1"]),
+    "paths": ("mazero_seq", ["planner_args.tree=paths", "planner_args.unfinished_backup=best", "planner_args.interior_value_scale=0.05"]),
     "plies": ("mazero_seq", []),
     "joint": ("mazero_joint", []),
     "independent": ("mazero_ind", []),
 }
 WHOLE = ("paths", "joint")  # one search for the team
 PATIENT = [
-    "planner_args.q_epsilon=100", "planner_args.value_scale=0.1", "replay_args.min_size=4800", "replay_args.capacity=100000",
+    "planner_args.q_epsilon=100", "planner_args.value_scale=0.05", "replay_args.min_size=4800", "replay_args.capacity=100000",
     "runner_args.updates_per_step=0.5", "max_minutes=0", "video=false", "eval_args.episodes=32",
 ]  # fmt: skip
 
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--agents", type=int, nargs="+", default=list(range(2, 11)))
     parser.add_argument("--planners", nargs="+", default=list(PLANNERS), choices=list(PLANNERS))
     parser.add_argument("--seeds", type=int, default=3, help="0 = measure the cost of a decision alone")
-    parser.add_argument("--simulations", type=int, default=24, help="imagined steps per agent and decision")
+    parser.add_argument("--simulations", type=int, default=32, help="imagined steps per agent and decision")
     parser.add_argument("--jobs", type=int, default=1, help="runs at once")
     parser.add_argument("--folder", type=Path, help="where runs are recorded; those that are finished there are not repeated")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="further settings of all runs")
@@ -45,7 +45,7 @@ def main() -> None:
         for name in options.planners:
             config, settings = PLANNERS[name]
             simulations = options.simulations * (agents if name in WHOLE else 1)
-            words = ["env_args.scenario=penalty", "env_args.relabel=True", f"env_args.num_agents={agents}", f"t_max={4000 * agents}"]
+            words = ["env_args.scenario=penalty", "env_args.relabel=True", f"env_args.num_agents={agents}", f"t_max={6000 * agents}"]
             words += [f"planner_args.num_simulations={simulations}", *settings, *PATIENT, *options.set]
             cost, _ = planning_cost.decision(config, "matrix_game", words)
             paths = [folder / f"{name}-{agents}-{seed}" for seed in range(1, options.seeds + 1)]
