@@ -39,10 +39,10 @@ JAXMARL = (
     "runner_args.rollout_length=128", "runner_args.report_every=16384",
 )  # fmt: skip
 # With and without distillation, and without shared parameters: as configured, and at four times the learning rates.
+FASTER = "learner_args.policy_learning_rate=2e-2 learner_args.value_learning_rate=1.2e-2"
 DISTIL = (
     "mappo_distil", "mappo_distil learner_args.distil_epochs=0", "mappo_ns", "mappo",
-    "mappo_distil learner_args.policy_learning_rate=2e-2 learner_args.value_learning_rate=1.2e-2 learner_args.distil_learning_rate=4e-3",
-    "mappo_distil learner_args.policy_learning_rate=2e-2 learner_args.value_learning_rate=1.2e-2 learner_args.distil_epochs=0",
+    f"mappo_distil {FASTER} learner_args.distil_learning_rate=4e-3", f"mappo_distil {FASTER} learner_args.distil_epochs=0",
     "mappo_ns learner_args.learning_rate=2e-2 learner_args.critic_learning_rate=1.2e-2",
 )  # fmt: skip
 SUITES = {

@@ -80,12 +80,11 @@ def make(
     phases = make_phases(config, model)
     steps = {phase.name: _of(config, phase, "epochs") * _of(config, phase, "minibatches") for phase in phases}
     rates = {phase.name: _of(config, phase, "learning_rate") for phase in phases}
-    made = {name: make_adam(config, model, rates[name], total_updates * steps[name]) for name in steps}
-    adams, schedules = ({name: pair[i] for name, pair in made.items()} for i in range(2))
+    adams = {name: make_adam(config, model, rates[name], total_updates * steps[name]) for name in steps}  # with schedules
 
     def init(key: Key) -> LearnerState:
         def make_opt(params: Params) -> dict:
-            return {phase.name: adams[phase.name].init(params[phase.network]) for phase in phases}
+            return {phase.name: adams[phase.name][0].init(params[phase.network]) for phase in phases}
 
         return init_state(config, model, spec, num_envs, key, make_opt)
 
@@ -93,8 +92,9 @@ def make(
         lambdas = (config.policy_gae_lambda, config.value_gae_lambda)
         state, chunks, metrics = judge(config, model, spec, discount, lambdas, state, batch.traj)
         for phase, phase_key in zip(phases, jax.random.split(key, len(phases)), strict=True):
-            state, learned = run_phase(config, phase, adams[phase.name], state, chunks, phase_key)
-            rate = schedules[phase.name](state.step // sum(steps.values()) * steps[phase.name])  # by the phase's own steps
+            adam, schedule = adams[phase.name]
+            state, learned = run_phase(config, phase, adam, state, chunks, phase_key)
+            rate = schedule(state.step // sum(steps.values()) * steps[phase.name])  # by the phase's own steps
             metrics |= learned | {f"train/{phase.name}_learning_rate": rate}
         return state.replace(step=state.step + sum(steps.values())), metrics, jnp.ones_like(batch.weight)
 

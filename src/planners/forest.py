@@ -86,11 +86,11 @@ def back_up(tree: mctx.Tree, leaf: Array, value: Array, ply: Array | None) -> mc
 
     def count(tree: mctx.Tree, node: Array, gain: Array, place: Array) -> tuple[mctx.Tree, Array]:
         visits = at(tree.node_visits, node)
-        if ply is not None:
-            gain = jnp.where((at(ply, node) > 0) & (visits > 0), _best_child(tree, node), gain)
         worth = (at(tree.node_values, node) * visits + gain) / (visits + 1)
         if ply is not None:
-            worth = jnp.where(at(ply, node) > 0, gain, worth)
+            inside = at(ply, node) > 0
+            gain = jnp.where(inside & (visits > 0), _best_child(tree, node), gain)
+            worth = jnp.where(inside, gain, worth)
         return tree.replace(
             node_visits=put(tree.node_visits, place, visits + 1),
             node_values=put(tree.node_values, place, worth),

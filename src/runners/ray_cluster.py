@@ -97,13 +97,10 @@ def kill(processes: Sequence[psutil.Process]) -> None:
 @contextmanager
 def deaf() -> Iterator[None]:
     """Pass over Ctrl-C and SIGTERM meanwhile, in the main thread: what is half ended would be left behind."""
-    main = threading.current_thread() is threading.main_thread()
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)} if main else {}
-    try:
+    with kept_handlers() as numbers:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _init(address: str, number: int, wants: Mapping[str, float], store_bytes: int, folder: str) -> None:
@@ -233,12 +230,18 @@ def actor_environment(threads: int) -> dict[str, str]:
 @contextmanager
 def own_signals() -> Iterator[None]:
     """Keep this process's signal handlers: Ray replaces them where it starts. Warnings of threads while it forks are dropped."""
+    with kept_handlers(), warnings.catch_warnings():  # what Ray forks becomes another program at once
+        warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
+        yield
+
+
+@contextmanager
+def kept_handlers() -> Iterator[tuple[int, ...]]:
+    """Give the signals that ask to stop, none outside the main thread, and put their handlers back afterwards."""
     main = threading.current_thread() is threading.main_thread()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)} if main else {}
     try:
-        with warnings.catch_warnings():  # what Ray forks becomes another program at once
-            warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
-            yield
+        yield tuple(before)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -55,7 +55,8 @@ class Session:
         number = config.num_actors + config.reanalyse_actors
         wants = ray_cluster.wanted(config.cpus_per_actor, config.actor_resources)
         store = int(config.object_store_mb * MEGABYTE)
-        self._check_store()
+        rows_like = self._rows_like()
+        self._check_store(num_bytes(rows_like) / MEGABYTE)
         self.stack.enter_context(ray_cluster.cluster(config.ray_address, number, wants, store))
         room = self.stack.enter_context(ray_cluster.reserved(number, wants))
         from src.runners.ray_failures import Failures
@@ -80,8 +81,8 @@ class Session:
             self.overwrite = jax.jit(self.parts.replay.overwrite_extras, donate_argnums=0)
             self.due = jax.jit(lambda replay, cycle: replans_due(self.parts, replay, cycle, self.parts.replay.ready(replay)))
             self.drawn: list[jax.Array] = []  # where the rows lie that are being planned again
-        self.like = self.runner.shapes().actors
-        self.learn = self.runner.learn.lower(state, self._rows_like()).compile()
+        self.like = jax.eval_shape(lambda: actors)
+        self.learn = self.runner.learn.lower(state, rows_like).compile()
 
     def _seat(self, index: int) -> Seat:
         config = self.config
@@ -94,10 +95,9 @@ class Session:
         shape = (self.config.num_envs, self.config.rollout_length)
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(shape + x.shape, x.dtype), self.runner.example())
 
-    def _check_store(self) -> None:
-        """Complain if Ray's store, where it is started for the run, cannot hold the trajectories that wait in it at once."""
+    def _check_store(self, cycle: float) -> None:
+        """Complain if Ray's store, where it is started for the run, cannot hold the cycles, of so many megabytes, that wait in it."""
         config = self.config
-        cycle = num_bytes(self._rows_like()) / MEGABYTE
         needed = cycle * (config.max_staleness + 1)
         if not config.ray_address and needed > config.object_store_mb:
             raise RunError(
