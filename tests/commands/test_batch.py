@@ -15,7 +15,8 @@ from src.recording import files
 from tests.commands import stub_runs
 from tests.test_main import CACHE, ROOT, SMALL, type_in
 
-WORDS = ["batch", "--config=mazero_seq", "--env-config=matrix_game", "with", *SMALL, CACHE, "max_minutes=0.003"]
+# Six seconds: longer than a batch takes to pass Ctrl-C on, so that the run it is meant for still trains.
+WORDS = ["batch", "--config=mazero_seq", "--env-config=matrix_game", "with", *SMALL, CACHE, "max_minutes=0.1"]
 
 
 def test_a_batch_trains_its_seeds_once_and_goes_on_where_it_is_not_done(tmp_path):
