@@ -96,7 +96,7 @@ def exact_model(env) -> WorldModel:
         commit=lambda params, plan, latent, agent, action: plan,
         reply=lambda params, own, plan: jnp.zeros((*own.shape[:-1], num_actions)),
         value=lambda params, latent, action, committed: jnp.where(over(latent), 0.0, worth),
-        imagine=lambda params, latent, action: (jnp.ones_like(latent), jnp.where(over(latent), 0.0, pay(action))),
+        imagine=lambda params, latent, action: (jnp.maximum(latent, 1.0), jnp.where(over(latent), 0.0, pay(action))),
         project=None,
         foresee=None,
         value_mean=lambda x: x,

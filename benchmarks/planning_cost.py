@@ -1,14 +1,16 @@
-"""What a decision costs by policy head, value of unfinished joint steps and number of agents: `python benchmarks/planning_cost.py`.
+"""What decisions and updates cost by policy head, value of unfinished joint steps and number of agents:
+`python benchmarks/planning_cost.py`.
 
 One decision is a joint action for one environment, planned for 32 at once by an untrained network with the settings of MPE
-simple_spread. Time is the processor's, of all threads, so that a busy machine does not matter much: the median of several calls.
+simple_spread; one update fits a batch of these settings. Time is the processor's, of all threads, so that a busy machine does not
+matter much: the median of several calls.
 """
 
 import argparse
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import harness
 
@@ -33,11 +35,13 @@ def main() -> None:
             simulations = 8 * agents if whole else 8  # the same number of imagined steps
             words = [f"env_args.num_agents={agents}", f"planner_args.num_simulations={simulations}", *settings]
             milliseconds, compiling = decision(config, "mpe", words)
+            learning = update(config, "mpe", words)
             label = f"{name} {settings[0].partition('=')[2] if settings else ''}".strip()
-            rows.append([agents, label, f"{milliseconds:.2f}", f"{compiling:.1f}"])
-            result.append({"agents": agents, "variant": label, "simulations": simulations, "decision_cpu_ms": milliseconds, "compile_cpu_s": compiling})
+            rows.append([agents, label, f"{milliseconds:.2f}", f"{learning:.1f}", f"{compiling:.1f}"])
+            costs = {"decision_cpu_ms": milliseconds, "update_cpu_ms": learning, "compile_cpu_s": compiling}
+            result.append({"agents": agents, "variant": label, "simulations": simulations, **costs})
             print(rows[-1], flush=True)
-    print(harness.table(rows, ["agents", "planner", "CPU ms per decision", "CPU s to compile"]))
+    print(harness.table(rows, ["agents", "planner", "CPU ms per decision", "CPU ms per update", "CPU s to compile"]))
     harness.write("planning_cost", {"environments": ENVIRONMENTS, "runs": result})
 
 
@@ -46,21 +50,47 @@ def decision(config: str, env_config: str, words: Sequence[str]) -> tuple[float,
     import jax
     import jax.numpy as jnp
 
-    from src import build
-    from src.config import commandline, loader
-
-    build.prepare_jax("cpu")
-    built = build.build(loader.load(config, env_config, commandline.updates(words)))
+    built = build(config, env_config, words)
     params = jax.jit(built.learner.init)(jax.random.key(0)).params
     _, timestep = jax.jit(jax.vmap(built.env.reset))(jax.random.split(jax.random.key(1), ENVIRONMENTS))
     carry = built.planner.init(ENVIRONMENTS)
     plan = jax.jit(lambda params, timestep, key: built.planner.plan(params, carry, timestep, key, True, jnp.zeros(()))[1])
+    first, later = process_times(lambda key: plan(params, timestep, key))
+    return 1000 * later / ENVIRONMENTS, first
+
+
+def update(config: str, env_config: str, words: Sequence[str]) -> float:
+    """Return the processor time of one update in milliseconds; what the batch holds does not matter for it."""
+    import jax
+    import jax.numpy as jnp
+
+    runner = build(config, env_config, words).run
+    batch = jax.eval_shape(runner.parts.replay.sample, runner.shapes().replay, jax.random.key(0), jnp.zeros(()))
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), batch)
+    learn = jax.jit(runner.parts.learner.update)
+    learner = jax.jit(runner.parts.learner.init)(jax.random.key(0))
+    return 1000 * process_times(lambda key: learn(learner, zeros, key))[1]
+
+
+def build(config: str, env_config: str, words: Sequence[str]):
+    """Return what the configuration describes, built on the CPU."""
+    from src import build
+    from src.config import commandline, loader
+
+    build.prepare_jax("cpu")
+    return build.build(loader.load(config, env_config, commandline.updates(words)))
+
+
+def process_times(call: Callable) -> tuple[float, float]:
+    """Return the processor time of call(key) in seconds: at first, and the median of those after."""
+    import jax
+
     times = []
-    for call in range(1 + CALLS):
+    for number in range(1 + CALLS):
         began = time.process_time()
-        jax.block_until_ready(plan(params, timestep, jax.random.key(call)))
+        jax.block_until_ready(call(jax.random.key(number)))
         times.append(time.process_time() - began)
-    return 1000 * statistics.median(times[1:]) / ENVIRONMENTS, times[0]
+    return times[0], statistics.median(times[1:])
 
 
 if __name__ == "__main__":

@@ -186,7 +186,8 @@ def _imagine(
     new = (simulation + 1) * num_agents
     moving = jax.nn.one_hot(_turn(start.order, at(forest.ply, front.node)), num_agents, dtype=bool)
     joint = jnp.where(moving, front.action[:, None], at(forest.action, front.node))
-    latent, reward = model.imagine(params, at(forest.latent, at(forest.state, front.node)), joint)
+    state = at(forest.state, front.node)
+    latent, reward = model.imagine(params, at(forest.latent, state), joint)
     reward = model.reward_mean(reward)
     value = model.value_mean(model.value(params, latent, joint, jnp.zeros(joint.shape, bool)))
     own, nothing = model.begin(params, latent)
@@ -194,11 +195,11 @@ def _imagine(
     place = jnp.where(front.goes_on, new, num_nodes)
     steps = at(forest.steps, front.node) + 1
     tree = add_node(forest.tree, front, front.goes_on, new, logits, reward, jnp.full_like(reward, discount))
-    leaf = jnp.where(front.goes_on, new, child_of(forest.tree, front.node, front.action))
+    leaf = child_of(tree, front.node, front.action)
     value = jnp.where(front.goes_on, value, at(tree.raw_values, leaf))
     forest = forest.replace(
         tree=tree,
-        state=put(forest.state, place, jnp.full_like(steps, simulation + 1)),
+        state=put(forest.state, place, jnp.where(front.goes_on, simulation + 1, state)),
         steps=put(forest.steps, place, steps),
         plan=jax.tree.map(lambda x, y: put(x, place, y), forest.plan, nothing),
         latent=forest.latent.at[:, simulation + 1].set(latent),
