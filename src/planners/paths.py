@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import mctx
 
 from src.core import Array, Key, WorldModel, setting
-from src.ops.distributions import draw
+from src.ops.distributions import draw_by_luck
 from src.ops.masking import masked_logits
 from src.planners.forest import NONE, ROOT, Forest, Front, add_node, at, at_all, back_up, child_of, put, room
 from src.planners.plies import Start
@@ -150,9 +150,14 @@ def _complete(
 ) -> tuple[Forest, Front]:
     """Return the forest with a node for every ply of the joint steps but the last, and the fronts at that last one."""
     num_agents = start.order.shape[1]
+    luck = jax.random.uniform(key, start.order.shape)  # [B, N] at once: ten draws cost as much as one
 
-    def add(j: Array, both: tuple[Forest, Front]):
-        forest, front = both
+    def unfinished(loop: tuple[Array, Forest, Front]) -> Array:
+        _, forest, front = loop
+        return jnp.any(front.goes_on & (at(forest.ply, front.node) < num_agents - 1))
+
+    def add(loop: tuple[Array, Forest, Front]):
+        j, forest, front = loop
         new = 1 + simulation * num_agents + j
         ply = at(forest.ply, front.node)
         adds = front.goes_on & (ply < num_agents - 1)
@@ -171,11 +176,11 @@ def _complete(
             steps=put(forest.steps, place, at(forest.steps, front.node)), action=put(forest.action, place, action),
             plan=jax.tree.map(lambda x, y: put(x, place, y), forest.plan, plan),
         )
-        drawn = draw(jax.random.fold_in(key, j), logits)
+        drawn = draw_by_luck(luck[:, j], logits)
         front = front.replace(node=jnp.where(adds, new, front.node), action=jnp.where(adds, drawn, front.action))
-        return forest, front
+        return j + 1, forest, front
 
-    return jax.lax.fori_loop(0, num_agents - 1, add, (forest, front))
+    return jax.lax.while_loop(unfinished, add, (jnp.int32(0), forest, front))[1:]
 
 
 def _imagine(
