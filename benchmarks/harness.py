@@ -18,6 +18,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 def train(folder: Path, config: str, env_config: str, settings: Sequence[str], cores: set[int] | None = None) -> None:
     """Train in a process of its own, on `cores` only, recording under `folder`; raises if the run fails."""
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "words.txt").write_text(words(config, env_config, settings))
     command = [sys.executable, "src/main.py", f"--config={config}", f"--env-config={env_config}", "with"]
     with open(folder / "log.txt", "w") as log:
         subprocess.run(
@@ -27,9 +28,9 @@ def train(folder: Path, config: str, env_config: str, settings: Sequence[str], c
 
 
 def train_many(runs: Sequence[tuple[Path, str, str, Sequence[str]]], jobs: int) -> None:
-    """Train all runs but those whose folder holds a completed one, `jobs` at a time.
+    """Train all runs but those whose folder holds a completed one of the same settings, `jobs` at a time.
 
-    With more than one at a time each gets its own share of the cores.
+    With more than one at a time each gets its own share of the cores. Raises SystemExit if a folder holds another run.
     """
     available = sorted(os.sched_getaffinity(0))
     shares: Queue = Queue()
@@ -38,7 +39,7 @@ def train_many(runs: Sequence[tuple[Path, str, str, Sequence[str]]], jobs: int) 
 
     def one(run):
         if completed(run[0]):
-            return
+            return same(*run)
         share = shares.get()
         try:
             train(*run, cores=share if jobs > 1 else None)
@@ -47,6 +48,17 @@ def train_many(runs: Sequence[tuple[Path, str, str, Sequence[str]]], jobs: int) 
 
     with ThreadPoolExecutor(jobs) as pool:
         list(pool.map(one, runs))
+
+
+def same(folder: Path, config: str, env_config: str, settings: Sequence[str]) -> None:
+    """Raise SystemExit if a run was called with other words than these."""
+    before, now = ((folder / "words.txt").read_text(), words(config, env_config, settings))
+    if before != now:
+        raise SystemExit(f"{folder} holds a run with other settings; name another --folder\n  there: {before}\n  asked: {now}")
+
+
+def words(config: str, env_config: str, settings: Sequence[str]) -> str:
+    return " ".join([config, env_config, *settings])
 
 
 def completed(folder: Path) -> bool:

@@ -1,9 +1,9 @@
 """Who finds the optimum by search alone: `python benchmarks/penalty_exact.py --agents 2 4 10`.
 
 The penalty game (k = -100) of N agents with the game itself as the model, uniform policies and nothing learned. Every planner
-imagines N times `--simulations` steps per decision: `plies` in N searches, `paths` and `joint` in one. A decision counts if it
-earns 10; agents number their moves differently, so that ties, which go to action 0, are no help. Time is the processor's, of one
-decision among many planned at once.
+imagines N times `--simulations` steps per decision: `plies` and `root only` in N searches, `paths` and `joint` in one. A decision
+counts if it earns 10; agents number their moves differently, so that ties, which go to action 0, are no help. Time is the
+processor's, of one decision among many planned at once.
 """
 
 import argparse
@@ -22,16 +22,20 @@ from src.core import TimeStep, WorldModel  # noqa: E402
 from src.envs import matrix_game  # noqa: E402
 from src.registry import find  # noqa: E402
 
+SIMULATIONS = "as many as simulations"
 GAME = {"max_depth": 1, "value_scale": 10.0}  # as in src/config/envs/matrix_game.yaml
 PLANNERS = {
+    "root only": ("sequential", {"tree": "root_only"}),
     "plies": ("sequential", {}),
     "plies, optimistic": ("sequential", {"os_rho": 0.75}),  # MAZero's default rho; lambda 1, for a ply is not a step
     "paths": ("sequential", {"tree": "paths"}),
     "paths, best": ("sequential", {"tree": "paths", "unfinished_backup": "best", "interior_value_scale": 0.02}),
     "joint": ("joint", {}),
+    "joint, wide": ("joint", {"num_samples": SIMULATIONS, "max_considered": SIMULATIONS}),  # all candidates that can be tried
     "joint, optimistic": ("joint", {"os_rho": 0.75, "os_lambda": 0.8}),
 }
-IN_TURNS = ("plies", "plies, optimistic")  # a search for each agent
+WIDEST = 6  # agents that "joint, wide" is measured with: it compares the candidates of a node in pairs, S times S^2 of them
+IN_TURNS = ("root only", "plies", "plies, optimistic")  # a search for each agent
 CALLS = 5
 
 
@@ -40,14 +44,19 @@ def main() -> None:
     parser.add_argument("--agents", type=int, nargs="+", default=list(range(2, 11)))
     parser.add_argument("--planners", nargs="+", default=list(PLANNERS), choices=list(PLANNERS))
     parser.add_argument("--simulations", type=int, default=64, help="imagined steps per agent and decision")
+    parser.add_argument("--per-decision", type=int, default=0, help="instead: imagined steps per decision, whatever the team's size")
     parser.add_argument("--decisions", type=int, default=64, help="planned at once")
     options = parser.parse_args()
     rows, result = [], []
     for agents in options.agents:
         env = matrix_game.make(matrix_game.Config(scenario="penalty", num_agents=agents, relabel=True))
         for name in options.planners:
+            if name == "joint, wide" and agents > WIDEST:
+                continue
             family, settings = PLANNERS[name]
-            simulations = options.simulations * (1 if name in IN_TURNS else agents)
+            whole = options.per_decision or options.simulations * agents
+            simulations = whole // agents if name in IN_TURNS else whole
+            settings = {key: simulations if value == SIMULATIONS else value for key, value in settings.items()}
             entry = find("planner", family)
             planner = entry.make(entry.config()(num_simulations=simulations, **GAME, **settings), exact_model(env), env.spec, 0.99)
             optimal, milliseconds = measure(env, planner, options.decisions)
@@ -55,7 +64,7 @@ def main() -> None:
             result.append({"agents": agents, "planner": name, "simulations": simulations, "optimal": optimal, "decision_cpu_ms": milliseconds})
             print(rows[-1], flush=True)
     print(harness.table(rows, ["agents", "planner", "simulations per search", "optimum played", "CPU ms per decision"]))
-    harness.write("penalty_exact", {"decisions": CALLS * options.decisions, "runs": result})
+    harness.write("penalty_exact_cost" if options.per_decision else "penalty_exact", {"decisions": CALLS * options.decisions, "runs": result})
 
 
 def measure(env, planner, decisions: int) -> tuple[float, float]:

@@ -19,12 +19,12 @@ OPTIMUM = 10.0
 PLANNERS = {
     "paths": ("mazero_seq", ["planner_args.tree=paths", "planner_args.unfinished_backup=best", "planner_args.interior_value_scale=0.05"]),
     "plies": ("mazero_seq", []),
-    "joint": ("mazero_joint", []),
+    "joint": ("mazero_joint", ["planner_args.num_samples=64", "planner_args.max_considered=64"]),
     "independent": ("mazero_ind", []),
 }
 WHOLE = ("paths", "joint")  # one search for the team
 PATIENT = [
-    "planner_args.q_epsilon=100", "planner_args.value_scale=0.05", "replay_args.min_size=4800", "replay_args.capacity=100000",
+    "planner_args.q_epsilon=100", "planner_args.value_scale=0.05", "replay_args.min_size=4800", "replay_args.capacity=12000",
     "runner_args.updates_per_step=0.5", "max_minutes=0", "video=false", "eval_args.episodes=32",
 ]  # fmt: skip
 
@@ -58,7 +58,7 @@ def main() -> None:
             print(rows[-1], flush=True)
     head = ["agents", "planner", "simulations per search", "CPU ms per decision", "optimum: search", "autoregressive", "policy"]
     print(harness.table(rows, head))
-    harness.write("penalty_n", {"settings": PATIENT, "runs": result})
+    harness.write("penalty_n", {"settings": [*PATIENT, *options.set], "runs": result})
 
 
 def last(path: Path, how: str) -> float | None:

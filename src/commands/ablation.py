@@ -96,27 +96,32 @@ def run(plan: Plan, commands: Sequence[Sequence[str]]) -> int:
 def report(plan: Plan, configs: Sequence[Mapping[str, Any]], results: Path) -> int:
     """Compare all recorded runs of the plan, by the means of `compare`; its files lie under results/ablations/<name>."""
     wanted = seeds.parse(plan.seeds)
-    folders = []
+    environments = {}  # of each run, by its folder
     for cell, config in zip(plan.cells, configs, strict=True):
         recorded = seeds.Batch(config, wanted).recorded()
         missing = [str(seed) for seed in wanted if seed not in recorded]
         if missing:
             print(f"note: {cell.variant} on {cell.environment} has no run of seed {', '.join(missing)}")
-        folders += [str(run.folder) for run in recorded.values()]
-    if not folders:
+        environments |= {str(run.folder): cell.environment for run in recorded.values()}
+    if not environments:
         raise UsageError(f"ablation: no run of {plan.name} is recorded in {results}; leave --report out to train")
     options = [f"--{key}={value}" for key, value in plan.report.items()]
-    return compare.main([*folders, *options, f"--out={results / 'ablations' / plan.name}", f"--results-dir={results}"])
+    out = [f"--out={results / 'ablations' / plan.name}", f"--results-dir={results}"]
+    return compare.main([*environments, *options, *out], environments)
 
 
 def checked(cell: Cell) -> dict[str, Any]:
     """Return a cell's configuration.
 
     Raises:
-      UsageError: it cannot be used; the message names variant and environment.
+      UsageError: it cannot be used, or its parts do not fit each other; the message names variant and environment.
     """
+    from src import build
+
     try:
-        return flags.resolve(flags.parse(flags.parser("ablation", ""), cell.words)[1])
+        config = flags.resolve(flags.parse(flags.parser("ablation", ""), cell.words)[1])
+        build.build(config)
+        return config
     except UsageError as error:
         raise UsageError(f"ablation: variant '{cell.variant}' on '{cell.environment}': {error}") from None
 

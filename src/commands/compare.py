@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,15 +28,19 @@ FEW_SEEDS = 5
 UNITS = {"steps": "environment steps", "time": "minutes of training"}
 
 
-def main(words: Sequence[str]) -> int:
-    """Run the command and return the exit status."""
+def main(words: Sequence[str], tasks: Mapping[str, str] | None = None) -> int:
+    """Run the command and return the exit status.
+
+    Args:
+      tasks: what each run, by its folder, was to do; runs are compared within a task. Default: environment and scenario.
+    """
     given = parser().parse_args(list(words))
     try:
         found = (
             histories.from_mongo(database(given.mongo), given.runs) if given.mongo is not None
             else histories.from_folders(given.runs, given.results_dir)
         )
-        tasks = {history.label: task(history.config) for history in found}
+        tasks = tasks or {history.label: task(history.config) for history in found}
         groups, notes = comparison.groups(found, given.metric, given.x, tasks)
     except (histories.SourceError, mongo_place.Unusable) as error:
         raise UsageError(f"compare: {error}") from None

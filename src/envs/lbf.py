@@ -1,8 +1,8 @@
 """Level-Based Foraging (Christianos et al. 2020; Papoudakis et al. 2021), Jumanji's: food that one agent alone is too weak to load.
 
 Agents on a grid load food next to them; it is eaten if the levels of those who load it reach its own. All food eaten makes a
-team return of 1 in all, and so does nothing else: that is the optimum, where it can be had in time. With `force_coop` every
-piece of food needs the whole team.
+team return of 1 in all, and so does nothing else: that is the optimum, where it can be had in time. With `force_coop` a piece of
+food is as heavy as the three weakest agents together: a team of two or three has to come whole, of a larger one three are enough.
 
 What differs from Jumanji: observations are divided by the grid's size, and an episode that ends with the last food on its last
 step has terminated.
@@ -29,7 +29,7 @@ class Config:
     num_agents: int = setting(2, "number of agents", low=1, high=20)
     num_food: int = setting(2, "pieces of food", low=1, high=20)
     field_of_view: int = setting(8, "how many fields away an agent sees; the grid's size is everything", low=1)
-    force_coop: bool = setting(True, "every piece of food needs all agents")
+    force_coop: bool = setting(True, "every piece of food needs the team, or any three of a larger one")
     penalty: float = setting(0.0, "cost of loading food that is too heavy", low=0.0)
     episode_limit: int = setting(50, "steps per episode", low=1)
 

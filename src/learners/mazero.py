@@ -34,7 +34,7 @@ class Config:
         "compared, each by its advantage as well (AWPO; the planner has to keep them)", choices=("distillation", "advantage_weighted"),
     )
     awpo_alpha: float = setting(1.0, "advantage_weighted: temperature of the advantages, standardised over the batch", low=1e-3)
-    awpo_clip: float = setting(3.0, "advantage_weighted: greatest factor that an advantage gives", low=0.0)
+    awpo_clip: float = setting(3.0, "advantage_weighted: greatest factor that an advantage gives", low=1e-3)
     context_dropout: float = setting(0.5, "how often committed actions are hidden; 1.0 where the planner commits none", low=0.0, high=1.0)
     learning_rate: float = setting(1.5e-3, "peak of the schedule", low=0.0)
     final_rate_fraction: float = setting(0.1, "learning rate at the end over the peak (cosine)", low=0.0, high=1.0)

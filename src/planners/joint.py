@@ -36,7 +36,17 @@ class Node:
 
 
 def make(config: Config, model: WorldModel, spec: EnvSpec, discount: float) -> Planner:
-    """Return the planner; see the module's docstring."""
+    """Return the planner; see the module's docstring.
+
+    Raises:
+      ValueError: there are more candidates than the search would ever try at its root.
+    """
+    candidates = min(config.num_samples, spec.num_actions**spec.num_agents)
+    if config.search == "gumbel_muzero" and candidates > config.max_considered:
+        raise ValueError(
+            f"planner_args.num_samples={config.num_samples}: a root would have {candidates} joint actions, of which at most "
+            f"planner_args.max_considered={config.max_considered} are ever tried; make that {candidates} too"
+        )
     search = make_search(config)
     propose = make_proposal(spec, config.num_samples)
     keep = _candidates if config.keep_candidates else lambda actions, found: ()

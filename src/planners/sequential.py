@@ -85,6 +85,8 @@ def _turns(config: Config, model: WorldModel, spec: EnvSpec, discount: float) ->
     for field in dataclasses.fields(PathConfig):
         if field not in dataclasses.fields(SearchConfig) and getattr(config, field.name) != field.default:
             raise ValueError(f"planner_args.{field.name}={getattr(config, field.name)}: planner_args.tree=paths alone knows it")
+    if config.tree == "root_only" and config.unfinished_value != "completion":
+        raise ValueError(f"planner_args.unfinished_value={config.unfinished_value}: planner_args.tree=root_only has no unfinished steps")
     search = make_search(config)
     tree = {"plies": _plies, "root_only": _root_only}[config.tree]
 

@@ -15,7 +15,7 @@ seeds: 1-2
 settings: {max_minutes: 3, learner_args: {n_step: 2}}
 environments:
   climbing: {env_config: matrix_game, settings: {learner_args.n_step: 1}}
-  penalty: {env_config: matrix_game, settings: {env_args: {scenario: penalty, num_agents: 4}}}
+  four: {env_config: matrix_game, settings: {env_args.num_agents: 4, learner_args.n_step: 1}}
 variants:
   sum: {config: mazero_seq}
   gru: {config: mazero_seq, settings: {network_args.policy_head: gru, learner_args.n_step: 3}}
@@ -42,7 +42,7 @@ def test_every_variant_on_every_environment_is_a_batch_whose_settings_win_in_ord
     start = "python src/main.py batch --config=mazero_seq --env-config=matrix_game --seeds=4 --jobs=2 with max_minutes=3"
     assert lines[0] == f"{start} learner_args.n_step=1 name=sum {results}"
     assert lines[3] == (
-        f"{start} learner_args.n_step=3 env_args.scenario=penalty env_args.num_agents=4 network_args.policy_head=gru name=gru {results}"
+        f"{start} learner_args.n_step=3 env_args.num_agents=4 network_args.policy_head=gru name=gru {results}"
     )
 
 
@@ -71,9 +71,10 @@ def test_the_report_compares_the_runs_of_the_file_and_no_others(file, capsys):
     found = json.loads((results / "ablations" / "heads" / "compare.json").read_text())
     groups = {(group["task"], group["algorithm"]): (group["seeds"], group["final"]) for group in found["groups"]}
     assert groups == {
-        ("matrix_game/climbing", "sum"): (2, 1.0), ("matrix_game/climbing", "gru"): (1, 2.0),
-        ("matrix_game/penalty", "sum"): (2, 3.0), ("matrix_game/penalty", "gru"): (1, 4.0),
+        ("climbing", "sum"): (2, 1.0), ("climbing", "gru"): (1, 2.0), ("four", "sum"): (2, 3.0), ("four", "gru"): (1, 4.0),
     }
+    rows = [(row["first"], row["second"], sorted(row["tasks"])) for row in found["improvements"]]
+    assert rows == [("gru", "sum", ["climbing", "four"])]
 
 
 @pytest.mark.parametrize(
@@ -82,6 +83,7 @@ def test_the_report_compares_the_runs_of_the_file_and_no_others(file, capsys):
         ("variants:", "variant:", "'variant' is not known; did you mean 'variants'?"),
         ("config: mazero_seq}", "confg: mazero_seq}", "did you mean 'config'"),
         ("policy_head: gru", "policy_head: gruu", "variant 'gru' on 'climbing': .*network_args.policy_head"),
+        ("policy_head: gru", "policy_layers: 2, planner_args.tree: paths, planner_args.search: muzero", "variant 'gru'.*tree=paths knows"),
         ("seeds: 1-2", "seeds: many", "seeds 'many'"),
         ("{max_minutes: 3,", "{seed: 3,", "'seed' is not a setting of an ablation"),
         ("metric: eval", "metrik: eval", "did you mean 'metric'"),
@@ -100,6 +102,7 @@ def test_without_records_there_is_nothing_to_report(file):
         ablation.main([*words_of(file)[1:], "--report"])
 
 
+@pytest.mark.jaxmarl
 def test_the_examples_that_come_with_the_project_can_be_run():
     files = sorted((FOLDER / "ablations").glob("*.yaml"))
     assert files

@@ -44,6 +44,13 @@ def test_where_the_team_is_needed_some_of_it_go_hungry(game):
     assert float(outcome.metrics["eaten"]) == 0.0 and not np.any(outcome.reward)
 
 
+def test_any_three_of_a_larger_team_can_load_every_piece():
+    with jax.numpy_rank_promotion("allow"):
+        state, _ = jax.jit(lbf.make(Config(num_agents=5, num_food=FOOD)).reset)(jax.random.key(3))
+    weakest = np.sort(np.array(state.agents.level))[:3].sum()
+    assert (np.array(state.food_items.level) == weakest).all()
+
+
 def test_food_can_be_loaded_only_beside_it(game):
     _, state, first, step = game
     _, outcome = step(jax.random.key(0), around(state, 1), jnp.full(N, STAY))

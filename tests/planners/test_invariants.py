@@ -30,7 +30,7 @@ GUMBEL = [  # every order with either search, every tree with either search, eve
     sequential("random", "plies", "gumbel_muzero", "completion"),
     sequential("most_certain_first", "root_only", "gumbel_muzero"),
     sequential("random", "paths", "gumbel_muzero"),
-    ("joint", dict(num_samples=EVERY)),
+    ("joint", dict(num_samples=EVERY, max_considered=EVERY)),
     ("joint", dict(num_samples=13, uniform_fraction=0.3)),
     ("independent", dict(others="sample")),
     ("independent", dict(others="argmax")),
