@@ -3,14 +3,11 @@
 import argparse
 import shutil
 import statistics
-import sys
 import tempfile
 from pathlib import Path
 
 import harness
 import numpy as np
-
-sys.path.insert(0, str(harness.ROOT))
 
 
 def main() -> None:

@@ -12,13 +12,13 @@ from pathlib import Path
 from queue import Queue
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # for what benchmarks take from src and tests
 RESULTS = ROOT / "benchmarks" / "results"
 
 
 def train(folder: Path, config: str, env_config: str, settings: Sequence[str], cores: set[int] | None = None) -> None:
     """Train in a process of its own, on `cores` only, recording under `folder`; raises if the run fails."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "words.txt").write_text(words(config, env_config, settings))
     command = [sys.executable, "src/main.py", f"--config={config}", f"--env-config={env_config}", "with"]
     with open(folder / "log.txt", "w") as log:
         subprocess.run(
@@ -38,8 +38,8 @@ def train_many(runs: Sequence[tuple[Path, str, str, Sequence[str]]], jobs: int) 
         shares.put(set(available[job::jobs]) or set(available))
 
     def one(run):
-        if completed(run[0]):
-            return same(*run)
+        if completed(*run):
+            return
         share = shares.get()
         try:
             train(*run, cores=share if jobs > 1 else None)
@@ -50,20 +50,21 @@ def train_many(runs: Sequence[tuple[Path, str, str, Sequence[str]]], jobs: int) 
         list(pool.map(one, runs))
 
 
-def same(folder: Path, config: str, env_config: str, settings: Sequence[str]) -> None:
-    """Raise SystemExit if a run was called with other words than these."""
-    before, now = ((folder / "words.txt").read_text(), words(config, env_config, settings))
-    if before != now:
-        raise SystemExit(f"{folder} holds a run with other settings; name another --folder\n  there: {before}\n  asked: {now}")
+def completed(folder: Path, config: str, env_config: str, settings: Sequence[str]) -> bool:
+    """Return whether a run recorded under `folder` came to its end; raises SystemExit if it was one of other settings."""
+    from src.analysis.identity import as_asked, differences, essence
+    from src.config import commandline, loader
 
-
-def words(config: str, env_config: str, settings: Sequence[str]) -> str:
-    return " ".join([config, env_config, *settings])
-
-
-def completed(folder: Path) -> bool:
-    """Return whether a run recorded under `folder` came to its end."""
-    return any(json.loads(path.read_text())["status"] == "COMPLETED" for path in (folder / "sacred").glob("[0-9]*/run.json"))
+    ended = [path for path in (folder / "sacred").glob("[0-9]*/run.json") if json.loads(path.read_text())["status"] == "COMPLETED"]
+    if not ended:
+        return False
+    asked = loader.load(config, env_config, commandline.updates(settings))
+    for path in ended:
+        recorded = as_asked(json.loads(path.with_name("config.json").read_text()), asked)
+        there, here = differences([essence(recorded), essence(asked)])
+        if there:
+            raise SystemExit(f"{path.parent} is a run of other settings; name another --folder\n  there: {there}\n  asked: {here}")
+    return True
 
 
 def metrics(folder: Path) -> dict[str, dict[str, list]]:

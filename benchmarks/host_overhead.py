@@ -6,14 +6,11 @@ number per report times their time is what a report would take if the loop aroun
 
 import argparse
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import harness
-
-sys.path.insert(0, str(harness.ROOT))
 
 
 def main() -> None:

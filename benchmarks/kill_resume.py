@@ -17,8 +17,6 @@ from pathlib import Path
 
 import harness
 
-sys.path.insert(0, str(harness.ROOT))
-
 SMALL = (
     "network_args.latent_size=6 network_args.hidden_size=7 network_args.attention=none network_args.projection_size=5 "
     "planner_args.num_simulations=2 replay_args.batch_size=9 replay_args.min_size=60 replay_args.capacity=700 "

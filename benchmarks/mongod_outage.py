@@ -17,8 +17,6 @@ from pathlib import Path
 import harness
 import pymongo
 
-sys.path.insert(0, str(harness.ROOT))
-
 from tests.reference.mongod import Mongod
 
 BEFORE, DOWN = 50.0, 30.0  # seconds of training

@@ -8,22 +8,18 @@ processor's, of one decision among many planned at once.
 
 import argparse
 import statistics
-import sys
 import time
 
 import harness
+import jax
+import jax.numpy as jnp
 
-sys.path.insert(0, str(harness.ROOT))
+from src.core import TimeStep, WorldModel
+from src.envs import matrix_game
+from src.registry import find
 
-import jax  # noqa: E402  (after the path)
-import jax.numpy as jnp  # noqa: E402
-
-from src.core import TimeStep, WorldModel  # noqa: E402
-from src.envs import matrix_game  # noqa: E402
-from src.registry import find  # noqa: E402
-
-SIMULATIONS = "as many as simulations"
 GAME = {"max_depth": 1, "value_scale": 10.0}  # as in src/config/envs/matrix_game.yaml
+WIDE = "joint, wide"
 PLANNERS = {
     "root only": ("sequential", {"tree": "root_only"}),
     "plies": ("sequential", {}),
@@ -31,10 +27,10 @@ PLANNERS = {
     "paths": ("sequential", {"tree": "paths"}),
     "paths, best": ("sequential", {"tree": "paths", "unfinished_backup": "best", "interior_value_scale": 0.02}),
     "joint": ("joint", {}),
-    "joint, wide": ("joint", {"num_samples": SIMULATIONS, "max_considered": SIMULATIONS}),  # all candidates that can be tried
+    WIDE: ("joint", {}),  # with as many candidates as simulations: all that can be tried
     "joint, optimistic": ("joint", {"os_rho": 0.75, "os_lambda": 0.8}),
 }
-WIDEST = 6  # agents that "joint, wide" is measured with: it compares the candidates of a node in pairs, S times S^2 of them
+WIDEST = 6  # agents that WIDE is measured with: it compares the candidates of a node in pairs, S times S^2 of them
 IN_TURNS = ("root only", "plies", "plies, optimistic")  # a search for each agent
 CALLS = 5
 
@@ -44,19 +40,19 @@ def main() -> None:
     parser.add_argument("--agents", type=int, nargs="+", default=list(range(2, 11)))
     parser.add_argument("--planners", nargs="+", default=list(PLANNERS), choices=list(PLANNERS))
     parser.add_argument("--simulations", type=int, default=64, help="imagined steps per agent and decision")
-    parser.add_argument("--per-decision", type=int, default=0, help="instead: imagined steps per decision, whatever the team's size")
     parser.add_argument("--decisions", type=int, default=64, help="planned at once")
+    parser.add_argument("--name", default="penalty_exact", help="of the result")
     options = parser.parse_args()
     rows, result = [], []
     for agents in options.agents:
         env = matrix_game.make(matrix_game.Config(scenario="penalty", num_agents=agents, relabel=True))
         for name in options.planners:
-            if name == "joint, wide" and agents > WIDEST:
-                continue
             family, settings = PLANNERS[name]
-            whole = options.per_decision or options.simulations * agents
-            simulations = whole // agents if name in IN_TURNS else whole
-            settings = {key: simulations if value == SIMULATIONS else value for key, value in settings.items()}
+            simulations = options.simulations * (1 if name in IN_TURNS else agents)
+            if name == WIDE:
+                if agents > WIDEST:
+                    continue
+                settings = {"num_samples": simulations, "max_considered": simulations}
             entry = find("planner", family)
             planner = entry.make(entry.config()(num_simulations=simulations, **GAME, **settings), exact_model(env), env.spec, 0.99)
             optimal, milliseconds = measure(env, planner, options.decisions)
@@ -64,7 +60,7 @@ def main() -> None:
             result.append({"agents": agents, "planner": name, "simulations": simulations, "optimal": optimal, "decision_cpu_ms": milliseconds})
             print(rows[-1], flush=True)
     print(harness.table(rows, ["agents", "planner", "simulations per search", "optimum played", "CPU ms per decision"]))
-    harness.write("penalty_exact_cost" if options.per_decision else "penalty_exact", {"decisions": CALLS * options.decisions, "runs": result})
+    harness.write(options.name, {"decisions": CALLS * options.decisions, "runs": result})
 
 
 def measure(env, planner, decisions: int) -> tuple[float, float]:
@@ -83,7 +79,10 @@ def measure(env, planner, decisions: int) -> tuple[float, float]:
 
 
 def exact_model(env) -> WorldModel:
-    """Return the game as a world model; its latent [..., N, 1] is 1 once the game is over, policies are uniform."""
+    """Return the game as a world model; its latent [..., N, 1] is 1 once the game is over, policies are uniform.
+
+    As in a learned model, a latent is computed from the one before it: else XLA would copy what a search keeps of them.
+    """
     num_actions = env.spec.num_actions
 
     def pay(action):

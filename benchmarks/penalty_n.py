@@ -47,7 +47,7 @@ def main() -> None:
             simulations = options.simulations * (agents if name in WHOLE else 1)
             words = ["env_args.scenario=penalty", "env_args.relabel=True", f"env_args.num_agents={agents}", f"t_max={6000 * agents}"]
             words += [f"planner_args.num_simulations={simulations}", *settings, *PATIENT, *options.set]
-            cost, _ = planning_cost.decision(config, "matrix_game", words)
+            cost, _ = planning_cost.decision(planning_cost.construct(config, "matrix_game", words))
             paths = [folder / f"{name}-{agents}-{seed}" for seed in range(1, options.seeds + 1)]
             runs = [(path, config, "matrix_game", [f"seed={seed}", *words]) for seed, path in enumerate(paths, 1)]
             harness.train_many(runs, options.jobs)

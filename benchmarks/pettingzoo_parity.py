@@ -10,8 +10,6 @@ import sys
 import harness
 import numpy as np
 
-sys.path.insert(0, str(harness.ROOT))
-
 METRICS = ("return", "collisions", "landmark_distance", "occupied")
 
 

@@ -8,13 +8,15 @@ matter much: the median of several calls.
 
 import argparse
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 
 import harness
+import jax
+import jax.numpy as jnp
 
-sys.path.insert(0, str(harness.ROOT))
+from src import build
+from src.config import commandline, loader
 
 ENVIRONMENTS, CALLS = 32, 7
 HEADS = ("sum", "attention", "gru")
@@ -34,8 +36,9 @@ def main() -> None:
             whole = name == "joint" or settings == ["planner_args.tree=paths"]  # one search for the whole team
             simulations = 8 * agents if whole else 8  # the same number of imagined steps
             words = [f"env_args.num_agents={agents}", f"planner_args.num_simulations={simulations}", *settings]
-            milliseconds, compiling = decision(config, "mpe", words)
-            learning = update(config, "mpe", words)
+            built = construct(config, "mpe", words)
+            milliseconds, compiling = decision(built)
+            learning = update(built)
             label = f"{name} {settings[0].partition('=')[2] if settings else ''}".strip()
             rows.append([agents, label, f"{milliseconds:.2f}", f"{learning:.1f}", f"{compiling:.1f}"])
             costs = {"decision_cpu_ms": milliseconds, "update_cpu_ms": learning, "compile_cpu_s": compiling}
@@ -45,12 +48,8 @@ def main() -> None:
     harness.write("planning_cost", {"environments": ENVIRONMENTS, "runs": result})
 
 
-def decision(config: str, env_config: str, words: Sequence[str]) -> tuple[float, float]:
+def decision(built: build.Built) -> tuple[float, float]:
     """Return the processor time of one exploring decision in milliseconds, and that of compiling it in seconds."""
-    import jax
-    import jax.numpy as jnp
-
-    built = build(config, env_config, words)
     params = jax.jit(built.learner.init)(jax.random.key(0)).params
     _, timestep = jax.jit(jax.vmap(built.env.reset))(jax.random.split(jax.random.key(1), ENVIRONMENTS))
     carry = built.planner.init(ENVIRONMENTS)
@@ -59,32 +58,23 @@ def decision(config: str, env_config: str, words: Sequence[str]) -> tuple[float,
     return 1000 * later / ENVIRONMENTS, first
 
 
-def update(config: str, env_config: str, words: Sequence[str]) -> float:
+def update(built: build.Built) -> float:
     """Return the processor time of one update in milliseconds; what the batch holds does not matter for it."""
-    import jax
-    import jax.numpy as jnp
-
-    runner = build(config, env_config, words).run
-    batch = jax.eval_shape(runner.parts.replay.sample, runner.shapes().replay, jax.random.key(0), jnp.zeros(()))
+    batch = jax.eval_shape(built.run.parts.replay.sample, built.run.shapes().replay, jax.random.key(0), jnp.zeros(()))
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), batch)
-    learn = jax.jit(runner.parts.learner.update)
-    learner = jax.jit(runner.parts.learner.init)(jax.random.key(0))
+    learn = jax.jit(built.learner.update)
+    learner = jax.jit(built.learner.init)(jax.random.key(0))
     return 1000 * process_times(lambda key: learn(learner, zeros, key))[1]
 
 
-def build(config: str, env_config: str, words: Sequence[str]):
+def construct(config: str, env_config: str, words: Sequence[str]) -> build.Built:
     """Return what the configuration describes, built on the CPU."""
-    from src import build
-    from src.config import commandline, loader
-
     build.prepare_jax("cpu")
     return build.build(loader.load(config, env_config, commandline.updates(words)))
 
 
 def process_times(call: Callable) -> tuple[float, float]:
     """Return the processor time of call(key) in seconds: at first, and the median of those after."""
-    import jax
-
     times = []
     for number in range(1 + CALLS):
         began = time.process_time()

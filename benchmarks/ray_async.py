@@ -22,8 +22,6 @@ from pathlib import Path
 import harness
 import mpe_spread
 
-sys.path.insert(0, str(harness.ROOT))
-
 STEPS = 200_000  # where learning with actors and without is compared
 WITH_ACTORS = ["runner=ray_async", "platform=cpu", "video=false"]
 SMALL = (

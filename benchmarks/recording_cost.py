@@ -11,7 +11,6 @@ In the second part the runner computes, and MongoDB is killed in the middle and 
 import argparse
 import os
 import statistics
-import sys
 import tempfile
 import threading
 import time
@@ -20,17 +19,14 @@ from pathlib import Path
 
 import harness
 import numpy as np
+from sacred import SETTINGS, Experiment
 
-sys.path.insert(0, str(harness.ROOT))
-
-from sacred import SETTINGS, Experiment  # noqa: E402  (after the path)
-
-from src.core import Report  # noqa: E402
-from src.recording import mongo_place  # noqa: E402
-from src.recording.files import FileRecord  # noqa: E402
-from src.recording.mongo import INTERVAL, MongoMirror  # noqa: E402
-from src.recording.record import record  # noqa: E402
-from tests.reference.mongod import Mongod  # noqa: E402
+from src.core import Report
+from src.recording import mongo_place
+from src.recording.files import FileRecord
+from src.recording.mongo import INTERVAL, MongoMirror
+from src.recording.record import record
+from tests.reference.mongod import Mongod
 
 SECONDS_PER_REPORT, METRICS, STEPS = 7.0, 33, 2048
 STATE = {"parameters": np.zeros(300_000, np.float32)}  # what checkpoints are made of; the replay's share has a benchmark of its own

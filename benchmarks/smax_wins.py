@@ -108,10 +108,11 @@ def arguments(config: str, map_name: str, seed: int, suite: Suite) -> tuple[str,
 
 def train(path: Path, config: str, map_name: str, seed: int, suite: Suite) -> None:
     """Train one run, unless it is there, and note how much of the machine it got."""
-    if harness.completed(path):
+    run = (path, *arguments(config, map_name, seed, suite))
+    if harness.completed(*run):
         return
     began, used = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    harness.train(path, *arguments(config, map_name, seed, suite))
+    harness.train(*run)
     after, seconds = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic() - began
     cores = (after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime) / seconds
     (path / "cores.txt").write_text(f"{cores:.2f} {os.getloadavg()[1]:.1f}\n")
