@@ -67,7 +67,7 @@ def main(words: Sequence[str]) -> int:
     own.add_argument("--results-dir", default="results", help="folder of all records")
     given = own.parse_args(list(words))
     plan = read(Path(given.file), given.seeds, given.results_dir)
-    configs = [checked(cell) for cell in plan.cells]
+    configs = [checked(cell, builds=not given.report) for cell in plan.cells]
     if given.report:
         return report(plan, configs, Path(given.results_dir))
     commands = [[*cell.words[:2], f"--seeds={plan.seeds}", *jobs(given.jobs), *cell.words[2:]] for cell in plan.cells]
@@ -110,8 +110,11 @@ def report(plan: Plan, configs: Sequence[Mapping[str, Any]], results: Path) -> i
     return compare.main([*environments, *options, *out], environments)
 
 
-def checked(cell: Cell) -> dict[str, Any]:
+def checked(cell: Cell, builds: bool = True) -> dict[str, Any]:
     """Return a cell's configuration.
+
+    Args:
+      builds: whether its parts are put together, to see that they fit; what is recorded needs no such proof.
 
     Raises:
       UsageError: it cannot be used, or its parts do not fit each other; the message names variant and environment.
@@ -120,7 +123,8 @@ def checked(cell: Cell) -> dict[str, Any]:
 
     try:
         config = flags.resolve(flags.parse(flags.parser("ablation", ""), cell.words)[1])
-        build.build(config)
+        if builds:
+            build.build(config)
         return config
     except UsageError as error:
         raise UsageError(f"ablation: variant '{cell.variant}' on '{cell.environment}': {error}") from None
