@@ -253,6 +253,8 @@ class Learner(NamedTuple):
     update: Callable[[LearnerState, Batch, Key], tuple[LearnerState, dict[str, Array], Array]]
     sequence_length: int  # T of the batches it wants; 0 = the newest rollout whole, and one update for each
     metric_names: tuple[str, ...]  # keys of the metrics dict that update returns
+    # remarks(a report's metrics) -> {what about: a sentence for people on what goes wrong there, and what to do}
+    remarks: Callable[[dict[str, float]], dict[str, str]] = lambda metrics: {}
 
 
 class Acting(NamedTuple):

@@ -44,8 +44,11 @@ class Config:
     target_period_updates: int = setting(200, "optimiser steps between copies to the target network", low=1)
 
 
-METRICS = ("loss", "policy_loss", "value_loss", "reward_loss", "consistency_loss", "grad_norm", "learning_rate")
+METRICS = (
+    "loss", "policy_loss", "value_loss", "reward_loss", "consistency_loss", "value_clipped", "reward_clipped", "grad_norm", "learning_rate",
+)
 SEARCH_METRICS = ("policy_entropy", "policy_kl", "target_entropy", "value_error", "value_mean", "target_mean")
+TOLERABLE = 0.01  # share of targets that the bins cannot hold
 
 
 def make(config: Config, model: WorldModel, spec: EnvSpec, discount: float, total_updates: int) -> Learner:
@@ -81,7 +84,18 @@ def make(config: Config, model: WorldModel, spec: EnvSpec, discount: float, tota
         return LearnerState(params=params, target=target, opt=opt, step=step), metrics, priorities
 
     names = tuple(f"train/{name}" for name in METRICS) + tuple(f"search/{name}" for name in SEARCH_METRICS)
-    return Learner(init=init, update=update, sequence_length=config.unroll + config.n_step, metric_names=names)
+    return Learner(init=init, update=update, sequence_length=config.unroll + config.n_step, metric_names=names, remarks=remarks)
+
+
+def remarks(metrics: dict[str, float]) -> dict[str, str]:
+    """Return what is wrong with values or rewards if too many of their targets lie beyond the bins: a search sees no difference there."""
+    shares = {kind: metrics.get(f"train/{kind}_clipped", 0.0) for kind in ("value", "reward")}
+    return {
+        kind: f"{share:.0%} of the {kind} targets lie beyond the support, where all look alike: raise network_args.{kind}_limit "
+        "or lower learner_args.reward_scale"
+        for kind, share in shares.items()
+        if share > TOLERABLE
+    }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,8 +189,10 @@ def loss(config: Config, model: WorldModel, params: Params, batch: Batch, target
     value = alive * targets.value
     target = policy_targets(config, extras, alive)
     policy_losses = alive * jnp.mean(cross_entropy(policy_logits, target), axis=-1)
-    value_losses = known * cross_entropy(value_logits, model.value_target(value))
-    reward_target = model.reward_target(alive[:, :-1] * targets.reward[:, :steps])
+    value_target = model.value_target(value)
+    value_losses = known * cross_entropy(value_logits, value_target)
+    reward = alive[:, :-1] * targets.reward[:, :steps]
+    reward_target = model.reward_target(reward)
     reward_losses = known[:, :-1] * cross_entropy(reward_logits, reward_target)
     foreseen = model.foresee(params, latents[:, 1:])
     consistency_losses = alive[:, :-1] * jnp.mean(cosine_loss(foreseen, real), axis=-1)
@@ -197,6 +213,8 @@ def loss(config: Config, model: WorldModel, params: Params, batch: Batch, target
     metrics = {f"train/{name}": jnp.mean(losses) for name, losses in per_sequence.items()}
     metrics |= {
         "train/loss": objective,
+        "train/value_clipped": clipped(value, value_target, model.value_mean),
+        "train/reward_clipped": clipped(reward, reward_target, model.reward_mean),
         "search/policy_entropy": jnp.mean(entropy(policy)),
         "search/target_entropy": jnp.mean(entropy(extras.policy[:, 0])),
         "search/policy_kl": jnp.mean(kl_divergence(extras.policy[:, 0], policy)),
@@ -206,3 +224,7 @@ def loss(config: Config, model: WorldModel, params: Params, batch: Batch, target
     }
     return objective, (metrics, priorities)
 
+
+def clipped(scalars: Array, target: Array, mean) -> Array:
+    """Return the share [] of scalars [...] that their distributions [..., V] do not stand for, `mean` being the way back."""
+    return jnp.mean(jnp.abs(mean(jnp.log(target + 1e-30)) - scalars) > 0.01 * (1.0 + jnp.abs(scalars)))

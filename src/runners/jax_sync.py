@@ -72,6 +72,7 @@ def make(
         t_max=t_max,
         max_seconds=60 * max_minutes,
         eval_every=eval_every,
+        remarks=learner.remarks,
     )
     return SyncRunner(parts=parts, loop=loop)
 

@@ -25,6 +25,7 @@ class Loop:
     t_max: int
     max_seconds: float
     eval_every: int
+    remarks: Callable = lambda metrics: {}  # the learner's, of which each is passed on once
 
     def __call__(self, state: PyTree, seed: int, began: float) -> Iterator[tuple[Report, PyTree]]:
         """Yield (Report, run state) from a state on.
@@ -34,7 +35,7 @@ class Loop:
         """
         eval_key, _ = keys(seed)
         last_eval, training_seconds = int(state.last_eval), float(state.training_seconds)
-        first, over = True, self._over(int(state.env_step), training_seconds)
+        first, over, remarked = True, self._over(int(state.env_step), training_seconds), set()
         while not over:
             call_began = time.monotonic()
             state, summed = self.train(state)
@@ -53,7 +54,9 @@ class Loop:
                 last_eval = env_step
             metrics["time/training_seconds"] = training_seconds
             state = state.replace(last_eval=jnp.int32(last_eval), training_seconds=jnp.float32(training_seconds))
-            yield Report(env_step, update, metrics, histograms), state
+            remarks = {about: text for about, text in self.remarks(metrics).items() if about not in remarked}
+            remarked |= remarks.keys()
+            yield Report(env_step, update, metrics, histograms, tuple(remarks.values())), state
 
     def _over(self, env_step: int, training_seconds: float) -> bool:
         return env_step >= self.t_max or 0 < self.max_seconds <= training_seconds

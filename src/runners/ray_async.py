@@ -168,10 +168,10 @@ class AsyncRunner:
                 evaluators = {name: partial(session.evaluate, name, number) for name, number in evaluators.items()}
             loop = Loop(
                 train=session.train, evaluators=evaluators, priorities=self.priorities,
-                steps_per_report=cycles * self.parts.steps_per_cycle, **self.clocks,
+                steps_per_report=cycles * self.parts.steps_per_cycle, remarks=self.parts.learner.remarks, **self.clocks,
             )  # fmt: skip
             for report, state in loop(self.initial(seed) if resume is None else resume, seed, began):
-                yield report._replace(notes=session.take_notes()), state
+                yield report._replace(notes=report.notes + session.take_notes()), state
         finally:
             with deaf():  # or a second Ctrl-C leaves processes behind
                 stack.close()

@@ -194,6 +194,17 @@ def test_zero_reward_stays_finite():
     assert all(np.isfinite(x).all() for x in jax.tree.leaves((state, metrics)))
 
 
+def test_targets_beyond_the_support_are_counted_and_remarked_on():
+    model, name = world_model.make(world_model.Config(value_limit=5.0), SPEC), "train/value_clipped"
+    scalars = jnp.asarray([-36.0, -34.0, 0.0, 1e-3, 30.0, 34.0, 36.0, 80.0])  # h(34.46) = 5
+    share = mazero.clipped(scalars, model.value_target(scalars), model.value_mean)
+    assert float(share) == 3 / 8
+    assert mazero.remarks({name: 0.01}) == {} == mazero.remarks({})
+    (about, text), *more = mazero.remarks({name: 0.375, "train/reward_clipped": 0.0}).items()
+    assert about == "value" and not more
+    assert "38%" in text and "network_args.value_limit" in text and "learner_args.reward_scale" in text
+
+
 def test_the_target_network_is_a_copy_every_period():
     state = learner().init(jax.random.key(0))
     for step in range(1, 7):

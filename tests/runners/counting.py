@@ -112,4 +112,8 @@ def make_learner() -> Learner:
         metrics = {"train/loss": params["updates"], "search/seen": seen}
         return state.replace(params=params, step=state.step + 1), metrics, jnp.ones(batch.index.shape)
 
-    return Learner(init=init, update=update, sequence_length=2, metric_names=("train/loss", "search/seen"))
+    def remarks(metrics):
+        late = {"late": f"after {metrics['train/loss']:.0f} updates"} if metrics.get("train/loss", 0.0) > 7 else {}
+        return {"always": "a word"} | late
+
+    return Learner(init=init, update=update, sequence_length=2, metric_names=("train/loss", "search/seen"), remarks=remarks)

@@ -89,6 +89,11 @@ def test_metrics_of_learning_are_means_over_the_reports_own_updates():
         assert {now.metrics[f"replay/{name}"] for name in ("weight_mean", "weight_min", "priority_mean")} == {1.0}
 
 
+def test_each_of_the_learners_remarks_is_passed_on_once():
+    # Updates 8 to 14 are those of the third report, whose mean is 11.
+    assert [seen.report.notes for seen in history()] == [("a word",), (), ("after 11 updates",), (), ()]
+
+
 def test_train_return_is_the_mean_over_the_episodes_that_ended_since_the_last_report():
     rows = history()[-1].replay.experience  # its capacity is more than the run's steps, so they are all there
     ended = defaultdict(list)
@@ -205,8 +210,9 @@ def test_a_run_that_goes_on_from_a_saved_state_is_bit_identical_to_one_that_neve
 
 
 def untimed(report: Report) -> Report:
+    """Return a report without the machine's speed, and without remarks, which whoever goes on with a run is told again."""
     histograms = {name: values.tolist() for name, values in report.histograms.items()}
-    return report._replace(metrics={k: v for k, v in report.metrics.items() if not k.startswith("time/")}, histograms=histograms)
+    return report._replace(metrics={k: v for k, v in report.metrics.items() if not k.startswith("time/")}, histograms=histograms, notes=())
 
 
 def test_a_run_that_was_over_when_it_was_saved_ends_at_once(tmp_path):
