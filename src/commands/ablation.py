@@ -119,13 +119,8 @@ def checked(cell: Cell, builds: bool = True) -> dict[str, Any]:
     Raises:
       UsageError: it cannot be used, or its parts do not fit each other; the message names variant and environment.
     """
-    from src import build
-
     try:
-        config = flags.resolve(flags.parse(flags.parser("ablation", ""), cell.words)[1])
-        if builds:
-            build.build(config)
-        return config
+        return flags.resolve(flags.parse(flags.parser("ablation", ""), cell.words)[1], builds)
     except UsageError as error:
         raise UsageError(f"ablation: variant '{cell.variant}' on '{cell.environment}': {error}") from None
 

@@ -55,7 +55,7 @@ def main(words: Sequence[str]) -> int:
     wanted = seeds.parse(given.seeds)
     if any(update.key == "seed" for update in request.updates):
         raise UsageError("seed=: the seeds of a batch are named by --seeds (./run.sh CONFIG ENV_CONFIG SEEDS)")
-    config = flags.resolve(request)
+    config = flags.resolve(request, builds=True)  # seeds would all end of the same mistake
     batch = seeds.Batch(config, wanted)
     devices = room.gpus(config["platform"])
     jobs = number_of_jobs(given.jobs, len(wanted), len(devices))

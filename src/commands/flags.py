@@ -32,14 +32,20 @@ def parse(own: Parser, words: Sequence[str]) -> tuple[argparse.Namespace, comman
     return flags, request
 
 
-def resolve(request: commandline.Request) -> dict[str, Any]:
+def resolve(request: commandline.Request, builds: bool = False) -> dict[str, Any]:
     """Return the checked configuration of the request; this process itself keeps off the accelerators.
 
+    Args:
+      builds: whether its parts are put together as well, to see that they fit, for who is about to train with it.
+
     Raises:
-      UsageError: the configuration cannot be used.
+      UsageError: the configuration cannot be used, or its parts do not fit each other.
     """
     from src import build
     from src.config import loader
 
     build.prepare_jax("cpu")
-    return loader.load(request.config, request.env_config, request.updates)
+    config = loader.load(request.config, request.env_config, request.updates)
+    if builds:
+        build.build(config)
+    return config

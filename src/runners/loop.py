@@ -25,7 +25,7 @@ class Loop:
     t_max: int
     max_seconds: float
     eval_every: int
-    remarks: Callable = lambda metrics: {}  # the learner's, of which each is passed on once
+    remarks: Callable  # the learner's, of which each is passed on once
 
     def __call__(self, state: PyTree, seed: int, began: float) -> Iterator[tuple[Report, PyTree]]:
         """Yield (Report, run state) from a state on.

@@ -99,7 +99,8 @@ def test_a_run_that_is_going_on_is_not_started_twice(tmp_path):
 
 
 def test_a_batch_of_a_wrong_configuration_fails_before_anything_starts(tmp_path):
-    for words in (["--seeds=x"], ["--seeds=2", "with", "t_maxx=5"], ["--seeds=2", "with", "seed=1"], []):
+    unbuildable = ["--seeds=2", "with", "network_args.attention_heads=3"]  # each value is allowed, together they do not fit
+    for words in (unbuildable, ["--seeds=x"], ["--seeds=2", "with", "t_maxx=5"], ["--seeds=2", "with", "seed=1"], []):
         done = type_in(tmp_path, *WORDS[:3], *words)
         assert done.returncode == 2 and "Traceback" not in done.stderr and list(tmp_path.iterdir()) == [], done
     assert re.search("--seeds", done.stderr)
