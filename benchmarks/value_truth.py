@@ -1,7 +1,7 @@
 """Does a value see what one agent's move is worth: `python benchmarks/value_truth.py --agents 3 5 8`.
 
 MPE simple_spread under uniform play. Such play never changes, so the value of a state can be measured by playing it out, and a
-value learned for it by the learner's rule (n-step targets, a target network that is copied every 200 updates) has nothing to
+value learned for it by the learner's rule (n-step targets, a target network that is copied at intervals) has nothing to
 chase. A search asks a value one thing: what changes if this agent plays otherwise. So agent 0 plays each of its moves in the same
 64 states, the others at random, and the worths of where that leads are compared, less their mean over the moves: by their correlation,
 and by the slope of learned against true ones, which is 1 if the differences are as large as they should be and 0 if all moves look alike.
@@ -30,7 +30,6 @@ STATES, BEFORE = 64, 7  # states in which moves are compared, and the uniform st
 HORIZON, SAMPLES = 30, 1024  # steps played out from there, and how often
 DRAWS = 16  # joint moves of the others over which a learned worth is averaged
 PER_CALL = 100  # updates under one jit; a fit takes a multiple of them
-TARGET_PERIOD = 200
 
 
 class Rows(NamedTuple):
@@ -47,6 +46,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000, help="environment steps that the value is fitted to")
     parser.add_argument("--fits", type=size, nargs="+", default=[(384, 2000)], help="positions in an update x updates, as 384x2000")
     parser.add_argument("--n-step", type=int, default=5)
+    parser.add_argument("--target-period", type=int, default=200, help="updates between copies to the target network")
     parser.add_argument("--rate", type=float, default=1.5e-3, help="peak of the learning rate")
     parser.add_argument("--name", default="value_truth", help="of the result")
     options = parser.parse_args()
@@ -70,7 +70,7 @@ def main() -> None:
             )  # fmt: skip
             print(table[-1], flush=True)
     print(harness.table(table, ["agents", "positions per update", "updates", "positions", "correlation", "slope", "seconds"]))
-    harness.write(options.name, {"rows": options.rows, "n_step": options.n_step, "rate": options.rate, "fits": result})
+    harness.write(options.name, {"rows": options.rows, "n_step": options.n_step, "target_period": options.target_period, "rate": options.rate, "fits": result})
 
 
 def size(text: str) -> tuple[int, int]:
@@ -160,7 +160,7 @@ def fit(model: WorldModel, rows: Rows, after: Array, options: argparse.Namespace
 
     @jax.jit
     def some(carry, keys, rows):
-        one = lambda carry, key: (value_update(model, optimiser, rows, options.n_step, batch, carry, key), None)  # noqa: E731
+        one = lambda carry, key: (value_update(model, optimiser, rows, options, batch, carry, key), None)  # noqa: E731
         return jax.lax.scan(one, carry, keys)[0]
 
     params = model.init(jax.random.key(0))
@@ -183,9 +183,9 @@ def value(model: WorldModel, params, obs: Array) -> Array:
     return model.value_mean(value_logits(model, params, obs))
 
 
-def value_update(model: WorldModel, optimiser, rows: Rows, n_step: int, batch: int, carry, key: Key):
+def value_update(model: WorldModel, optimiser, rows: Rows, options: argparse.Namespace, batch: int, carry, key: Key):
     """Return (parameters, target, optimiser state, updates) after one more on a batch of positions."""
-    params, target, opt, count = carry
+    (params, target, opt, count), n_step = carry, options.n_step
     time_key, episode_key = jax.random.split(key)
     when = jax.random.randint(time_key, (batch,), 0, EPISODE - n_step + 1)
     which = jax.random.randint(episode_key, (batch,), 0, rows.reward.shape[1])
@@ -197,7 +197,7 @@ def value_update(model: WorldModel, optimiser, rows: Rows, n_step: int, batch: i
         return jnp.mean(cross_entropy(value_logits(model, params, rows.obs[when, which]), wanted)), None
 
     params, opt, _, _ = sgd_step(objective, optimiser, params, opt)
-    return params, optax.periodic_update(params, target, count + 1, TARGET_PERIOD), opt, count + 1
+    return params, optax.periodic_update(params, target, count + 1, options.target_period), opt, count + 1
 
 
 if __name__ == "__main__":
