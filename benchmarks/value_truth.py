@@ -17,12 +17,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from src.core import Array, Environment, Key, WorldModel
+from src.core import Array, Environment, Key, LearnerState, WorldModel
 from src.envs import mpe
+from src.learners import mazero
 from src.learners.sgd import make_optimiser, sgd_step
 from src.networks import world_model
 from src.ops.losses import cross_entropy
 
+LEARNER = mazero.Config()
 DISCOUNT = 0.95
 REWARD_SCALE = {3: 0.333, 5: 0.135, 8: 0.075}  # as in src/config/ablations/spread.yaml
 EPISODE = 25
@@ -45,9 +47,11 @@ def main() -> None:
     parser.add_argument("--agents", type=int, nargs="+", default=list(REWARD_SCALE), choices=list(REWARD_SCALE))
     parser.add_argument("--rows", type=int, default=1_000_000, help="environment steps that the value is fitted to")
     parser.add_argument("--fits", type=size, nargs="+", default=[(384, 2000)], help="positions in an update x updates, as 384x2000")
-    parser.add_argument("--n-step", type=int, default=5)
-    parser.add_argument("--target-period", type=int, default=200, help="updates between copies to the target network")
-    parser.add_argument("--rate", type=float, default=1.5e-3, help="peak of the learning rate")
+    parser.add_argument("--n-step", type=int, default=LEARNER.n_step)
+    parser.add_argument(
+        "--target-period", type=int, default=LEARNER.target_period_updates, help="updates between copies to the target network"
+    )
+    parser.add_argument("--rate", type=float, default=LEARNER.learning_rate, help="peak of the learning rate")
     parser.add_argument("--name", default="value_truth", help="of the result")
     options = parser.parse_args()
     table, result = [], []
@@ -70,7 +74,8 @@ def main() -> None:
             )  # fmt: skip
             print(table[-1], flush=True)
     print(harness.table(table, ["agents", "positions per update", "updates", "positions", "correlation", "slope", "seconds"]))
-    harness.write(options.name, {"rows": options.rows, "n_step": options.n_step, "target_period": options.target_period, "rate": options.rate, "fits": result})
+    asked = {name: getattr(options, name) for name in ("rows", "n_step", "target_period", "rate")}
+    harness.write(options.name, asked | {"fits": result})
 
 
 def size(text: str) -> tuple[int, int]:
@@ -155,21 +160,23 @@ def agreement(mine: np.ndarray, true: np.ndarray) -> tuple[float, float]:
 def fit(model: WorldModel, rows: Rows, after: Array, options: argparse.Namespace, batch: int, updates: int) -> tuple[np.ndarray, float]:
     """Return the worth [S, A] that a value gives to each move after that many updates, and the seconds they took, compiling included."""
     optimiser, _ = make_optimiser(
-        peak=options.rate, warmup_updates=200, total_updates=updates, final_fraction=0.1, weight_decay=1e-4, max_grad_norm=5.0,
+        peak=options.rate, warmup_updates=LEARNER.warmup_updates, total_updates=updates, final_fraction=LEARNER.final_rate_fraction,
+        weight_decay=LEARNER.weight_decay, max_grad_norm=LEARNER.max_grad_norm,
     )  # fmt: skip
 
     @jax.jit
-    def some(carry, keys, rows):
-        one = lambda carry, key: (value_update(model, optimiser, rows, options, batch, carry, key), None)  # noqa: E731
-        return jax.lax.scan(one, carry, keys)[0]
+    def some(state, keys, rows):
+        one = lambda state, key: (value_update(model, optimiser, rows, options, batch, state, key), None)  # noqa: E731
+        return jax.lax.scan(one, state, keys)[0]
 
     params = model.init(jax.random.key(0))
-    carry, began = (params, params, optimiser.init(params), jnp.zeros((), jnp.int32)), time.monotonic()
+    state = LearnerState(params=params, target=params, opt=optimiser.init(params), step=jnp.zeros((), jnp.int32))
+    began = time.monotonic()
     for keys in jax.random.split(jax.random.key(5), (updates // PER_CALL, PER_CALL)):
-        carry = some(carry, keys, rows)
-    jax.block_until_ready(carry)
+        state = some(state, keys, rows)
+    jax.block_until_ready(state)
     seconds = time.monotonic() - began
-    return np.asarray(jax.jit(lambda params: jnp.mean(value(model, params, after), axis=0).T)(carry[0])), seconds
+    return np.asarray(jax.jit(lambda params: jnp.mean(value(model, params, after), axis=0).T)(state.params)), seconds
 
 
 def value_logits(model: WorldModel, params, obs: Array) -> Array:
@@ -183,21 +190,23 @@ def value(model: WorldModel, params, obs: Array) -> Array:
     return model.value_mean(value_logits(model, params, obs))
 
 
-def value_update(model: WorldModel, optimiser, rows: Rows, options: argparse.Namespace, batch: int, carry, key: Key):
-    """Return (parameters, target, optimiser state, updates) after one more on a batch of positions."""
-    (params, target, opt, count), n_step = carry, options.n_step
+def value_update(model: WorldModel, optimiser, rows: Rows, options: argparse.Namespace, batch: int, state: LearnerState, key: Key):
+    """Return the state after one more update on a batch of positions."""
+    n_step = options.n_step
     time_key, episode_key = jax.random.split(key)
     when = jax.random.randint(time_key, (batch,), 0, EPISODE - n_step + 1)
     which = jax.random.randint(episode_key, (batch,), 0, rows.reward.shape[1])
     rewards = jax.vmap(lambda t, e: jax.lax.dynamic_slice(rows.reward, (t, e), (n_step, 1))[:, 0])(when, which)
-    bootstrap = value(model, target, rows.next_obs[when + n_step - 1, which])
+    bootstrap = value(model, state.target, rows.next_obs[when + n_step - 1, which])
     wanted = model.value_target(rewards @ DISCOUNT ** jnp.arange(n_step) + DISCOUNT**n_step * bootstrap)
 
     def objective(params):
         return jnp.mean(cross_entropy(value_logits(model, params, rows.obs[when, which]), wanted)), None
 
-    params, opt, _, _ = sgd_step(objective, optimiser, params, opt)
-    return params, optax.periodic_update(params, target, count + 1, options.target_period), opt, count + 1
+    params, opt, _, _ = sgd_step(objective, optimiser, state.params, state.opt)
+    step = state.step + 1
+    target = optax.periodic_update(params, state.target, step, options.target_period)
+    return LearnerState(params=params, target=target, opt=opt, step=step)
 
 
 if __name__ == "__main__":
