@@ -95,6 +95,11 @@ def check(space: Sequence[Dimension], source: str, request: Request) -> None:
         raise ConfigError(list(dict.fromkeys(mistakes)))
 
 
+def first_trial(space: Sequence[Dimension], source: str, request: Request) -> Request:
+    """Return the configuration of a trial with the first value of every setting."""
+    return request._replace(updates=(*request.updates, *updates(next(_extremes(space)), source)))
+
+
 def updates(settings: Mapping[str, Any], source: str) -> tuple[Update, ...]:
     """Return settings as the command line would give them."""
     return tuple(update._replace(source=source) for update in commandline.updates(words(settings)))

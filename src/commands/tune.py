@@ -36,7 +36,9 @@ def main(words: Sequence[str]) -> int:
     given.sampler = given.sampler or ("grid" if all(one.kind == search_space.GRID for one in space) else "random")
     check_sampler(given, space)
     config = flags.resolve(request)
-    search_space.check(space, str(search_space.find(given.space)), request)
+    source = str(search_space.find(given.space))
+    search_space.check(space, source, request)
+    flags.resolve(search_space.first_trial(space, source, request), builds=True)  # trials would all end of the same mistake
     given.metric = given.metric or following.default_metric(config)
 
     from src.commands import tune_ray  # Ray is slow to import: mistakes are told before

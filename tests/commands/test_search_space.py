@@ -117,6 +117,8 @@ def test_settings_are_typed_so_that_they_are_read_back():
         (["--sampel=3"], "--sampel"),
         (["with", "seeed=3"], "did you mean seed?"),
         (["with", "learner_args.unroll=3"], "also given on the command line"),
+        (["with", "env_args.scenario=climing"], "did you mean climbing?"),
+        (["with", "replay_args.capacity=100"], "replay_args.capacity=100"),
     ],
 )
 def test_a_sweep_that_cannot_be_run_is_refused_before_anything_starts(tmp_path, monkeypatch, words, expected):
