@@ -14,7 +14,7 @@ import harness
 
 from src.commands import ablation
 
-MINUTES = {3: 3.0, 5: 3.0, 8: 6.0}
+MINUTES = {3: 3.0, 5: 3.0, 8: 5.0}
 PLANNERS = ("sequential", "joint", "independent")
 PLAYERS = ("search", "autoregressive", "policy")
 TIMED = 48_000  # environment steps by which a planner is timed; the first third is left out
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--agents", type=int, nargs="+", default=list(MINUTES), choices=list(MINUTES))
     parser.add_argument("--planners", nargs="+", default=list(PLANNERS), help="variants of spread.yaml")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--minutes", type=float, help="of each run (default: 3 with three and five agents, 6 with eight)")
+    parser.add_argument("--minutes", type=float, help="of each run (default: 3 with three and five agents, 5 with eight)")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="keep the runs here; those already completed there are not repeated")
     parser.add_argument("--name", default="spread_cores", help="of the result")
