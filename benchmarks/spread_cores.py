@@ -13,18 +13,22 @@ from pathlib import Path
 import harness
 
 from src.commands import ablation
+from src.runners import jax_sync
 
+SPREAD = harness.ROOT / "src" / "config" / "ablations" / "spread.yaml"
 MINUTES = {3: 3.0, 5: 3.0, 8: 5.0}
 PLANNERS = ("sequential", "joint", "independent")
 PLAYERS = ("search", "autoregressive", "policy")
 TIMED = 48_000  # environment steps by which a planner is timed; the first third is left out
-REPORT = 1600  # environment steps: runs are whole reports long
+REPORT = jax_sync.Config().report_every  # environment steps: runs are whole reports long
 
 
 def main() -> None:
+    cells = {(int(cell.environment.rpartition("_")[2]), cell.variant): cell for cell in ablation.read(SPREAD, None, "results").cells}
+    variants = list(dict.fromkeys(planner for _, planner in cells))
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--agents", type=int, nargs="+", default=list(MINUTES), choices=list(MINUTES))
-    parser.add_argument("--planners", nargs="+", default=list(PLANNERS), help="variants of spread.yaml")
+    parser.add_argument("--planners", nargs="+", default=list(PLANNERS), choices=variants, help="variants of spread.yaml")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--minutes", type=float, help="of each run (default: 3 with three and five agents, 5 with eight)")
     parser.add_argument("--jobs", type=int, default=1)
@@ -32,16 +36,15 @@ def main() -> None:
     parser.add_argument("--name", default="spread_cores", help="of the result")
     options = parser.parse_args()
     folder = (options.folder or Path(tempfile.mkdtemp(prefix="tandem-spread-"))).resolve()
-    plan = ablation.read(harness.ROOT / "src" / "config" / "ablations" / "spread.yaml", None, "results")
-    cells = {(int(cell.environment.rpartition("_")[2]), cell.variant): cell for cell in plan.cells}
-    cells = {key: cells[key] for key in ((agents, planner) for agents in options.agents for planner in options.planners)}
+    chosen = {(agents, planner): cells[agents, planner] for agents in options.agents for planner in options.planners}
 
-    timed = {key: folder / f"{key[1]}-{key[0]}-timed" for key in cells}
-    harness.train_many([run(timed[key], cell, 1, TIMED, 8) for key, cell in cells.items()], options.jobs)
+    timed = {(agents, planner): folder / f"{planner}-{agents}-timed" for agents, planner in chosen}
+    harness.train_many([run(timed[key], cell, 1, TIMED, 8) for key, cell in chosen.items()], options.jobs)
     speeds = {key: speed(path) for key, path in timed.items()}
-    steps = {key: round(60 * (options.minutes or MINUTES[key[0]]) * speeds[key] / REPORT) * REPORT for key in cells}
-    runs = {(*key, seed): folder / f"{key[1]}-{key[0]}-{seed}" for seed in range(1, options.seeds + 1) for key in cells}
-    harness.train_many([run(path, cells[key[:2]], key[2], steps[key[:2]], 256) for key, path in runs.items()], options.jobs)
+    steps = {key: round(60 * (options.minutes or MINUTES[key[0]]) * speeds[key] / REPORT) * REPORT for key in chosen}
+    seeds = range(1, options.seeds + 1)
+    runs = {(agents, planner): {seed: folder / f"{planner}-{agents}-{seed}" for seed in seeds} for agents, planner in chosen}
+    harness.train_many([run(runs[key][seed], chosen[key], seed, steps[key], 256) for seed in seeds for key in chosen], options.jobs)
     report(options, speeds, runs)
 
 
@@ -60,11 +63,11 @@ def speed(path: Path) -> float:
     return statistics.median(values[len(values) // 3 :])
 
 
-def report(options: argparse.Namespace, speeds: dict[tuple[int, str], float], runs: dict[tuple[int, str, int], Path]) -> None:
+def report(options: argparse.Namespace, speeds: dict[tuple[int, str], float], runs: dict[tuple[int, str], dict[int, Path]]) -> None:
     """Print the table and write the JSON."""
     rows, result = [], []
     for agents, planner in speeds:
-        found = [of_run(path) | {"seed": seed} for (n, who, seed), path in runs.items() if (n, who) == (agents, planner)]
+        found = [of_run(path) | {"seed": seed} for seed, path in runs[agents, planner].items()]
         result += [{"agents": agents, "planner": planner, "steps_per_second": speeds[agents, planner], **one} for one in found]
         returns = [", ".join(f"{one[who]:.1f}" for one in found) if who in found[0] else "-" for who in PLAYERS]
         mean = statistics.mean(one["search"] for one in found)
