@@ -78,7 +78,7 @@ class Trial(tune.Trainable):
         """
         deadline = time.monotonic() + STEP_SECONDS
         while True:
-            code = self.process.ended(POLL_SECONDS)
+            code = self.process.ended(0.0)  # before the points are read: at the end none is missed
             new = self.points()[self.told :]
             if new:
                 self.told, self.last = self.told + 1, new[0]
@@ -87,6 +87,7 @@ class Trial(tune.Trainable):
                 return self.end(code)
             if time.monotonic() > deadline:
                 return self.result(done=False)
+            self.process.ended(POLL_SECONDS)
 
     def end(self, code: int) -> dict[str, Any]:
         """Return the closing result of a run that has ended by itself."""
