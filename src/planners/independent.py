@@ -13,7 +13,7 @@ from src.core import Array, EnvSpec, Plan, Planner, SearchExtras, TimeStep, Worl
 from src.ops.distributions import draw
 from src.ops.masking import masked_logits
 from src.planners.own_actions import argmax, own_root, own_step
-from src.planners.search import SearchConfig, decentralised, make_search
+from src.planners.search import SearchConfig, decentralised, make_search, make_worth
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class Config(SearchConfig):
 
 def make(config: Config, model: WorldModel, spec: EnvSpec, discount: float) -> Planner:
     """Return the planner; see the module's docstring."""
-    search = make_search(config)
+    search, worth = make_search(config), make_worth(config, model, discount)
     num_agents = spec.num_agents
     decide = {"sample": draw, "argmax": argmax}[config.others]
 
@@ -40,7 +40,7 @@ def make(config: Config, model: WorldModel, spec: EnvSpec, discount: float) -> P
         fixed = jnp.zeros(nobody.shape, jnp.int32)
         root_key, search_key = jax.random.split(key)
         root = own_root(model, params, root_key, latent, logits, agent, fixed, nobody, decide)
-        step = own_step(model, discount, agent, decide)
+        step = own_step(model, worth, discount, agent, decide)
         legal = timestep.legal.reshape(batch * num_agents, -1)
         found = search(params, search_key, root, step, legal, config.max_depth or None, explore, progress)
         found = jax.tree.map(lambda x: x.reshape(batch, num_agents, *x.shape[1:]), found)

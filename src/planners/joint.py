@@ -17,7 +17,7 @@ import numpy as np
 from src.core import Array, Candidates, EnvSpec, Key, Plan, Planner, SearchExtras, TimeStep, WorldModel, pytree, setting
 from src.ops.distributions import draw
 from src.ops.masking import NEVER, masked_logits
-from src.planners.search import Found, SearchConfig, decentralised, make_search
+from src.planners.search import Found, SearchConfig, decentralised, make_search, make_worth, state_value
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,20 +47,15 @@ def make(config: Config, model: WorldModel, spec: EnvSpec, discount: float) -> P
             f"planner_args.num_samples={config.num_samples}: a root would have {candidates} joint actions, of which at most "
             f"planner_args.max_considered={config.max_considered} are ever tried; make that {candidates} too"
         )
-    search = make_search(config)
+    search, worth = make_search(config), make_worth(config, model, discount)
     propose = make_proposal(spec, config.num_samples)
     keep = _candidates if config.keep_candidates else lambda actions, found: ()
-
-    def evaluate(params, latent: Array) -> tuple[Array, Array]:
-        nobody = jnp.zeros(latent.shape[:-1], bool)
-        action = jnp.zeros(nobody.shape, jnp.int32)
-        return decentralised(model, params, latent), model.value_mean(model.value(params, latent, action, nobody))
 
     def recurrent_fn(params, key, chosen: Array, node: Node):
         joint = jnp.take_along_axis(node.actions, chosen[:, None, None], axis=1)[:, 0]
         latent, reward = model.imagine(params, node.latent, joint)
-        logits, value = evaluate(params, latent)
-        actions, prior, _ = propose(key, logits, 0.0)
+        value = worth(params, latent)
+        actions, prior, _ = propose(key, decentralised(model, params, latent), 0.0)
         output = mctx.RecurrentFnOutput(
             reward=model.reward_mean(reward), discount=jnp.full_like(value, discount), prior_logits=prior, value=value
         )
@@ -69,9 +64,9 @@ def make(config: Config, model: WorldModel, spec: EnvSpec, discount: float) -> P
     def plan(params, carry, timestep: TimeStep, key: Key, explore: bool, progress: Array = 0.0):
         propose_key, search_key = jax.random.split(key)
         latent = model.represent(params, timestep.obs)
-        logits, value = evaluate(params, latent)
-        logits = masked_logits(logits, timestep.legal)
+        logits = masked_logits(decentralised(model, params, latent), timestep.legal)
         actions, prior, valid = propose(propose_key, logits, config.uniform_fraction if explore else 0.0)
+        value = state_value(model, params, latent)
         root = mctx.RootFnOutput(prior_logits=prior, value=value, embedding=Node(latent=latent, actions=actions))
         found = search(params, search_key, root, recurrent_fn, valid, config.max_depth or None, explore, progress)
         joint = jnp.take_along_axis(actions, found.action[:, None, None], axis=1)[:, 0]

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import mctx
 
 from src.core import Array, Key, WorldModel, pytree
-from src.planners.search import decentralised
+from src.planners.search import Worth, decentralised
 
 Decide = Callable[[Key, Array], Array]  # key, logits [M, N, A] -> actions [M, N] int32
 
@@ -36,16 +36,15 @@ def own_root(
     return mctx.RootFnOutput(prior_logits=_row(logits, agent), value=value, embedding=OwnNode(latent=latent, others=others))
 
 
-def own_step(model: WorldModel, discount: float, agent: Array, decide: Decide):
+def own_step(model: WorldModel, worth: Worth, discount: float, agent: Array, decide: Decide):
     """Return mctx's recurrent function: agent [M] plays the searched action, the teammates what the node decided."""
 
     def recurrent_fn(params, key: Key, action: Array, node: OwnNode):
         own = jnp.arange(node.others.shape[-1])[None] == agent[:, None]
         joint = jnp.where(own, action[:, None], node.others)
         latent, reward = model.imagine(params, node.latent, joint)
-        nobody = jnp.zeros(joint.shape, bool)
         logits = decentralised(model, params, latent)
-        value = model.value_mean(model.value(params, latent, joint, nobody))
+        value = worth(params, latent)
         output = mctx.RecurrentFnOutput(
             reward=model.reward_mean(reward),
             discount=jnp.full_like(value, discount),

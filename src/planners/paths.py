@@ -25,7 +25,7 @@ from src.ops.distributions import draw_by_luck
 from src.ops.masking import masked_logits
 from src.planners.forest import NONE, ROOT, Forest, Front, add_node, at, at_all, back_up, child_of, put, room
 from src.planners.plies import Start
-from src.planners.search import SearchConfig, rows
+from src.planners.search import SearchConfig, Worth, make_worth, rows
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ def make_growth(config: PathConfig, model: WorldModel, discount: float) -> Calla
     descend = partial(
         _descend, config, _transform(config, config.value_scale), _transform(config, config.interior_value_scale or config.value_scale)
     )
-    best = config.unfinished_backup == "best"
+    best, worth = config.unfinished_backup == "best", make_worth(config, model, discount)
 
     def grow(params, key: Key, start: Start, explore: bool):
         gumbel_key, key = jax.random.split(key)
@@ -71,7 +71,7 @@ def make_growth(config: PathConfig, model: WorldModel, discount: float) -> Calla
             node, action = jax.vmap(descend)(forest.tree, forest.ply, forest.steps)
             front = Front(node=node, action=action, goes_on=child_of(forest.tree, node, action) == NONE)
             forest, front = _complete(model, params, draw_key, start, forest, front, i)
-            forest, leaf, value = _imagine(model, params, discount, start, forest, front, i)
+            forest, leaf, value = _imagine(model, worth, params, discount, start, forest, front, i)
             return key, forest.replace(tree=back_up(forest.tree, leaf, value, forest.ply if best else None))
 
         return jax.lax.fori_loop(0, config.num_simulations, simulate, (key, forest))[1], gumbels
@@ -182,7 +182,7 @@ def _complete(
 
 
 def _imagine(
-    model: WorldModel, params, discount: float, start: Start, forest: Forest, front: Front, simulation: Array
+    model: WorldModel, worth: Worth, params, discount: float, start: Start, forest: Forest, front: Front, simulation: Array
 ) -> tuple[Forest, Array, Array]:
     """Return the forest after the joint steps at the fronts were imagined, the leaves [B] they led to and what those are worth [B].
 
@@ -196,7 +196,7 @@ def _imagine(
     state = at(forest.state, front.node)
     latent, reward = model.imagine(params, at(forest.latent, state), joint)
     reward = model.reward_mean(reward)
-    value = model.value_mean(model.value(params, latent, joint, jnp.zeros(joint.shape, bool)))
+    value = worth(params, latent)
     own, nothing = model.begin(params, latent)
     logits = model.reply(params, rows(own, start.order[:, 0]), nothing)[:, 0]
     place = jnp.where(front.goes_on, new, num_nodes)

@@ -16,7 +16,7 @@ import mctx
 from src.core import Array, Key, PyTree, WorldModel, pytree
 from src.ops.distributions import draw_by_luck
 from src.ops.masking import masked_logits
-from src.planners.search import rows
+from src.planners.search import Worth, rows
 
 
 @pytree
@@ -49,22 +49,22 @@ class Node:
     at_root: Array  # [B] bool: still in the real state, where the legal actions are known
 
 
-# finish(params, node, legal [B, N, A]) -> a whole joint action [B, N], and worth(reward [B], value after it [B]) -> [B]
+# finish(params, node, legal [B, N, A]) -> a whole joint action [B, N], and unfinished(reward [B], worth after it [B]) -> [B]
 Finish = Callable[..., tuple[Array, Callable[[Array, Array], Array]]]
 
 
-def plies_tree(unfinished_value: str, model: WorldModel, params, key: Key, discount: float, start: Start):
-    """Return mctx's root and recurrent function of B trees."""
+def plies_tree(unfinished_value: str, model: WorldModel, worth: Worth, params, key: Key, discount: float, start: Start):
+    """Return mctx's root and recurrent function of B trees; `worth` values the states in which nobody has committed yet."""
     finish = {"completion": _completed, "conditioned": _conditioned, "parent": _parents}[unfinished_value](model, discount)
     prior = _prior(model, start)
 
     def recurrent_fn(params, key: Key, chosen: Array, node: Node):
         here, last = _ply(model, params, start.order, chosen, node)
-        filled, worth = finish(params, here, start.legal | ~node.at_root[:, None, None])
+        filled, unfinished = finish(params, here, start.legal | ~node.at_root[:, None, None])
         latent, reward = model.imagine(params, node.latent, filled)
         reward = model.reward_mean(reward)
-        there = _arrival(model, params, key, latent, here)
-        child = _choose(last, there, here.replace(value=worth(reward, there.value)))
+        there = _arrival(model, worth, params, key, latent, here)
+        child = _choose(last, there, here.replace(value=unfinished(reward, there.value)))
         output = mctx.RecurrentFnOutput(
             reward=jnp.where(last, reward, 0.0),
             discount=jnp.where(last, discount, 1.0),
@@ -100,17 +100,16 @@ def _ply(model: WorldModel, params, order: Array, chosen: Array, node: Node) -> 
     return here, node.ply == order.shape[-1] - 1
 
 
-def _arrival(model: WorldModel, params, key: Key, latent: Array, node: Node) -> Node:
+def _arrival(model: WorldModel, worth: Worth, params, key: Key, latent: Array, node: Node) -> Node:
     """Return the node of an imagined state [B, N, D], in which nobody has committed."""
-    nobody = jnp.zeros_like(node.committed)
     own, nothing = model.begin(params, latent)
     return node.replace(
         latent=latent,
         own=own,
         plan=nothing,
         luck=jax.random.uniform(key, node.luck.shape),
-        value=_value(model, params, latent, node.action, nobody),
-        committed=nobody,
+        value=worth(params, latent),
+        committed=jnp.zeros_like(node.committed),
         ply=jnp.zeros_like(node.ply),
         at_root=jnp.zeros_like(node.at_root),
     )

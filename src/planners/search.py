@@ -25,6 +25,10 @@ class SearchConfig:
     max_considered: int = setting(16, "gumbel_muzero: actions considered at the root", low=1)
     value_scale: float = setting(0.1, "gumbel_muzero: c_scale, weight of Q against the prior (eq. 8)", low=0.0)
     visit_offset: float = setting(50.0, "gumbel_muzero: c_visit (eq. 8)", low=0.0)
+    value_expansion: int = setting(
+        0, "steps by the policies imagined beyond every new state before the value head is asked; each calls the dynamics once more",
+        low=0, high=64,
+    )
     q_epsilon: float = setting(0.1, "Q-values closer than this, in units of return, are not told apart", low=1e-8)
     dirichlet_alpha: float = setting(0.3, "muzero: root noise concentration", low=1e-3)
     dirichlet_fraction: float = setting(0.25, "muzero: share of root noise in the prior while exploring", low=0.0, high=1.0)
@@ -47,6 +51,34 @@ class Found(NamedTuple):
 
 # search(params, key, root, recurrent_fn, legal [M, A], max_depth [] or None, explore, progress []) -> Found
 Search = Callable[..., Found]
+
+
+# worth(params, latent [M, N, D]) -> [M]: what an imagined state is worth before anybody has committed in it
+Worth = Callable[[Params, Array], Array]
+
+
+def make_worth(config: SearchConfig, model: WorldModel, discount: float) -> Worth:
+    """Return how trees value the states that they imagine: the rewards of `value_expansion` more steps, and the value head after them.
+
+    Model-based value expansion (Feinberg et al. 2018, section 3). In these steps everybody plays its policy's likeliest action:
+    the children of a node then differ by the action that led to them, not by what was drawn afterwards.
+    """
+
+    def worth(params: Params, latent: Array) -> Array:
+        rewards, weight = 0.0, 1.0
+        for _ in range(config.value_expansion):
+            joint = jnp.argmax(decentralised(model, params, latent), axis=-1).astype(jnp.int32)
+            latent, reward = model.imagine(params, latent, joint)
+            rewards, weight = rewards + weight * model.reward_mean(reward), weight * discount
+        return rewards + weight * state_value(model, params, latent)
+
+    return worth
+
+
+def state_value(model: WorldModel, params: Params, latent: Array) -> Array:
+    """Return the value head's opinion [...] of latent [..., N, D], nobody having committed."""
+    nobody = jnp.zeros(latent.shape[:-1], bool)
+    return model.value_mean(model.value(params, latent, jnp.zeros(nobody.shape, jnp.int32), nobody))
 
 
 def make_search(config: SearchConfig) -> Search:

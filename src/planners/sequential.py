@@ -23,7 +23,7 @@ from src.planners.autoregressive import ORDERS, choose_order
 from src.planners.own_actions import own_root, own_step
 from src.planners.paths import PathConfig, make_path_search
 from src.planners.plies import Start, plies_tree
-from src.planners.search import SearchConfig, make_search
+from src.planners.search import SearchConfig, Worth, make_search, make_worth
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ def _turns(config: Config, model: WorldModel, spec: EnvSpec, discount: float) ->
             raise ValueError(f"planner_args.{field.name}={getattr(config, field.name)}: planner_args.tree=paths alone knows it")
     if config.tree == "root_only" and config.unfinished_value != "completion":
         raise ValueError(f"planner_args.unfinished_value={config.unfinished_value}: planner_args.tree=root_only has no unfinished steps")
-    search = make_search(config)
+    search, worth = make_search(config), make_worth(config, model, discount)
     tree = {"plies": _plies, "root_only": _root_only}[config.tree]
 
     def depth_from(ply: Array) -> Array | int | None:
@@ -101,7 +101,7 @@ def _turns(config: Config, model: WorldModel, spec: EnvSpec, discount: float) ->
             agent, agent_key, ply = inputs
             start = so_far.replace(agent=agent, ply=ply)
             root_key, tree_key = jax.random.split(agent_key)
-            root, step = tree(config, model, params, root_key, discount, start)
+            root, step = tree(config, model, worth, params, root_key, discount, start)
             legal = jnp.take_along_axis(start.legal, agent[:, None, None], axis=1)[:, 0]
             found = search(params, tree_key, root, step, legal, depth_from(ply), explore, progress)
             moving = jnp.arange(spec.num_agents)[None] == agent[:, None]
@@ -119,14 +119,14 @@ def _turns(config: Config, model: WorldModel, spec: EnvSpec, discount: float) ->
     return turns
 
 
-def _plies(config: Config, model: WorldModel, params, key: Key, discount: float, start: Start):
+def _plies(config: Config, model: WorldModel, worth: Worth, params, key: Key, discount: float, start: Start):
     """Return mctx's root and recurrent function of the tree whose levels are plies."""
-    return plies_tree(config.unfinished_value, model, params, key, discount, start)
+    return plies_tree(config.unfinished_value, model, worth, params, key, discount, start)
 
 
-def _root_only(config: Config, model: WorldModel, params, key: Key, discount: float, start: Start):
+def _root_only(config: Config, model: WorldModel, worth: Worth, params, key: Key, discount: float, start: Start):
     """Return mctx's root and recurrent function of a tree over the agent's own actions, conditioned at its root only."""
     del config
     logits = masked_logits(model.reply(params, start.own, start.plan), start.legal)
     root = own_root(model, params, key, start.latent, logits, start.agent, start.action, start.committed, draw)
-    return root, own_step(model, discount, start.agent, draw)
+    return root, own_step(model, worth, discount, start.agent, draw)

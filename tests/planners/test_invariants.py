@@ -148,6 +148,21 @@ def conditional_policy(params, timestep, plan, rank) -> np.ndarray:
     return weights / weights.sum(axis=-1, keepdims=True)
 
 
+@pytest.mark.parametrize("case", [case for case in ONE_EACH if case not in WITHOUT_SEARCH], ids=name)
+@pytest.mark.parametrize("expansion", [0, 3])
+def test_a_new_state_is_worth_the_rewards_of_the_steps_imagined_beyond_it(case, expansion):
+    # Every joint action earns 1 and the value head says 0: a simulation finds 1 + 0.9 + ... and is averaged with the root's 0.
+    def change(params):
+        return indifferent(params) | {"reward": jnp.full_like(params["reward"], 1.0 / N)}
+
+    found = sum(0.9**k for k in range(expansion + 1))
+    case = (case[0], case[1] | {"value_expansion": expansion})
+    for _, plan in plans(case, seeds=range(2), num_simulations=1, change=change):
+        if case[1].get("unfinished_value") == "parent":
+            found = 0.0  # one simulation does not come to the end of the joint step
+        np.testing.assert_allclose(plan.extras.value, found / 2.0, rtol=1e-5)
+
+
 def test_without_search_each_agent_replies_to_what_those_before_it_play():
     case = ("autoregressive", dict(order="fixed"))
     for seed, (timestep, plan) in enumerate(plans(case, seeds=range(20), explore=False)):

@@ -7,6 +7,7 @@ import pytest
 
 from src.core import EnvSpec
 from src.planners.plies import Start, plies_tree
+from src.planners.search import SearchConfig, make_worth
 from tests.reference.compiled import quick_jit
 from tests.reference.linear_model import linear_model, random_timestep
 
@@ -39,14 +40,22 @@ class Walk:
         weights = np.exp(self.logits(agent) - self.logits(agent).max())
         return int(np.sum(luck * weights.sum() >= np.cumsum(weights)))
 
-    def outcome(self, luck) -> tuple[float, float]:
-        """Return reward and value after the joint step that the teammates complete at their quantiles `luck` [N]."""
-        joint = {j: self.committed.get(j, self.reply(j, luck[j])) for j in range(N)}
-        reward = sum(self.params["reward"][j, a] for j, a in joint.items())
+    def imagine(self, joint: dict[int, int]) -> float:
+        """Go where a joint action leads and return its reward."""
         played = np.stack([self.params["played"][joint[j]] for j in range(N)])
-        latent, self.latent = self.latent, np.tanh(self.latent @ self.params["dynamics"] + played)
-        after, self.latent, self.reached = self.value({}), latent, self.latent
-        return float(reward), after
+        self.latent = np.tanh(self.latent @ self.params["dynamics"] + played)
+        return float(sum(self.params["reward"][j, a] for j, a in joint.items()))
+
+    def outcome(self, luck, expansion: int) -> tuple[float, float]:
+        """Return reward and worth after the joint step that the teammates complete at their quantiles `luck` [N]."""
+        joint = {j: self.committed.get(j, self.reply(j, luck[j])) for j in range(N)}
+        here, reward = self.latent, self.imagine(joint)
+        self.reached, after = self.latent, 0.0
+        for k in range(expansion):
+            after += GAMMA**k * self.imagine(dict(enumerate((self.latent @ self.params["policy"]).argmax(axis=-1).tolist())))
+        after += GAMMA**expansion * self.value({})
+        self.latent = here
+        return reward, after
 
 
 def beginning(seed: int):
@@ -70,10 +79,10 @@ def beginning(seed: int):
     return model, params, start, walks
 
 
-@pytest.mark.parametrize("kind", ["completion", "conditioned", "parent"])
-def test_every_node_on_a_path_of_two_joint_steps_is_as_computed_by_hand(kind):
+@pytest.mark.parametrize(("kind", "expansion"), [("completion", 0), ("conditioned", 0), ("parent", 0), ("completion", 3), ("parent", 1)])
+def test_every_node_on_a_path_of_two_joint_steps_is_as_computed_by_hand(kind, expansion):
     model, params, start, walks = beginning(seed=11)
-    root, step = plies_tree(kind, model, params, jax.random.key(3), GAMMA, start)
+    root, step = plies_tree(kind, model, make_worth(SearchConfig(value_expansion=expansion), model, GAMMA), params, jax.random.key(3), GAMMA, start)
     step, node = quick_jit(step), root.embedding
     parents = [walk.value(walk.committed) for walk in walks]
     np.testing.assert_allclose(root.value, parents, rtol=1e-4)
@@ -83,7 +92,7 @@ def test_every_node_on_a_path_of_two_joint_steps_is_as_computed_by_hand(kind):
         chosen = [int(draw.choice(np.flatnonzero(walk.logits(walk.mover()) > -1e8))) for walk in walks]
         luck = np.array(node.luck)
         output, node = step(params, jax.random.key(4), jnp.array(chosen), node)
-        expected = [expect(kind, walk, *rest) for walk, *rest in zip(walks, chosen, luck, parents, strict=True)]
+        expected = [expect(kind, expansion, walk, *rest) for walk, *rest in zip(walks, chosen, luck, parents, strict=True)]
         reward, discount, value, parents = map(list, zip(*expected, strict=True))
         np.testing.assert_allclose(output.reward, reward, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(output.discount, discount)
@@ -92,10 +101,10 @@ def test_every_node_on_a_path_of_two_joint_steps_is_as_computed_by_hand(kind):
         np.testing.assert_allclose(output.prior_logits, logits, rtol=1e-4, atol=1e-4)
 
 
-def expect(kind: str, walk: Walk, chosen: int, luck, parent: float) -> tuple[float, float, float, float]:
+def expect(kind: str, expansion: int, walk: Walk, chosen: int, luck, parent: float) -> tuple[float, float, float, float]:
     """Move a walk on by one ply; return the reward, the discount and the value of the node, and what its children's parent is."""
     walk.committed[walk.mover()] = chosen
-    reward, after = walk.outcome(luck)
+    reward, after = walk.outcome(luck, expansion)
     if len(walk.committed) == N:
         walk.latent, walk.committed, walk.at_root = walk.reached, {}, False
         return reward, GAMMA, after, after
