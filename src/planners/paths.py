@@ -25,7 +25,7 @@ from src.ops.distributions import draw_by_luck
 from src.ops.masking import masked_logits
 from src.planners.forest import NONE, ROOT, Forest, Front, add_node, at, at_all, back_up, child_of, put, room
 from src.planners.plies import Start
-from src.planners.search import SearchConfig, Worth, make_worth, rows
+from src.planners.search import SearchConfig, Worth, make_worth, rows, value_scale
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,12 +41,12 @@ class PathConfig(SearchConfig):
 
 def make_path_search(config: PathConfig, model: WorldModel, discount: float) -> Callable:
     """Return search(params, key, start, explore, progress) -> actions [N, B] and improved policies [N, B, A] by ply, value [B]."""
-    grow, transform = make_growth(config, model, discount), _transform(config, config.value_scale)
+    grow = make_growth(config, model, discount)
 
     def search(params, key: Key, start: Start, explore: bool, progress: Array):
         del progress
         forest, gumbels = grow(params, key, start, explore)
-        action, policy = _best_path(transform, forest.tree, gumbels)
+        action, policy = _best_path(_transform(config, value_scale(config, explore)), forest.tree, gumbels)
         return action, policy, forest.tree.node_values[:, ROOT]
 
     return search
@@ -54,12 +54,11 @@ def make_path_search(config: PathConfig, model: WorldModel, discount: float) -> 
 
 def make_growth(config: PathConfig, model: WorldModel, discount: float) -> Callable:
     """Return grow(params, key, start, explore) -> the forest after all simulations, and the noise [N, B, A] of the choices."""
-    descend = partial(
-        _descend, config, _transform(config, config.value_scale), _transform(config, config.interior_value_scale or config.value_scale)
-    )
     best, worth = config.unfinished_backup == "best", make_worth(config, model, discount)
 
     def grow(params, key: Key, start: Start, explore: bool):
+        scale = value_scale(config, explore)
+        descend = partial(_descend, config, _transform(config, scale), _transform(config, config.interior_value_scale or scale))
         gumbel_key, key = jax.random.split(key)
         num_agents, shape = start.order.shape[1], (start.order.shape[0], start.legal.shape[-1])
         gumbels = (1.0 if explore else 0.0) * jax.random.gumbel(gumbel_key, (num_agents, *shape))
@@ -79,10 +78,10 @@ def make_growth(config: PathConfig, model: WorldModel, discount: float) -> Calla
     return grow
 
 
-def _transform(config: SearchConfig, value_scale: float) -> Callable:
+def _transform(config: SearchConfig, scale: float) -> Callable:
     """Return what makes scores of Q-values at a node."""
     return partial(
-        mctx.qtransform_completed_by_mix_value, value_scale=value_scale, maxvisit_init=config.visit_offset,
+        mctx.qtransform_completed_by_mix_value, value_scale=scale, maxvisit_init=config.visit_offset,
         epsilon=config.q_epsilon,
     )
 

@@ -24,6 +24,7 @@ class SearchConfig:
     max_depth: int = setting(0, "environment steps a simulation may look ahead; 0 = no limit", low=0)
     max_considered: int = setting(16, "gumbel_muzero: actions considered at the root", low=1)
     value_scale: float = setting(0.1, "gumbel_muzero: c_scale, weight of Q against the prior (eq. 8)", low=0.0)
+    greedy_value_scale: float = setting(0.0, "gumbel_muzero: value_scale of play without exploration; 0 = the same", low=0.0)
     visit_offset: float = setting(50.0, "gumbel_muzero: c_visit (eq. 8)", low=0.0)
     value_expansion: int = setting(
         0, "steps by the policies imagined beyond every new state before the value head is asked; each calls the dynamics once more",
@@ -108,7 +109,7 @@ def _gumbel_muzero(
         loop_fn=loop,
         qtransform=partial(
             mctx.qtransform_completed_by_mix_value,
-            value_scale=config.value_scale,
+            value_scale=value_scale(config, explore),
             maxvisit_init=config.visit_offset,
             epsilon=config.q_epsilon,
         ),
@@ -116,6 +117,15 @@ def _gumbel_muzero(
         gumbel_scale=1.0 if explore else 0.0,
     )
     return _found(output, output.action, legal)
+
+
+def value_scale(config: SearchConfig, explore: bool) -> float:
+    """Return the weight of Q-values against the prior.
+
+    Small steps away from the policy average the errors of Q-values over many visits. Play without exploration trains nothing
+    and has this one step, so a longer one may be the better.
+    """
+    return config.value_scale if explore else config.greedy_value_scale or config.value_scale
 
 
 def _muzero(

@@ -163,6 +163,18 @@ def test_a_new_state_is_worth_the_rewards_of_the_steps_imagined_beyond_it(case, 
         np.testing.assert_allclose(plan.extras.value, found / 2.0, rtol=1e-5)
 
 
+@pytest.mark.parametrize("case", [GUMBEL[3], GUMBEL[6]], ids=name)  # paths have a search of their own, all others share one
+def test_play_without_exploration_may_weigh_q_values_otherwise_and_exploration_does_not_feel_it(case):
+    def policies(explore: bool, **scales):
+        one = (case[0], case[1] | scales)
+        return np.concatenate([np.asarray(plan.extras.policy) for _, plan in plans(one, seeds=range(2), explore=explore)])
+
+    both = {"value_scale": 0.1, "greedy_value_scale": 0.9}
+    np.testing.assert_allclose(policies(True, **both), policies(True, value_scale=0.1), rtol=1e-6)
+    np.testing.assert_allclose(policies(False, **both), policies(False, value_scale=0.9), rtol=1e-6)
+    assert np.abs(policies(False, **both) - policies(False, value_scale=0.1)).max() > 0.01
+
+
 def test_without_search_each_agent_replies_to_what_those_before_it_play():
     case = ("autoregressive", dict(order="fixed"))
     for seed, (timestep, plan) in enumerate(plans(case, seeds=range(20), explore=False)):
