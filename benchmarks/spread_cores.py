@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--agents", type=int, nargs="+", default=list(MINUTES), choices=list(MINUTES))
     parser.add_argument("--planners", nargs="+", default=list(PLANNERS), choices=variants, help="variants of spread.yaml")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--minutes", type=float, help="of each run (default: 3 with three and five agents, 5 with eight)")
+    parser.add_argument("--minutes", type=float, help=f"of each run (default: {', '.join(f'{n} agents {m:g}' for n, m in MINUTES.items())})")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="keep the runs here; those already completed there are not repeated")
     parser.add_argument("--name", default="spread_cores", help="of the result")
