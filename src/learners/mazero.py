@@ -18,6 +18,7 @@ from src.ops.losses import cosine_loss, cross_entropy, masked_mean, scale_gradie
 from src.ops.masking import entropy, kl_divergence
 from src.ops.returns import bootstrap_index, n_step_targets, unroll_masks
 from src.ops.team import team_reward
+from src.ops.values import state_value
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -113,9 +114,7 @@ def value_targets(config: Config, model: WorldModel, discount: float, target: Pa
     done = traj.terminated | traj.truncated
     rows = jax.vmap(lambda d: bootstrap_index(d, config.n_step, config.unroll))(done)  # [B, U + 1]
     next_obs = jax.vmap(lambda obs, row: obs[row])(traj.next_obs, rows)  # [B, U + 1, N, O]
-    nobody = jnp.zeros(next_obs.shape[:-1], bool)
-    latent = model.represent(target, next_obs)
-    bootstrap = model.value_mean(model.value(target, latent, jnp.zeros(nobody.shape, jnp.int32), nobody))
+    bootstrap = state_value(model, target, model.represent(target, next_obs))
 
     def one_stream(reward, terminated, truncated, bootstrap):
         return n_step_targets(reward, terminated, truncated, bootstrap, discount, config.n_step, config.unroll)

@@ -17,7 +17,8 @@ import numpy as np
 from src.core import Array, Candidates, EnvSpec, Key, Plan, Planner, SearchExtras, TimeStep, WorldModel, pytree, setting
 from src.ops.distributions import draw
 from src.ops.masking import NEVER, masked_logits
-from src.planners.search import Found, SearchConfig, decentralised, make_search, make_worth, state_value
+from src.ops.values import state_value
+from src.planners.search import Found, SearchConfig, decentralised, make_search, make_worth
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ from src.ops.distributions import draw_by_luck
 from src.ops.masking import masked_logits
 from src.planners.forest import NONE, ROOT, Forest, Front, add_node, at, at_all, back_up, child_of, put, room
 from src.planners.plies import Start
-from src.planners.search import SearchConfig, Worth, make_worth, rows, value_scale
+from src.planners.search import SearchConfig, Worth, make_worth, q_transform, rows, value_scale
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ def make_path_search(config: PathConfig, model: WorldModel, discount: float) -> 
     def search(params, key: Key, start: Start, explore: bool, progress: Array):
         del progress
         forest, gumbels = grow(params, key, start, explore)
-        action, policy = _best_path(_transform(config, value_scale(config, explore)), forest.tree, gumbels)
+        action, policy = _best_path(q_transform(config, value_scale(config, explore)), forest.tree, gumbels)
         return action, policy, forest.tree.node_values[:, ROOT]
 
     return search
@@ -58,7 +58,7 @@ def make_growth(config: PathConfig, model: WorldModel, discount: float) -> Calla
 
     def grow(params, key: Key, start: Start, explore: bool):
         scale = value_scale(config, explore)
-        descend = partial(_descend, config, _transform(config, scale), _transform(config, config.interior_value_scale or scale))
+        descend = partial(_descend, config, q_transform(config, scale), q_transform(config, config.interior_value_scale or scale))
         gumbel_key, key = jax.random.split(key)
         num_agents, shape = start.order.shape[1], (start.order.shape[0], start.legal.shape[-1])
         gumbels = (1.0 if explore else 0.0) * jax.random.gumbel(gumbel_key, (num_agents, *shape))
@@ -76,14 +76,6 @@ def make_growth(config: PathConfig, model: WorldModel, discount: float) -> Calla
         return jax.lax.fori_loop(0, config.num_simulations, simulate, (key, forest))[1], gumbels
 
     return grow
-
-
-def _transform(config: SearchConfig, scale: float) -> Callable:
-    """Return what makes scores of Q-values at a node."""
-    return partial(
-        mctx.qtransform_completed_by_mix_value, value_scale=scale, maxvisit_init=config.visit_offset,
-        epsilon=config.q_epsilon,
-    )
 
 
 def _plant(config: SearchConfig, model: WorldModel, params, start: Start, gumbel: Array) -> Forest:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import mctx
 
 from src.core import Array, Key, Params, PyTree, WorldModel, setting
+from src.ops.values import state_value
 from src.planners.optimism import make_loop
 
 
@@ -76,12 +77,6 @@ def make_worth(config: SearchConfig, model: WorldModel, discount: float) -> Wort
     return worth
 
 
-def state_value(model: WorldModel, params: Params, latent: Array) -> Array:
-    """Return the value head's opinion [...] of latent [..., N, D], nobody having committed."""
-    nobody = jnp.zeros(latent.shape[:-1], bool)
-    return model.value_mean(model.value(params, latent, jnp.zeros(nobody.shape, jnp.int32), nobody))
-
-
 def make_search(config: SearchConfig) -> Search:
     """Return the configured tree search over a batch of roots.
 
@@ -107,16 +102,18 @@ def _gumbel_muzero(
         invalid_actions=~legal,
         max_depth=max_depth,
         loop_fn=loop,
-        qtransform=partial(
-            mctx.qtransform_completed_by_mix_value,
-            value_scale=value_scale(config, explore),
-            maxvisit_init=config.visit_offset,
-            epsilon=config.q_epsilon,
-        ),
+        qtransform=q_transform(config, value_scale(config, explore)),
         max_num_considered_actions=config.max_considered,
         gumbel_scale=1.0 if explore else 0.0,
     )
     return _found(output, output.action, legal)
+
+
+def q_transform(config: SearchConfig, scale: float) -> Callable:
+    """Return what makes Gumbel MuZero's scores of a node's Q-values (eq. 8), those of untried actions completed."""
+    return partial(
+        mctx.qtransform_completed_by_mix_value, value_scale=scale, maxvisit_init=config.visit_offset, epsilon=config.q_epsilon
+    )
 
 
 def value_scale(config: SearchConfig, explore: bool) -> float:
