@@ -45,12 +45,12 @@ def prepare(config_name: str, env_config: str, folder: Path):
     import jax
     import jax.numpy as jnp
 
-    from src import build
+    from src import backend, build
     from src.config import loader
     from src.recording.record import decisive
     from src.recording.saver import Saver
 
-    build.prepare_jax("auto", "auto")
+    backend.prepare_jax("auto", "auto")
     config = loader.load(config_name, env_config)
     random = np.random.default_rng(1)
 

@@ -36,11 +36,11 @@ def parts_per_report(config_name: str, env_config: str) -> float:
     import jax
     import jax.numpy as jnp
 
-    from src import build
+    from src import backend, build
     from src.config import loader
     from src.runners.collect import collect
 
-    build.prepare_jax("auto", "auto")
+    backend.prepare_jax("auto", "auto")
     config = loader.load(config_name, env_config, ())
     runner = build.build(config).run
     parts, zero = runner.parts, jnp.zeros(())
@@ -50,12 +50,12 @@ def parts_per_report(config_name: str, env_config: str) -> float:
         actors, rows, _ = collect(
             parts.env, parts.planner, state.learner.params, state.actors, state.key, settings.rollout_length, state.env_step, zero
         )
-        return state.replace(actors=actors, replay=parts.replay.add(state.replay, rows), key=jax.random.split(state.key)[0])
+        return state.replace(actors=actors, replay=parts.replay.store.add(state.replay, rows), key=jax.random.split(state.key)[0])
 
     def update(state):
-        batch = parts.replay.sample(state.replay, state.key, zero)
+        batch = parts.replay.source.sample(state.replay, state.key, zero)
         learner, _, priorities = parts.learner.update(state.learner, batch, state.key)
-        replay = parts.replay.set_priorities(state.replay, batch.index, priorities)
+        replay = parts.replay.source.set_priorities(state.replay, batch.index, priorities)
         return state.replace(learner=learner, replay=replay, key=jax.random.split(state.key)[0])
 
     state, _ = runner.loop.train(runner.initial(0))

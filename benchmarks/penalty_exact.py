@@ -83,7 +83,7 @@ def exact_model(env) -> WorldModel:
 
     As in a learned model, a latent is computed from the one before it: else XLA would copy what a search keeps of them.
     """
-    num_actions = env.spec.num_actions
+    num_actions = env.spec.actions.size
 
     def pay(action):
         """Return the team's pay [...] for actions [..., N]."""

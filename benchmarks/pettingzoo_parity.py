@@ -19,9 +19,9 @@ def main() -> None:
     parser.add_argument("--replayed", type=int, default=200, help="episodes that are played in both, step by step")
     options = parser.parse_args()
 
-    from src import build
+    from src import backend, build
 
-    build.prepare_jax("cpu", "auto")
+    backend.prepare_jax("cpu", "auto")
     ours, theirs = in_jax(options.episodes), in_pettingzoo(options.episodes)
     rows, result = [], {}
     for name in METRICS:
@@ -49,7 +49,7 @@ def in_jax(episodes: int) -> dict[str, np.ndarray]:
     from src.envs import mpe
 
     env = mpe.make(mpe.Config())
-    num, actions = env.spec.num_agents, env.spec.num_actions
+    num, actions = env.spec.num_agents, env.spec.actions.size
 
     def episode(key):
         reset_key, *keys = jax.random.split(key, env.spec.episode_limit + 1)
@@ -76,7 +76,7 @@ def in_pettingzoo(episodes: int) -> dict[str, np.ndarray]:
     for i in range(episodes):
         timestep = env.reset(0 if i == 0 else None)
         while not timestep.truncated:
-            timestep = env.step(random.integers(env.spec.num_actions, size=env.spec.num_agents))
+            timestep = env.step(random.integers(env.spec.actions.size, size=env.spec.num_agents))
             found["return"][i] += timestep.reward.sum()
         for name in METRICS[1:]:
             found[name][i] = timestep.metrics[name]
@@ -100,7 +100,7 @@ def differences(episodes: int) -> dict[str, float]:
         state, _ = reset(jax.random.key(i))
         state = state.replace(world=state.world.replace(p_pos=places))
         while not seen.truncated:
-            action = random.integers(theirs.spec.num_actions, size=theirs.spec.num_agents).astype(np.int32)
+            action = random.integers(theirs.spec.actions.size, size=theirs.spec.num_agents).astype(np.int32)
             seen = theirs.step(action)
             state, expected = step(jax.random.key(0), state, jnp.asarray(action))
             for name in largest:

@@ -15,7 +15,7 @@ import harness
 import jax
 import jax.numpy as jnp
 
-from src import build
+from src import backend, build
 from src.config import commandline, loader
 
 ENVIRONMENTS, CALLS = 32, 7
@@ -60,7 +60,7 @@ def decision(built: build.Built) -> tuple[float, float]:
 
 def update(built: build.Built) -> float:
     """Return the processor time of one update in milliseconds; what the batch holds does not matter for it."""
-    batch = jax.eval_shape(built.run.parts.replay.sample, built.run.shapes().replay, jax.random.key(0), jnp.zeros(()))
+    batch = jax.eval_shape(built.run.parts.replay.source.sample, built.run.shapes().replay, jax.random.key(0), jnp.zeros(()))
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), batch)
     learn = jax.jit(built.learner.update)
     learner = jax.jit(built.learner.init)(jax.random.key(0))
@@ -69,7 +69,7 @@ def update(built: build.Built) -> float:
 
 def construct(config: str, env_config: str, words: Sequence[str]) -> build.Built:
     """Return what the configuration describes, built on the CPU."""
-    build.prepare_jax("cpu")
+    backend.prepare_jax("cpu")
     return build.build(loader.load(config, env_config, commandline.updates(words)))
 
 

@@ -66,14 +66,14 @@ def transport(options: argparse.Namespace, folder: Path) -> dict:
     import jax
     import jax.numpy as jnp
 
-    from src import build
+    from src import backend, build
     from src.config import commandline, loader
 
-    build.prepare_jax("cpu", "auto")
+    backend.prepare_jax("cpu", "auto")
     words = ["with", *WITH_ACTORS[:1], "runner_args.num_actors=1", "runner_args.max_staleness=0"]
     config = loader.load(options.config, options.env_config, commandline.parse(words, ["train"]).updates)
     runner = build.build(config).run
-    add = jax.jit(runner.parts.replay.add, donate_argnums=0)
+    add = jax.jit(runner.parts.replay.store.add, donate_argnums=0)
     state, acting, whole = runner.initial(1), [], []
     from src.runners import ray_cluster
     from src.runners.ray_actor import Order, Published, packed
@@ -139,7 +139,7 @@ def check_replay(folder: Path) -> tuple[int, int]:
     import jax
     import numpy as np
 
-    from src import build, checkpoint, runs
+    from src import backend, build, checkpoint, runs
     from src.restored import checked_config
 
     run = runs.find("1", folder)

@@ -90,7 +90,7 @@ def uniform_step(env: Environment, state, key: Key):
     """Return states [S] and timesteps [S] after a uniformly drawn joint action in each."""
     act_key, step_key = jax.random.split(key)
     count = jax.tree.leaves(state)[0].shape[0]
-    action = jax.random.randint(act_key, (count, env.spec.num_agents), 0, env.spec.num_actions)
+    action = jax.random.randint(act_key, (count, env.spec.num_agents), 0, env.spec.actions.size)
     return jax.vmap(env.step)(jax.random.split(step_key, count), state, action)
 
 
@@ -117,7 +117,7 @@ def positions(env: Environment, key: Key):
 def moved(env: Environment, state, key: Key):
     """Return states and timesteps [A S] after each move of agent 0 in states [S], the others' moves being the same for all of them."""
     act_key, step_key = jax.random.split(key)
-    count, moves = jax.tree.leaves(state)[0].shape[0], env.spec.num_actions
+    count, moves = jax.tree.leaves(state)[0].shape[0], env.spec.actions.size
     others = jax.random.randint(act_key, (count, env.spec.num_agents), 0, moves)
     action = jnp.tile(others, (moves, 1)).at[:, 0].set(jnp.repeat(jnp.arange(moves), count))
     state = jax.tree.map(lambda x: jnp.concatenate([x] * moves), state)
@@ -126,7 +126,7 @@ def moved(env: Environment, state, key: Key):
 
 def played_out(env: Environment, state, key: Key, scale: float) -> Array:
     """Return the discounted returns [K, S, A] of uniform play from where each move of agent 0 leads, the move's reward apart."""
-    moves, discounts = env.spec.num_actions, DISCOUNT ** jnp.arange(HORIZON)
+    moves, discounts = env.spec.actions.size, DISCOUNT ** jnp.arange(HORIZON)
 
     def once(key: Key) -> Array:
         move_key, key = jax.random.split(key)
@@ -148,7 +148,7 @@ def played_out(env: Environment, state, key: Key, scale: float) -> Array:
 def successors(env: Environment, state, key: Key) -> Array:
     """Return the observations [K, A, S, N, O] after each move of agent 0."""
     obs = jax.vmap(lambda key: moved(env, state, key)[1].obs)(jax.random.split(key, DRAWS))
-    return obs.reshape(DRAWS, env.spec.num_actions, STATES, *obs.shape[2:])
+    return obs.reshape(DRAWS, env.spec.actions.size, STATES, *obs.shape[2:])
 
 
 def agreement(mine: np.ndarray, true: np.ndarray) -> tuple[float, float]:

@@ -88,12 +88,12 @@ def configuration(request: commandline.Request) -> tuple[dict[str, Any], Any, An
 
         recorded = again.prepare(request)
         return recorded.config, recorded, place
-    from src import build
+    from src import backend
     from src.config import loader
 
     chosen = (request.config, request.env_config, request.updates)
     # Before the parts are imported, which loading does: some libraries (JaxMARL) compute on import.
-    build.prepare_jax(**loader.peek(*chosen, ("platform", "compile_cache_dir", "runner")))
+    backend.prepare_jax(**loader.peek(*chosen, ("platform", "compile_cache_dir", "runner")))
     return loader.load(*chosen), None, place
 
 

@@ -8,65 +8,141 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A part that a configuration can name."""
+    """A part that a configuration can name. Sets are compared by `build`: what one part needs, others have to give."""
 
-    module: str  # holds `make` and the dataclass `Config`
+    module: str  # holds `make` and the dataclass `Config`; it may also hold `problems`, see docs/architecture.md
     help: str  # one line
-    needs: str = ""  # planner, learner: the kind of model it works with ("world_model")
-    provides: str = ""  # network: the kind of model it makes; planner: the kind of extras it leaves ("search", "policy")
-    extras: str = ""  # learner: the kind of extras it learns from
-    commits: bool = False  # planner: agents see what others committed to, so there is a conditional policy to play by
-    host: bool = False  # env: `make` returns a HostEnvironment, a program outside JAX; runner: it can drive those
-    continuous: bool = False  # planner: it can also choose actions that are made up of numbers
+    needs: frozenset[str] = frozenset()  # planner, learner: the faces of a network that it works with
+    shows: frozenset[str] = frozenset()  # network: the faces that it has
+    leaves: str = ""  # planner: the kind of extras it leaves ("search", "policy"); learner: the kind it learns from
+    actions: frozenset[str] = frozenset({"discrete"})  # network, planner: the kinds of actions it can choose
     data: str = ""  # replay: what it hands out, learner: what it learns from ("sequences" of any age, whole new "rollouts")
+    host: bool = False  # env: a program outside JAX (HostEnvironment); runner: it can drive those
 
     def config(self) -> type:
         """Return the part's `Config` dataclass, the only schema of its `*_args` section."""
-        return importlib.import_module(self.module).Config
+        return self._module().Config
 
     def make(self, *args: Any, **kwargs: Any) -> Any:
         """Build the part."""
-        return importlib.import_module(self.module).make(*args, **kwargs)
+        return self._module().make(*args, **kwargs)
 
+    def problems(self, config: Any, plan: Any) -> list[str]:
+        """Return what the part says against its settings in a run of these sizes, a sentence each."""
+        said = self.hook("problems")
+        return said(config, plan) if said else []
+
+    def hook(self, name: str) -> Any:
+        """Return a function that the part's module may have, or None."""
+        return getattr(self._module(), name, None)
+
+    def _module(self) -> Any:
+        return importlib.import_module(self.module)
+
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+LATENT_PLANNING = _set("latents team_policy team_value")
+ANY_ACTIONS = _set("discrete numbers")
 
 ENVS = {
     "mpe": Entry("src.envs.mpe", "JaxMARL's multi-particle environments (env_args.scenario)"),
     "smax": Entry("src.envs.smax", "JaxMARL's StarCraft-like battles against a scripted enemy (env_args.map_name)"),
     "mabrax": Entry("src.envs.mabrax", "robots in brax whose joints several agents drive, continuous actions (env_args.scenario)"),
-    "switch_riddle": Entry("src.envs.switch_riddle", "prisoners who share one light bulb and must know when all have been in the room"),
+    "switch_riddle": Entry(
+        "src.envs.switch_riddle", "prisoners who share one light bulb and must know when all have been in the room"
+    ),
     "lbf": Entry("src.envs.lbf", "Jumanji's Level-Based Foraging: food that needs several agents at once"),
     "matrix_game": Entry("src.envs.matrix_game", "climbing, penalty and two-step games with known optima (env_args.scenario)"),
-    "pettingzoo": Entry("src.envs.pettingzoo", "PettingZoo's particle, SISL, butterfly and Atari games (env_args.scenario)", host=True),
+    "pettingzoo": Entry(
+        "src.envs.pettingzoo", "PettingZoo's particle, SISL, butterfly and Atari games (env_args.scenario)", host=True
+    ),
     "sc2": Entry("src.envs.sc2", "StarCraft II itself, through smac or smacv2 (env_args.map_name)", host=True),
 }
 NETWORKS = {
-    "world_model": Entry("src.networks.world_model", "per-agent latents, attention in the dynamics, conditioned heads", provides="world_model"),
-    "actor_critic": Entry("src.networks.actor_critic", "a policy per agent and a critic, feed-forward or with a GRU, shared or not", provides="actor_critic"),
-}
+    "world_model": Entry(
+        "src.networks.world_model", "per-agent latents, attention in the dynamics, conditioned heads",
+        shows=LATENT_PLANNING | {"self_supervision"},
+    ),
+    "actor_critic": Entry(
+        "src.networks.actor_critic", "a policy per agent and a critic, feed-forward or with a GRU, shared or not",
+        shows=_set("actor_critic"), actions=ANY_ACTIONS,
+    ),
+}  # fmt: skip
 PLANNERS = {
-    "sequential": Entry("src.planners.sequential", "a tree of one ply per agent, each given what the others committed to", needs="world_model", provides="search", commits=True),
-    "joint": Entry("src.planners.joint", "search over sampled joint actions; over all of them where they are few", needs="world_model", provides="search"),
-    "independent": Entry("src.planners.independent", "each agent searches its own actions, the others follow their policy", needs="world_model", provides="search"),
-    "policy": Entry("src.planners.policy", "no search: act from the decentralised policy alone", needs="world_model", provides="policy"),
-    "autoregressive": Entry("src.planners.autoregressive", "no search: agent after agent by its policy, given what the others committed to", needs="world_model", provides="policy"),
-    "actor": Entry("src.planners.actor", "no search: act from the policy of an actor-critic", needs="actor_critic", provides="policy", continuous=True),
-}
+    "plies": Entry(
+        "src.planners.search.plies", "in turns: a tree of one ply per agent, each given what the others committed to",
+        needs=LATENT_PLANNING, leaves="search",
+    ),
+    "paths": Entry(
+        "src.planners.search.paths", "in turns: one search for the team, every simulation of which imagines a whole joint action once",
+        needs=LATENT_PLANNING, leaves="search",
+    ),
+    "root_only": Entry(
+        "src.planners.search.root_only", "in turns: commitments at the root, below it a tree over the agent's own actions",
+        needs=LATENT_PLANNING, leaves="search",
+    ),
+    "joint": Entry(
+        "src.planners.search.joint", "search over sampled joint actions; over all of them where they are few",
+        needs=LATENT_PLANNING, leaves="search",
+    ),
+    "independent": Entry(
+        "src.planners.search.independent", "each agent searches its own actions, the others follow their policy",
+        needs=LATENT_PLANNING, leaves="search",
+    ),
+    "policy": Entry(
+        "src.planners.policies.policy", "no search: act from the decentralised policy alone",
+        needs=_set("latents team_policy"), leaves="policy",
+    ),
+    "autoregressive": Entry(
+        "src.planners.policies.autoregressive", "no search: agent after agent by its policy, given what the others committed to",
+        needs=_set("latents team_policy"), leaves="policy",
+    ),
+    "actor": Entry(
+        "src.planners.policies.actor", "no search: act from the policy of an actor-critic",
+        needs=_set("actor_critic"), leaves="policy", actions=ANY_ACTIONS,
+    ),
+}  # fmt: skip
 LEARNERS = {
-    "mazero": Entry("src.learners.mazero", "multi-agent MuZero: unrolled policy, value, reward and consistency losses", needs="world_model", extras="search", data="sequences"),
-    "ppo": Entry("src.learners.ppo", "clipped policy gradients over whole rollouts: IPPO and MAPPO", needs="actor_critic", extras="policy", data="rollouts"),
-    "ppo_distil": Entry("src.learners.ppo_distil", "PPO in a policy, a value and a distillation phase (DNA)", needs="actor_critic", extras="policy", data="rollouts"),
-}
+    "mazero": Entry(
+        "src.learners.mazero", "multi-agent MuZero: unrolled policy, value, reward and consistency losses",
+        needs=LATENT_PLANNING | {"self_supervision"}, leaves="search", data="sequences",
+    ),
+    "ppo": Entry(
+        "src.learners.ppo", "clipped policy gradients over whole rollouts: IPPO and MAPPO",
+        needs=_set("actor_critic"), leaves="policy", data="rollouts",
+    ),
+    "ppo_distil": Entry(
+        "src.learners.ppo_distil", "PPO in a policy, a value and a distillation phase (DNA)",
+        needs=_set("actor_critic"), leaves="policy", data="rollouts",
+    ),
+}  # fmt: skip
 REPLAYS = {
-    "prioritised": Entry("src.replay.prioritised", "sequences drawn in proportion to priority^alpha, with importance weights", data="sequences"),
+    "prioritised": Entry(
+        "src.replay.prioritised", "sequences drawn in proportion to priority^alpha, with importance weights", data="sequences"
+    ),
     "uniform": Entry("src.replay.uniform", "sequences drawn uniformly", data="sequences"),
     "rollout": Entry("src.replay.rollout", "the newest rollout, whole and once: on-policy learning", data="rollouts"),
 }
 RUNNERS = {
     "jax_sync": Entry("src.runners.jax_sync", "collect, learn and reanalyse in one compiled loop on one device"),
-    "ray_async": Entry("src.runners.ray_async", "actors in processes of their own, on one machine or on a Ray cluster; also environments outside JAX", host=True),
-}
+    "ray_async": Entry(
+        "src.runners.ray_async",
+        "actors in processes of their own, on one machine or on a Ray cluster; also environments outside JAX", host=True,
+    ),
+}  # fmt: skip
 
 FAMILIES = {"env": ENVS, "network": NETWORKS, "planner": PLANNERS, "learner": LEARNERS, "replay": REPLAYS, "runner": RUNNERS}
+
+
+# Parts that have another name now: what to write instead.
+RENAMED = {
+    ("planner", "sequential"): "planner 'sequential' is three planners now, each with its own settings: write planner=plies in place of "
+    "planner_args.tree=plies, which was the default, planner=paths for tree=paths or planner=root_only for tree=root_only, and leave "
+    "planner_args.tree out",
+}
 
 
 def nearest(name: str, known: Any) -> str | None:
@@ -84,6 +160,8 @@ def find(family: str, name: str) -> Entry:
     known = FAMILIES[family]
     if name in known:
         return known[name]
+    if (family, name) in RENAMED:
+        raise KeyError(RENAMED[family, name])
     guess = nearest(name, known)
     hint = f"did you mean '{guess}'? " if guess else ""
     raise KeyError(f"unknown {family} '{name}'; {hint}known: {', '.join(known)}")

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from src import build
+from src import backend, build
 from src.checkpoint import folder, pick, read
 from src.config import loader
 from src.config.commandline import Update
@@ -56,6 +56,6 @@ def checked_config(run: StoredRun, updates: Sequence[Update] = ()) -> dict[str, 
     """Return the run's stored configuration, checked, its results folder where the run lies now; prepares JAX for it."""
     given = {update.key: update.value for update in updates}
     wanted = {key: given.get(key, run.config.get(key, "auto")) for key in ("platform", "compile_cache_dir", "runner")}
-    build.prepare_jax(**wanted)  # before the parts are imported, which loading does: some compute on import
+    backend.prepare_jax(**wanted)  # before the parts are imported, which loading does: some compute on import
     config = loader.stored(run.config, str(run.folder / "config.json"), updates)
     return config | {"results_dir": str(run.results)}

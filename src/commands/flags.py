@@ -41,10 +41,10 @@ def resolve(request: commandline.Request, builds: bool = False) -> dict[str, Any
     Raises:
       UsageError: the configuration cannot be used, or its parts do not fit each other.
     """
-    from src import build
+    from src import backend, build
     from src.config import loader
 
-    build.prepare_jax("cpu")
+    backend.prepare_jax("cpu")
     config = loader.load(request.config, request.env_config, request.updates)
     if builds:
         build.build(config)

@@ -23,7 +23,7 @@ class UnknownMetric(ValueError):
 
 def default_metric(config: dict[str, Any]) -> str:
     """Return what runs of this configuration are judged by: evaluation with search, by the policy where nothing searches."""
-    return RESULT if PLANNERS[config["planner"]].provides == "search" else PLAIN_RESULT
+    return RESULT if PLANNERS[config["planner"]].leaves == "search" else PLAIN_RESULT
 
 
 def find(results_dir: str | Path, comment: str, after: int) -> runs.StoredRun | None:

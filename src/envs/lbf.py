@@ -16,7 +16,7 @@ import numpy as np
 from jumanji.environments.routing.lbf.env import LevelBasedForaging
 from jumanji.environments.routing.lbf.generator import RandomGenerator
 
-from src.core import Array, Environment, EnvSpec, Key, PyTree, TimeStep, setting
+from src.core import Array, Discrete, EnvSpec, Environment, Key, PyTree, TimeStep, Vector, setting
 from src.envs.time_limit import ending
 from src.scene import Box, Disc, Drawing, Scene
 
@@ -44,9 +44,9 @@ def make(config: Config) -> Environment:
     num_agents, entities = config.num_agents, config.num_agents + config.num_food
     spec = EnvSpec(
         num_agents=num_agents,
-        obs_size=3 * entities + 1,
-        state_size=num_agents * (3 * entities + 1),
-        num_actions=len(ACTIONS),
+        obs=Vector(3 * entities + 1),
+        state=Vector(num_agents * (3 * entities + 1)),
+        actions=Discrete(len(ACTIONS)),
         episode_limit=config.episode_limit,
         shared_reward=False,
         metric_names=("eaten",),
@@ -61,6 +61,7 @@ def make(config: Config) -> Environment:
             obs=obs,
             state=obs.reshape(-1),
             legal=seen.action_mask,
+            present=jnp.ones(num_agents, bool),
             alive=jnp.ones(num_agents, bool),
             reward=reward.astype(jnp.float32),
             terminated=terminated,

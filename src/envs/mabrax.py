@@ -20,7 +20,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from src.core import Array, Environment, EnvSpec, Key, PyTree, TimeStep, pytree, setting
+from src.core import Array, EnvSpec, Environment, Key, Numbers, PyTree, TimeStep, Vector, pytree, setting
+from src.envs.groups import alike
 from src.envs import mabrax_scene
 from src.envs.jaxmarl_bridge import quiet_import, strong_types
 from src.envs.time_limit import ending
@@ -53,7 +54,7 @@ def make(config: Config) -> Environment:
     world = _make_world(config.scenario, config.backend)
     spec = _spec(config, world)
     drives = [np.asarray(world.agent_action_mapping[agent]) for agent in world.agents]
-    has = jnp.arange(spec.num_actions)[None] < jnp.array([len(joints) for joints in drives])[:, None]
+    has = jnp.arange(spec.actions.size)[None] < jnp.array([len(joints) for joints in drives])[:, None]
 
     def reset(key: Key) -> tuple[RobotState, TimeStep]:
         _, robot = strong_types(world.reset(key))
@@ -71,14 +72,16 @@ def make(config: Config) -> Environment:
 
 
 def _spec(config: Config, world: Any) -> EnvSpec:
+    obs = [Vector(len(world.agent_obs_mapping[agent])) for agent in world.agents]
+    actions = [Numbers(len(world.agent_action_mapping[agent])) for agent in world.agents]
     return EnvSpec(
         num_agents=len(world.agents),
-        obs_size=max(len(seen) for seen in world.agent_obs_mapping.values()),
-        state_size=world.env.observation_size,
-        num_actions=max(len(joints) for joints in world.agent_action_mapping.values()),
+        obs=Vector(max(each.size for each in obs)),
+        state=Vector(world.env.observation_size),
+        actions=Numbers(max(each.size for each in actions)),
+        groups=alike(world.agents, obs, actions),
         episode_limit=config.episode_limit,
         shared_reward=True,
-        continuous=True,
         metric_names=("distance",),
     )
 
@@ -88,9 +91,10 @@ def _show(world: Any, spec: EnvSpec, has: Array, state: RobotState) -> TimeStep:
     obs = world.get_obs(state.world)
     terminated, truncated = ending(state.world.done > 0, state.num_steps, spec.episode_limit)
     return TimeStep(
-        obs=jnp.stack([jnp.pad(obs[agent], (0, spec.obs_size - len(obs[agent]))) for agent in world.agents]),
+        obs=jnp.stack([jnp.pad(obs[agent], (0, spec.obs.size - len(obs[agent]))) for agent in world.agents]),
         state=state.world.obs,
         legal=has,
+        present=jnp.ones(spec.num_agents, bool),
         alive=jnp.ones(spec.num_agents, bool),
         reward=jnp.full(spec.num_agents, state.world.reward),
         terminated=terminated,

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from src.core import Array, Environment, EnvSpec, Key, TimeStep, pytree, setting
+from src.core import Array, Discrete, EnvSpec, Environment, Key, TimeStep, Vector, pytree, setting
 from src.envs import matrix_scene
 from src.envs.names import check_name
 
@@ -58,9 +58,9 @@ def make(config: Config) -> Environment:
     num_agents, num_situations = config.num_agents, NUM_SITUATIONS[config.scenario]
     spec = EnvSpec(
         num_agents=num_agents,
-        obs_size=1 + num_situations + num_agents,
-        state_size=num_situations,
-        num_actions=NUM_ACTIONS[config.scenario],
+        obs=Vector(1 + num_situations + num_agents),
+        state=Vector(num_situations),
+        actions=Discrete(NUM_ACTIONS[config.scenario]),
         episode_limit=2 if config.scenario == "two_step" else 1,
         shared_reward=True,
         metric_names=("optimal",),
@@ -71,7 +71,7 @@ def make(config: Config) -> Environment:
 
     def moves(action: Array) -> Array:
         """Return what the agents' actions [N] are in the game: agent i's action 0 is move i + 1, and so on around."""
-        return (action + shift) % spec.num_actions
+        return (action + shift) % spec.actions.size
 
     def show(situation: Array, reward: Array, first: bool) -> TimeStep:
         over = situation == num_situations - 1
@@ -81,7 +81,8 @@ def make(config: Config) -> Environment:
         return TimeStep(
             obs=obs,
             state=where,
-            legal=jnp.ones((num_agents, spec.num_actions), bool),
+            legal=jnp.ones((num_agents, spec.actions.size), bool),
+            present=jnp.ones(num_agents, bool),
             alive=jnp.ones(num_agents, bool),
             reward=jnp.full(num_agents, reward, jnp.float32),
             terminated=over,
@@ -101,7 +102,7 @@ def make(config: Config) -> Environment:
         situation, reward = play(state.situation, moves(action))
         return GameState(situation=situation), show(situation, reward, False)
 
-    drawing = matrix_scene.make(num_agents, spec.num_actions, payoff)
+    drawing = matrix_scene.make(num_agents, spec.actions.size, payoff)
     if config.relabel:
         scene = drawing.scene
         drawing = dataclasses.replace(drawing, scene=lambda state, action: scene(state, None if action is None else np.asarray(moves(action))))

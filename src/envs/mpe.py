@@ -21,8 +21,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from src.core import Array, Environment, EnvSpec, Key, PyTree, TimeStep, pytree, setting
+from src.core import Array, Discrete, EnvSpec, Environment, Key, Numbers, PyTree, TimeStep, Vector, pytree, setting
 from src.envs import mpe_metrics, mpe_opponents, mpe_scene
+from src.envs.groups import alike
 from src.envs.names import check_name
 from src.envs.jaxmarl_bridge import jaxmarl, mpe, strong_types
 from src.envs.time_limit import ending
@@ -120,26 +121,28 @@ def make(config: Config) -> Environment:
     check_name(f"env_args.team of {name}", team, SCENARIOS[name].teams)
     game = _make_game(config, name, team)
     count, judge = mpe_metrics.make(name, game.world)
+    kind = Numbers if config.action_type == "continuous" else Discrete
     spec = EnvSpec(
         num_agents=len(game.team),
-        obs_size=max(game.obs_sizes),
-        state_size=len(game.team) * max(game.obs_sizes),
-        num_actions=max(game.action_sizes),
+        obs=Vector(max(game.obs_sizes)),
+        state=Vector(len(game.team) * max(game.obs_sizes)),
+        actions=kind(max(game.action_sizes)),
+        groups=alike(game.team, [Vector(size) for size in game.obs_sizes], [kind(size) for size in game.action_sizes]),
         episode_limit=config.episode_limit,
         shared_reward=team in SCENARIOS[name].shared,
-        continuous=config.action_type == "continuous",
         metric_names=mpe_metrics.names(name),
     )
-    legal = jnp.arange(spec.num_actions)[None, :] < jnp.array(game.action_sizes)[:, None]
+    legal = jnp.arange(spec.actions.size)[None, :] < jnp.array(game.action_sizes)[:, None]
 
     def show(obs: dict, state: MpeState, reward: Array) -> TimeStep:
-        padded = [jnp.pad(obs[agent], (0, spec.obs_size - size)) for agent, size in zip(game.team, game.obs_sizes)]
+        padded = [jnp.pad(obs[agent], (0, spec.obs.size - size)) for agent, size in zip(game.team, game.obs_sizes)]
         stacked = jnp.stack(padded)
         terminated, truncated = ending(jnp.array(False), state.num_steps, config.episode_limit)
         return TimeStep(
             obs=stacked,
             state=stacked.reshape(-1),
             legal=legal,
+            present=jnp.ones(spec.num_agents, bool),
             alive=jnp.ones(spec.num_agents, bool),
             reward=reward,
             terminated=terminated,
@@ -161,7 +164,7 @@ def make(config: Config) -> Environment:
         reward = jnp.stack([rewards[agent] for agent in game.team]).astype(jnp.float32)
         return state, show(obs, state, reward)
 
-    drawing = mpe_scene.make(game.world, game.team, () if spec.continuous else game.action_sizes)
+    drawing = mpe_scene.make(game.world, game.team, () if spec.actions.continuous else game.action_sizes)
     return Environment(spec=spec, reset=reset, step=step, drawing=drawing)
 
 

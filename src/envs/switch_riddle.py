@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from src.core import Array, Environment, EnvSpec, Key, PyTree, TimeStep, setting
+from src.core import Array, Discrete, EnvSpec, Environment, Key, PyTree, TimeStep, Vector, setting
 from src.envs.jaxmarl_bridge import jaxmarl, strong_types
 from src.envs.time_limit import ending
 from src.scene import Box, Disc, Drawing, Scene
@@ -45,9 +45,9 @@ def make(config: Config) -> Environment:
     world.max_steps = 2**30  # the time limit is ours
     spec = EnvSpec(
         num_agents=num_agents,
-        obs_size=4 if config.remember else 2,
-        state_size=2 * num_agents + 2,
-        num_actions=3,
+        obs=Vector(4 if config.remember else 2),
+        state=Vector(2 * num_agents + 2),
+        actions=Discrete(3),
         episode_limit=days,
         shared_reward=True,
         metric_names=("freed",),
@@ -62,6 +62,7 @@ def make(config: Config) -> Environment:
             obs=jnp.stack(seen, axis=1),
             state=jnp.concatenate([here, been, jnp.stack([state.bulb_state.astype(jnp.float32), day])]),
             legal=(here[:, None] > 0) | (jnp.arange(3)[None] == NOTHING),
+            present=jnp.ones(num_agents, bool),
             alive=jnp.ones(num_agents, bool),
             reward=jnp.full(num_agents, reward, jnp.float32),
             terminated=terminated,

@@ -12,7 +12,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from src.core import Array, Batch, EnvSpec, Key, Learner, LearnerState, Params, SearchExtras, Transition, WorldModel, setting
+from src.core import (
+    Array, Batch, Key, Learner, LearnerState, Model, Params, RunPlan, SearchExtras, Transition, setting,
+)  # fmt: skip
 from src.learners.sgd import make_optimiser, sgd_step
 from src.ops.losses import cosine_loss, cross_entropy, masked_mean, scale_gradient
 from src.ops.masking import entropy, kl_divergence
@@ -52,12 +54,34 @@ SEARCH_METRICS = ("policy_entropy", "policy_kl", "target_entropy", "value_error"
 TOLERABLE = 0.01  # share of targets that the bins cannot hold
 
 
-def make(config: Config, model: WorldModel, spec: EnvSpec, discount: float, total_updates: int) -> Learner:
-    """Return the learner; `total_updates` is the length of the learning rate's schedule in optimiser steps."""
+def problems(config: Config, plan: RunPlan) -> list[str]:
+    """Return a sentence for each setting that cannot work in this run."""
+    found = []
+    if config.unroll > plan.spec.episode_limit:
+        found.append(
+            f"learner_args.unroll={config.unroll}: longer than an episode of this environment, which ends after {plan.spec.episode_limit}"
+        )
+    if config.policy_loss == "advantage_weighted" and plan.extras.candidates == ():
+        found.append(
+            "learner_args.policy_loss=advantage_weighted: weighs the joint actions that a search compared; choose planner=joint "
+            "and planner_args.keep_candidates=True"
+        )
+    return found
+
+
+def make(config: Config, model: Model, plan: RunPlan) -> Learner:
+    """Return the learner; its learning rate's schedule spans the plan's updates.
+
+    Raises:
+      ValueError: the model remembers, though single rows are learned from.
+    """
+    if jax.tree.leaves(jax.eval_shape(lambda: model.latents.memory(1))):
+        raise ValueError("it learns from single rows; the network has a memory that whole sequences would have to be read for")
+    spec, discount = plan.spec, plan.discount
     optimiser, schedule = make_optimiser(
         peak=config.learning_rate,
         warmup_updates=config.warmup_updates,
-        total_updates=total_updates,
+        total_updates=plan.total_updates,
         final_fraction=config.final_rate_fraction,
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,
@@ -85,7 +109,10 @@ def make(config: Config, model: WorldModel, spec: EnvSpec, discount: float, tota
         return LearnerState(params=params, target=target, opt=opt, step=step), metrics, priorities
 
     names = tuple(f"train/{name}" for name in METRICS) + tuple(f"search/{name}" for name in SEARCH_METRICS)
-    return Learner(init=init, update=update, sequence_length=config.unroll + config.n_step, metric_names=names, remarks=remarks)
+    return Learner(
+        init=init, update=update, sequence_length=config.unroll + config.n_step, metric_names=names, remarks=remarks,
+        acting=lambda state: model.acting(state.params),
+    )  # fmt: skip
 
 
 def remarks(metrics: dict[str, float]) -> dict[str, str]:
@@ -109,12 +136,12 @@ class Targets:
     known: Array  # [B, U + 1] 1 also after a true end, 0 after a cut-off
 
 
-def value_targets(config: Config, model: WorldModel, discount: float, target: Params, traj: Transition, reward: Array) -> Array:
+def value_targets(config: Config, model: Model, discount: float, target: Params, traj: Transition, reward: Array) -> Array:
     """Return n-step value targets [B, U + 1], bootstrapped from the target network at the true successors."""
     done = traj.terminated | traj.truncated
     rows = jax.vmap(lambda d: bootstrap_index(d, config.n_step, config.unroll))(done)  # [B, U + 1]
     next_obs = jax.vmap(lambda obs, row: obs[row])(traj.next_obs, rows)  # [B, U + 1, N, O]
-    bootstrap = state_value(model, target, model.represent(target, next_obs))
+    bootstrap = state_value(model.team_value, target, represent(model, target, next_obs))
 
     def one_stream(reward, terminated, truncated, bootstrap):
         return n_step_targets(reward, terminated, truncated, bootstrap, discount, config.n_step, config.unroll)
@@ -122,19 +149,24 @@ def value_targets(config: Config, model: WorldModel, discount: float, target: Pa
     return jax.lax.stop_gradient(jax.vmap(one_stream)(reward, traj.terminated, traj.truncated, bootstrap))
 
 
-def unroll(config: Config, model: WorldModel, params: Params, obs: Array, action: Array) -> tuple[Array, Array]:
+def represent(model: Model, params: Params, obs: Array) -> Array:
+    """Return the latents [..., N, D] of single observations [..., N, O]."""
+    return model.latents.represent(params, (), obs, jnp.ones(obs.shape[:-2], bool))[1]
+
+
+def unroll(config: Config, model: Model, params: Params, obs: Array, action: Array, key: Key) -> tuple[Array, Array]:
     """Return latents [B, U + 1, N, D] and reward logits [B, U, V] along actions [B, U, N], from obs [B, N, O].
 
     The gradient into each step's latent is halved (Schrittwieser et al. 2020, appendix G).
     """
 
-    def step(latent: Array, action: Array):
-        next_latent, reward = model.imagine(params, scale_gradient(latent, 0.5), action)
-        return next_latent, (next_latent, reward)
+    def step(latent: Array, inputs: tuple[Array, Key]):
+        after = model.latents.imagine(params, scale_gradient(latent, 0.5), *inputs)
+        return after.latent, (after.latent, after.reward)
 
-    first = model.represent(params, obs)
+    first = represent(model, params, obs)
     # Unrolled: the loop of a scan costs a fifth of the gradient on CPU (measured: 14.7 against 12.4 ms).
-    _, (latents, rewards) = jax.lax.scan(step, first, action.swapaxes(0, 1), unroll=True)
+    _, (latents, rewards) = jax.lax.scan(step, first, (action.swapaxes(0, 1), jax.random.split(key, action.shape[1])), unroll=True)
     latents = jnp.concatenate([first[None], latents], axis=0).swapaxes(0, 1)
     return latents, rewards.swapaxes(0, 1)
 
@@ -172,28 +204,29 @@ def policy_targets(config: Config, extras: SearchExtras, alive: Array) -> Array:
     return jnp.sum(weights[..., None, None] * played, axis=-3)
 
 
-def loss(config: Config, model: WorldModel, params: Params, batch: Batch, targets: Targets, key: Key):
+def loss(config: Config, model: Model, params: Params, batch: Batch, targets: Targets, key: Key):
     """Return the scalar loss and (metrics, priorities [B])."""
     steps, traj = config.unroll, batch.traj
+    value_codec, reward_codec = model.team_value.codec, model.latents.reward
     action = traj.action[:, : steps + 1]
     extras = jax.tree.map(lambda x: x[:, : steps + 1], traj.extras)
-    latents, reward_logits = unroll(config, model, params, traj.obs[:, 0], traj.action[:, :steps])
+    latents, reward_logits = unroll(config, model, params, traj.obs[:, 0], traj.action[:, :steps], jax.random.fold_in(key, 1))
     visible, committed = contexts(extras.rank, key, config.context_dropout)
     # A re-planned row's policy belongs to the actions committed then; its return to the actions played.
-    policy_logits = model.policy(params, latents, extras.committed, visible)  # [B, U + 1, N, A]
-    value_logits = model.value(params, latents, action, committed)  # [B, U + 1, V]
-    real = jax.lax.stop_gradient(model.project(params, model.represent(params, traj.next_obs[:, :steps])))
+    policy_logits = model.team_policy.logits(params, latents, extras.committed, visible)  # [B, U + 1, N, A]
+    value_logits = model.team_value.logits(params, latents, action, committed)  # [B, U + 1, V]
+    real = jax.lax.stop_gradient(model.self_supervision.project(params, represent(model, params, traj.next_obs[:, :steps])))
 
     alive, known = targets.alive, targets.known
     value = alive * targets.value
     target = policy_targets(config, extras, alive)
     policy_losses = alive * jnp.mean(cross_entropy(policy_logits, target), axis=-1)
-    value_target = model.value_target(value)
+    value_target = value_codec.target(value)
     value_losses = known * cross_entropy(value_logits, value_target)
     reward = alive[:, :-1] * targets.reward[:, :steps]
-    reward_target = model.reward_target(reward)
+    reward_target = reward_codec.target(reward)
     reward_losses = known[:, :-1] * cross_entropy(reward_logits, reward_target)
-    foreseen = model.foresee(params, latents[:, 1:])
+    foreseen = model.self_supervision.foresee(params, latents[:, 1:])
     consistency_losses = alive[:, :-1] * jnp.mean(cosine_loss(foreseen, real), axis=-1)
 
     per_sequence = {
@@ -206,14 +239,14 @@ def loss(config: Config, model: WorldModel, params: Params, batch: Batch, target
     total = sum(weights[name] * losses for name, losses in per_sequence.items())
     objective = jnp.mean(batch.weight * total)
 
-    predicted = model.value_mean(value_logits[:, 0])
+    predicted = value_codec.mean(value_logits[:, 0])
     priorities = jnp.abs(jax.lax.stop_gradient(predicted) - targets.value[:, 0])
     policy = jax.nn.softmax(policy_logits[:, 0], axis=-1)
     metrics = {f"train/{name}": jnp.mean(losses) for name, losses in per_sequence.items()}
     metrics |= {
         "train/loss": objective,
-        "train/value_clipped": clipped(value, value_target, model.value_mean),
-        "train/reward_clipped": clipped(reward, reward_target, model.reward_mean),
+        "train/value_clipped": clipped(value, value_target, value_codec.mean),
+        "train/reward_clipped": clipped(reward, reward_target, reward_codec.mean),
         "search/policy_entropy": jnp.mean(entropy(policy)),
         "search/target_entropy": jnp.mean(entropy(extras.policy[:, 0])),
         "search/policy_kl": jnp.mean(kl_divergence(extras.policy[:, 0], policy)),

@@ -5,7 +5,7 @@ sets of chunks; a chunk starts from the memory that its first step was acted wit
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from src.core import ActorCritic, Array, Distribution, EnvSpec, Key, LearnerState, Params, PyTree, Transition, pytree, setting
+from src.core import (
+    ActorCritic, Array, Distribution, EnvSpec, Key, LearnerState, Params, PyTree, RunPlan, Transition, pytree, setting,
+)  # fmt: skip
 from src.ops.losses import clipped_policy_loss, clipped_value_loss, huber, masked_mean
 from src.ops.normalise import add_moments, divisor, mean_and_std, no_moments, standardise
 from src.ops.returns import generalised_advantages, running_returns
@@ -78,14 +80,28 @@ def check(config: RolloutConfig, model: ActorCritic, spec: EnvSpec) -> None:
         )
 
 
-def init_state(
-    config: RolloutConfig, model: ActorCritic, spec: EnvSpec, num_envs: int, key: Key, make_opt: Callable[[Params], PyTree]
-) -> LearnerState:
+def chunk_problems(config: RolloutConfig, plan: RunPlan, minibatches: Mapping[str, int]) -> list[str]:
+    """Return a sentence for each size by which a rollout cannot be cut into chunks and dealt into minibatches.
+
+    Args:
+      minibatches: by the names of their settings.
+    """
+    length = config.chunk_length or plan.rollout_length
+    if plan.rollout_length % length:
+        return [f"learner_args.chunk_length={length}: does not divide runner_args.rollout_length={plan.rollout_length}"]
+    chunks = plan.num_envs * plan.rollout_length // length
+    return [
+        f"learner_args.{name}={count}: does not divide the {chunks} chunks of a rollout, "
+        f"runner_args.num_envs={plan.num_envs} times {plan.rollout_length // length}"
+        for name, count in minibatches.items() if chunks % count
+    ]  # fmt: skip
+
+
+def init_state(config: RolloutConfig, params: Params, plan: RunPlan, make_opt: Callable[[Params], PyTree]) -> LearnerState:
     """Return a fresh learner's state; `make_opt` makes its optimisers' from the parameters."""
-    params = model.init(key)
     stats = {"reward": no_moments(), "value": no_moments()}
     if config.reward_normalisation:
-        stats["returns"] = jnp.zeros((num_envs, spec.num_agents))  # so far, of the episodes that go on into the next rollout
+        stats["returns"] = jnp.zeros((plan.num_envs, plan.spec.num_agents))  # so far, of the episodes that go on into the next rollout
     return LearnerState(params=params, target=(), opt=make_opt(params), step=jnp.zeros((), jnp.int32), stats=stats)
 
 

@@ -9,8 +9,10 @@ import dataclasses
 import jax.numpy as jnp
 import optax
 
-from src.core import ActorCritic, Array, Batch, EnvSpec, Key, Learner, LearnerState, Params, setting
-from src.learners.on_policy import Chunks, RolloutConfig, check, init_state, judge, make_adam, policy_loss, run_epochs, value_loss
+from src.core import ActorCritic, Array, Batch, Key, Learner, LearnerState, Model, Params, RunPlan, setting
+from src.learners.on_policy import (
+    Chunks, RolloutConfig, check, chunk_problems, init_state, judge, make_adam, policy_loss, run_epochs, value_loss,
+)  # fmt: skip
 from src.learners.sgd import sgd_step
 
 
@@ -30,14 +32,19 @@ METRICS = (
 )  # fmt: skip
 
 
-def make(
-    config: Config, model: ActorCritic, spec: EnvSpec, discount: float, total_updates: int, num_envs: int
-) -> Learner:
-    """Return the learner; `total_updates` is the number of rollouts in the run, of `num_envs` environments each.
+def problems(config: Config, plan: RunPlan) -> list[str]:
+    """Return a sentence for each size by which this run's rollouts cannot be cut and dealt."""
+    return chunk_problems(config, plan, {"num_minibatches": config.num_minibatches})
+
+
+def make(config: Config, model: Model, plan: RunPlan) -> Learner:
+    """Return the learner, which updates once for each of the plan's rollouts.
 
     Raises:
       ValueError: a memory is to be trained on single steps, or a team's one value on rewards that differ.
     """
+    begin, acting, model = model.init, model.acting, model.actor_critic
+    spec, discount, total_updates = plan.spec, plan.discount, plan.total_updates
     check(config, model, spec)
     steps = config.epochs * config.num_minibatches
     actor_adam, schedule = make_adam(config, model, config.learning_rate, total_updates * steps)
@@ -45,7 +52,7 @@ def make(
     optimiser = optax.partition({"actor": actor_adam, "critic": critic_adam}, lambda params: {name: name for name in params})
 
     def init(key: Key) -> LearnerState:
-        return init_state(config, model, spec, num_envs, key, optimiser.init)
+        return init_state(config, begin(key), plan, optimiser.init)
 
     def step(carry, batch: Chunks):
         params, opt, grad_norm, metrics = sgd_step(lambda params: loss(config, model, params, batch), optimiser, *carry)
@@ -59,7 +66,10 @@ def make(
         state = state.replace(params=carry[0], opt=carry[1], step=state.step + steps)
         return state, metrics, jnp.ones_like(batch.weight)
 
-    return Learner(init=init, update=update, sequence_length=0, metric_names=tuple(f"train/{name}" for name in METRICS))
+    return Learner(
+        init=init, update=update, sequence_length=0, metric_names=tuple(f"train/{name}" for name in METRICS),
+        acting=lambda state: acting(state.params),
+    )  # fmt: skip
 
 
 def loss(config: Config, model: ActorCritic, params: Params, batch: Chunks) -> tuple[Array, dict[str, Array]]:

@@ -20,9 +20,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from src.core import ActorCritic, Array, Batch, EnvSpec, Key, Learner, LearnerState, Params, pytree, setting
+from src.core import ActorCritic, Array, Batch, Key, Learner, LearnerState, Model, Params, RunPlan, pytree, setting
 from src.learners.on_policy import (
-    Chunks, RolloutConfig, check, error_loss, init_state, judge, make_adam, policy_loss, run_epochs, value_loss, value_mask,
+    Chunks, RolloutConfig, check, chunk_problems, error_loss, init_state, judge, make_adam, policy_loss, run_epochs, value_loss, value_mask,
 )  # fmt: skip
 from src.learners.sgd import sgd_step
 from src.ops.losses import masked_mean
@@ -67,15 +67,25 @@ class Phase(NamedTuple):
 METRICS = ("value_mean", "explained_variance", "reward_scale")
 
 
-def make(
-    config: Config, model: ActorCritic, spec: EnvSpec, discount: float, total_updates: int, num_envs: int
-) -> Learner:
-    """Return the learner; `total_updates` is the number of rollouts in the run, of `num_envs` environments each.
+def problems(config: Config, plan: RunPlan) -> list[str]:
+    """Return a sentence for each size by which this run's rollouts cannot be cut and dealt."""
+    counts = {
+        "policy_minibatches": config.policy_minibatches,
+        "value_minibatches": config.value_minibatches,
+        "distil_minibatches": config.distil_minibatches,
+    }
+    return chunk_problems(config, plan, counts)
+
+
+def make(config: Config, model: Model, plan: RunPlan) -> Learner:
+    """Return the learner, which updates once for each of the plan's rollouts.
 
     Raises:
       ValueError: every phase is off, one network is to teach itself, a memory is to be trained on single steps, or a team's
         one value on rewards that differ.
     """
+    begin, acting, model = model.init, model.acting, model.actor_critic
+    spec, discount, total_updates = plan.spec, plan.discount, plan.total_updates
     check(config, model, spec)
     phases = make_phases(config, model)
     steps = {phase.name: _of(config, phase, "epochs") * _of(config, phase, "minibatches") for phase in phases}
@@ -86,7 +96,7 @@ def make(
         def make_opt(params: Params) -> dict:
             return {phase.name: adams[phase.name][0].init(params[phase.network]) for phase in phases}
 
-        return init_state(config, model, spec, num_envs, key, make_opt)
+        return init_state(config, begin(key), plan, make_opt)
 
     def update(state: LearnerState, batch: Batch, key: Key):
         lambdas = (config.policy_gae_lambda, config.value_gae_lambda)
@@ -102,7 +112,10 @@ def make(
     names = METRICS + tuple(
         name for phase in phases for name in (*phase.metric_names, *(f"{phase.name}_{ending}" for ending in own))
     )
-    return Learner(init=init, update=update, sequence_length=0, metric_names=tuple(f"train/{name}" for name in names))
+    return Learner(
+        init=init, update=update, sequence_length=0, metric_names=tuple(f"train/{name}" for name in names),
+        acting=lambda state: acting(state.params),
+    )  # fmt: skip
 
 
 def make_phases(config: Config, model: ActorCritic) -> tuple[Phase, ...]:
@@ -111,8 +124,7 @@ def make_phases(config: Config, model: ActorCritic) -> tuple[Phase, ...]:
     Raises:
       ValueError: there is none, or one network is to teach itself.
     """
-    separate = "critic" in jax.eval_shape(model.init, jax.random.key(0))
-    if config.distil_epochs and not separate:
+    if config.distil_epochs and not model.separate_critic:
         raise ValueError(
             f"learner_args.distil_epochs={config.distil_epochs}: with network_args.separate_critic=False there is only one "
             "network, and nothing to distil; choose distil_epochs=0 or separate_critic=True"
@@ -124,7 +136,7 @@ def make_phases(config: Config, model: ActorCritic) -> tuple[Phase, ...]:
             ("policy_loss", "entropy", "approx_kl", "clip_fraction"),
         ),
         Phase(
-            "value", "critic" if separate else "actor", lambda params, chunks: chunks,
+            "value", "critic" if model.separate_critic else "actor", lambda params, chunks: chunks,
             lambda params, batch: value_phase_loss(config, model, params, batch), ("value_loss",),
         ),
         Phase(

@@ -14,7 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from src.core import ActorCritic, Array, EnvSpec, Key, Params, PyTree, setting
+from src.core import ActorCritic, Array, EnvSpec, Key, Model, Params, PyTree, setting
 from src.networks.dense import Dense
 from src.networks.recurrent import GRU
 from src.ops import distributions
@@ -109,15 +109,15 @@ def _value_head(num_values: int) -> Dense:
 VALUE_HEAD = "value_head"
 
 
-def make(config: Config, spec: EnvSpec) -> ActorCritic:
+def make(config: Config, spec: EnvSpec) -> Model:
     """Return the actor and critic of a task."""
-    actor = _apart(config, spec, Actor(config, spec.num_actions, spec.continuous))
+    actor = _apart(config, spec, Actor(config, spec.actions.size, spec.actions.continuous))
     critic = _apart(config, spec, Critic(config, 1)) if _by_agent(config) else _team_critic(config, spec)
     see = partial(_critic_view, config, spec)
 
     def init(key: Key) -> Params:
         actor_key, critic_key = jax.random.split(key)
-        obs, state = jnp.zeros((1, 1, spec.num_agents, spec.obs_size)), jnp.zeros((1, 1, spec.state_size))
+        obs, state = jnp.zeros((1, 1, spec.num_agents, spec.obs.size)), jnp.zeros((1, 1, spec.state.size))
         start, first = memory(1), jnp.zeros((1, 1), bool)
         params = {"actor": actor.init(actor_key, start["actor"], _own_view(config, spec, obs), first)}
         if config.separate_critic:
@@ -143,11 +143,17 @@ def make(config: Config, spec: EnvSpec) -> ActorCritic:
         after, values = critic.apply(params["critic"], memory["critic"], see(obs, state), first)
         return memory | {"critic": after}, values
 
-    return ActorCritic(
-        init=init, memory=memory, policy=policy, value=value, rescale_values=_rescale_values,
-        distribution=distributions.of(spec), params_by_agent=not config.share_parameters,
+    face = ActorCritic(
+        memory=memory, policy=policy, value=value, rescale_values=_rescale_values,
+        distribution=distributions.of(spec.actions), separate_critic=config.separate_critic, params_by_agent=not config.share_parameters,
         values_by_agent=not config.separate_critic or _by_agent(config) or config.value_per_agent,
     )  # fmt: skip
+    return Model(init=init, acting=partial(_acting, config), actor_critic=face)
+
+
+def _acting(config: Config, params: Params) -> Params:
+    """Return the actor alone, unless the critic has a memory that acting has to carry along."""
+    return {name: params[name] for name in params if name == "actor" or config.critic_memory != "none"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,7 +214,7 @@ def _critic_view(config: Config, spec: EnvSpec, obs: Array, state: Array) -> Arr
     """Return what the critic sees of obs [B, T, N, O] and state [B, T, S]: [B, T, F], by agent [B, T, N, F]."""
     if config.critic_input == "obs":
         return _own_view(config, spec, obs)
-    whole = state if config.critic_input == "state" and spec.state_size else obs.reshape(*obs.shape[:2], -1)
+    whole = state if config.critic_input == "state" and spec.state.size else obs.reshape(*obs.shape[:2], -1)
     if not _by_agent(config):
         return whole
     return jnp.broadcast_to(whole[:, :, None], (*whole.shape[:2], spec.num_agents, whole.shape[-1]))

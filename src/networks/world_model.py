@@ -7,16 +7,19 @@ committed, the decentralised policy.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from src.core import Array, EnvSpec, PyTree, WorldModel, setting
+from src.core import (
+    Array, Codec, EnvSpec, Imagined, Key, Latents, Model, Params, PyTree, SelfSupervision, TeamPolicy, TeamValue, setting,
+)  # fmt: skip
 from src.networks.dense import Dense
 from src.networks.attention import TransformerBlock
 from src.networks.policy_heads import AttentionHead, GRUHead, SumHead, zero_dense
-from src.ops.support import make_support
+from src.ops.support import Support, make_support
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -164,8 +167,8 @@ class Network(nn.Module):
         return reward, self.policy(latent, action, visible), self.value(latent, action, nobody), self.foresee(next_latent)
 
 
-def make(config: Config, spec: EnvSpec) -> WorldModel:
-    """Return the world model of a task.
+def make(config: Config, spec: EnvSpec) -> Model:
+    """Return the world model of a task, which has no memory and imagines no ends of episodes.
 
     Raises:
       ValueError: if the heads do not divide the attention's width, or the task's actions are continuous.
@@ -180,28 +183,46 @@ def make(config: Config, spec: EnvSpec) -> WorldModel:
             f"network_args.attention_heads={config.attention_heads} does not divide "
             f"network_args.hidden_size={config.hidden_size}, the width of policy_head=attention; choose heads that do"
         )
-    if spec.continuous:
+    if spec.actions.continuous:
         raise ValueError("a world model plans over discrete actions; this environment's actions are continuous")
-    network = Network(config, spec.num_actions)
+    network = Network(config, spec.actions.size)
     value = make_support(-config.value_limit, config.value_limit, config.value_bins)
     reward = make_support(-config.reward_limit, config.reward_limit, config.reward_bins)
 
     def bind(method):
         return lambda params, *args: network.apply({"params": params}, *args, method=method)
 
-    return WorldModel(
-        init=lambda key: network.init(key, jnp.zeros((spec.num_agents, spec.obs_size)))["params"],
-        represent=bind(Network.represent),
-        policy=bind(Network.policy),
-        begin=bind(Network.begin),
-        commit=bind(Network.commit),
-        reply=bind(Network.reply),
-        value=bind(Network.value),
-        imagine=bind(Network.imagine),
-        project=bind(Network.project),
-        foresee=bind(Network.foresee),
-        value_mean=value.mean,
-        reward_mean=reward.mean,
-        value_target=value.target,
-        reward_target=reward.target,
+    return Model(
+        init=lambda key: network.init(key, jnp.zeros((spec.num_agents, spec.obs.size)))["params"],
+        acting=_acting,
+        latents=_latents(bind(Network.represent), bind(Network.imagine), _codec(reward)),
+        team_policy=TeamPolicy(
+            logits=bind(Network.policy), begin=bind(Network.begin), commit=bind(Network.commit), reply=bind(Network.reply)
+        ),
+        team_value=TeamValue(logits=bind(Network.value), codec=_codec(value)),
+        self_supervision=SelfSupervision(project=bind(Network.project), foresee=bind(Network.foresee)),
     )
+
+
+def _latents(represent: Callable, imagine: Callable, reward: Codec) -> Latents:
+    """Return the latents of a network that remembers nothing, draws nothing and lets no episode end."""
+
+    def observe(params: Params, memory: PyTree, obs: Array, first: Array) -> tuple[PyTree, Array]:
+        del first
+        return memory, represent(params, obs)
+
+    def step(params: Params, latent: Array, action: Array, key: Key) -> Imagined:
+        del key
+        latent, reward = imagine(params, latent, action)
+        return Imagined(latent=latent, reward=reward, continues=jnp.ones(reward.shape[:-1]))
+
+    return Latents(memory=lambda batch: (), represent=observe, imagine=step, reward=reward)
+
+
+def _acting(params: Params) -> Params:
+    """Return the parameters without those of self-supervision, which only learning needs."""
+    return {name: params[name] for name in params if name not in ("projector", "predictor")}
+
+
+def _codec(support: Support) -> Codec:
+    return Codec(mean=support.mean, target=support.target)

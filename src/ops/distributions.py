@@ -14,15 +14,15 @@ import math
 import jax
 import jax.numpy as jnp
 
-from src.core import Array, Distribution, EnvSpec, Key
+from src.core import Array, Discrete, Distribution, Key, Numbers
 from src.ops.masking import masked_logits, masked_softmax
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 
 
-def of(spec: EnvSpec) -> Distribution:
-    """Return how the actions of an environment are drawn."""
-    return GAUSSIAN if spec.continuous else CATEGORICAL
+def of(actions: Discrete | Numbers) -> Distribution:
+    """Return how actions of a space are drawn, and how likely they are."""
+    return GAUSSIAN if actions.continuous else CATEGORICAL
 
 
 def draw(key: Key, logits: Array) -> Array:

@@ -2,10 +2,15 @@
 
 import jax.numpy as jnp
 
-from src.core import Array, Params, WorldModel
+from src.core import Array, Params, TeamValue
 
 
-def state_value(model: WorldModel, params: Params, latent: Array) -> Array:
+def state_value(value: TeamValue, params: Params, latent: Array) -> Array:
     """Return the value head's opinion [...] of latent [..., N, D], nobody having committed."""
     nobody = jnp.zeros(latent.shape[:-1], bool)
-    return model.value_mean(model.value(params, latent, jnp.zeros(nobody.shape, jnp.int32), nobody))
+    return committed_value(value, params, latent, jnp.zeros(nobody.shape, jnp.int32), nobody)
+
+
+def committed_value(value: TeamValue, params: Params, latent: Array, action: Array, committed: Array) -> Array:
+    """Return the value head's opinion [...] of latent [..., N, D] where some have committed [..., N] to their action [..., N]."""
+    return value.codec.mean(value.logits(params, latent, action, committed))

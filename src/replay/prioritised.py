@@ -11,7 +11,7 @@ from functools import partial
 import jax.numpy as jnp
 from flashbax.buffers.prioritised_trajectory_buffer import PrioritisedTrajectoryBufferState, prioritised_init
 
-from src.core import Array, Batch, Key, Replay, Transition, setting
+from src.core import Array, Batch, Key, Replay, Source, Store, Transition, setting
 from src.replay import sequences, sum_tree
 from src.replay.sequences import Layout
 
@@ -36,14 +36,14 @@ State = PrioritisedTrajectoryBufferState
 def make(config: Config, num_envs: int, sequence_length: int) -> Replay:
     """Return the replay for rows of `num_envs` environments and sequences of `sequence_length` rows."""
     layout = sequences.make_layout(config.capacity, config.min_size, num_envs, sequence_length)
-    return Replay(
-        init=partial(_init, layout),
-        add=partial(_add, layout),
-        ready=partial(sequences.ready, layout, config.min_size),
-        sample=partial(_sample, config, layout),
-        set_priorities=partial(_set_priorities, config),
-        overwrite_extras=partial(sequences.overwrite_extras, layout),
+    store = Store(init=partial(_init, layout), add=partial(_add, layout), overwrite_extras=partial(sequences.overwrite_extras, layout))
+    source = Source(
+        ready=partial(sequences.ready, layout, config.min_size), sample=partial(_sample, config, layout), set_priorities=partial(_set_priorities, config)
     )
+    return Replay(store, source)
+
+
+problems = sequences.problems
 
 
 def _init(layout: Layout, row: Transition) -> State:

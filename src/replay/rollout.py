@@ -8,7 +8,7 @@ import dataclasses
 import chex
 import jax.numpy as jnp
 
-from src.core import Array, Batch, Key, PyTree, Replay, Transition
+from src.core import Array, Batch, Key, PyTree, Replay, Source, Store, Transition
 from src.ops.episodes import given_up
 
 
@@ -32,14 +32,10 @@ def make(config: Config, num_envs: int, sequence_length: int) -> Replay:
         chex.assert_tree_shape_prefix(rows, (num_envs,))
         return rows
 
-    return Replay(
-        init=lambda row: (),
-        add=add,
-        ready=lambda state: jnp.array(True),
-        sample=_whole,
-        set_priorities=lambda state, index, priorities: (),
-        overwrite_extras=None,  # what is gone after its update cannot be planned again; `build` refuses it
-    )
+    # What is gone after its update cannot be planned again: runners refuse it.
+    store = Store(init=lambda row: (), add=add, overwrite_extras=None)
+    source = Source(ready=lambda state: jnp.array(True), sample=_whole, set_priorities=lambda state, index, priorities: ())
+    return Replay(store, source)
 
 
 def _whole(state: Transition, key: Key, progress: Array) -> Batch:

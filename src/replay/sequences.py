@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flashbax.buffers import trajectory_buffer
 
-from src.core import Array, PyTree, Transition
+from src.core import Array, PyTree, RunPlan, Transition
 from src.ops.episodes import given_up
 
 
@@ -39,6 +39,20 @@ def make_layout(capacity: int, min_size: int, num_envs: int, length: int) -> Lay
     if min_size > layout.num_slots * num_envs:
         raise ValueError(f"min_size={min_size} is more than the capacity of {layout.num_slots * num_envs} rows")
     return layout
+
+
+def problems(config: Any, plan: RunPlan) -> list[str]:
+    """Return a sentence for each of a replay's sizes that cannot work in this run."""
+    found = []
+    if config.min_size > plan.total_steps:
+        found.append(f"replay_args.min_size={config.min_size}: more than t_max={plan.total_steps}; learning would never begin")
+    slots = config.capacity // plan.num_envs
+    if slots < plan.rollout_length:
+        found.append(
+            f"replay_args.capacity={config.capacity}: {slots} steps of each of {plan.num_envs} environments, less than "
+            f"runner_args.rollout_length={plan.rollout_length}"
+        )
+    return found
 
 
 def add(layout: Layout, state: PyTree, rows: Transition) -> PyTree:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flashbax.buffers import trajectory_buffer
 from flashbax.buffers.trajectory_buffer import TrajectoryBufferState
 
-from src.core import Array, Batch, Key, Replay, Transition, setting
+from src.core import Array, Batch, Key, Replay, Source, Store, Transition, setting
 from src.replay import sequences
 from src.replay.sequences import Layout
 
@@ -26,14 +26,14 @@ State = TrajectoryBufferState
 def make(config: Config, num_envs: int, sequence_length: int) -> Replay:
     """Return the replay for rows of `num_envs` environments and sequences of `sequence_length` rows."""
     layout = sequences.make_layout(config.capacity, config.min_size, num_envs, sequence_length)
-    return Replay(
-        init=partial(_init, layout),
-        add=partial(sequences.add, layout),
-        ready=partial(sequences.ready, layout, config.min_size),
-        sample=partial(_sample, config, layout),
-        set_priorities=_keep,
-        overwrite_extras=partial(sequences.overwrite_extras, layout),
+    store = Store(init=partial(_init, layout), add=partial(sequences.add, layout), overwrite_extras=partial(sequences.overwrite_extras, layout))
+    source = Source(
+        ready=partial(sequences.ready, layout, config.min_size), sample=partial(_sample, config, layout), set_priorities=_keep
     )
+    return Replay(store, source)
+
+
+problems = sequences.problems
 
 
 def _init(layout: Layout, row: Transition) -> State:

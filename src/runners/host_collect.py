@@ -31,9 +31,9 @@ def blank(spec: EnvSpec) -> TimeStep:
     """Return a step of zeros."""
     agents, no = spec.num_agents, np.array(False)
     return TimeStep(
-        obs=np.zeros((agents, spec.obs_size), np.float32), state=np.zeros(spec.state_size, np.float32),
-        legal=np.ones((agents, spec.num_actions), bool), alive=np.ones(agents, bool), reward=np.zeros(agents, np.float32),
-        terminated=no, truncated=no, first=~no, metrics={name: np.zeros((), np.float32) for name in spec.metric_names},
+        obs=np.zeros((agents, *spec.obs.shape), np.float32), state=np.zeros(spec.state.size, np.float32),
+        legal=np.ones((agents, spec.actions.size), bool), present=np.ones(agents, bool), alive=np.ones(agents, bool),
+        reward=np.zeros(agents, np.float32), terminated=no, truncated=no, first=~no, metrics={name: np.zeros((), np.float32) for name in spec.metric_names},
     )  # fmt: skip
 
 

@@ -13,7 +13,9 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from src.core import Array, Environment, Key, Learner, LearnerState, Planner, PyTree, Replay, Report, pytree, setting
+from src.core import (
+    Array, EnvSpec, Environment, Key, Learner, LearnerState, Planner, PyTree, Replay, Report, RunPlan, pytree, setting,
+)  # fmt: skip
 from src.runners.collect import Actors, collect, evaluate, start
 from src.runners.learn import Parts, absorb, progress_at
 from src.runners.loop import Loop, keys, priorities, sums_of
@@ -26,6 +28,31 @@ class Config:
     updates_per_step: float = setting(0.08, "updates per environment step; learners from rollouts take one per rollout", low=0.0)
     reanalyse_per_step: float = setting(0.0, "stored rows planned again per environment step", low=0.0)
     report_every: int = setting(1600, "environment steps per report; one compiled call each", low=1)
+
+
+def plan(config: Config, spec: EnvSpec, discount: float, t_max: int, on_policy: bool) -> RunPlan:
+    """Return the sizes of a run of `t_max` environment steps; learners from rollouts update once for each of them."""
+    rows = config.num_envs * config.rollout_length
+    return RunPlan(
+        spec=spec, discount=discount, clock="environment steps", total_steps=t_max,
+        total_updates=-(-t_max // rows) if on_policy else int(t_max * config.updates_per_step),
+        num_envs=config.num_envs, rollout_length=config.rollout_length, on_policy=on_policy,
+    )  # fmt: skip
+
+
+def problems(config: Config, plan: RunPlan) -> list[str]:
+    """Return a sentence for each setting that cannot work in a run of this length with this learner."""
+    found, rows = [], config.num_envs * config.rollout_length
+    if plan.total_steps < rows:
+        found.append(
+            f"t_max={plan.total_steps}: less than one round of collecting, runner_args.num_envs * rollout_length = "
+            f"{config.num_envs} * {config.rollout_length} = {rows} environment steps"
+        )
+    if config.report_every > plan.total_steps:
+        found.append(f"runner_args.report_every={config.report_every}: more than t_max={plan.total_steps}; a run ends at a report")
+    if plan.on_policy and config.reanalyse_per_step > 0:
+        found.append("runner_args.reanalyse_per_step: rollouts are learned from once and not kept; set it to 0")
+    return found
 
 
 @pytree
@@ -72,7 +99,7 @@ def make(
         t_max=t_max,
         max_seconds=60 * max_minutes,
         eval_every=eval_every,
-        remarks=learner.remarks,
+        learner=learner,
     )
     return SyncRunner(parts=parts, loop=loop)
 
@@ -99,14 +126,15 @@ class SyncRunner:
 def _init(parts: Parts, key: Key) -> RunState:
     learner_key, env_key, plan_key, key = jax.random.split(key, 4)
     learner = parts.learner.init(learner_key)
+    params = parts.learner.acting(learner)
     actors = start(parts.env, parts.planner, env_key, parts.config.num_envs)
     _, rows, _ = jax.eval_shape(
-        lambda: collect(parts.env, parts.planner, learner.params, actors, plan_key, 1, jnp.zeros((), jnp.int32), jnp.zeros(()))
+        lambda: collect(parts.env, parts.planner, params, actors, plan_key, 1, jnp.zeros((), jnp.int32), jnp.zeros(()))
     )
     example = jax.tree.map(lambda x: jnp.zeros(x.shape[2:], x.dtype), rows)
     zero = jnp.zeros((), jnp.int32)
     return RunState(
-        learner=learner, replay=parts.replay.init(example), actors=actors, key=key, env_step=zero, cycle=zero,
+        learner=learner, replay=parts.replay.store.init(example), actors=actors, key=key, env_step=zero, cycle=zero,
         last_eval=zero, training_seconds=jnp.zeros(()),
     )
 
@@ -124,7 +152,7 @@ def _report(parts: Parts, state: RunState, *, num_cycles: int) -> tuple[RunState
 def _cycle(parts: Parts, state: RunState):
     key, collect_key, *learn_keys = jax.random.split(state.key, 4)
     actors, rows, episodes = collect(
-        parts.env, parts.planner, state.learner.params, state.actors, collect_key, parts.config.rollout_length,
+        parts.env, parts.planner, parts.learner.acting(state.learner), state.actors, collect_key, parts.config.rollout_length,
         state.env_step, progress_at(parts, state.env_step),
     )  # fmt: skip
     learner, replay, updates = absorb(parts, state.learner, state.replay, rows, learn_keys, state.cycle, state.env_step)

@@ -37,8 +37,8 @@ def absorb(
       env_step: [] int32, the run's environment steps before this cycle.
     """
     config, progress = parts.config, progress_at(parts, env_step)
-    replay = parts.replay.add(replay, rows)
-    ready = parts.replay.ready(replay)
+    replay = parts.replay.store.add(replay, rows)
+    ready = parts.replay.source.ready(replay)
     if parts.learner.sequence_length:
         due = updates_due(config.updates_per_step, config, cycle, ready)
         learner, replay, learned = _learn(parts, learner, replay, keys[0], due, env_step + parts.steps_per_cycle, progress)
@@ -68,9 +68,9 @@ def _learn(parts: Parts, learner: LearnerState, replay: PyTree, key: Key, due: A
     def update(i: Array, loop):
         learner, replay, sums = loop
         sample_key, update_key = jax.random.split(jax.random.fold_in(key, i))
-        batch = parts.replay.sample(replay, sample_key, progress)
+        batch = parts.replay.source.sample(replay, sample_key, progress)
         learner, metrics, priorities = parts.learner.update(learner, batch, update_key)
-        replay = parts.replay.set_priorities(replay, batch.index, priorities)
+        replay = parts.replay.source.set_priorities(replay, batch.index, priorities)
         metrics = metrics | _batch_metrics(batch, env_step)
         return learner, replay, {name: total + metrics[name] for name, total in sums.items()}
 
@@ -82,9 +82,9 @@ def _learn(parts: Parts, learner: LearnerState, replay: PyTree, key: Key, due: A
 def _learn_whole(parts: Parts, learner: LearnerState, replay: PyTree, key: Key, progress: Array):
     """Return learner and replay after the one update that a whole rollout is for, and its metrics."""
     sample_key, update_key = jax.random.split(key)
-    batch = parts.replay.sample(replay, sample_key, progress)
+    batch = parts.replay.source.sample(replay, sample_key, progress)
     learner, metrics, priorities = parts.learner.update(learner, batch, update_key)
-    return learner, parts.replay.set_priorities(replay, batch.index, priorities), metrics
+    return learner, parts.replay.source.set_priorities(replay, batch.index, priorities), metrics
 
 
 BATCH_METRICS = (
@@ -104,8 +104,8 @@ def _reanalyse(parts: Parts, learner: LearnerState, replay: PyTree, key: Key, cy
     def again(i: Array, replay: PyTree):
         index, seen, plan_key = draw_seen(parts.replay, replay, key, i, progress)
         carry = parts.planner.init(index.shape[0])
-        _, plan = parts.planner.plan(learner.params, carry, seen, plan_key, True, progress)
-        return parts.replay.overwrite_extras(replay, index, plan.extras)
+        _, plan = parts.planner.plan(parts.learner.acting(learner), carry, seen, plan_key, True, progress)
+        return parts.replay.store.overwrite_extras(replay, index, plan.extras)
 
     due = replans_due(parts, replay, cycle, ready)
     return jax.lax.fori_loop(0, due, again, replay)
@@ -114,11 +114,11 @@ def _reanalyse(parts: Parts, learner: LearnerState, replay: PyTree, key: Key, cy
 def draw_seen(replay: Replay, state: PyTree, key: Key, i: Array, progress: Array) -> tuple[Array, TimeStep, Key]:
     """Return what to plan again in the i-th batch of a cycle: rows at index [B], the steps [B, ...] they saw, and the plan's key."""
     sample_key, plan_key = jax.random.split(jax.random.fold_in(key, i))
-    batch = replay.sample(state, sample_key, progress)
+    batch = replay.source.sample(state, sample_key, progress)
     return batch.index, as_timestep(jax.tree.map(lambda x: x[:, 0], batch.traj)), plan_key
 
 
 def replans_due(parts: Parts, replay: PyTree, cycle: Array, ready: Array) -> Array:
     """Return how many batches are to be planned again in this cycle: []."""
-    shapes = jax.eval_shape(parts.replay.sample, replay, jax.random.key(0), jnp.zeros(()))
+    shapes = jax.eval_shape(parts.replay.source.sample, replay, jax.random.key(0), jnp.zeros(()))
     return updates_due(parts.config.reanalyse_per_step / shapes.index.shape[0], parts.config, cycle, ready)

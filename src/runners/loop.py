@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from src.core import Array, Key, PyTree, Replay, Report
+from src.core import Array, Key, Learner, PyTree, Replay, Report
 from src.runners.collect import Episodes
 
 ACTORS = 2  # what of a seed's key is theirs; `keys` has 0 and 1
@@ -25,7 +25,7 @@ class Loop:
     t_max: int
     max_seconds: float
     eval_every: int
-    remarks: Callable  # the learner's, of which each is passed on once
+    learner: Learner  # for the parameters that acting needs, and its remarks, of which each is passed on once
 
     def __call__(self, state: PyTree, seed: int, began: float) -> Iterator[tuple[Report, PyTree]]:
         """Yield (Report, run state) from a state on.
@@ -54,7 +54,7 @@ class Loop:
                 last_eval = env_step
             metrics["time/training_seconds"] = training_seconds
             state = state.replace(last_eval=jnp.int32(last_eval), training_seconds=jnp.float32(training_seconds))
-            remarks = {about: text for about, text in self.remarks(metrics).items() if about not in remarked}
+            remarks = {about: text for about, text in self.learner.remarks(metrics).items() if about not in remarked}
             remarked |= remarks.keys()
             yield Report(env_step, update, metrics, histograms, tuple(remarks.values())), state
 
@@ -64,8 +64,9 @@ class Loop:
     def _evaluation(self, state: PyTree, key: Key) -> tuple[dict[str, float], dict[str, np.ndarray]]:
         """Return the metrics of every evaluator and the time they took, and the distributions worth a look."""
         began, metrics, histograms = time.monotonic(), {}, {}
+        params = self.learner.acting(state.learner)
         for name, evaluator in self.evaluators.items():
-            scores = jax.device_get(evaluator(state.learner.params, key))
+            scores = jax.device_get(evaluator(params, key))
             metrics |= _summary(name, scores)
             histograms |= {f"histograms/{name}_entropy/agent_{i}": values for i, values in enumerate(scores["entropy"].T)}
         if self.priorities:
@@ -102,7 +103,7 @@ def _means(sums: dict[str, dict[str, np.ndarray]]) -> dict[str, float]:
 
 def priorities(replay: Replay, state: PyTree, key: Key) -> Array:
     """Return the priorities [B] of a sample; the rows themselves are not gathered, for nobody asks for them."""
-    return replay.sample(state, key, jnp.ones(())).priority
+    return replay.source.sample(state, key, jnp.ones(())).priority
 
 
 def _summary(name: str, scores: dict[str, np.ndarray]) -> dict[str, float]:

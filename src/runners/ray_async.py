@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from src import machine
 from src.core import (
-    Acting, Environment, HostEnvironment, Key, Learner, Planner, Replay, Report, Transition, setting,
+    Acting, Environment, HostEnvironment, Key, Learner, Planner, Replay, Report, RunPlan, Transition, setting,
 )  # fmt: skip
 from src.runners import host_collect, jax_sync
 from src.runners.collect import collect, evaluate, start
@@ -97,6 +97,32 @@ def make(
     )
 
 
+plan = jax_sync.plan
+
+
+def problems(config: Config, plan: RunPlan) -> list[str]:
+    """Return a sentence for each setting that cannot work in a run of this length with this learner."""
+    return jax_sync.problems(config, plan) + _idle_planners(config, plan)
+
+
+def _idle_planners(config: Config, plan: RunPlan) -> list[str]:
+    """Return a sentence if there are actors that plan stored rows again, and never any rows for them."""
+    actors = config.reanalyse_actors
+    if actors and plan.on_policy:
+        return [f"runner_args.reanalyse_actors={actors}: rollouts are learned from once and not planned again; set it to 0"]
+    if actors and not config.reanalyse_per_step:
+        return [
+            f"runner_args.reanalyse_actors={actors}: runner_args.reanalyse_per_step=0 leaves them nothing to do; set that above 0, "
+            "or reanalyse_actors to 0"
+        ]
+    return []
+
+
+def settled(args: Mapping[str, Any]) -> dict[str, Any]:
+    """Return this runner's settings with the number of actors that this machine is given, where nobody said one."""
+    return {**args, "num_actors": args["num_actors"] or default_actors(args["num_envs"])}
+
+
 def cores_of_learner() -> int:
     """Return on how many of this machine's cores the learner computes, the rest being the actors'."""
     return max(1, len(machine.cores()) // 4)
@@ -136,14 +162,14 @@ class AsyncRunner:
         example = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), self.example())
         env_step, cycle, last_eval = (jnp.zeros((), jnp.int32) for _ in range(3))  # apart, for they are donated
         return RunState(
-            learner=learner, replay=jax.jit(parts.replay.init)(example), actors=actors, key=key, env_step=env_step, cycle=cycle,
+            learner=learner, replay=jax.jit(parts.replay.store.init)(example), actors=actors, key=key, env_step=env_step, cycle=cycle,
             last_eval=last_eval, training_seconds=jnp.zeros(()),
         )  # fmt: skip
 
     def example(self) -> Transition:
         """Return what a row looks like, leaves are jax.ShapeDtypeStruct."""
         parts = self.parts
-        params = jax.eval_shape(parts.learner.init, jax.random.key(0)).params
+        params = jax.eval_shape(lambda key: parts.learner.acting(parts.learner.init(key)), jax.random.key(0))
         if not self.start:
             return host_collect.example(parts.env.spec, parts.planner, params)
 
@@ -168,7 +194,7 @@ class AsyncRunner:
                 evaluators = {name: partial(session.evaluate, name, number) for name, number in evaluators.items()}
             loop = Loop(
                 train=session.train, evaluators=evaluators, priorities=self.priorities,
-                steps_per_report=cycles * self.parts.steps_per_cycle, remarks=self.parts.learner.remarks, **self.clocks,
+                steps_per_report=cycles * self.parts.steps_per_cycle, learner=self.parts.learner, **self.clocks,
             )  # fmt: skip
             for report, state in loop(self.initial(seed) if resume is None else resume, seed, began):
                 yield report._replace(notes=report.notes + session.take_notes()), state

@@ -78,8 +78,8 @@ class Session:
             self.planners = Replanners(remake, config.reanalyse_actors, options, *limits)
             self.stack.callback(self.planners.close)
             self.draw = jax.jit(partial(draw_seen, self.parts.replay))
-            self.overwrite = jax.jit(self.parts.replay.overwrite_extras, donate_argnums=0)
-            self.due = jax.jit(lambda replay, cycle: replans_due(self.parts, replay, cycle, self.parts.replay.ready(replay)))
+            self.overwrite = jax.jit(self.parts.replay.store.overwrite_extras, donate_argnums=0)
+            self.due = jax.jit(lambda replay, cycle: replans_due(self.parts, replay, cycle, self.parts.replay.source.ready(replay)))
             self.drawn: list[jax.Array] = []  # where the rows lie that are being planned again
         self.like = jax.eval_shape(lambda: actors)
         self.learn = self.runner.learn.lower(state, rows_like).compile()
@@ -108,7 +108,7 @@ class Session:
 
     def _publish(self, state: RunState) -> Any:
         """Return a reference to the parameters, which no later update changes; waits for the updates that make them."""
-        params = jax.device_get(state.learner.params)  # may be a view of what is donated next, so it is not kept
+        params = jax.device_get(self.parts.learner.acting(state.learner))  # may be a view of what is donated next, so it is not kept
         self.params_bytes = num_bytes(params)
         return ray_cluster.ray.put(Published(self.cycle, params))
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from src.core import Environment, EnvSpec, TimeStep
+from src.core import Discrete, EnvSpec, Environment, TimeStep, Vector
 from src.envs.auto_reset import auto_reset_step
 
 N, O, A = 2, 3, 5
@@ -18,7 +18,7 @@ def counting_env(episode_limit: int) -> Environment:
         obs = jnp.tile(jnp.stack([tag, count, last]), (N, 1))
         truncated = (count >= episode_limit) & ~terminated
         return TimeStep(
-            obs=obs, state=obs[0], legal=jnp.ones((N, A), bool), alive=jnp.ones(N, bool), reward=reward,
+            obs=obs, state=obs[0], legal=jnp.ones((N, A), bool), present=jnp.ones(N, bool), alive=jnp.ones(N, bool), reward=reward,
             terminated=terminated, truncated=truncated, first=count == 0, metrics={"length": count},
         )  # fmt: skip
 
@@ -30,7 +30,7 @@ def counting_env(episode_limit: int) -> Environment:
         state = (state[0], state[1] + 1, action[0].astype(jnp.float32))
         return state, show(state, jnp.full(N, 1.0), action[0] == 4)
 
-    spec = EnvSpec(num_agents=N, obs_size=O, state_size=O, num_actions=A, episode_limit=episode_limit, shared_reward=True,
+    spec = EnvSpec(num_agents=N, obs=Vector(O), state=Vector(O), actions=Discrete(A), episode_limit=episode_limit, shared_reward=True,
                    metric_names=("length",))  # fmt: skip
     return Environment(spec=spec, reset=reset, step=step)
 

@@ -75,7 +75,7 @@ def played(request):
         def body(carry, key):
             state, timestep = carry
             action_key, step_key = jax.random.split(key)
-            action = random_actions(action_key, timestep, env.spec.continuous)
+            action = random_actions(action_key, timestep, env.spec.actions.continuous)
             state, following, outcome = auto_reset_step(env, step_key, state, action)
             return (state, following), (timestep, action, outcome, following)
 
@@ -102,7 +102,7 @@ def test_every_registered_environment_is_in_the_suite():
 
 def test_leaves_have_the_shapes_and_dtypes_of_the_spec(played):
     spec = played.spec
-    n, o, s, a = spec.num_agents, spec.obs_size, spec.state_size, spec.num_actions
+    n, o, s, a = spec.num_agents, spec.obs.size, spec.state.size, spec.actions.size
     expected = {
         "obs": ((n, o), "float32"), "state": ((s,), "float32"), "legal": ((n, a), "bool"), "alive": ((n,), "bool"),
         "reward": ((n,), "float32"), "terminated": ((), "bool"), "truncated": ((), "bool"), "first": ((), "bool"),
@@ -119,8 +119,8 @@ def test_leaves_have_the_shapes_and_dtypes_of_the_spec(played):
 def test_reset_and_step_return_the_same_types_so_that_loops_compile_once(played):
     env, key = played.env, jax.random.key(0)
     reset = jax.eval_shape(env.reset, key)
-    agents, numbers = env.spec.num_agents, env.spec.num_actions
-    kind = ((agents, numbers), jnp.float32) if env.spec.continuous else ((agents,), jnp.int32)
+    agents, numbers = env.spec.num_agents, env.spec.actions.size
+    kind = ((agents, numbers), jnp.float32) if env.spec.actions.continuous else ((agents,), jnp.int32)
     action = jax.ShapeDtypeStruct(*kind)
     step = jax.eval_shape(env.step, key, reset[0], action)
     assert jax.tree.structure(reset) == jax.tree.structure(step)
@@ -129,7 +129,7 @@ def test_reset_and_step_return_the_same_types_so_that_loops_compile_once(played)
 
 def test_there_is_always_something_legal_to_do(played):
     assert played.act_on.legal.any(axis=-1).all() and played.outcome.legal.any(axis=-1).all()
-    if not played.spec.continuous:
+    if not played.spec.actions.continuous:
         assert np.take_along_axis(played.act_on.legal, played.action[..., None], axis=-1).all()
 
 

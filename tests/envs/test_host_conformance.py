@@ -45,7 +45,7 @@ def test_every_registered_host_environment_is_in_the_suite():
 
 def test_leaves_are_numpy_with_the_shapes_and_dtypes_of_the_spec(played):
     spec = played.spec
-    n, o, s, a = spec.num_agents, spec.obs_size, spec.state_size, spec.num_actions
+    n, o, s, a = spec.num_agents, spec.obs.size, spec.state.size, spec.actions.size
     expected = {
         "obs": ((n, o), "float32"), "state": ((s,), "float32"), "legal": ((n, a), "bool"), "alive": ((n,), "bool"),
         "reward": ((n,), "float32"), "terminated": ((), "bool"), "truncated": ((), "bool"), "first": ((), "bool"),
@@ -79,7 +79,7 @@ def test_the_dead_see_nothing_and_can_only_pass(played):
     for timestep in played.timesteps:
         assert timestep.legal.any(axis=-1).all()
         assert (timestep.obs[~timestep.alive] == 0).all()
-        assert (timestep.legal[~timestep.alive] == (np.arange(played.spec.num_actions) == 0)).all()
+        assert (timestep.legal[~timestep.alive] == (np.arange(played.spec.actions.size) == 0)).all()
 
 
 def test_only_the_first_step_is_first_and_only_the_last_an_end(played):

@@ -47,12 +47,12 @@ def test_every_agent_sees_where_the_joints_that_it_drives_are_and_how_they_move(
 def test_the_spec_is_what_reset_and_step_return(scenario):
     _, env = parts(scenario)
     spec = env.spec
-    assert (spec.num_agents, spec.obs_size, spec.state_size, spec.num_actions) == SHAPES[scenario] and spec.continuous
+    assert (spec.num_agents, spec.obs.size, spec.state.size, spec.actions.size) == SHAPES[scenario] and spec.actions.continuous
     reset = jax.eval_shape(env.reset, jax.random.key(0))
-    action = jax.ShapeDtypeStruct((spec.num_agents, spec.num_actions), jnp.float32)
+    action = jax.ShapeDtypeStruct((spec.num_agents, spec.actions.size), jnp.float32)
     step = jax.eval_shape(env.step, jax.random.key(0), reset[0], action)
     assert jax.tree.structure(reset) == jax.tree.structure(step) and jax.tree.leaves(reset) == jax.tree.leaves(step)
-    assert step[1].obs.shape == (spec.num_agents, spec.obs_size) and step[1].state.shape == (spec.state_size,)
+    assert step[1].obs.shape == (spec.num_agents, spec.obs.size) and step[1].state.shape == (spec.state.size,)
 
 
 @cache

@@ -16,7 +16,7 @@ GAMES = [("climbing", 2), ("climbing", 3), ("penalty", 2), ("penalty", 4), ("two
 def returns(config: Config) -> dict[tuple, tuple[float, float]]:
     """Return {joint plan: (return, metric "optimal")} over every sequence of joint actions."""
     env = matrix_game.make(config)
-    joint = list(itertools.product(range(env.spec.num_actions), repeat=config.num_agents))
+    joint = list(itertools.product(range(env.spec.actions.size), repeat=config.num_agents))
     plans = list(itertools.product(joint, repeat=env.spec.episode_limit))
 
     def play(plan):

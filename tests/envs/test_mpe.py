@@ -173,7 +173,7 @@ def test_every_team_can_meet_every_opponent_that_suits_it(scenario, against_agen
             key = jax.random.key(0)
             state, _ = jax.eval_shape(env.reset, key)
             _, timestep = jax.eval_shape(env.step, key, state, jax.ShapeDtypeStruct((env.spec.num_agents,), jnp.int32))
-            assert timestep.obs.shape == (env.spec.num_agents, env.spec.obs_size)
+            assert timestep.obs.shape == (env.spec.num_agents, env.spec.obs.size)
         with pytest.raises(ValueError, match=f"allowed: {', '.join(opponents.split())}$"):
             mpe.make(Config(scenario=scenario, team=team, opponent="nobody"))
 
@@ -205,7 +205,7 @@ def test_a_full_push_is_a_move_and_a_greater_one_is_clipped_to_it():
     state, _ = moves.reset(jax.random.key(0))
     action = jnp.array([0, 2, 3])  # stay, right, down
     force = jnp.array([[0.0, 0.0], [1.0, 0.0], [0.0, -4.0]])
-    assert pushes.spec.continuous and pushes.spec.num_actions == 2
+    assert pushes.spec.actions.continuous and pushes.spec.actions.size == 2
     _, moved = quick_jit(moves.step)(jax.random.key(1), state, action)
     _, pushed = quick_jit(pushes.step)(jax.random.key(1), state, force)
     np.testing.assert_allclose(pushed.obs, moved.obs, atol=1e-6)

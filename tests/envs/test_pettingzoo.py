@@ -47,7 +47,7 @@ def test_knights_and_archers_die_one_by_one(settings):
 
 def test_walkers_that_fall_alone_leave_the_others_walking():
     env = make("multiwalker", scenario_args={"terminate_on_fall": False}, action_bins=2)
-    assert not env.spec.shared_reward and env.spec.state_size == 3 * 31
+    assert not env.spec.shared_reward and env.spec.state.size == 3 * 31
     timesteps, _ = episode(env, 1, np.random.default_rng(2))
     living = [int(timestep.alive.sum()) for timestep in timesteps]
     assert living[0] == 3 and 2 in living and timesteps[-1].metrics["fallen"] >= 3 - living[-1] >= 1
@@ -74,7 +74,7 @@ def test_a_continuous_action_is_a_choice_of_one_value_per_dimension():
     ("simple_spread", {"continuous_actions": True}, 2, 32), ("simple_reference", {}, 3, 50),
 ])  # fmt: skip
 def test_the_number_of_actions_follows_from_bins_and_dimensions(scenario, arguments, bins, expected):
-    assert make(scenario, scenario_args=arguments, action_bins=bins).spec.num_actions == expected
+    assert make(scenario, scenario_args=arguments, action_bins=bins).spec.actions.size == expected
 
 
 def test_too_many_combinations_are_refused():
@@ -128,7 +128,7 @@ def test_images_are_scaled_reduced_and_made_grey():
     small = make("pistonball", scenario_args={"n_pistons": 5}, resize=(20, 30))
     one, two = plain.reset(1), small.reset(1)
     colours = one.obs[0].reshape(457, 120, 3)
-    assert small.spec.obs_size == small.spec.state_size == 600 and colours.max() == 1.0
+    assert small.spec.obs.size == small.spec.state.size == 600 and colours.max() == 1.0
     grey = colours @ np.array([0.299, 0.587, 0.114])
     assert abs(two.obs[0].mean() - grey.mean()) < 0.02
     top, bottom = two.obs[0].reshape(30, 20)[:10], two.obs[0].reshape(30, 20)[-10:]

@@ -24,7 +24,7 @@ def smac(monkeypatch, tmp_path):
 
 def test_the_spec_is_what_the_package_says_of_the_map(smac):
     spec = sc2.make(sc2.Config()).spec
-    assert (spec.num_agents, spec.obs_size, spec.state_size, spec.num_actions, spec.episode_limit) == (3, 30, 48, 9, 60)
+    assert (spec.num_agents, spec.obs.size, spec.state.size, spec.actions.size, spec.episode_limit) == (3, 30, 48, 9, 60)
     assert spec.shared_reward and spec.metric_names == ("battle_won", "units_lost")
 
 

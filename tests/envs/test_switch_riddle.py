@@ -67,4 +67,4 @@ def test_the_last_day_cuts_off_and_a_word_ends(played):
 
 
 def test_without_memory_the_room_is_all_there_is_to_see():
-    assert switch_riddle.make(Config(num_agents=N, remember=False)).spec.obs_size == 2
+    assert switch_riddle.make(Config(num_agents=N, remember=False)).spec.obs.size == 2

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.core import Batch, Candidates, EnvSpec, SearchExtras, Transition
+from src.core import Batch, Candidates, Discrete, EnvSpec, SearchExtras, Transition, Vector
 from src.learners import mazero
 from src.networks import world_model
 from src.ops.team import team_reward
@@ -16,7 +16,7 @@ from tests.reference.compiled import quick_jit
 from tests.reference.returns import masks, n_step_target
 
 B, N, A, O, U, STEPS = 7, 3, 5, 4, 2, 3
-SPEC = EnvSpec(num_agents=N, obs_size=O, state_size=2, num_actions=A, episode_limit=9, shared_reward=False)
+SPEC = EnvSpec(num_agents=N, obs=Vector(O), state=Vector(2), actions=Discrete(A), episode_limit=9, shared_reward=False)
 CONFIG = mazero.Config(unroll=U, n_step=STEPS, warmup_updates=0, target_period_updates=3, learning_rate=3e-3)
 MODEL = world_model.make(
     world_model.Config(
@@ -47,6 +47,7 @@ def random_batch(seed: int, ends: float = 0.3, rows: int = B) -> Batch:
         obs=rng.normal(size=(rows, length, N, O)),
         state=np.zeros((rows, length, 2)),
         legal=np.ones((rows, length, N, A), bool),
+        present=np.ones((rows, length, N), bool),
         alive=np.ones((rows, length, N), bool),
         first=np.zeros((rows, length), bool),
         action=action,

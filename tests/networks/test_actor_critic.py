@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.core import EnvSpec
+from src.core import Discrete, EnvSpec, Numbers, Vector
 from src.networks import actor_critic
 from src.networks.actor_critic import Config
 from tests.reference.compiled import quick_jit
 
 B, T, N, A, O, S, H = 2, 7, 3, 5, 4, 6, 8
-SPEC = EnvSpec(num_agents=N, obs_size=O, state_size=S, num_actions=A, episode_limit=9, shared_reward=False)
+SPEC = EnvSpec(num_agents=N, obs=Vector(O), state=Vector(S), actions=Discrete(A), episode_limit=9, shared_reward=False)
 GRU = {"actor_memory": "gru", "critic_memory": "gru"}
 VARIANTS = {
     "mappo": {},
@@ -143,7 +143,7 @@ def test_parameters_of_their_own_are_one_tree_with_an_agent_axis_and_start_apart
 
 
 def test_without_a_state_the_critic_sees_all_observations():
-    spec = EnvSpec(num_agents=N, obs_size=O, state_size=0, num_actions=A, episode_limit=9, shared_reward=False)
+    spec = EnvSpec(num_agents=N, obs=Vector(O), state=Vector(0), actions=Discrete(A), episode_limit=9, shared_reward=False)
     model = actor_critic.make(Config(hidden_size=H), spec)
     kernel = jax.eval_shape(model.init, jax.random.key(0))["critic"]["body"]["Dense_0"]["rows"]["kernel"]
     assert kernel.shape == (N * O, H)
@@ -162,7 +162,7 @@ def test_values_mean_the_same_after_a_change_of_units(name):
 @pytest.mark.parametrize("shared", [True, False])
 def test_continuous_actions_have_means_and_deviations_that_no_observation_moves(shared):
     config = Config(hidden_size=H, share_parameters=shared, initial_std=0.3)
-    model = actor_critic.make(config, dataclasses.replace(SPEC, continuous=True))
+    model = actor_critic.make(config, dataclasses.replace(SPEC, actions=Numbers(A)))
     params = quick_jit(model.init)(jax.random.key(0))
     obs, _, first = random_inputs(8)
     outputs = np.asarray(quick_jit(model.policy)(params, model.memory(B), obs, first)[1])

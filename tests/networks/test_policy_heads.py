@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.core import EnvSpec
+from src.core import Discrete, EnvSpec, Vector
 from src.networks.world_model import Config, make
 from tests.reference.compiled import quick_jit
 
 B, N, A, O = 40, 4, 3, 5
-SPEC = EnvSpec(num_agents=N, obs_size=O, state_size=2, num_actions=A, episode_limit=4, shared_reward=True)
+SPEC = EnvSpec(num_agents=N, obs=Vector(O), state=Vector(2), actions=Discrete(A), episode_limit=4, shared_reward=True)
 HEADS = ("sum", "attention", "gru")
 
 

@@ -7,14 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.core import EnvSpec
+from src.core import Discrete, EnvSpec, Numbers, Vector
 from src.networks.world_model import Config, make
 from tests.reference.compiled import quick_jit
 
 N, O, A, D = 3, 7, 5, 12
 P, VALUES, REWARDS = 6, 11, 9  # projection size, bins of value and of reward
 B = N * A  # all ways in which one agent may act differently
-SPEC = EnvSpec(num_agents=N, obs_size=O, state_size=2, num_actions=A, episode_limit=4, shared_reward=True)
+SPEC = EnvSpec(num_agents=N, obs=Vector(O), state=Vector(2), actions=Discrete(A), episode_limit=4, shared_reward=True)
 SMALL = dict(
     latent_size=D, hidden_size=10, encoder_size=14, attention_size=8, attention_heads=2, projection_size=P,
     value_bins=VALUES, reward_bins=REWARDS,
@@ -237,7 +237,7 @@ def test_heads_that_do_not_divide_the_width_of_attention_are_refused_by_name():
 
 def test_continuous_actions_are_refused():
     continuous = EnvSpec(
-        num_agents=N, obs_size=O, state_size=2, num_actions=A, episode_limit=4, shared_reward=True, continuous=True
+        num_agents=N, obs=Vector(O), state=Vector(2), actions=Numbers(A), episode_limit=4, shared_reward=True
     )
     with pytest.raises(ValueError, match="discrete"):
         make(Config(**SMALL), continuous)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from src.core import EnvSpec
+from src.core import Discrete, Numbers
 from src.ops import distributions
 from src.ops.distributions import CATEGORICAL, GAUSSIAN
 from tests.reference.compiled import quick_jit
@@ -119,9 +119,6 @@ def test_outputs_hold_means_and_then_deviations_that_all_rows_share():
     np.testing.assert_allclose(outputs[1], [3.0, 4.0, 5.0, 0.0, np.log(2.0), np.log(3.0)], rtol=1e-6)
 
 
-@pytest.mark.parametrize("continuous, expected", [(False, CATEGORICAL), (True, GAUSSIAN)])
-def test_the_environment_says_how_actions_are_drawn(continuous, expected):
-    spec = EnvSpec(
-        num_agents=N, obs_size=4, state_size=0, num_actions=A, episode_limit=9, shared_reward=True, continuous=continuous
-    )
-    assert distributions.of(spec) is expected
+@pytest.mark.parametrize("actions, expected", [(Discrete(A), CATEGORICAL), (Numbers(A), GAUSSIAN)])
+def test_the_space_of_actions_says_how_they_are_drawn(actions, expected):
+    assert distributions.of(actions) is expected

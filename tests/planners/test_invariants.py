@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.core import EnvSpec
+from src.core import Discrete, EnvSpec, Vector
 from src.registry import PLANNERS, find
 from tests.reference.compiled import quick_jit
 from tests.reference.linear_model import indifferent, linear_model, random_timestep
@@ -18,7 +18,7 @@ EVERY = A**N  # joint actions: few enough to enumerate
 
 
 def spec_of(num_agents: int) -> EnvSpec:
-    return EnvSpec(num_agents=num_agents, obs_size=O, state_size=1, num_actions=A, episode_limit=9, shared_reward=True)
+    return EnvSpec(num_agents=num_agents, obs=Vector(O), state=Vector(1), actions=Discrete(A), episode_limit=9, shared_reward=True)
 
 
 def sequential(order: str, tree: str, search: str, unfinished: str = "completion"):

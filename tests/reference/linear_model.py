@@ -9,11 +9,11 @@ from tests.reference.stepwise import stepwise
 
 def linear_model(spec: EnvSpec, width: int = 6) -> WorldModel:
     """Return a model with policy logits latent_i W + sum_j visible_ij S_j[a_j]; "logits" of value and reward are scalars."""
-    num_agents, num_actions = spec.num_agents, spec.num_actions
+    num_agents, num_actions = spec.num_agents, spec.actions.size
 
     def init(key: Key) -> Params:
         shapes = {
-            "obs": (spec.obs_size, width),
+            "obs": (spec.obs.size, width),
             "policy": (width, num_actions),
             "seen": (num_agents, num_actions, num_actions),
             "value": (num_agents, width),
@@ -63,12 +63,13 @@ def indifferent(params: Params) -> Params:
 def random_timestep(spec: EnvSpec, key: Key, batch: int) -> TimeStep:
     """Return what B environments might show, with random legal actions of which each agent has at least one."""
     obs_key, legal_key, sure_key = jax.random.split(key, 3)
-    shape = (batch, spec.num_agents, spec.num_actions)
-    sure = jax.nn.one_hot(jax.random.randint(sure_key, shape[:-1], 0, spec.num_actions), spec.num_actions, dtype=bool)
+    shape = (batch, spec.num_agents, spec.actions.size)
+    sure = jax.nn.one_hot(jax.random.randint(sure_key, shape[:-1], 0, spec.actions.size), spec.actions.size, dtype=bool)
     return TimeStep(
-        obs=jax.random.normal(obs_key, (*shape[:-1], spec.obs_size)),
-        state=jnp.zeros((batch, spec.state_size)),
+        obs=jax.random.normal(obs_key, (*shape[:-1], spec.obs.size)),
+        state=jnp.zeros((batch, spec.state.size)),
         legal=jax.random.bernoulli(legal_key, 0.6, shape) | sure,
+        present=jnp.ones(shape[:-1], bool),
         alive=jnp.ones(shape[:-1], bool),
         reward=jnp.zeros(shape[:-1]),
         terminated=jnp.zeros(batch, bool),

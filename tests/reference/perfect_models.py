@@ -19,7 +19,7 @@ def perfect_model(spec: EnvSpec) -> WorldModel:
     have not committed yet. All "logits" of value and reward are the scalars themselves.
     """
     joint = joint_actions(spec)
-    base = spec.num_actions ** jnp.arange(spec.num_agents - 1, -1, -1)
+    base = spec.actions.size ** jnp.arange(spec.num_agents - 1, -1, -1)
 
     def situation(latent: Array) -> Array:
         return jnp.argmax(latent[..., 0, :], axis=-1)
@@ -31,15 +31,15 @@ def perfect_model(spec: EnvSpec) -> WorldModel:
 
     def imagine(params: Params, latent: Array, action: Array) -> tuple[Array, Array]:
         at, played = situation(latent), action @ base
-        following = jax.nn.one_hot(params["following"][at, played], spec.state_size)
+        following = jax.nn.one_hot(params["following"][at, played], spec.state.size)
         return jnp.broadcast_to(following[..., None, :], latent.shape), params["reward"][at, played]
 
     def policy(params: Params, latent: Array, action: Array, visible: Array) -> Array:
-        return jnp.zeros((*action.shape, spec.num_actions))
+        return jnp.zeros((*action.shape, spec.actions.size))
 
     return WorldModel(
         init=None,
-        represent=lambda params, obs: obs[..., 1 : 1 + spec.state_size],
+        represent=lambda params, obs: obs[..., 1 : 1 + spec.state.size],
         policy=policy,
         **stepwise(policy),
         value=value,
@@ -55,7 +55,7 @@ def perfect_model(spec: EnvSpec) -> WorldModel:
 
 def joint_actions(spec: EnvSpec) -> Array:
     """Return all J = A^N joint actions [J, N]."""
-    return jnp.array(list(itertools.product(range(spec.num_actions), repeat=spec.num_agents)), jnp.int32)
+    return jnp.array(list(itertools.product(range(spec.actions.size), repeat=spec.num_agents)), jnp.int32)
 
 
 @lru_cache(maxsize=None)
@@ -65,7 +65,7 @@ def tables(config: Config, discount: float) -> dict[str, Array]:
     reward [C, J], following [C, J] situation, and worth [C, J]: the reward and the discounted value of uniform play after it.
     """
     env = matrix_game.make(config)
-    over = env.spec.state_size - 1
+    over = env.spec.state.size - 1
 
     def outcome(situation: Array, action: Array) -> tuple[Array, Array]:
         state, timestep = env.step(jax.random.key(0), GameState(situation=situation), action)
@@ -83,13 +83,14 @@ def tables(config: Config, discount: float) -> dict[str, Array]:
 def showing(spec: EnvSpec, situation: Array) -> TimeStep:
     """Return the time step [B, ...] that shows each of the situations [B], with every action legal."""
     batch, num_agents = situation.shape[0], spec.num_agents
-    where = jax.nn.one_hot(situation, spec.state_size)
+    where = jax.nn.one_hot(situation, spec.state.size)
     ids = jnp.broadcast_to(jnp.eye(num_agents), (batch, num_agents, num_agents))
-    common = jnp.broadcast_to(where[:, None], (batch, num_agents, spec.state_size))
+    common = jnp.broadcast_to(where[:, None], (batch, num_agents, spec.state.size))
     return TimeStep(
         obs=jnp.concatenate([jnp.ones((batch, num_agents, 1)), common, ids], axis=-1),
         state=where,
-        legal=jnp.ones((batch, num_agents, spec.num_actions), bool),
+        legal=jnp.ones((batch, num_agents, spec.actions.size), bool),
+        present=jnp.ones((batch, num_agents), bool),
         alive=jnp.ones((batch, num_agents), bool),
         reward=jnp.zeros((batch, num_agents)),
         terminated=jnp.zeros(batch, bool),

@@ -114,10 +114,10 @@ def without_signal(env: Environment) -> Environment:
 
     def step(key, state, action):
         lot_key, step_key = jax.random.split(key)
-        if env.spec.continuous:
+        if env.spec.actions.continuous:
             lot = jax.random.normal(lot_key, action.shape)
         else:
-            lot = jax.random.randint(lot_key, action.shape, 0, env.spec.num_actions)
+            lot = jax.random.randint(lot_key, action.shape, 0, env.spec.actions.size)
         _, paid = env.step(step_key, state, lot)
         state, timestep = env.step(step_key, state, action)
         return state, timestep.replace(reward=paid.reward)

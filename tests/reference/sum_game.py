@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from src.core import Array, Environment, EnvSpec, Key, TimeStep, pytree
+from src.core import Array, EnvSpec, Environment, Key, Numbers, TimeStep, Vector, pytree
 
 TARGET = 1.5  # or its negative, by lot; the team sees which
 LEGAL = ((True, True), (True, False), (True, True))  # the second agent has one number, and one of padding
@@ -26,13 +26,12 @@ def make(config: Config) -> Environment:
     legal = jnp.array(LEGAL)
     num_agents, num_actions = legal.shape
     spec = EnvSpec(
-        num_agents=num_agents, obs_size=1, state_size=1, num_actions=num_actions, episode_limit=1, shared_reward=True,
-        continuous=True,
+        num_agents=num_agents, obs=Vector(1), state=Vector(1), actions=Numbers(num_actions), episode_limit=1, shared_reward=True,
     )  # fmt: skip
 
     def show(target: Array, reward: Array, over: bool) -> TimeStep:
         return TimeStep(
-            obs=jnp.full((num_agents, 1), target), state=target[None], legal=legal, alive=jnp.ones(num_agents, bool),
+            obs=jnp.full((num_agents, 1), target), state=target[None], legal=legal, present=jnp.ones(num_agents, bool), alive=jnp.ones(num_agents, bool),
             reward=jnp.full(num_agents, reward), terminated=jnp.array(over), truncated=jnp.array(False),
             first=jnp.array(not over), metrics={},
         )  # fmt: skip

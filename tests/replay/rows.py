@@ -23,6 +23,7 @@ def tagged(envs: np.ndarray, times: np.ndarray) -> Transition:
         obs=features(times, AGENTS, FEATURES),
         state=features(times, STATE),
         legal=fill(odd, AGENTS, ACTIONS),
+        present=fill(odd, AGENTS),
         alive=fill(odd, AGENTS),
         first=times == 0,
         action=fill(times, AGENTS),

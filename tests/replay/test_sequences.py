@@ -23,10 +23,10 @@ def make(module, **settings):
     config = module.Config(capacity=CAPACITY, batch_size=BATCH, min_size=1, **settings)
     replay = module.make(config, NUM_ENVS, LENGTH)
     return replay._replace(
-        add=jax.jit(replay.add, donate_argnums=0),
-        sample=jax.jit(replay.sample),
-        set_priorities=jax.jit(replay.set_priorities, donate_argnums=0),
-        overwrite_extras=jax.jit(replay.overwrite_extras, donate_argnums=0),
+        add=jax.jit(replay.store.add, donate_argnums=0),
+        sample=jax.jit(replay.source.sample),
+        set_priorities=jax.jit(replay.source.set_priorities, donate_argnums=0),
+        overwrite_extras=jax.jit(replay.store.overwrite_extras, donate_argnums=0),
     )
 
 
@@ -37,7 +37,7 @@ def replay(request: pytest.FixtureRequest):
 
 def empty(replay):
     """Return a new state whose every row, still unwritten, is marked by environment -7."""
-    state = replay.init(example())
+    state = replay.store.init(example())
     unwritten = tagged(np.full((NUM_ENVS, NUM_SLOTS), -7), np.full((NUM_ENVS, NUM_SLOTS), -7))
     return state.replace(experience=jax.tree.map(jnp.asarray, unwritten))
 
@@ -46,7 +46,7 @@ def filled(replay, lengths):
     """Return the state after blocks of these lengths, and how many rows each environment has been given."""
     state, written = empty(replay), 0
     for length in lengths:
-        state = replay.add(state, block(NUM_ENVS, written, length))
+        state = replay.store.add(state, block(NUM_ENVS, written, length))
         written += length
     return state, written
 
@@ -54,7 +54,7 @@ def filled(replay, lengths):
 def draw(replay, state, num_batches: int):
     """Return `num_batches` batches as one, with the leading axes merged."""
     keys = jax.random.split(jax.random.key(0), num_batches)
-    batches = [replay.sample(state, key, jnp.float32(0.5)) for key in keys]
+    batches = [replay.source.sample(state, key, jnp.float32(0.5)) for key in keys]
     return jax.tree.map(lambda *x: np.concatenate(x), *batches)
 
 
@@ -74,7 +74,7 @@ def check_alignment(batch, written: int) -> set[tuple[int, int]]:
 def test_every_sequence_is_one_environments_consecutive_stored_rows_and_all_are_drawn(replay, lengths: list[int]):
     state, written = empty(replay), 0
     for length in lengths:
-        state = replay.add(state, block(NUM_ENVS, written, length))
+        state = replay.store.add(state, block(NUM_ENVS, written, length))
         written += length
         drawn = check_alignment(draw(replay, state, num_batches=20), written)
         # Of at most 42 sequences one is missed by 2560 uniform draws with probability below 1e-24.
@@ -87,11 +87,11 @@ def test_sequences_stay_aligned_while_priorities_change_and_rows_are_overwritten
     state, written = filled(replay, [13])
     rng = np.random.default_rng(0)
     for length in [1, 5, 1, 9, 2, 2, 2, 17, 1, 1, 1, 16, 3]:
-        batch = replay.sample(state, jax.random.key(written), jnp.float32(0.5))
-        state = replay.add(state, block(NUM_ENVS, written, length))
+        batch = replay.source.sample(state, jax.random.key(written), jnp.float32(0.5))
+        state = replay.store.add(state, block(NUM_ENVS, written, length))
         written += length
         # By now some of these sequences are gone, and the write head stands in others.
-        state = replay.set_priorities(state, batch.index, jnp.asarray(rng.exponential(size=BATCH) ** 3, jnp.float32))
+        state = replay.source.set_priorities(state, batch.index, jnp.asarray(rng.exponential(size=BATCH) ** 3, jnp.float32))
         check_alignment(draw(replay, state, num_batches=5), written)
 
 
@@ -111,10 +111,10 @@ def test_ready_waits_for_enough_rows_and_one_whole_sequence():
 def test_overwrite_extras_touches_the_first_rows_of_the_sequences_and_nothing_else(replay):
     state, written = filled(replay, [9, 13])
     before = jax.tree.map(np.array, state.experience)
-    index = replay.sample(state, jax.random.key(1), jnp.float32(0.5)).index[:11]
+    index = replay.source.sample(state, jax.random.key(1), jnp.float32(0.5)).index[:11]
     marks = -1 - np.arange(11)
     new = tagged(marks, marks).extras
-    after = jax.tree.map(np.asarray, replay.overwrite_extras(state, index, new).experience)
+    after = jax.tree.map(np.asarray, replay.store.overwrite_extras(state, index, new).experience)
     expected = jax.tree.map(np.copy, before.extras)
     for position, where in enumerate(np.asarray(index)):  # one after the other: the last of repeated ones stays
         for stored, put in zip(jax.tree.leaves(expected), jax.tree.leaves(new), strict=True):
@@ -132,17 +132,17 @@ def test_state_keeps_its_types_and_its_memory_in_a_loop(module):
     replay = module.make(module.Config(capacity=CAPACITY, batch_size=31, min_size=1), NUM_ENVS, LENGTH)
 
     def cycle(state, key):
-        state = replay.add(state, block(NUM_ENVS, 0, 5))
+        state = replay.store.add(state, block(NUM_ENVS, 0, 5))
 
         def update(state, key):
-            batch = replay.sample(state, key, jnp.float32(0.5))
-            state = replay.set_priorities(state, batch.index, batch.traj.reward[:, 0, 0] * batch.weight)
+            batch = replay.source.sample(state, key, jnp.float32(0.5))
+            state = replay.source.set_priorities(state, batch.index, batch.traj.reward[:, 0, 0] * batch.weight)
             extras = jax.tree.map(lambda x: x[:, 0], batch.traj.extras)
-            return replay.overwrite_extras(state, batch.index, extras), jnp.sum(batch.traj.next_obs)
+            return replay.store.overwrite_extras(state, batch.index, extras), jnp.sum(batch.traj.next_obs)
 
         return jax.lax.scan(update, state, jax.random.split(key, 3))
 
-    state = jax.tree.map(jnp.copy, replay.init(example()))
+    state = jax.tree.map(jnp.copy, replay.store.init(example()))
     compiled = jax.jit(cycle, donate_argnums=0).lower(state, jax.random.key(0)).compile()
     for size in {f"[{NUM_ENVS},{NUM_SLOTS}", "[127]"}:  # the ring, and the tree over its 51 rows
         copies = [line for line in compiled.as_text().splitlines() if " copy(" in line and size in line.split(" copy(")[0]]
@@ -164,7 +164,7 @@ def test_a_sequence_across_an_episode_that_was_given_up_tells_where(replay):
     rows = block(NUM_ENVS, 0, 9)
     first, never = np.zeros((NUM_ENVS, 9), bool), np.zeros((NUM_ENVS, 9), bool)
     first[:, 5] = True
-    state = replay.add(empty(replay), rows.replace(first=first, terminated=never, truncated=never))
+    state = replay.store.add(empty(replay), rows.replace(first=first, terminated=never, truncated=never))
     traj = draw(replay, state, 2).traj
     seen = np.arange(LENGTH - 1)[None] == 4 - traj.env_step[:, :1]  # row 4, where its successor is in the sequence
     np.testing.assert_array_equal(traj.truncated[:, :-1], seen)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from src.core import (
-    Batch, Environment, EnvSpec, Learner, LearnerState, Plan, Planner, PolicyExtras, SearchExtras, TimeStep,
+    Batch, Discrete, EnvSpec, Environment, Learner, LearnerState, Plan, Planner, PolicyExtras, SearchExtras, TimeStep, Vector,
 )  # fmt: skip
 
 N, O, S, A, LIMIT = 2, 5, 3, 4, 3
@@ -25,6 +25,7 @@ def make_env(*, shared: bool) -> Environment:
             obs=jnp.concatenate([jnp.tile(common, (N, 1)), jnp.arange(N, dtype=jnp.float32)[:, None]], axis=1),
             state=common[:S],
             legal=legal,
+            present=jnp.ones(N, bool),
             alive=jnp.ones(N, bool),
             reward=reward,
             terminated=terminated,
@@ -45,7 +46,7 @@ def make_env(*, shared: bool) -> Environment:
         return (tag, count), show(tag, count, last, pay(count, last, shared), action[0] == STOP)
 
     spec = EnvSpec(
-        num_agents=N, obs_size=O, state_size=S, num_actions=A, episode_limit=LIMIT, shared_reward=shared,
+        num_agents=N, obs=Vector(O), state=Vector(S), actions=Discrete(A), episode_limit=LIMIT, shared_reward=shared,
         metric_names=("tag", "count"),
     )  # fmt: skip
     return Environment(spec=spec, reset=reset, step=step)

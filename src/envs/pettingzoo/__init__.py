@@ -15,7 +15,7 @@ The global state is the game's own `state()`, or, where it has none, the team's 
 import dataclasses
 import math
 
-from src.core import EnvSpec, setting
+from src.core import Discrete, EnvSpec, Vector, setting
 from src.envs.pettingzoo import actions, measures, scenarios
 from src.envs.pettingzoo.environment import PettingZooEnvironment
 from src.envs.pettingzoo.game import open_game
@@ -57,9 +57,9 @@ def make(config: Config) -> PettingZooEnvironment:
     returns = [f"return_{agent}" for agent in team] if config.agent_returns else []
     spec = EnvSpec(
         num_agents=len(team),
-        obs_size=obs_size,
-        state_size=game.state_size or len(team) * obs_size,
-        num_actions=max(choices[agent].num for agent in team),
+        obs=Vector(obs_size),
+        state=Vector(game.state_size or len(team) * obs_size),
+        actions=Discrete(max(choices[agent].num for agent in team)),
         episode_limit=limit,
         shared_reward=scenario.shared(config.scenario_args) and set(team) <= set(_team(scenario.team, everyone)),
         metric_names=tuple(sorted([*measured.counts, *measured.finals, *measured.changes, *returns])),

@@ -33,8 +33,8 @@ class PettingZooEnvironment:
         self._game, self._team, self._actions, self._measured = game, tuple(team), actions, measured
         self._with_returns, self._no_metrics = agent_returns, dict.fromkeys(spec.metric_names, np.zeros((), np.float32))
         sizes = np.array([actions[agent].num for agent in team])
-        self._legal = np.arange(spec.num_actions)[None, :] < sizes[:, None]  # [N, A]
-        self._idle = np.arange(spec.num_actions) == 0  # [A]
+        self._legal = np.arange(spec.actions.size)[None, :] < sizes[:, None]  # [N, A]
+        self._idle = np.arange(spec.actions.size) == 0  # [A]
         self._random: np.random.Generator | None = None
         self._playing = False
 
@@ -97,7 +97,7 @@ class PettingZooEnvironment:
         self, observations: Mapping[str, np.ndarray], alive: np.ndarray, reward: np.ndarray, terminated: bool, truncated: bool
     ) -> TimeStep:
         """Return the time step; `alive` [N] says whose observations count."""
-        obs = np.zeros((self.spec.num_agents, self.spec.obs_size), np.float32)
+        obs = np.zeros((self.spec.num_agents, self.spec.obs.size), np.float32)
         for i in np.flatnonzero(alive):
             seen = flat(observations[self._team[i]])
             obs[i, : seen.size] = seen
@@ -105,6 +105,7 @@ class PettingZooEnvironment:
             obs=obs,
             state=self._game.read_state() if self._game.state_size else obs.reshape(-1).copy(),
             legal=np.where(alive[:, None], self._legal, self._idle),
+            present=np.ones(alive.shape, bool),
             alive=alive,
             reward=reward,
             terminated=np.array(terminated),

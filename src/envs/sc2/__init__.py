@@ -10,7 +10,7 @@ import dataclasses
 import functools
 from typing import Any
 
-from src.core import EnvSpec, setting
+from src.core import Discrete, EnvSpec, RunPlan, Vector, setting
 from src.envs.sc2.environment import StarCraftEnvironment
 from src.envs.sc2.installed import game_class
 
@@ -32,6 +32,17 @@ class Config:
     num_enemies: int = setting(5, "size of the other side there", low=1)
     max_envs: int = setting(8, "games at a time that a run may ask for, each a process of about 1 GB; more are refused", low=1)
     sc2_args: dict = setting({}, "other arguments of the package's StarCraft2Env, as in env_args.sc2_args.reward_sparse=True")
+
+
+def problems(config: Config, plan: RunPlan) -> list[str]:
+    """Return a sentence if a run would start more games than there is room for."""
+    if plan.num_envs <= config.max_envs:
+        return []
+    most = config.max_envs
+    return [
+        f"runner_args.num_envs={plan.num_envs}: each environment is a program with memory of its own; set runner_args.num_envs={most} or "
+        f"less, or raise env_args.max_envs={most} where there is room"
+    ]
 
 
 def make(config: Config) -> StarCraftEnvironment:
@@ -56,9 +67,9 @@ def make(config: Config) -> StarCraftEnvironment:
         raise ValueError(f"env_args.sc2_args: {config.package} does not take them: {error}") from error
     spec = EnvSpec(
         num_agents=int(facts["n_agents"]),
-        obs_size=int(facts["obs_shape"]),
-        state_size=int(facts["state_shape"]),
-        num_actions=int(facts["n_actions"]),
+        obs=Vector(int(facts["obs_shape"])),
+        state=Vector(int(facts["state_shape"])),
+        actions=Discrete(int(facts["n_actions"])),
         episode_limit=int(facts["episode_limit"]),
         shared_reward=True,
         metric_names=("battle_won", "units_lost"),

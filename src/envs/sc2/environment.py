@@ -65,6 +65,7 @@ class StarCraftEnvironment:
             obs=np.asarray(self._game.get_obs(), np.float32),
             state=np.asarray(self._game.get_state(), np.float32),
             legal=legal,
+            present=np.ones(alive.shape, bool),
             alive=alive,
             reward=np.full(self.spec.num_agents, reward, np.float32),
             terminated=np.array(terminated),

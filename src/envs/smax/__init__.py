@@ -14,7 +14,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from src.core import Array, Environment, EnvSpec, Key, PyTree, TimeStep, pytree, setting
+from src.core import Array, Discrete, EnvSpec, Environment, Key, PyTree, TimeStep, Vector, pytree, setting
 from src.envs import smax_scene
 from src.envs.names import check_name
 from src.envs.jaxmarl_bridge import smax, strong_types
@@ -55,9 +55,9 @@ def make(config: Config) -> Environment:
     fights = _fights(config.map_name, world)
     spec = EnvSpec(
         num_agents=world.num_allies,
-        obs_size=world.obs_size,
-        state_size=world.state_size,
-        num_actions=num_actions,
+        obs=Vector(world.obs_size),
+        state=Vector(world.state_size),
+        actions=Discrete(num_actions),
         episode_limit=config.episode_limit or maps.episode_limit(config.map_name),
         shared_reward=True,
         metric_names=("enemies_killed", "units_lost", "won"),
@@ -74,6 +74,7 @@ def make(config: Config) -> Environment:
             obs=jnp.stack([obs[agent] for agent in world.agents]),
             state=obs["world_state"].astype(jnp.float32),
             legal=jnp.stack([available[agent] for agent in world.agents]).astype(bool),
+            present=jnp.ones(spec.num_agents, bool),
             alive=allies,
             reward=reward,
             terminated=terminated,

@@ -35,13 +35,13 @@ def test_every_map_keeps_to_its_spec_and_to_smacs_numbers(name):
     spec = env.spec
     size = int(name.split("_")[1]) if name in maps.RANDOM_MAPS else 0
     expected = (size, size, 200) if size else SMAC.get(name, (2, 1, 60))
-    assert (spec.num_agents, spec.num_actions - 5, spec.episode_limit) == expected
+    assert (spec.num_agents, spec.actions.size - 5, spec.episode_limit) == expected
     reset = jax.eval_shape(env.reset, key)
     step = jax.eval_shape(env.step, key, reset[0], jax.ShapeDtypeStruct((spec.num_agents,), jnp.int32))
     assert jax.tree.leaves(reset) == jax.tree.leaves(step)
     shown = step[1]
-    assert shown.obs.shape == (spec.num_agents, spec.obs_size) and shown.state.shape == (spec.state_size,)
-    assert shown.legal.shape == (spec.num_agents, spec.num_actions) and {*shown.metrics} == {*spec.metric_names}
+    assert shown.obs.shape == (spec.num_agents, spec.obs.size) and shown.state.shape == (spec.state.size,)
+    assert shown.legal.shape == (spec.num_agents, spec.actions.size) and {*shown.metrics} == {*spec.metric_names}
 
 
 def test_jaxmarls_maps_and_numbers_are_unchanged():

@@ -95,5 +95,5 @@ def test_maps_of_unequal_sides_and_other_views_keep_to_their_spec(config):
     step = jax.eval_shape(env.step, key, reset[0], jax.ShapeDtypeStruct((env.spec.num_agents,), jnp.int32))
     assert jax.tree.leaves(reset) == jax.tree.leaves(step)
     spec = env.spec
-    assert step[1].obs.shape == (spec.num_agents, spec.obs_size) and step[1].state.shape == (spec.state_size,)
-    assert step[1].legal.shape == (spec.num_agents, spec.num_actions)
+    assert step[1].obs.shape == (spec.num_agents, spec.obs.size) and step[1].state.shape == (spec.state.size,)
+    assert step[1].legal.shape == (spec.num_agents, spec.actions.size)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.core import EnvSpec
+from src.core import Discrete, EnvSpec, Vector
 from src.ops.distributions import draw
 from src.ops.masking import NEVER, masked_logits
 from src.planners.joint import make_proposal, marginals, sample_candidates
@@ -90,7 +90,7 @@ def test_marginals_sum_the_weights_of_the_joint_actions_in_which_an_agent_plays_
 
 
 def test_all_joint_actions_are_enumerated_once_there_are_no_more_than_the_samples():
-    spec = EnvSpec(num_agents=N, obs_size=1, state_size=1, num_actions=A, episode_limit=1, shared_reward=True)
+    spec = EnvSpec(num_agents=N, obs=Vector(1), state=Vector(1), actions=Discrete(A), episode_limit=1, shared_reward=True)
     logits, legal = random_logits(4)
     actions, prior, valid = map(np.array, make_proposal(spec, A**N)(jax.random.key(0), jnp.array(logits), 0.0))
     assert [tuple(row) for row in actions[0].tolist()] == list(itertools.product(range(A), repeat=N))

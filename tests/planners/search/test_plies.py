@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.core import EnvSpec
+from src.core import Discrete, EnvSpec, Vector
 from src.planners.plies import Start, plies_tree
 from src.planners.search import SearchConfig, make_worth
 from tests.reference.compiled import quick_jit
@@ -13,7 +13,7 @@ from tests.reference.linear_model import linear_model, random_timestep
 
 B, N, A, O = 6, 3, 4, 2
 GAMMA = 0.9
-SPEC = EnvSpec(num_agents=N, obs_size=O, state_size=1, num_actions=A, episode_limit=9, shared_reward=True)
+SPEC = EnvSpec(num_agents=N, obs=Vector(O), state=Vector(1), actions=Discrete(A), episode_limit=9, shared_reward=True)
 BEGUN = 1  # agents that committed before the tree begins
 
 

@@ -1,4 +1,12 @@
-"""The tree whose levels are plies: one agent's choice each, given the actions that others have committed to.
+"""Planning in turns, where the tree itself is sequential: one ply per agent, given the actions that others have committed to.
+
+A node is a latent state and the actions that some agents have already committed to in it. A ply is one agent's choice;
+reward, discount and dynamics come only after the last agent's ply, when the joint action is complete:
+
+    (s, -) --a_1--> (s, a_1) --a_2--> (s, a_1 a_2) --a_3--> (s', -)      reward 0, 0, r; discount 1, 1, gamma
+
+Prior and value at a node come from the same heads as everywhere else, conditioned on the committed actions themselves, so
+nothing is summarised into a vector that goes stale deeper in the tree.
 
 The value of a node whose joint step is unfinished comes from one of three places:
 
@@ -7,31 +15,44 @@ The value of a node whose joint step is unfinished comes from one of three place
   parent        the value of the state before anything was committed in this tree
 """
 
+import dataclasses
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import mctx
 
-from src.core import Array, Key, PyTree, WorldModel, pytree
+from src.core import Array, EnvSpec, Key, Model, Planner, PyTree, pytree, setting
 from src.ops.distributions import draw_by_luck
 from src.ops.masking import masked_logits
-from src.planners.search import Worth, rows
+from src.ops.values import committed_value
+from src.planners.policies.acting import rows
+from src.planners.search.trees import TreeConfig, Worth, imagine, make_search, make_worth
+from src.planners.search.turns import OrderConfig, Start, one_by_one, planner_in_turns
 
 
-@pytree
-class Start:
-    """Where an agent's search starts: the real state and what the agents before it committed to."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(TreeConfig, OrderConfig):
+    unfinished_value: str = setting(
+        "completion", "value of a node whose joint step is unfinished: completion, one imagined step in which the rest of the team "
+        "replies by its policy; conditioned, the value head given the committed actions; parent, the value of the state before "
+        "anything was committed in this tree", choices=("completion", "conditioned", "parent"),
+    )
 
-    latent: Array  # [B, N, D]
-    own: PyTree  # [B, N, ...]
-    plan: PyTree  # [B, ...]
-    action: Array  # [B, N] int32, read where committed
-    committed: Array  # [B, N] bool
-    order: Array  # [B, N] int32 which agent moves at each ply
-    agent: Array  # [B] int32 whose turn it is
-    ply: Array  # [] int32
-    legal: Array  # [B, N, A] bool
+
+def make(config: Config, model: Model, spec: EnvSpec, discount: float) -> Planner:
+    """Return the planner; see the module's docstring."""
+    worth = make_worth(config, model, discount)
+
+    def tree(params, key: Key, start: Start):
+        return plies_tree(config.unfinished_value, model, worth, params, key, discount, start)
+
+    def depth_from(ply: Array) -> Array | None:
+        """Return the levels of a tree that starts at a ply: N to an environment step, less those already played."""
+        return config.max_depth * spec.num_agents - ply if config.max_depth else None
+
+    decide = one_by_one(make_search(config), tree, depth_from, model)
+    return planner_in_turns(config.order, decide, model, spec, discount)
 
 
 @pytree
@@ -49,25 +70,25 @@ class Node:
     at_root: Array  # [B] bool: still in the real state, where the legal actions are known
 
 
-# finish(params, node, legal [B, N, A]) -> a whole joint action [B, N], and unfinished(reward [B], worth after it [B]) -> [B]
+# finish(params, node, legal [B, N, A]) -> a whole joint action [B, N], and unfinished(reward [B], discounted worth after it [B]) -> [B]
 Finish = Callable[..., tuple[Array, Callable[[Array, Array], Array]]]
 
 
-def plies_tree(unfinished_value: str, model: WorldModel, worth: Worth, params, key: Key, discount: float, start: Start):
+def plies_tree(unfinished_value: str, model: Model, worth: Worth, params, key: Key, discount: float, start: Start):
     """Return mctx's root and recurrent function of B trees; `worth` values the states in which nobody has committed yet."""
-    finish = {"completion": _completed, "conditioned": _conditioned, "parent": _parents}[unfinished_value](model, discount)
+    finish = {"completion": _completed, "conditioned": _conditioned, "parent": _parents}[unfinished_value](model)
     prior = _prior(model, start)
 
     def recurrent_fn(params, key: Key, chosen: Array, node: Node):
         here, last = _ply(model, params, start.order, chosen, node)
         filled, unfinished = finish(params, here, start.legal | ~node.at_root[:, None, None])
-        latent, reward = model.imagine(params, node.latent, filled)
-        reward = model.reward_mean(reward)
+        latent, reward, continues = imagine(model, params, node.latent, filled, key)
         there = _arrival(model, worth, params, key, latent, here)
-        child = _choose(last, there, here.replace(value=unfinished(reward, there.value)))
+        after = discount * continues
+        child = _choose(last, there, here.replace(value=unfinished(reward, after * there.value)))
         output = mctx.RecurrentFnOutput(
             reward=jnp.where(last, reward, 0.0),
-            discount=jnp.where(last, discount, 1.0),
+            discount=jnp.where(last, after, 1.0),
             prior_logits=prior(params, child),
             value=child.value,
         )
@@ -78,7 +99,7 @@ def plies_tree(unfinished_value: str, model: WorldModel, worth: Worth, params, k
         own=start.own,
         plan=start.plan,
         luck=jax.random.uniform(key, start.committed.shape),
-        value=_value(model, params, start.latent, start.action, start.committed),
+        value=committed_value(model.team_value, params, start.latent, start.action, start.committed),
         action=start.action,
         committed=start.committed,
         ply=jnp.broadcast_to(start.ply, start.agent.shape),
@@ -87,12 +108,12 @@ def plies_tree(unfinished_value: str, model: WorldModel, worth: Worth, params, k
     return mctx.RootFnOutput(prior_logits=prior(params, node), value=node.value, embedding=node), recurrent_fn
 
 
-def _ply(model: WorldModel, params, order: Array, chosen: Array, node: Node) -> tuple[Node, Array]:
+def _ply(model: Model, params, order: Array, chosen: Array, node: Node) -> tuple[Node, Array]:
     """Return the node after the mover has committed to what was chosen [B], and whether it was the last to do so [B]."""
     agent = jnp.take_along_axis(order, node.ply[:, None], axis=1)
     moving = jnp.arange(order.shape[-1])[None] == agent
     here = node.replace(
-        plan=model.commit(params, node.plan, node.latent, agent[:, 0], chosen),
+        plan=model.team_policy.commit(params, node.plan, node.latent, agent[:, 0], chosen),
         action=jnp.where(moving, chosen[:, None], node.action),
         committed=node.committed | moving,
         ply=node.ply + 1,
@@ -100,57 +121,56 @@ def _ply(model: WorldModel, params, order: Array, chosen: Array, node: Node) -> 
     return here, node.ply == order.shape[-1] - 1
 
 
-def _arrival(model: WorldModel, worth: Worth, params, key: Key, latent: Array, node: Node) -> Node:
+def _arrival(model: Model, worth: Worth, params, key: Key, latent: Array, node: Node) -> Node:
     """Return the node of an imagined state [B, N, D], in which nobody has committed."""
-    own, nothing = model.begin(params, latent)
+    own, nothing = model.team_policy.begin(params, latent)
     return node.replace(
         latent=latent,
         own=own,
         plan=nothing,
         luck=jax.random.uniform(key, node.luck.shape),
-        value=worth(params, latent),
+        value=worth(params, latent, jax.random.fold_in(key, 2)),
         committed=jnp.zeros_like(node.committed),
         ply=jnp.zeros_like(node.ply),
         at_root=jnp.zeros_like(node.at_root),
     )
 
 
-def _prior(model: WorldModel, start: Start) -> Callable[..., Array]:
+def _prior(model: Model, start: Start) -> Callable[..., Array]:
     """Return prior(params, node) -> logits [B, A] of the mover; what is legal is known in the real state only."""
 
     def prior(params, node: Node) -> Array:
         agent = jnp.take_along_axis(start.order, node.ply[:, None], axis=1)[:, 0]
-        logits = model.reply(params, rows(node.own, agent), node.plan)[:, 0]
+        logits = model.team_policy.reply(params, rows(node.own, agent), node.plan)[:, 0]
         return masked_logits(logits, rows(start.legal, agent)[:, 0] | ~node.at_root[:, None])
 
     return prior
 
 
-def _completed(model: WorldModel, discount: float) -> Finish:
+def _completed(model: Model) -> Finish:
     # Who has not committed replies to who has, as its policy says. All children of a node share its luck: they differ by
     # the mover's action and the replies to it, not by what the teammates happened to draw.
     def finish(params, node: Node, legal: Array):
-        replies = masked_logits(model.reply(params, node.own, node.plan), legal)
+        replies = masked_logits(model.team_policy.reply(params, node.own, node.plan), legal)
         filled = jnp.where(node.committed, node.action, draw_by_luck(node.luck, replies))
-        return filled, lambda reward, after: reward + discount * after
+        return filled, lambda reward, after: reward + after
 
     return finish
 
 
-def _conditioned(model: WorldModel, discount: float) -> Finish:
-    del discount
-    return lambda params, node, legal: (
-        node.action, lambda reward, after: _value(model, params, node.latent, node.action, node.committed)
-    )
+def _conditioned(model: Model) -> Finish:
+    def finish(params, node: Node, legal: Array):
+        del legal
+        return node.action, lambda reward, after: committed_value(
+            model.team_value, params, node.latent, node.action, node.committed
+        )
+
+    return finish
 
 
-def _parents(model: WorldModel, discount: float) -> Finish:
-    del model, discount
+def _parents(model: Model) -> Finish:
+    del model
     return lambda params, node, legal: (node.action, lambda reward, after: node.value)
-
-
-def _value(model: WorldModel, params, latent: Array, action: Array, committed: Array) -> Array:
-    return model.value_mean(model.value(params, latent, action, committed))
 
 
 def _choose(condition: Array, one: PyTree, other: PyTree) -> PyTree:

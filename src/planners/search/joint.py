@@ -14,15 +14,18 @@ import jax.numpy as jnp
 import mctx
 import numpy as np
 
-from src.core import Array, Candidates, EnvSpec, Key, Plan, Planner, SearchExtras, TimeStep, WorldModel, pytree, setting
+from src.core import Array, Candidates, EnvSpec, Key, Model, Plan, Planner, SearchExtras, TimeStep, pytree, setting
 from src.ops.distributions import draw
 from src.ops.masking import NEVER, masked_logits
 from src.ops.values import state_value
-from src.planners.search import Found, SearchConfig, decentralised, make_search, make_worth
+from src.planners.policies import policy
+from src.planners.policies.acting import decentralised, observe
+from src.planners.search.query import Found, Query
+from src.planners.search.trees import TreeConfig, imagine, make_search, make_worth
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(SearchConfig):
+class Config(TreeConfig):
     num_samples: int = setting(16, "K, joint actions drawn per node; all are enumerated if there are no more than K", low=1, high=4096)
     keep_candidates: bool = setting(False, "store the candidates at the root with every step, for learner_args.policy_loss=advantage_weighted")
     uniform_fraction: float = setting(0.0, "share of uniform play in the proposal at the root while exploring", low=0.0, high=1.0)
@@ -36,13 +39,13 @@ class Node:
     actions: Array  # [B, K, N] int32 its candidates
 
 
-def make(config: Config, model: WorldModel, spec: EnvSpec, discount: float) -> Planner:
+def make(config: Config, model: Model, spec: EnvSpec, discount: float) -> Planner:
     """Return the planner; see the module's docstring.
 
     Raises:
       ValueError: there are more candidates than the search would ever try at its root.
     """
-    candidates = min(config.num_samples, spec.num_actions**spec.num_agents)
+    candidates = min(config.num_samples, spec.actions.size**spec.num_agents)
     if config.search == "gumbel_muzero" and candidates > config.max_considered:
         raise ValueError(
             f"planner_args.num_samples={config.num_samples}: a root would have {candidates} joint actions, of which at most "
@@ -54,33 +57,33 @@ def make(config: Config, model: WorldModel, spec: EnvSpec, discount: float) -> P
 
     def recurrent_fn(params, key, chosen: Array, node: Node):
         joint = jnp.take_along_axis(node.actions, chosen[:, None, None], axis=1)[:, 0]
-        latent, reward = model.imagine(params, node.latent, joint)
-        value = worth(params, latent)
-        actions, prior, _ = propose(key, decentralised(model, params, latent), 0.0)
-        output = mctx.RecurrentFnOutput(
-            reward=model.reward_mean(reward), discount=jnp.full_like(value, discount), prior_logits=prior, value=value
-        )
+        latent, reward, continues = imagine(model, params, node.latent, joint, key)
+        value = worth(params, latent, jax.random.fold_in(key, 2))
+        actions, prior, _ = propose(key, decentralised(model.team_policy, params, latent), 0.0)
+        output = mctx.RecurrentFnOutput(reward=reward, discount=discount * continues, prior_logits=prior, value=value)
         return output, Node(latent=latent, actions=actions)
 
-    def plan(params, carry, timestep: TimeStep, key: Key, explore: bool, progress: Array = 0.0):
+    def plan(params, memory, timestep: TimeStep, key: Key, explore: bool, progress: Array = 0.0):
         propose_key, search_key = jax.random.split(key)
-        latent = model.represent(params, timestep.obs)
-        logits = masked_logits(decentralised(model, params, latent), timestep.legal)
+        memory, latent = observe(model.latents, params, memory, timestep)
+        logits = masked_logits(decentralised(model.team_policy, params, latent), timestep.legal)
         actions, prior, valid = propose(propose_key, logits, config.uniform_fraction if explore else 0.0)
-        value = state_value(model, params, latent)
+        value = state_value(model.team_value, params, latent)
         root = mctx.RootFnOutput(prior_logits=prior, value=value, embedding=Node(latent=latent, actions=actions))
-        found = search(params, search_key, root, recurrent_fn, valid, config.max_depth or None, explore, progress)
+        query = Query(root, recurrent_fn, valid, config.max_depth or None)
+        found = search(params, search_key, query, explore, progress)
         joint = jnp.take_along_axis(actions, found.action[:, None, None], axis=1)[:, 0]
         extras = SearchExtras(
-            policy=marginals(actions, found.weights, spec.num_actions),
+            policy=marginals(actions, found.weights, spec.actions.size),
             value=found.value,
             rank=jnp.zeros(joint.shape, jnp.int32),
             committed=joint,
             candidates=keep(actions, found),
         )
-        return carry, Plan(action=joint, extras=extras)
+        return memory, Plan(action=joint, extras=extras)
 
-    return Planner(init=lambda batch: (), plan=plan)
+    also = {"policy": policy.make(policy.Config(), model, spec, discount)}
+    return Planner(init=model.latents.memory, plan=plan, plays="search", also=also)
 
 
 # propose(key, logits [B, N, A], uniform_fraction) -> actions [B, K, N], prior logits [B, K], valid [B, K]
@@ -89,8 +92,8 @@ Proposal = Callable[[Key, Array, float], tuple[Array, Array, Array]]
 
 def make_proposal(spec: EnvSpec, num_samples: int) -> Proposal:
     """Return how a node gets its candidates: by enumeration if the team has at most K joint actions, else by sampling."""
-    if spec.num_actions**spec.num_agents <= num_samples:
-        every = np.array(list(itertools.product(range(spec.num_actions), repeat=spec.num_agents)), np.int32)
+    if spec.actions.size**spec.num_agents <= num_samples:
+        every = np.array(list(itertools.product(range(spec.actions.size), repeat=spec.num_agents)), np.int32)
         return lambda key, logits, uniform_fraction: _enumerate(every, logits)
     return lambda key, logits, uniform_fraction: sample_candidates(key, logits, num_samples, uniform_fraction)
 

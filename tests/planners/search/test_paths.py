@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.core import EnvSpec
+from src.core import Discrete, EnvSpec, Vector
 from src.planners import paths, sequential
 from src.planners.plies import Start
 from tests.reference.compiled import quick_jit
@@ -15,7 +15,7 @@ from tests.reference.linear_model import linear_model, random_timestep
 
 B, N, A, O, SIMULATIONS = 4, 3, 4, 2, 30
 GAMMA = 0.9
-SPEC = EnvSpec(num_agents=N, obs_size=O, state_size=1, num_actions=A, episode_limit=9, shared_reward=True)
+SPEC = EnvSpec(num_agents=N, obs=Vector(O), state=Vector(1), actions=Discrete(A), episode_limit=9, shared_reward=True)
 MODEL = linear_model(SPEC)
 
 

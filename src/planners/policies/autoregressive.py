@@ -9,11 +9,10 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from src.core import Array, EnvSpec, Key, Planner, PyTree, TimeStep, WorldModel, setting
+from src.core import Array, EnvSpec, Key, Model, Planner, PyTree, TimeStep, setting
 from src.ops.distributions import CATEGORICAL, draw
 from src.ops.masking import entropy, masked_logits
-from src.planners.acting import planned
-from src.planners.search import rows
+from src.planners.policies.acting import observe, planned, rows
 
 ORDERS = ("fixed", "random", "most_certain_first")
 
@@ -23,33 +22,33 @@ class Config:
     order: str = setting("random", "who commits first: by index, drawn per step, or lowest policy entropy first", choices=ORDERS)
 
 
-def make(config: Config, model: WorldModel, spec: EnvSpec, discount: float) -> Planner:
+def make(config: Config, model: Model, spec: EnvSpec, discount: float) -> Planner:
     """Return the planner: it samples while exploring and plays the most likely legal action otherwise."""
     del discount
 
-    def plan(params, carry, timestep: TimeStep, key: Key, explore: bool, progress: Array = 0.0):
+    def plan(params, memory, timestep: TimeStep, key: Key, explore: bool, progress: Array = 0.0):
         del progress
         order_key, draw_key = jax.random.split(key)
-        latent = model.represent(params, timestep.obs)
-        own, nothing = model.begin(params, latent)
-        alone = masked_logits(model.reply(params, own, nothing), timestep.legal)
+        memory, latent = observe(model.latents, params, memory, timestep)
+        own, nothing = model.team_policy.begin(params, latent)
+        alone = masked_logits(model.team_policy.reply(params, own, nothing), timestep.legal)
         order = choose_order(config.order, order_key, alone)
 
         def commit(plan: PyTree, inputs: tuple[Array, Key]):
             agent, key = inputs
-            logits = model.reply(params, rows(own, agent), plan)[:, 0]
+            logits = model.team_policy.reply(params, rows(own, agent), plan)[:, 0]
             logits = masked_logits(logits, rows(timestep.legal, agent)[:, 0])
             action = draw(key, logits) if explore else jnp.argmax(logits, axis=-1).astype(jnp.int32)
-            return model.commit(params, plan, latent, agent, action), (action, logits)
+            return model.team_policy.commit(params, plan, latent, agent, action), (action, logits)
 
         turns = (order.T, jax.random.split(draw_key, spec.num_agents))
         _, (action, logits) = jax.lax.scan(commit, nothing, turns)
         rank = jnp.argsort(order, axis=-1)
         action = jnp.take_along_axis(action.T, rank, axis=1)
         logits = jnp.take_along_axis(logits.swapaxes(0, 1), rank[..., None], axis=1)
-        return carry, planned(CATEGORICAL, logits, timestep.legal, action)
+        return memory, planned(CATEGORICAL, logits, timestep.legal, action)
 
-    return Planner(init=lambda batch: (), plan=plan)
+    return Planner(init=model.latents.memory, plan=plan, plays="policy")
 
 
 def choose_order(order: str, key: Key, logits: Array) -> Array:

@@ -9,25 +9,28 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from src.core import Array, EnvSpec, Plan, Planner, SearchExtras, TimeStep, WorldModel, setting
+from src.core import Array, EnvSpec, Model, Plan, Planner, SearchExtras, TimeStep, setting
 from src.ops.distributions import draw
 from src.ops.masking import masked_logits
-from src.planners.own_actions import argmax, own_root, own_step
-from src.planners.search import SearchConfig, decentralised, make_search, make_worth
+from src.planners.policies import policy
+from src.planners.policies.acting import decentralised, observe
+from src.planners.search.own_actions import argmax, own_root, own_step
+from src.planners.search.query import Query
+from src.planners.search.trees import TreeConfig, make_search, make_worth
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(SearchConfig):
+class Config(TreeConfig):
     others: str = setting("sample", "how teammates act inside the tree", choices=("sample", "argmax"))
 
 
-def make(config: Config, model: WorldModel, spec: EnvSpec, discount: float) -> Planner:
+def make(config: Config, model: Model, spec: EnvSpec, discount: float) -> Planner:
     """Return the planner; see the module's docstring."""
     search, worth = make_search(config), make_worth(config, model, discount)
     num_agents = spec.num_agents
     decide = {"sample": draw, "argmax": argmax}[config.others]
 
-    def plan(params, carry, timestep: TimeStep, key: Array, explore: bool, progress: Array = 0.0):
+    def plan(params, memory, timestep: TimeStep, key: Array, explore: bool, progress: Array = 0.0):
         batch = timestep.obs.shape[0]
         agent = jnp.tile(jnp.arange(num_agents), batch)
 
@@ -35,14 +38,15 @@ def make(config: Config, model: WorldModel, spec: EnvSpec, discount: float) -> P
             return jnp.repeat(x, num_agents, axis=0)
 
         nobody = jnp.zeros((batch * num_agents, num_agents), bool)
-        latent = per_agent(model.represent(params, timestep.obs))
-        logits = masked_logits(decentralised(model, params, latent), per_agent(timestep.legal))
+        memory, latent = observe(model.latents, params, memory, timestep)
+        latent = per_agent(latent)
+        logits = masked_logits(decentralised(model.team_policy, params, latent), per_agent(timestep.legal))
         fixed = jnp.zeros(nobody.shape, jnp.int32)
         root_key, search_key = jax.random.split(key)
         root = own_root(model, params, root_key, latent, logits, agent, fixed, nobody, decide)
         step = own_step(model, worth, discount, agent, decide)
         legal = timestep.legal.reshape(batch * num_agents, -1)
-        found = search(params, search_key, root, step, legal, config.max_depth or None, explore, progress)
+        found = search(params, search_key, Query(root, step, legal, config.max_depth or None), explore, progress)
         found = jax.tree.map(lambda x: x.reshape(batch, num_agents, *x.shape[1:]), found)
         extras = SearchExtras(
             policy=found.weights,
@@ -50,6 +54,7 @@ def make(config: Config, model: WorldModel, spec: EnvSpec, discount: float) -> P
             rank=jnp.zeros((batch, num_agents), jnp.int32),
             committed=found.action,
         )
-        return carry, Plan(action=found.action, extras=extras)
+        return memory, Plan(action=found.action, extras=extras)
 
-    return Planner(init=lambda batch: (), plan=plan)
+    also = {"policy": policy.make(policy.Config(), model, spec, discount)}
+    return Planner(init=model.latents.memory, plan=plan, plays="search", also=also)

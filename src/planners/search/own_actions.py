@@ -10,8 +10,10 @@ import jax
 import jax.numpy as jnp
 import mctx
 
-from src.core import Array, Key, WorldModel, pytree
-from src.planners.search import Worth, decentralised
+from src.core import Array, Key, Model, pytree
+from src.ops.values import committed_value
+from src.planners.policies.acting import decentralised
+from src.planners.search.trees import Worth, imagine
 
 Decide = Callable[[Key, Array], Array]  # key, logits [M, N, A] -> actions [M, N] int32
 
@@ -25,31 +27,30 @@ class OwnNode:
 
 
 def own_root(
-    model: WorldModel, params, key: Key, latent: Array, logits: Array, agent: Array, fixed: Array, committed: Array, decide: Decide
+    model: Model, params, key: Key, latent: Array, logits: Array, agent: Array, fixed: Array, committed: Array, decide: Decide
 ) -> mctx.RootFnOutput:
     """Return the root of M trees: latent [M, N, D], everybody's logits there [M, N, A], agent [M].
 
     Where committed [M, N], teammates play fixed [M, N] at the root, and the value there knows it, as the logits should.
     """
-    value = model.value_mean(model.value(params, latent, fixed, committed))
+    value = committed_value(model.team_value, params, latent, fixed, committed)
     others = jnp.where(committed, fixed, decide(key, logits))
     return mctx.RootFnOutput(prior_logits=_row(logits, agent), value=value, embedding=OwnNode(latent=latent, others=others))
 
 
-def own_step(model: WorldModel, worth: Worth, discount: float, agent: Array, decide: Decide):
+def own_step(model: Model, worth: Worth, discount: float, agent: Array, decide: Decide):
     """Return mctx's recurrent function: agent [M] plays the searched action, the teammates what the node decided."""
 
     def recurrent_fn(params, key: Key, action: Array, node: OwnNode):
         own = jnp.arange(node.others.shape[-1])[None] == agent[:, None]
         joint = jnp.where(own, action[:, None], node.others)
-        latent, reward = model.imagine(params, node.latent, joint)
-        logits = decentralised(model, params, latent)
-        value = worth(params, latent)
+        latent, reward, continues = imagine(model, params, node.latent, joint, key)
+        logits = decentralised(model.team_policy, params, latent)
         output = mctx.RecurrentFnOutput(
-            reward=model.reward_mean(reward),
-            discount=jnp.full_like(value, discount),
+            reward=reward,
+            discount=discount * continues,
             prior_logits=_row(logits, agent),
-            value=value,
+            value=worth(params, latent, jax.random.fold_in(key, 2)),
         )
         return output, OwnNode(latent=latent, others=decide(key, logits))
 

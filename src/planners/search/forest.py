@@ -32,7 +32,7 @@ class Front:
     goes_on: Array  # [B] bool
 
 
-def room(size: int, first: Array) -> Array:
+def beginning(size: int, first: Array) -> Array:
     """Return [B, size, ...] with `first` [B, ...] at place 0 and zeros after it."""
     return jnp.zeros((first.shape[0], size, *first.shape[1:]), first.dtype).at[:, 0].set(first)
 

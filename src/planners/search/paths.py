@@ -1,6 +1,6 @@
 """Full-path simulations: each descends all plies of a joint step and calls the dynamics exactly once.
 
-The tree is that of `plies`, one level per agent, and so are the statistics: joint actions that begin alike share those of their
+Planning in turns by one search for the whole decision. The tree is that of `plies`, one level per agent, and so are the statistics: joint actions that begin alike share those of their
 prefix. But a simulation does not stop at the first new node. It goes on by the policy, adding a node for each further ply, until
 the joint action is complete; that is imagined, and what it is worth becomes the first value of every new node on the way. So S
 simulations cost S calls of the dynamics whatever the number of agents, and one search serves the whole decision: the team plays
@@ -20,26 +20,33 @@ import jax
 import jax.numpy as jnp
 import mctx
 
-from src.core import Array, Key, WorldModel, setting
+from src.core import Array, EnvSpec, Key, Model, Planner, setting
 from src.ops.distributions import draw_by_luck
 from src.ops.masking import masked_logits
-from src.planners.forest import NONE, ROOT, Forest, Front, add_node, at, at_all, back_up, child_of, put, room
-from src.planners.plies import Start
-from src.planners.search import SearchConfig, Worth, make_worth, q_transform, rows, value_scale
+from src.ops.values import committed_value
+from src.planners.policies.acting import rows
+from src.planners.search.forest import NONE, ROOT, Forest, Front, add_node, at, at_all, back_up, beginning, child_of, put
+from src.planners.search.gumbel import GumbelConfig, q_transform, value_scale
+from src.planners.search.trees import Worth, imagine, make_worth
+from src.planners.search.turns import Decide, OrderConfig, Start, planner_in_turns
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PathConfig(SearchConfig):
+class Config(GumbelConfig, OrderConfig):
     unfinished_backup: str = setting(
-        "mean", "tree=paths: what an unfinished joint step is worth, the mean of what was found below it or the best",
-        choices=("mean", "best"),
+        "mean", "what an unfinished joint step is worth, the mean of what was found below it or the best", choices=("mean", "best")
     )
     interior_value_scale: float = setting(
-        0.0, "tree=paths: value_scale for where simulations go below the root; less tries more; 0 = as value_scale", low=0.0
+        0.0, "value_scale for where simulations go below the root; less tries more; 0 = as value_scale", low=0.0
     )
 
 
-def make_path_search(config: PathConfig, model: WorldModel, discount: float) -> Callable:
+def make(config: Config, model: Model, spec: EnvSpec, discount: float) -> Planner:
+    """Return the planner; see the module's docstring."""
+    return planner_in_turns(config.order, make_path_search(config, model, discount), model, spec, discount)
+
+
+def make_path_search(config: Config, model: Model, discount: float) -> Decide:
     """Return search(params, key, start, explore, progress) -> actions [N, B] and improved policies [N, B, A] by ply, value [B]."""
     grow = make_growth(config, model, discount)
 
@@ -52,7 +59,7 @@ def make_path_search(config: PathConfig, model: WorldModel, discount: float) -> 
     return search
 
 
-def make_growth(config: PathConfig, model: WorldModel, discount: float) -> Callable:
+def make_growth(config: Config, model: Model, discount: float) -> Callable:
     """Return grow(params, key, start, explore) -> the forest after all simulations, and the noise [N, B, A] of the choices."""
     best, worth = config.unfinished_backup == "best", make_worth(config, model, discount)
 
@@ -66,11 +73,11 @@ def make_growth(config: PathConfig, model: WorldModel, discount: float) -> Calla
 
         def simulate(i: Array, both: tuple[Key, Forest]):
             key, forest = both
-            key, draw_key = jax.random.split(key)
+            key, simulation_key = jax.random.split(key)
             node, action = jax.vmap(descend)(forest.tree, forest.ply, forest.steps)
             front = Front(node=node, action=action, goes_on=child_of(forest.tree, node, action) == NONE)
-            forest, front = _complete(model, params, draw_key, start, forest, front, i)
-            forest, leaf, value = _imagine(model, worth, params, discount, start, forest, front, i)
+            forest, front = _complete(model, params, simulation_key, start, forest, front, i)
+            forest, leaf, value = _imagine(model, worth, params, simulation_key, discount, start, forest, front, i)
             return key, forest.replace(tree=back_up(forest.tree, leaf, value, forest.ply if best else None))
 
         return jax.lax.fori_loop(0, config.num_simulations, simulate, (key, forest))[1], gumbels
@@ -78,14 +85,14 @@ def make_growth(config: PathConfig, model: WorldModel, discount: float) -> Calla
     return grow
 
 
-def _plant(config: SearchConfig, model: WorldModel, params, start: Start, gumbel: Array) -> Forest:
+def _plant(config: Config, model: Model, params, start: Start, gumbel: Array) -> Forest:
     """Return trees that are nothing but their roots."""
     batch, num_agents, num_actions = start.legal.shape
     num_nodes = config.num_simulations * num_agents + 1
     nodes, edges = (batch, num_nodes), (batch, num_nodes, num_actions)
-    value = model.value_mean(model.value(params, start.latent, start.action, start.committed))
+    value = committed_value(model.team_value, params, start.latent, start.action, start.committed)
     legal = rows(start.legal, start.order[:, 0])[:, 0]
-    prior = masked_logits(model.reply(params, rows(start.own, start.order[:, 0]), start.plan)[:, 0], legal)
+    prior = masked_logits(model.team_policy.reply(params, rows(start.own, start.order[:, 0]), start.plan)[:, 0], legal)
     tree = mctx.Tree(
         node_visits=jnp.zeros(nodes, jnp.int32).at[:, ROOT].set(1),
         raw_values=jnp.zeros(nodes).at[:, ROOT].set(value),
@@ -102,8 +109,8 @@ def _plant(config: SearchConfig, model: WorldModel, params, start: Start, gumbel
         root_invalid_actions=~legal,
         extra_data=mctx.GumbelMuZeroExtraData(root_gumbel=gumbel),
     )
-    nodes_of = partial(room, num_nodes)
-    states = partial(room, config.num_simulations + 1)
+    nodes_of = partial(beginning, num_nodes)
+    states = partial(beginning, config.num_simulations + 1)
     count = jnp.zeros(nodes, jnp.int32)
     return Forest(
         tree=tree, state=count, ply=count, steps=count, action=jnp.zeros((*nodes, num_agents), jnp.int32),
@@ -112,7 +119,7 @@ def _plant(config: SearchConfig, model: WorldModel, params, start: Start, gumbel
 
 
 def _descend(
-    config: SearchConfig, transform: Callable, interior: Callable, tree: mctx.Tree, ply: Array, steps: Array
+    config: Config, transform: Callable, interior: Callable, tree: mctx.Tree, ply: Array, steps: Array
 ) -> tuple[Array, Array]:
     """Return the node [] and the action [] of the first edge that was never taken, or that leads as deep as may be."""
     at_root = partial(
@@ -137,7 +144,7 @@ def _descend(
 
 
 def _complete(
-    model: WorldModel, params, key: Key, start: Start, forest: Forest, front: Front, simulation: Array
+    model: Model, params, key: Key, start: Start, forest: Forest, front: Front, simulation: Array
 ) -> tuple[Forest, Front]:
     """Return the forest with a node for every ply of the joint steps but the last, and the fronts at that last one."""
     num_agents = start.order.shape[1]
@@ -152,8 +159,8 @@ def _complete(
         ply, adds = at(forest.ply, front.node), unfinished(forest, front)
         agent, following = _turn(start.order, ply), _turn(start.order, jnp.minimum(ply + 1, num_agents - 1))
         state = at(forest.state, front.node)
-        plan = model.commit(params, at_all(forest.plan, front.node), at(forest.latent, state), agent, front.action)
-        logits = model.reply(params, rows(at_all(forest.own, state), following), plan)[:, 0]
+        plan = model.team_policy.commit(params, at_all(forest.plan, front.node), at(forest.latent, state), agent, front.action)
+        logits = model.team_policy.reply(params, rows(at_all(forest.own, state), following), plan)[:, 0]
         known = at(forest.steps, front.node) == 0
         logits = masked_logits(logits, rows(start.legal, following)[:, 0] | ~known[:, None])
         moving = jax.nn.one_hot(agent, num_agents, dtype=bool)
@@ -173,26 +180,25 @@ def _complete(
 
 
 def _imagine(
-    model: WorldModel, worth: Worth, params, discount: float, start: Start, forest: Forest, front: Front, simulation: Array
+    model: Model, worth: Worth, params, key: Key, discount: float, start: Start, forest: Forest, front: Front, simulation: Array
 ) -> tuple[Forest, Array, Array]:
     """Return the forest after the joint steps at the fronts were imagined, the leaves [B] they led to and what those are worth [B].
 
-    What is written to an array is made of all that is read from it before, and edges are read after they are written. Where that
-    order is left open, XLA keeps a copy of the whole array at every simulation: with ten agents four times the time.
+    Read each array completely before writing it, and read edges only after writing them; otherwise XLA copies the array in every
+    simulation (with ten agents that takes four times as long).
     """
     num_agents, num_nodes = start.order.shape[1], forest.ply.shape[1]
     new = (simulation + 1) * num_agents
     moving = jax.nn.one_hot(_turn(start.order, at(forest.ply, front.node)), num_agents, dtype=bool)
     joint = jnp.where(moving, front.action[:, None], at(forest.action, front.node))
     state = at(forest.state, front.node)
-    latent, reward = model.imagine(params, at(forest.latent, state), joint)
-    reward = model.reward_mean(reward)
-    value = worth(params, latent)
-    own, nothing = model.begin(params, latent)
-    logits = model.reply(params, rows(own, start.order[:, 0]), nothing)[:, 0]
+    latent, reward, continues = imagine(model, params, at(forest.latent, state), joint, key)
+    value = worth(params, latent, jax.random.fold_in(key, 2))
+    own, nothing = model.team_policy.begin(params, latent)
+    logits = model.team_policy.reply(params, rows(own, start.order[:, 0]), nothing)[:, 0]
     place = jnp.where(front.goes_on, new, num_nodes)
     steps = at(forest.steps, front.node) + 1
-    tree = add_node(forest.tree, front, front.goes_on, new, logits, reward, jnp.full_like(reward, discount))
+    tree = add_node(forest.tree, front, front.goes_on, new, logits, reward, discount * continues)
     leaf = child_of(tree, front.node, front.action)
     value = jnp.where(front.goes_on, value, at(tree.raw_values, leaf))
     forest = forest.replace(

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from src.core import EnvSpec
+from src.core import Discrete, EnvSpec, Numbers, Vector
 from src.networks import actor_critic
 from src.planners import actor
 from tests.reference.compiled import quick_jit
 from tests.reference.linear_model import random_timestep
 
 B, N, A, O = 40, 3, 5, 4
-SPEC = EnvSpec(num_agents=N, obs_size=O, state_size=2, num_actions=A, episode_limit=9, shared_reward=False)
+SPEC = EnvSpec(num_agents=N, obs=Vector(O), state=Vector(2), actions=Discrete(A), episode_limit=9, shared_reward=False)
 
 
 @cache
@@ -71,7 +71,7 @@ def test_memory_goes_on_from_step_to_step_and_extras_hold_what_it_was_before():
 
 
 def test_continuous_actions_are_drawn_around_their_means_and_padding_is_zero():
-    spec = dataclasses.replace(SPEC, continuous=True)
+    spec = dataclasses.replace(SPEC, actions=Numbers(A))
     model = actor_critic.make(actor_critic.Config(hidden_size=6, num_layers=1, policy_gain=3.0, initial_std=0.2), spec)
     planner = actor.make(actor.Config(), model, spec, 0.9)
     timestep = random_timestep(spec, jax.random.key(0), B)

@@ -1,0 +1,125 @@
+"""What a network can be asked: a record of pure functions for each face that it may show.
+
+A network is a `Model`: `init` and the faces that it has. Planners and learners list the faces that they need in the
+registry, and `build` compares the sets. A new kind of network brings a new record here, and a field of `Model`.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from src.core.arrays import Array, Key, Params, PyTree, pytree
+
+
+@pytree
+class Imagined:
+    """What a model says of one joint action in one state."""
+
+    latent: Array  # [..., N, D] the state it leads to
+    reward: Array  # [..., V] logits of the team's reward for it
+    continues: Array  # [...] float32 probability that the episode goes on after it
+
+
+class Latents(NamedTuple):
+    """States in a space of the model's own, and what joint actions make of them.
+
+    A memory goes in as it was before the sequence's first step and comes out as it is after its last; where `first` is set it
+    is forgotten before that step. A model without a memory has () for one; it reads every step by itself, so the axes
+    [B, T] may be any leading axes.
+    """
+
+    memory: Callable[[int], PyTree]  # batch size -> what is remembered at the beginning
+    # params, memory, obs [B, T, N, O], first [B, T] -> memory, latent [B, T, N, D]
+    represent: Callable[[Params, PyTree, Array, Array], tuple[PyTree, Array]]
+    # params, latent [..., N, D], action [..., N], key (for models that draw) -> what comes of it
+    imagine: Callable[[Params, Array, Array, Key], Imagined]
+    reward: "Codec"
+
+
+class Codec(NamedTuple):
+    """How a scalar is learned as a distribution over bins."""
+
+    mean: Callable[[Array], Array]  # logits [..., V] -> scalars [...]
+    target: Callable[[Array], Array]  # scalars [...] -> distributions [..., V]
+
+
+class TeamPolicy(NamedTuple):
+    """Policies over latents, each of which may see what other agents have committed to.
+
+    `visible[i, j]` says whether agent i's policy sees the action of agent j. What is visible comes from an order in which agents
+    committed. With nothing visible, agent i's policy depends on `obs[i]` alone: that is the decentralised policy. `logits` is
+    the same function in one pass that `begin`, `commit` and `reply` are ply by ply.
+    """
+
+    logits: Callable[[Params, Array, Array, Array], Array]  # params, latent, action [..., N], visible [..., N, N] -> [..., N, A]
+    begin: Callable[[Params, Array], tuple[PyTree, PyTree]]  # latent -> what each agent knows [..., N, ...], plan of nobody
+    commit: Callable[[Params, PyTree, Array, Array, Array], PyTree]  # plan, latent, agent [...], action [...] -> plan
+    reply: Callable[[Params, PyTree, PyTree], Array]  # some rows of what agents know [..., R, ...], plan -> logits [..., R, A]
+
+
+class TeamValue(NamedTuple):
+    """What a latent state is worth to the team, given what some agents have committed to."""
+
+    logits: Callable[[Params, Array, Array, Array], Array]  # params, latent, action [..., N], committed [..., N] -> [..., V]
+    codec: Codec
+
+
+class SelfSupervision(NamedTuple):
+    """A prediction of the real successor's latent, compared in a space of its own."""
+
+    project: Callable[[Params, Array], Array]  # latent -> consistency target [..., N, P]
+    foresee: Callable[[Params, Array], Array]  # latent -> prediction of `project` of the real successor [..., N, P]
+
+
+class Distribution(NamedTuple):
+    """How an agent's action is drawn: pure functions of a policy's outputs [..., P] and of `legal` [..., A].
+
+    An action is [...] int32 where it is one of A, and [..., A] float32 where it is made up of A numbers.
+    """
+
+    sample: Callable[[Key, Array, Array], Array]  # key, outputs, legal -> action
+    mode: Callable[[Array, Array], Array]  # outputs, legal -> the likeliest action
+    log_prob: Callable[[Array, Array, Array], Array]  # outputs, legal, action -> [...]
+    entropy: Callable[[Array, Array], Array]  # outputs, legal -> [...] in nats
+    kl_divergence: Callable[[Array, Array, Array], Array]  # outputs of p, outputs of q, legal -> KL(p || q) [...] in nats
+    describe: Callable[[Array, Array], Array]  # outputs, legal -> [..., A] for people: probabilities, or means
+
+
+class ActorCritic(NamedTuple):
+    """A policy and a value function of a team, pure functions over params and over whole sequences (one step is T = 1).
+
+    `params` and `memory` are dicts with the entries "actor" and "critic". A memory goes in as it was before the sequence's
+    first step and comes out as it is after its last; where `first` is set it is forgotten before that step. Agent i's
+    policy depends on `obs[i]` and agent i's own past alone; what its outputs [P] mean, `distribution` knows. Values are in
+    the units that the learner fits.
+    """
+
+    memory: Callable[[int], PyTree]  # batch size -> what is remembered at the beginning: {"actor": [B, ...], "critic": [B, ...]}
+    # params, memory, obs [B, T, N, O], first [B, T] -> memory, policy outputs [B, T, N, P], the actor's own values [B, T, N]
+    policy: Callable[[Params, PyTree, Array, Array], tuple[PyTree, Array, Array]]
+    # params, memory, obs [B, T, N, O], state [B, T, S], first [B, T] -> memory, values [B, T, N]
+    value: Callable[[Params, PyTree, Array, Array, Array], tuple[PyTree, Array]]
+    # params, (mean, std) of old units, (mean, std) of new -> params whose values mean the same in the new units
+    rescale_values: Callable[[Params, tuple[Array, Array], tuple[Array, Array]], Params]
+    distribution: Distribution
+    separate_critic: bool  # False: `value` is the actor's own value head
+    params_by_agent: bool  # every agent has parameters of its own: leaves of params are [N, ...]
+    values_by_agent: bool  # `value` can differ between agents; False: it is one value of the team
+
+
+class Model(NamedTuple):
+    """A network: how its parameters begin, and its faces; those that it lacks are None."""
+
+    init: Callable[[Key], Params]
+    acting: Callable[[Params], Params] = lambda params: params  # without what only learning needs
+    latents: Latents | None = None
+    team_policy: TeamPolicy | None = None
+    team_value: TeamValue | None = None
+    self_supervision: SelfSupervision | None = None
+    actor_critic: ActorCritic | None = None
+
+    def faces(self) -> frozenset[str]:
+        """Return the names of the faces that it has."""
+        return frozenset(name for name in FACES if getattr(self, name) is not None)
+
+
+FACES = tuple(name for name in Model._fields if name not in ("init", "acting"))

@@ -1,0 +1,107 @@
+"""What a task's observations, global state and actions are: static facts, hashable, made by an environment."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from src.core.arrays import Array
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Entities:
+    """A block of a flat observation that describes `count` things of one kind, `width` features each, one after the other."""
+
+    kind: str  # "own", "ally", "enemy", "landmark", ...
+    start: int  # index of the block's first feature
+    count: int
+    width: int
+    first_action: int = -1  # action `first_action + k` targets the k-th of them; -1 = none does
+
+    def rows(self, obs: Array) -> Array:
+        """Return the block's rows [..., count, width] of observations [..., O]."""
+        block = obs[..., self.start : self.start + self.count * self.width]
+        return block.reshape(*obs.shape[:-1], self.count, self.width)
+
+
+@dataclasses.dataclass(frozen=True)
+class Vector:
+    """`size` float32 features; 0 = there are none. `entities` says which of them describe what, where that is known."""
+
+    size: int
+    entities: tuple[Entities, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.size,)
+
+
+@dataclasses.dataclass(frozen=True)
+class Image:
+    """A picture of float32 pixels in [0, 1], height by width by channels."""
+
+    shape: tuple[int, int, int]
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape))
+
+
+@dataclasses.dataclass(frozen=True)
+class Discrete:
+    """One of `size` choices: an agent's action is [] int32."""
+
+    size: int
+    continuous = False
+    shape = ()
+    dtype = jnp.int32
+
+    def encode(self, action: Array, dtype: jnp.dtype = jnp.float32) -> Array:
+        """Return actions [...] as features [..., A], for a network to read."""
+        return jax.nn.one_hot(action, self.size, dtype=dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class Numbers:
+    """`size` numbers at once: an agent's action is [A] float32 of any size, which the environment clips to [-1, 1]."""
+
+    size: int
+    continuous = True
+    dtype = jnp.float32
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.size,)
+
+    def encode(self, action: Array, dtype: jnp.dtype = jnp.float32) -> Array:
+        """Return actions [..., A] as features [..., A], for a network to read: what the environment makes of them."""
+        return jnp.clip(action, -1.0, 1.0).astype(dtype)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Group:
+    """Agents that are alike: what is theirs of the padded spaces of the team."""
+
+    name: str
+    members: tuple[int, ...]  # indices of agents
+    obs: Vector | Image
+    actions: Discrete | Numbers
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EnvSpec:
+    """The static facts of an environment; hashable, so it may be closed over or passed as a static argument.
+
+    The spaces are those of every agent: where agents differ, observations are padded with zeros, actions are masked by
+    `TimeStep.legal`, and `groups` says what is whose. Without groups all agents are alike.
+    """
+
+    num_agents: int
+    obs: Vector | Image
+    state: Vector
+    actions: Discrete | Numbers
+    episode_limit: int  # environment steps after which an episode is truncated
+    shared_reward: bool  # True: every agent gets the team's reward; False: the team's reward is the sum over agents
+    metric_names: tuple[str, ...] = ()  # keys of TimeStep.metrics, each read at the last step of an episode
+    groups: tuple[Group, ...] = ()  # every agent is in one of them, or there are none

@@ -1,0 +1,93 @@
+"""What passes from environments through planners to learners, one record for each stage.
+
+Axes, everywhere: `B` environment or sequence, `T` time, `N` agents, `A` actions of one agent, `O` observation features,
+`S` global-state features, `D` latent width, `U` unroll steps, `K` sampled joint actions, `V` support bins.
+Shapes below are those of one environment; stored data puts `[B, T]` in front.
+"""
+
+from src.core.arrays import Array, PyTree, pytree
+
+
+@pytree
+class TimeStep:
+    """What an environment shows after `reset` or `step`."""
+
+    obs: Array  # [N, O] float32, zero-padded; pictures are [N, height, width, channels]
+    state: Array  # [S] float32 global state
+    legal: Array  # [N, A] bool, True = may be played (continuous: counts, the others are padding); never all False
+    present: Array  # [N] bool: belongs to this episode's team; False from its first step to its last for who is padding
+    alive: Array  # [N] bool: present, and able to act
+    reward: Array  # [N] float32, for the action that led here; zero after reset
+    terminated: Array  # [] bool: the task ended here, do not bootstrap
+    truncated: Array  # [] bool: cut off by the time limit, bootstrap from this step's obs; never together with terminated
+    first: Array  # [] bool: first step of an episode, reset recurrent carries
+    metrics: dict[str, Array]  # {name: []} float32, meaningful at an episode's last step
+
+
+@pytree
+class Candidates:
+    """The joint actions that a search compared at its root."""
+
+    actions: Array  # [B, K, N] int32
+    weights: Array  # [B, K] float32 improved policy over them, zero for duplicates and what is illegal
+    advantages: Array  # [B, K] float32 Q less the model's value of the state; zero for what was not tried
+
+
+@pytree
+class SearchExtras:
+    """What a planner that searches leaves for learning."""
+
+    policy: Array  # [B, N, A] float32 improved policy, rows sum to one, zero on illegal actions, free of noise
+    value: Array  # [B] float32 root value of the search, in units of the (scaled) team return
+    rank: Array  # [B, N] int32: agent i saw the committed action of agent j if and only if rank[j] < rank[i]
+    candidates: Candidates | tuple = ()  # () where they are not kept
+    committed: Array  # [B, N] int32 the actions that were committed to; a re-planned row's may differ from those played
+
+
+@pytree
+class PolicyExtras:
+    """What a planner without search leaves for learning."""
+
+    log_prob: Array  # [B, N] float32 log-probability of the chosen actions
+    policy: Array  # [B, N, A] float32 probabilities; where actions are continuous, means
+    entropy: Array  # [B, N] float32 of the policy, in nats
+    memory: PyTree = ()  # [B, ...] what a recurrent model remembered before this step; () where there is nothing to remember
+
+
+@pytree
+class Plan:
+    """A planner's answer."""
+
+    action: Array  # [B, N] int32; where actions are continuous, [B, N, A] float32
+    extras: SearchExtras | PolicyExtras
+
+
+@pytree
+class Transition:
+    """One stored environment step: what was seen, what was done, and what came of it, read BEFORE any reset."""
+
+    obs: Array  # [N, O]
+    state: Array  # [S]
+    legal: Array  # [N, A] bool
+    present: Array  # [N] bool
+    alive: Array  # [N] bool
+    first: Array  # [] bool
+    action: Array  # [N] int32, or [N, A] float32
+    extras: SearchExtras | PolicyExtras  # without the leading B
+    reward: Array  # [N] float32
+    terminated: Array  # [] bool
+    truncated: Array  # [] bool
+    next_obs: Array  # [N, O] true successor, also at the end of an episode
+    next_state: Array  # [S]
+    next_legal: Array  # [N, A] bool
+    env_step: Array  # [] int32 environment steps taken by the run when this row was made; tells the age of data
+
+
+@pytree
+class Batch:
+    """A sample of stored sequences."""
+
+    traj: Transition  # [B, T, ...]
+    index: Array  # [B] int32 where it lies in the replay, for set_priorities and overwrite
+    weight: Array  # [B] float32 importance weights, 1 for uniform sampling
+    priority: Array  # [B] float32 sampling probability's unnormalised value, for reports

@@ -1,0 +1,70 @@
+"""Which parts can work together, by what the registry says of each: sets of faces, kinds of extras, data and actions."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from src.core import EnvSpec
+from src.registry import FAMILIES, Entry
+
+
+def mismatches(config: Mapping[str, Any], entries: Mapping[str, Entry]) -> list[str]:
+    """Return a sentence for each pair of named parts that cannot work together."""
+    return [
+        *_faces(config, entries),
+        *_given(config, entries, "planner", "leaves", "learns from {} targets", "leaves"),
+        *_given(config, entries, "replay", "data", "learns from {}", "hands out"),
+        *_programs(config, entries),
+    ]
+
+
+def unplayable(config: Mapping[str, Any], entries: Mapping[str, Entry], spec: EnvSpec) -> list[str]:
+    """Return a sentence for each part that cannot choose the environment's kind of actions."""
+    kind = "numbers" if spec.actions.continuous else "discrete"
+    words = {"numbers": "continuous", "discrete": "discrete"}
+    return [
+        f"{family} '{config[family]}' chooses among {' or '.join(words[each] for each in sorted(entries[family].actions))} actions, "
+        f"and those of env '{config['env']}' are {words[kind]}{_choose(family, lambda entry: kind in entry.actions)}"
+        for family in ("network", "planner")
+        if kind not in entries[family].actions
+    ]
+
+
+def _faces(config: Mapping[str, Any], entries: Mapping[str, Entry]) -> list[str]:
+    shown, mistakes = entries["network"].shows, []
+    for family in ("planner", "learner"):
+        missing = entries[family].needs - shown
+        if missing:
+            mistakes.append(
+                f"{family} '{config[family]}' needs a network with {_words(entries[family].needs)}; network '{config['network']}' has "
+                f"{_words(shown) or 'none of these'}{_choose('network', lambda entry: entries[family].needs <= entry.shows)}"
+            )
+    return mistakes
+
+
+def _given(config: Mapping[str, Any], entries: Mapping[str, Entry], family: str, attribute: str, wants: str, gives: str) -> list[str]:
+    """Return a sentence if a part gives another kind of thing than the learner learns from."""
+    wanted, given = getattr(entries["learner"], attribute), getattr(entries[family], attribute)
+    if not wanted or wanted == given:
+        return []
+    return [
+        f"learner '{config['learner']}' {wants.format(wanted)}; {family} '{config[family]}' {gives} {given or 'none'}"
+        f"{_choose(family, lambda entry: getattr(entry, attribute) == wanted)}"
+    ]
+
+
+def _programs(config: Mapping[str, Any], entries: Mapping[str, Entry]) -> list[str]:
+    if not entries["env"].host or entries["runner"].host:
+        return []
+    return [
+        f"env '{config['env']}' is a program outside JAX; runner '{config['runner']}' compiles its environments"
+        f"{_choose('runner', lambda entry: entry.host)}"
+    ]
+
+
+def _words(names: frozenset[str]) -> str:
+    return ", ".join(name.replace("_", " ") for name in sorted(names))
+
+
+def _choose(family: str, fits: Any) -> str:
+    fitting = [name for name, entry in FAMILIES[family].items() if fits(entry)]
+    return f"; choose {family}={' or '.join(fitting)}" if fitting else ""

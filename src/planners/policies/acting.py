@@ -1,0 +1,37 @@
+"""What planners share without search: looking at a step, asking the team's policies, acting by a policy alone."""
+
+import jax
+
+from src.core import Array, Distribution, Key, Latents, Params, Plan, PolicyExtras, PyTree, TeamPolicy, TimeStep
+
+
+def observe(latents: Latents, params: Params, memory: PyTree, timestep: TimeStep) -> tuple[PyTree, Array]:
+    """Return the memory after one step [B, ...], and its latent [B, N, D]."""
+    memory, latent = latents.represent(params, memory, timestep.obs[:, None], timestep.first[:, None])
+    return memory, latent[:, 0]
+
+
+def decentralised(policy: TeamPolicy, params: Params, latent: Array) -> Array:
+    """Return every agent's logits [..., N, A] at latent [..., N, D] when nobody sees what the others do."""
+    return policy.reply(params, *policy.begin(params, latent))
+
+
+def rows(knowledge: PyTree, agent: Array) -> PyTree:
+    """Return the one row [B, 1, ...] of agent [B] out of what everybody knows [B, N, ...]."""
+    return jax.tree.map(lambda x: jax.vmap(lambda each, i: each[i][None])(x, agent), knowledge)
+
+
+def act(distribution: Distribution, outputs: Array, legal: Array, key: Key, explore: bool) -> Plan:
+    """Return the plan of policies with outputs [B, N, P]: a sample of each while exploring, else the likeliest actions."""
+    action = distribution.sample(key, outputs, legal) if explore else distribution.mode(outputs, legal)
+    return planned(distribution, outputs, legal, action)
+
+
+def planned(distribution: Distribution, outputs: Array, legal: Array, action: Array) -> Plan:
+    """Return the plan of actions [B, N] that policies with outputs [B, N, P] have chosen."""
+    extras = PolicyExtras(
+        log_prob=distribution.log_prob(outputs, legal, action),
+        policy=distribution.describe(outputs, legal),
+        entropy=distribution.entropy(outputs, legal),
+    )
+    return Plan(action=action, extras=extras)

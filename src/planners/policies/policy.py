@@ -1,0 +1,24 @@
+"""No search: every agent acts from its own observation alone, by its decentralised policy."""
+
+import dataclasses
+
+from src.core import Array, EnvSpec, Model, Planner, TimeStep
+from src.ops.distributions import CATEGORICAL
+from src.planners.policies.acting import act, decentralised, observe
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    pass
+
+
+def make(config: Config, model: Model, spec: EnvSpec, discount: float) -> Planner:
+    """Return the planner: it samples while exploring and plays the most likely legal action otherwise."""
+    del config, spec, discount
+
+    def plan(params, memory, timestep: TimeStep, key: Array, explore: bool, progress: Array = 0.0):
+        del progress
+        memory, latent = observe(model.latents, params, memory, timestep)
+        return memory, act(CATEGORICAL, decentralised(model.team_policy, params, latent), timestep.legal, key, explore)
+
+    return Planner(init=model.latents.memory, plan=plan, plays="policy")

@@ -1,0 +1,61 @@
+"""Gumbel MuZero (Danihelka et al. 2022, "Policy improvement by planning with Gumbel")."""
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+
+import mctx
+
+from src.core import Array, Key, Params, setting
+from src.planners.search.query import BudgetConfig, Found, Query, Search, found
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GumbelConfig(BudgetConfig):
+    max_considered: int = setting(16, "gumbel_muzero: actions considered at the root", low=1)
+    value_scale: float = setting(0.1, "gumbel_muzero: c_scale, weight of Q against the prior (eq. 8)", low=0.0)
+    greedy_value_scale: float = setting(0.0, "gumbel_muzero: value_scale of play without exploration; 0 = the same", low=0.0)
+    visit_offset: float = setting(50.0, "gumbel_muzero: c_visit (eq. 8)", low=0.0)
+
+
+def make_gumbel(config: GumbelConfig, loop: Callable) -> Search:
+    """Return the search; while exploring, noise perturbs only the choice of action, never `Found.weights`.
+
+    Args:
+      loop: runs the simulations, as jax.lax.fori_loop does.
+    """
+
+    def search(params: Params, key: Key, query: Query, explore: bool, progress: Array) -> Found:
+        del progress
+        output = mctx.gumbel_muzero_policy(
+            params,
+            key,
+            query.root,
+            query.recurrent_fn,
+            config.num_simulations,
+            invalid_actions=~query.legal,
+            max_depth=query.max_depth,
+            loop_fn=loop,
+            qtransform=q_transform(config, value_scale(config, explore)),
+            max_num_considered_actions=config.max_considered,
+            gumbel_scale=1.0 if explore else 0.0,
+        )
+        return found(output, output.action, query.legal)
+
+    return search
+
+
+def q_transform(config: GumbelConfig, scale: float) -> Callable:
+    """Return what makes the scores of a node's Q-values (eq. 8), those of untried actions completed."""
+    return partial(
+        mctx.qtransform_completed_by_mix_value, value_scale=scale, maxvisit_init=config.visit_offset, epsilon=config.q_epsilon
+    )
+
+
+def value_scale(config: GumbelConfig, explore: bool) -> float:
+    """Return the weight of Q-values against the prior.
+
+    Small steps away from the policy average the errors of Q-values over many visits. Play without exploration trains nothing
+    and has this one step, so a longer one may be the better.
+    """
+    return config.value_scale if explore else config.greedy_value_scale or config.value_scale

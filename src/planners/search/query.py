@@ -1,0 +1,52 @@
+"""A batch of searches as planners ask for them, whichever algorithm answers."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import mctx
+
+from src.core import Array, setting
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BudgetConfig:
+    num_simulations: int = setting(16, "simulations per search", low=1, high=4096)
+    max_depth: int = setting(0, "environment steps a simulation may look ahead; 0 = no limit", low=0)
+    value_expansion: int = setting(
+        0, "policy steps simulated before bootstrapping from the value head; costs one dynamics call per step", low=0, high=64
+    )
+    q_epsilon: float = setting(0.1, "Q-values closer than this, in units of return, are not told apart", low=1e-8)
+
+
+class Query(NamedTuple):
+    """M searches, each from a root of its own."""
+
+    root: mctx.RootFnOutput
+    recurrent_fn: Callable  # params, key, action [M], node [M, ...] -> mctx.RecurrentFnOutput, node
+    legal: Array  # [M, A] bool what may be chosen at the roots
+    max_depth: Array | int | None  # levels of the tree; None = no limit
+
+
+class Found(NamedTuple):
+    """A search's answer for a batch of M roots."""
+
+    action: Array  # [M] int32
+    weights: Array  # [M, A] improved policy
+    value: Array  # [M] root value
+    advantage: Array  # [M, A] Q at the root less the model's own value there; zero for what was not tried
+
+
+# search(params, key, query, explore, progress []) -> Found
+Search = Callable[..., Found]
+
+
+def found(output: mctx.PolicyOutput, action: Array, legal: Array) -> Found:
+    """Return an algorithm's answer, read from the tree that it grew; `action` [M] is what is to be played."""
+    root = mctx.Tree.ROOT_INDEX
+    weights = jnp.where(legal, output.action_weights, 0.0)
+    weights = weights / jnp.sum(weights, axis=-1, keepdims=True)
+    summary, raw_value = output.search_tree.summary(), output.search_tree.raw_values[:, root]
+    advantage = jnp.where(summary.visit_counts > 0, summary.qvalues - raw_value[:, None], 0.0)
+    return Found(action.astype(jnp.int32), weights, output.search_tree.node_values[:, root], advantage)
