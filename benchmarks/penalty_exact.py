@@ -14,18 +14,18 @@ import harness
 import jax
 import jax.numpy as jnp
 
-from src.core import TimeStep, WorldModel
+from src.core import Codec, Imagined, Latents, Model, TeamPolicy, TeamValue, TimeStep
 from src.envs import matrix_game
 from src.registry import find
 
 GAME = {"max_depth": 1, "value_scale": 10.0}  # as in src/config/envs/matrix_game.yaml
 WIDE = "joint, wide"
 PLANNERS = {
-    "root only": ("sequential", {"tree": "root_only"}),
-    "plies": ("sequential", {}),
-    "plies, optimistic": ("sequential", {"os_rho": 0.75}),  # MAZero's default rho; lambda 1, for a ply is not a step
-    "paths": ("sequential", {"tree": "paths"}),
-    "paths, best": ("sequential", {"tree": "paths", "unfinished_backup": "best", "interior_value_scale": 0.02}),
+    "root only": ("root_only", {}),
+    "plies": ("plies", {}),
+    "plies, optimistic": ("plies", {"os_rho": 0.75}),  # MAZero's default rho; lambda 1, for a ply is not a step
+    "paths": ("paths", {}),
+    "paths, best": ("paths", {"unfinished_backup": "best", "interior_value_scale": 0.02}),
     "joint": ("joint", {}),
     WIDE: ("joint", {}),  # with as many candidates as simulations: all that can be tried
     "joint, optimistic": ("joint", {"os_rho": 0.75, "os_lambda": 0.8}),
@@ -78,7 +78,7 @@ def measure(env, planner, decisions: int) -> tuple[float, float]:
     return sum(map(float, won)) / len(won), 1000 * statistics.median(times) / decisions
 
 
-def exact_model(env) -> WorldModel:
+def exact_model(env) -> Model:
     """Return the game as a world model; its latent [..., N, 1] is 1 once the game is over, policies are uniform.
 
     As in a learned model, a latent is computed from the one before it: else XLA would copy what a search keeps of them.
@@ -96,22 +96,27 @@ def exact_model(env) -> WorldModel:
     def over(latent):
         return latent[..., 0, 0] > 0
 
-    return WorldModel(
+    def imagine(params, latent, action, key):
+        reward = jnp.where(over(latent), 0.0, pay(action))
+        return Imagined(latent=jnp.maximum(latent, 1.0), reward=reward, continues=jnp.ones_like(reward))
+
+    scalars = Codec(mean=lambda x: x, target=lambda x: x)
+    return Model(
         init=lambda key: {},
-        represent=lambda params, obs: jnp.zeros((*obs.shape[:-1], 1)),
-        policy=lambda params, latent, action, visible: jnp.zeros((*action.shape, num_actions)),
-        begin=lambda params, latent: (latent, latent[..., 0, :]),
-        commit=lambda params, plan, latent, agent, action: plan,
-        reply=lambda params, own, plan: jnp.zeros((*own.shape[:-1], num_actions)),
-        value=lambda params, latent, action, committed: jnp.where(over(latent), 0.0, worth),
-        imagine=lambda params, latent, action: (jnp.maximum(latent, 1.0), jnp.where(over(latent), 0.0, pay(action))),
-        project=None,
-        foresee=None,
-        value_mean=lambda x: x,
-        reward_mean=lambda x: x,
-        value_target=None,
-        reward_target=None,
-    )
+        latents=Latents(
+            memory=lambda batch: (), imagine=imagine, reward=scalars,
+            represent=lambda params, memory, obs, first: (memory, jnp.zeros((*obs.shape[:-1], 1))),
+        ),
+        team_policy=TeamPolicy(
+            logits=lambda params, latent, action, visible: jnp.zeros((*action.shape, num_actions)),
+            begin=lambda params, latent: (latent, latent[..., 0, :]),
+            commit=lambda params, plan, latent, agent, action: plan,
+            reply=lambda params, own, plan: jnp.zeros((*own.shape[:-1], num_actions)),
+        ),
+        team_value=TeamValue(
+            logits=lambda params, latent, action, committed: jnp.where(over(latent), 0.0, worth), codec=scalars
+        ),
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

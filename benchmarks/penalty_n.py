@@ -17,7 +17,7 @@ import planning_cost
 
 OPTIMUM = 10.0
 PLANNERS = {
-    "paths": ("mazero_seq", ["planner_args.tree=paths", "planner_args.unfinished_backup=best", "planner_args.interior_value_scale=0.05"]),
+    "paths": ("mazero_seq", ["planner=paths", "planner_args.unfinished_backup=best", "planner_args.interior_value_scale=0.05"]),
     "plies": ("mazero_seq", []),
     "joint": ("mazero_joint", ["planner_args.num_samples=64", "planner_args.max_considered=64"]),
     "independent": ("mazero_ind", []),

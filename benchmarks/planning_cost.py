@@ -27,13 +27,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--agents", type=int, nargs="+", default=[3, 5, 8])
     options = parser.parse_args()
-    variants = [("sequential", "mazero_seq", [f"network_args.policy_head={head}"]) for head in HEADS]
-    variants += [("sequential", "mazero_seq", [f"planner_args.unfinished_value={kind}"]) for kind in UNFINISHED[1:]]
-    variants += [("sequential", "mazero_seq", ["planner_args.tree=paths"]), ("joint", "mazero_joint", []), ("independent", "mazero_ind", [])]
+    variants = [("plies", "mazero_seq", [f"network_args.policy_head={head}"]) for head in HEADS]
+    variants += [("plies", "mazero_seq", [f"planner_args.unfinished_value={kind}"]) for kind in UNFINISHED[1:]]
+    variants += [("", "mazero_seq", ["planner=paths"]), ("joint", "mazero_joint", []), ("independent", "mazero_ind", [])]
     rows, result = [], []
     for agents in options.agents:
         for name, config, settings in variants:
-            whole = name == "joint" or settings == ["planner_args.tree=paths"]  # one search for the whole team
+            whole = name == "joint" or settings == ["planner=paths"]  # one search for the whole team
             simulations = 8 * agents if whole else 8  # the same number of imagined steps
             words = [f"env_args.num_agents={agents}", f"planner_args.num_simulations={simulations}", *settings]
             built = construct(config, "mpe", words)

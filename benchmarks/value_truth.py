@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from src.core import Array, Environment, Key, LearnerState, WorldModel
+from src.core import Array, Environment, Key, LearnerState, Model
 from src.envs import mpe
 from src.learners import mazero
 from src.learners.sgd import make_optimiser, sgd_step
@@ -157,7 +157,7 @@ def agreement(mine: np.ndarray, true: np.ndarray) -> tuple[float, float]:
     return float(np.corrcoef(mine.ravel(), true.ravel())[0, 1]), float((mine * true).sum() / (true * true).sum())
 
 
-def fit(model: WorldModel, rows: Rows, after: Array, options: argparse.Namespace, batch: int, updates: int) -> tuple[np.ndarray, float]:
+def fit(model: Model, rows: Rows, after: Array, options: argparse.Namespace, batch: int, updates: int) -> tuple[np.ndarray, float]:
     """Return the worth [S, A] that a value gives to each move after that many updates, and the seconds they took, compiling included."""
     optimiser, _ = make_optimiser(
         peak=options.rate, warmup_updates=LEARNER.warmup_updates, total_updates=updates, final_fraction=LEARNER.final_rate_fraction,
@@ -179,18 +179,18 @@ def fit(model: WorldModel, rows: Rows, after: Array, options: argparse.Namespace
     return np.asarray(jax.jit(lambda params: jnp.mean(value(model, params, after), axis=0).T)(state.params)), seconds
 
 
-def value_logits(model: WorldModel, params, obs: Array) -> Array:
+def value_logits(model: Model, params, obs: Array) -> Array:
     """Return the logits [..., V] of the value of observations [..., N, O], nobody having committed to anything."""
     nobody = jnp.zeros(obs.shape[:-1], bool)
-    return model.value(params, model.represent(params, obs), nobody.astype(jnp.int32), nobody)
+    return model.team_value.logits(params, mazero.represent(model, params, obs), nobody.astype(jnp.int32), nobody)
 
 
-def value(model: WorldModel, params, obs: Array) -> Array:
+def value(model: Model, params, obs: Array) -> Array:
     """Return the value [...] of observations [..., N, O]."""
-    return model.value_mean(value_logits(model, params, obs))
+    return model.team_value.codec.mean(value_logits(model, params, obs))
 
 
-def value_update(model: WorldModel, optimiser, rows: Rows, options: argparse.Namespace, batch: int, state: LearnerState, key: Key):
+def value_update(model: Model, optimiser, rows: Rows, options: argparse.Namespace, batch: int, state: LearnerState, key: Key):
     """Return the state after one more update on a batch of positions."""
     n_step = options.n_step
     time_key, episode_key = jax.random.split(key)
@@ -198,7 +198,7 @@ def value_update(model: WorldModel, optimiser, rows: Rows, options: argparse.Nam
     which = jax.random.randint(episode_key, (batch,), 0, rows.reward.shape[1])
     rewards = jax.vmap(lambda t, e: jax.lax.dynamic_slice(rows.reward, (t, e), (n_step, 1))[:, 0])(when, which)
     bootstrap = value(model, state.target, rows.next_obs[when + n_step - 1, which])
-    wanted = model.value_target(rewards @ DISCOUNT ** jnp.arange(n_step) + DISCOUNT**n_step * bootstrap)
+    wanted = model.team_value.codec.target(rewards @ DISCOUNT ** jnp.arange(n_step) + DISCOUNT**n_step * bootstrap)
 
     def objective(params):
         return jnp.mean(cross_entropy(value_logits(model, params, rows.obs[when, which]), wanted)), None

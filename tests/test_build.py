@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from src import build, machine
+from src import backend, build, contracts, machine
 from src.config import commandline, files, loader
+from src.core import Model
+from src.core.faces import FACES
 from src.registry import FAMILIES, Entry
 from tests.envs.host_cases import smac_installed
 
@@ -31,8 +33,8 @@ def test_every_algorithm_can_be_built_on_every_environment(config, env_config, m
     smac_installed(monkeypatch, tmp_path)  # a stand-in, for sc2
     fitting = ("runner_args.num_envs=8",) if env_config == "sc2" else ()
     settings = load(*fitting, config=config, env_config=env_config)
-    if env_config == "mabrax" and not FAMILIES["planner"][settings["planner"]].continuous:
-        with pytest.raises(loader.ConfigError, match="are continuous; choose planner=actor, as --config=mappo does"):
+    if env_config == "mabrax" and "numbers" not in FAMILIES["planner"][settings["planner"]].actions:
+        with pytest.raises(loader.ConfigError, match="are continuous; choose planner=actor"):
             build.build(settings)
         return
     built = build.build(settings)
@@ -40,7 +42,7 @@ def test_every_algorithm_can_be_built_on_every_environment(config, env_config, m
     runner = settings["runner_args"]
     by_rollout = -(-settings["t_max"] // (runner["num_envs"] * runner["rollout_length"]))
     by_step = int(settings["t_max"] * runner["updates_per_step"])
-    assert built.total_updates == (by_rollout if settings["replay"] == "rollout" else by_step) > 0
+    assert built.plan.total_updates == (by_rollout if settings["replay"] == "rollout" else by_step) > 0
 
 
 @pytest.mark.parametrize("folder", ["algs", "envs"])
@@ -57,7 +59,7 @@ def test_a_planner_whose_targets_the_learner_cannot_use_is_refused():
     text = mistake("planner=policy")
     assert text == (
         "learner 'mazero' learns from search targets; planner 'policy' leaves policy; "
-        "choose planner=sequential or joint or independent"
+        "choose planner=plies or paths or root_only or joint or independent"
     )
 
 
@@ -73,17 +75,56 @@ def test_only_where_agents_commit_one_after_another_is_there_a_way_to_play_in_tu
     assert list(build.build(load(config="mazero_joint")).players) == ["search", "policy"]
 
 
-def test_a_network_that_planner_and_learner_cannot_use_is_refused(monkeypatch):
+def test_a_network_without_the_faces_that_planner_and_learner_need_is_refused(monkeypatch):
     module = FAMILIES["network"]["world_model"].module
-    monkeypatch.setitem(FAMILIES["network"], "actor_critic", Entry(module, "no model", provides="actor_critic"))
+    monkeypatch.setitem(FAMILIES["network"], "actor_critic", Entry(module, "another", shows=frozenset({"latents", "actor_critic"})))
     with pytest.raises(loader.ConfigError) as caught:
         build.build(load("network=actor_critic"))
     planner, learner = caught.value.mistakes
     assert planner == (
-        "planner 'sequential' needs a world model; network 'actor_critic' is an actor critic; "
+        "planner 'plies' needs a network with latents, team policy, team value; network 'actor_critic' has actor critic, latents; "
         "choose network=world_model"
     )
-    assert learner.startswith("learner 'mazero' needs a world model")
+    assert learner.startswith("learner 'mazero' needs a network with latents, self supervision, team policy, team value; ")
+
+
+@pytest.mark.parametrize("name", FAMILIES["network"])
+def test_a_network_has_the_faces_that_the_registry_names(name):
+    entry, spec = FAMILIES["network"][name], build.build(load()).spec
+    assert entry.make(entry.config()(), spec).faces() == entry.shows
+
+
+def test_the_registry_names_no_face_that_there_is_not():
+    named = frozenset().union(*(entry.shows | entry.needs for family in FAMILIES.values() for entry in family.values()))
+    assert named == set(FACES)
+
+
+@pytest.mark.parametrize("name", FAMILIES["planner"])
+def test_a_planner_works_with_the_faces_that_it_says_it_needs(name):
+    needs_critic = "actor_critic" in FAMILIES["planner"][name].needs
+    network = FAMILIES["network"]["actor_critic" if needs_critic else "world_model"]
+    entry, spec = FAMILIES["planner"][name], build.build(load()).spec
+    model = network.make(network.config()(), spec)
+    bare = Model(model.init, model.acting, **{face: getattr(model, face) for face in entry.needs})
+    planner = entry.make(entry.config()(), bare, spec, 0.9)
+    extras, broken = contracts.of_planner(name, planner, bare, spec, 3)
+    assert not broken and type(extras).__name__.lower() == f"{entry.leaves}extras"
+
+
+def test_an_old_configuration_is_told_what_to_write_now():
+    for updates in (("planner=sequential",), ("planner=sequential", "planner_args.tree=paths")):
+        with pytest.raises(loader.ConfigError) as caught:
+            load(*updates)
+        (only,) = caught.value.mistakes
+        assert all(word in only for word in ("'sequential' is three planners now", "planner=paths for tree=paths", "planner=plies"))
+
+
+def test_build_reads_no_setting_of_a_part_and_knows_no_part_by_name():
+    text = Path(build.__file__).read_text()
+    assert len(text.splitlines()) <= 150
+    assert not re.search(r"getattr|hasattr", text)
+    names = {name for family in FAMILIES.values() for name in family} - {"policy"}
+    assert not [name for name in names if re.search(rf"['\"]{name}['\"]", text)]
 
 
 def test_a_replay_that_the_learner_cannot_use_is_refused():
@@ -141,7 +182,7 @@ def test_every_key_of_an_algorithms_file_says_what_it_is(name):
 @pytest.mark.parametrize(
     "updates, words",
     [
-        (["learner_args.unroll=2"], ["learner_args.unroll=2", "longer than an episode of matrix_game", "after 1"]),
+        (["learner_args.unroll=2"], ["learner_args.unroll=2", "longer than an episode", "after 1"]),
         (
             [
                 "t_max=5",
@@ -194,17 +235,17 @@ def test_the_compilation_cache_can_be_moved_and_turned_off(monkeypatch, tmp_path
 
     told = {}
     monkeypatch.setattr(jax.config, "update", told.__setitem__)
-    monkeypatch.setattr(build, "_missing_device", lambda platform: [])
+    monkeypatch.setattr(backend, "_require_device", lambda platform: None)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("XLA_FLAGS", "--kept")
-    build.prepare_jax("auto", "auto")
+    backend.prepare_jax("auto", "auto")
     assert told["jax_compilation_cache_dir"] == str(tmp_path / "tandem" / "jax")
-    build.prepare_jax("cpu", "~/elsewhere")
+    backend.prepare_jax("cpu", "~/elsewhere")
     assert told["jax_compilation_cache_dir"] == os.path.expanduser("~/elsewhere") and told["jax_platforms"] == "cpu"
     told.clear()
-    build.prepare_jax("auto", "")
+    backend.prepare_jax("auto", "")
     assert told == {}
-    assert os.environ["XLA_FLAGS"].split() == ["--kept", f"--{build.SLOW_FUSION}="]
+    assert os.environ["XLA_FLAGS"].split() == ["--kept", f"--{backend.SLOW_FUSION}="]
 
 
 def test_a_learner_beside_actors_leaves_them_their_cores(monkeypatch):
@@ -213,9 +254,9 @@ def test_a_learner_beside_actors_leaves_them_their_cores(monkeypatch):
     monkeypatch.delenv("NPROC")
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(2)), raising=False)
     monkeypatch.setattr(machine, "CGROUP", Path("/nowhere"))
-    build.prepare_jax("", "", "jax_sync")
+    backend.prepare_jax("", "", "jax_sync")
     assert "NPROC" not in os.environ
-    build.prepare_jax("", "", "ray_async")
+    backend.prepare_jax("", "", "ray_async")
     assert os.environ["NPROC"] == "1"
     built = build.build(load("runner=ray_async", "runner_args.num_envs=30"))
     assert built.run.parts.config.num_actors == 1  # two cores: one for each
@@ -242,7 +283,7 @@ def test_a_platform_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr(jax, "devices", no_gpu)
     monkeypatch.setattr(jax.config, "update", lambda name, value: None)
     with pytest.raises(loader.ConfigError, match="platform=gpu: JAX finds no such device"):
-        build.prepare_jax("gpu", "")
+        backend.prepare_jax("gpu", "")
 
 
 def test_an_environment_outside_jax_is_refused_where_it_would_be_compiled(monkeypatch):

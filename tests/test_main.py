@@ -131,7 +131,7 @@ def test_all_mistakes_come_in_one_message_and_leave_no_record(tmp_path):
         (["trian", "with", "seed=3"], ["unknown command 'trian'", "did you mean 'train'?"]),
         (["--config"], ["--config needs a name"]),
         (["--no-such-flag", "with", "seed=3"], ["--no-such-flag", "--help"]),
-        (["list", "planner.sequentil"], ["did you mean 'sequential'?"]),
+        (["list", "planner.plis"], ["did you mean 'plies'?"]),
     ],
 )
 def test_other_mistakes_are_refused_the_same_way(tmp_path, words, expected):
@@ -155,7 +155,7 @@ def test_list_names_every_configuration_and_part_with_a_description(tmp_path):
 
 
 def test_list_prints_the_settings_of_a_part(tmp_path):
-    out = type_in(tmp_path, "list", "planner.sequential", "run").stdout
+    out = type_in(tmp_path, "list", "planner.plies", "run").stdout
     assert "num_simulations = " in out and "simulations per search" in out and "t_max" in out
 
 

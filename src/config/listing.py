@@ -22,7 +22,7 @@ Commands:
   render         films of episodes, mp4 and gif: --run=RUN [--checkpoint=...] [--episodes=3]
   ablation       variants on environments under seeds, and their comparison: FILE.yaml [--report]; `ablation --help`
   tune           search for good settings with Ray Tune: --space=FILE.yaml [--samples=N]; `tune --help`
-  list           print algorithms, environments and all parts; `list planner.sequential` prints a part's settings,
+  list           print algorithms, environments and all parts; `list planner.plies` prints a part's settings,
                  `list run` those of the run itself
   print_config   print the configuration that the same command line would train with
   save_config    write it to config.json
@@ -53,7 +53,7 @@ def usage() -> str:
 
 
 def listing(topics: Sequence[str]) -> str:
-    """Return everything that can be named, or the settings of the parts in `topics` ("planner.sequential", "run").
+    """Return everything that can be named, or the settings of the parts in `topics` ("planner.plies", "run").
 
     Raises:
       UsageError: a topic that does not exist.
@@ -87,7 +87,7 @@ def _topic(topic: str) -> str:
         guess = nearest(family, FAMILIES)
         hint = f"did you mean '{guess}'? " if guess else ""
         raise UsageError(
-            f"list {topic}: {hint}expected run, {', '.join(FAMILIES)}, or one with a name: planner.sequential"
+            f"list {topic}: {hint}expected run, {', '.join(FAMILIES)}, or one with a name: planner.plies"
         )
     if not name:
         return _group(f"{family}=", {part: entry.help for part, entry in FAMILIES[family].items()})

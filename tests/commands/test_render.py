@@ -30,7 +30,7 @@ def random_planner(spec):
         action = jax.random.categorical(key, np.log(1e-9) * (1 - timestep.legal))
         return carry, Plan(action=action, extras=PolicyExtras(log_prob=policy[..., 0], policy=policy, entropy=policy[..., 0]))
 
-    return Planner(init=lambda batch: (), plan=plan)
+    return Planner(init=lambda batch: (), plan=plan, plays="policy")
 
 
 @functools.cache

@@ -46,13 +46,13 @@ def test_a_space_is_read_with_its_distributions(space):
         "learner_args.learning_rate: {log_uniform: [1.0e-4, 0.01]}\n"
         "learner_args:\n  unroll: {int_uniform: [1, 3]}\n"
         "planner_args.num_simulations: {choice: [2, 5]}\n"
-        "planner: [sequential, joint]\n"
+        "planner: [plies, joint]\n"
     )
     assert [(one.key, one.kind, one.values) for one in found] == [
         ("learner_args.learning_rate", "log_uniform", (0.0001, 0.01)),
         ("learner_args.unroll", "int_uniform", (1, 3)),
         ("planner_args.num_simulations", "choice", (2, 5)),
-        ("planner", "grid", ("sequential", "joint")),
+        ("planner", "grid", ("plies", "joint")),
     ]
 
 
@@ -79,8 +79,8 @@ def test_a_space_is_read_with_its_distributions(space):
         ("learner_args.unroll: {int_uniform: [0, 3]}", ["got 0", "between 1 and 64"]),
         ("learner_args.unroll: {uniform: [1, 3]}", ["expected whole number"]),
         ("learner_args.learning_rate: {choice: [0.1, fast]}", ["got 'fast', expected number"]),
-        ("planner: [sequential, jiont]", ["did you mean 'joint'?"]),
-        ("planner: [sequential, policy]\nplanner_args.num_simulations: [2]", ["planner 'policy' has no such setting"]),
+        ("planner: [plies, jiont]", ["did you mean 'joint'?"]),
+        ("planner: [plies, policy]\nplanner_args.num_simulations: [2]", ["planner 'policy' has no such setting"]),
         ("results_dir: [a, b]", ["cannot be searched over"]),
         ("seed: [1, 2]", ["also given on the command line"]),
     ],

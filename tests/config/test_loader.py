@@ -40,7 +40,7 @@ class Task:
 PARTS = {
     ("env", "world"): Task,
     ("network", "world_model"): Empty,
-    ("planner", "sequential"): Searcher,
+    ("planner", "plies"): Searcher,
     ("planner", "gambler"): Gambler,
     ("learner", "mazero"): Empty,
     ("replay", "uniform"): Empty,
@@ -128,12 +128,12 @@ def test_an_environment_s_settings_hold_for_whatever_planner_has_them(write):
 
 
 def test_settings_given_for_a_named_planner_go_with_it(write):
-    write(env="planner: gambler\nplanner_args:\n  luck: 0.5\n", alg="planner: sequential\n")
+    write(env="planner: gambler\nplanner_args:\n  luck: 0.5\n", alg="planner: plies\n")
     assert load("planner=gambler")["planner_args"] == {"luck": 0.25}
 
 
 def test_naming_the_same_part_again_keeps_its_settings(write):
-    write(env="planner_args:\n  num_simulations: 8\n", alg="planner: sequential\n")
+    write(env="planner_args:\n  num_simulations: 8\n", alg="planner: plies\n")
     assert load()["planner_args"]["num_simulations"] == 8
 
 
@@ -176,12 +176,12 @@ def test_text_that_looks_like_a_number_stays_text(write):
         ("planner_args.widths=[7,0]", ["got [7, 0]", "list of whole numbers, 1 or more"]),
         (
             "planner_args.num_simulatons=8",
-            ["planner 'sequential' has no such setting", "did you mean planner_args.num_simulations?"],
+            ["planner 'plies' has no such setting", "did you mean planner_args.num_simulations?"],
         ),
         ("num_simulations=8", ["did you mean planner_args.num_simulations?"]),
         ("tmax=8", ["did you mean t_max?"]),
-        ("planer=sequential", ["did you mean planner?"]),
-        ("planner=sequentiel", ["planner (command line)", "did you mean 'sequential'?"]),
+        ("planer=plies", ["did you mean planner?"]),
+        ("planner=pliez", ["planner (command line)", "did you mean 'plies'?"]),
         ("planner_arg.order=fixed", ["did you mean planner_args.order?"]),
         ("seed", ["expected key=value"]),
         ("eval_args.episodes=0", ["eval_args.episodes", "1 or more"]),
@@ -250,7 +250,7 @@ def test_peeking_reads_a_configuration_file_by_its_path(write, tmp_path):
 
 
 def test_broken_yaml_is_explained(write):
-    write(alg="planner: [sequential\n")
+    write(alg="planner: [plies\n")
     assert "src/config/algs/alg.yaml: not valid YAML" in mistakes()
 
 

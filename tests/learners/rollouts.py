@@ -27,7 +27,8 @@ def random_rollout(model: ActorCritic, params: Params, seed: int, ends: float = 
     next_obs[:, :-1][going_on], next_state[:, :-1][going_on] = obs[:, 1:][going_on], state[:, 1:][going_on]
     first = np.concatenate([rng.random((E, 1)) < 0.5, over[:, :-1]], axis=1)
     numbers = dict(
-        obs=obs, state=state, legal=legal, present=np.ones_like(alive), alive=alive, first=first, action=action, reward=rng.normal(size=(E, T, N)),
+        obs=obs, state=state, legal=legal, present=np.ones_like(alive), alive=alive, first=first, action=action,
+        reward=rng.normal(size=(E, T, N)),
         terminated=over & by_itself, truncated=over & ~by_itself, next_obs=next_obs, next_state=next_state,
         next_legal=np.ones((E, T, N, A), bool), env_step=np.zeros((E, T), np.int32),
     )  # fmt: skip

@@ -12,8 +12,11 @@ from src.core import Batch, Candidates, Discrete, EnvSpec, SearchExtras, Transit
 from src.learners import mazero
 from src.networks import world_model
 from src.ops.team import team_reward
+from src.ops.values import committed_value
 from tests.reference.compiled import quick_jit
 from tests.reference.returns import masks, n_step_target
+from tests.reference.run_plans import run_plan
+from tests.reference.stepwise import plain_latents
 
 B, N, A, O, U, STEPS = 7, 3, 5, 4, 2, 3
 SPEC = EnvSpec(num_agents=N, obs=Vector(O), state=Vector(2), actions=Discrete(A), episode_limit=9, shared_reward=False)
@@ -28,7 +31,7 @@ MODEL = world_model.make(
 
 @cache
 def learner(config: mazero.Config = CONFIG, total_updates: int = 50):
-    return mazero.make(config, MODEL, SPEC, 0.9, total_updates)
+    return mazero.make(config, MODEL, run_plan(SPEC, 0.9, total_updates))
 
 
 @cache
@@ -82,8 +85,8 @@ def test_value_targets_equal_a_walk_through_the_rows(ends):
     reward = team_reward(batch.traj.reward, shared=False)
     got = quick_jit(lambda p, traj, r: mazero.value_targets(CONFIG, MODEL, 0.9, p, traj, r))(params, batch.traj, reward)
     nobody = jnp.zeros(batch.traj.action.shape, bool)
-    latent = MODEL.represent(params, batch.traj.next_obs)
-    next_value = MODEL.value_mean(MODEL.value(params, latent, batch.traj.action, nobody))
+    latent = mazero.represent(MODEL, params, batch.traj.next_obs)
+    next_value = committed_value(MODEL.team_value, params, latent, batch.traj.action, nobody)
     for b in range(B):
         streams = (reward[b], batch.traj.terminated[b], batch.traj.truncated[b], next_value[b])
         expected = [n_step_target(*map(np.asarray, streams), 0.9, STEPS, k)[0] for k in range(U + 1)]
@@ -167,10 +170,11 @@ def test_dropout_hides_all_context_of_a_row_or_none():
 
 def test_the_gradient_is_halved_at_each_step_of_the_unroll():
     # A model whose latent is its parameter: after u steps the gradient into the first latent is halved u times.
-    model = MODEL._replace(represent=lambda p, obs: p * jnp.ones((*obs.shape[:-1], 1)), imagine=lambda p, latent, a: (latent, latent[..., 0, :1]))
+    latents = plain_latents(lambda p, obs: p * jnp.ones((*obs.shape[:-1], 1)), lambda p, latent, a: (latent, latent[..., 0, 0]))
+    model = MODEL._replace(latents=latents)
 
     def last(p):
-        latents, _ = mazero.unroll(CONFIG, model, p, jnp.zeros((1, N, O)), jnp.zeros((1, U, N), jnp.int32))
+        latents, _ = mazero.unroll(CONFIG, model, p, jnp.zeros((1, N, O)), jnp.zeros((1, U, N), jnp.int32), jax.random.key(0))
         return latents[0, -1, 0, 0]
 
     assert float(jax.grad(last)(1.0)) == pytest.approx(0.5**U)
@@ -198,7 +202,7 @@ def test_zero_reward_stays_finite():
 def test_targets_beyond_the_support_are_counted_and_remarked_on():
     model, name = world_model.make(world_model.Config(value_limit=5.0), SPEC), "train/value_clipped"
     scalars = jnp.asarray([-36.0, -34.0, 0.0, 1e-3, 30.0, 34.0, 36.0, 80.0])  # h(34.46) = 5
-    share = mazero.clipped(scalars, model.value_target(scalars), model.value_mean)
+    share = mazero.clipped(scalars, model.team_value.codec.target(scalars), model.team_value.codec.mean)
     assert float(share) == 3 / 8
     assert mazero.remarks({name: 0.01}) == {} == mazero.remarks({})
     (about, text), *more = mazero.remarks({name: 0.375, "train/reward_clipped": 0.0}).items()
@@ -265,3 +269,14 @@ def test_advantage_weighted_targets_are_the_papers_loss_over_joint_actions():
     expected = awpo_by_hand(kept, alive, log_policy, 0.8, 2.0)
     np.testing.assert_allclose(-np.sum(np.array(target) * log_policy, axis=(-2, -1)), expected, rtol=1e-4)
     assert mazero.policy_targets(CONFIG, extras, jnp.asarray(alive)) is extras.policy
+
+
+def test_a_model_with_a_memory_is_refused_because_single_rows_are_learned_from():
+    remembering = MODEL._replace(latents=MODEL.latents._replace(memory=lambda batch: jnp.zeros((batch, 4))))
+    with pytest.raises(ValueError, match="the network has a memory"):
+        mazero.make(CONFIG, remembering, run_plan(SPEC, 0.9))
+
+
+def test_acting_needs_no_parameters_of_self_supervision():
+    state = learner().init(jax.random.key(0))
+    assert state.params.keys() - learner().acting(state).keys() == {"projector", "predictor"}

@@ -16,6 +16,7 @@ from src.ops.normalise import mean_and_std
 from tests.learners.rollouts import SPEC, A, E, N, T, random_rollout
 from tests.reference.advantages import generalised_advantage, running_returns
 from tests.reference.compiled import quick_jit
+from tests.reference.run_plans import run_plan
 
 DISCOUNT = 0.9
 GRU = actor_critic.Config(hidden_size=6, num_layers=1, actor_memory="gru", critic_memory="gru", policy_gain=1.0)
@@ -25,8 +26,10 @@ CONFIG = RolloutConfig(reward="own", advantage_normalisation=False)
 @cache
 def parts(network: actor_critic.Config = GRU):
     """Return (model, a learner's fresh state, a rollout)."""
-    model, config = actor_critic.make(network, SPEC), RolloutConfig(reward_normalisation=True)
-    state = quick_jit(lambda key: on_policy.init_state(config, model, SPEC, E, key, lambda params: ()))(jax.random.key(0))
+    network, config = actor_critic.make(network, SPEC), RolloutConfig(reward_normalisation=True)
+    plan = run_plan(SPEC, DISCOUNT, num_envs=E)
+    state = quick_jit(lambda key: on_policy.init_state(config, network.init(key), plan, lambda params: ()))(jax.random.key(0))
+    model = network.actor_critic
     return model, state, quick_jit(lambda params: random_rollout(model, params, 1))(state.params)
 
 
@@ -151,7 +154,7 @@ def test_recurrent_chunks_say_what_one_unroll_of_the_whole_rollout_says(chunk_le
 def test_a_spike_in_one_agents_gradients_shortens_no_others_step_unless_they_share_parameters(share_parameters):
     network = actor_critic.Config(hidden_size=6, num_layers=1, share_parameters=share_parameters)
     model = actor_critic.make(network, SPEC)
-    adam, _ = on_policy.make_adam(CONFIG, model, 1e-2, 10)
+    adam, _ = on_policy.make_adam(CONFIG, model.actor_critic, 1e-2, 10)
     usual = jax.tree.map(lambda x: jnp.full(x.shape, 0.3), jax.eval_shape(model.init, jax.random.key(0))["actor"])
     _, state = adam.update(usual, adam.init(usual))
 

@@ -13,6 +13,7 @@ from src.networks import actor_critic
 from src.ops.masking import kl_divergence, masked_softmax
 from tests.learners.rollouts import SPEC, E, N, T, random_rollout
 from tests.reference.compiled import quick_jit
+from tests.reference.run_plans import run_plan
 
 NETWORK = actor_critic.Config(hidden_size=6, num_layers=1, policy_gain=1.0)
 NETWORKS = {
@@ -35,8 +36,9 @@ def parts(module=ppo, network: str = "shared", **settings):
     """Return (model, learner, compiled update, fresh state, rollout)."""
     model = actor_critic.make(NETWORKS[network], SPEC)
     config = dataclasses.replace(PPO if module is ppo else DISTIL, **settings)
-    learner = module.make(config, model, SPEC, DISCOUNT, UPDATES, E)
+    learner = module.make(config, model, run_plan(SPEC, DISCOUNT, UPDATES, E))
     state = quick_jit(learner.init)(jax.random.key(0))
+    model = model.actor_critic
     return model, learner, quick_jit(learner.update), state, random_rollout(model, state.params, 1)
 
 
@@ -195,13 +197,13 @@ def test_the_two_lambdas_of_the_phases_reach_their_targets():
 def test_settings_that_leave_nothing_to_learn_are_refused():
     model = actor_critic.make(NETWORKS["one network"], SPEC)
     with pytest.raises(ValueError, match="nothing to distil"):
-        ppo_distil.make(DISTIL, model, SPEC, DISCOUNT, UPDATES, E)
+        ppo_distil.make(DISTIL, model, run_plan(SPEC, DISCOUNT, UPDATES, E))
     recurrent = actor_critic.make(NETWORKS["ns"], SPEC)
     with pytest.raises(ValueError, match="not learned from single steps"):
-        ppo.make(dataclasses.replace(PPO, chunk_length=1), recurrent, SPEC, DISCOUNT, UPDATES, E)
+        ppo.make(dataclasses.replace(PPO, chunk_length=1), recurrent, run_plan(SPEC, DISCOUNT, UPDATES, E))
     none = dataclasses.replace(DISTIL, policy_epochs=0, value_epochs=0, distil_epochs=0)
     with pytest.raises(ValueError, match="nothing would be learned"):
-        ppo_distil.make(none, model, SPEC, DISCOUNT, UPDATES, E)
+        ppo_distil.make(none, model, run_plan(SPEC, DISCOUNT, UPDATES, E))
 
 
 @pytest.mark.parametrize("module, config", [(ppo, PPO), (ppo_distil, DISTIL)])
@@ -209,7 +211,7 @@ def test_one_value_for_a_team_whose_rewards_differ_is_refused(module, config):
     own = dataclasses.replace(config, reward="own")
 
     def make(config=own, spec=SPEC, **network):
-        return module.make(config, actor_critic.make(dataclasses.replace(NETWORK, **network), spec), spec, DISCOUNT, UPDATES, E)
+        return module.make(config, actor_critic.make(dataclasses.replace(NETWORK, **network), spec), run_plan(spec, DISCOUNT, UPDATES, E))
 
     for critic_input in ("state", "all_obs"):
         with pytest.raises(ValueError, match="learner_args.reward=own.*value_per_agent=True or network_args.critic_input=obs"):

@@ -8,7 +8,7 @@ from tests.reference.small_runs import last, separable, small_run, without_signa
 CLIMBING = Config(relabel=True)  # else ties, which go to action 0, are the optimum
 
 
-@pytest.mark.parametrize("planner", ["sequential", "joint"])
+@pytest.mark.parametrize("planner", ["plies", "joint"])
 def test_coordinated_search_learns_the_climbing_game(planner):
     run = small_run(planner, CLIMBING)
     for seed in (1, 2):
@@ -18,7 +18,7 @@ def test_coordinated_search_learns_the_climbing_game(planner):
 
 
 def test_a_policy_that_attends_to_commitments_learns_to_play_without_search_one_agent_after_another():
-    metrics = last(small_run("sequential", CLIMBING, head="attention", also="autoregressive"), 1)
+    metrics = last(small_run("plies", CLIMBING, head="attention", also="autoregressive"), 1)
     assert metrics["eval/search/optimal"] > 0.9 and metrics["eval/autoregressive/optimal"] > 0.9
 
 

@@ -47,8 +47,8 @@ def parts(name: str):
     params = tree.unflatten([jnp.asarray(rng.normal(0.0, 0.5, x.shape), jnp.float32) for x in shapes])
 
     def run(params, memory, obs, state, first):
-        after, logits, own = model.policy(params, memory, obs, first)
-        of_value, values = model.value(params, memory, obs, state, first)
+        after, logits, own = model.actor_critic.policy(params, memory, obs, first)
+        of_value, values = model.actor_critic.value(params, memory, obs, state, first)
         return Said(after | {"critic": of_value["critic"]}, logits, own, values)
 
     return model, params, quick_jit(run)
@@ -69,7 +69,7 @@ def random_inputs(seed: int):
 
 def start(model):
     """Return memories that are not blank, so that forgetting them shows."""
-    return jax.tree.map(lambda x: x + 0.7, model.memory(B))
+    return jax.tree.map(lambda x: x + 0.7, model.actor_critic.memory(B))
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -153,7 +153,7 @@ def test_without_a_state_the_critic_sees_all_observations():
 def test_values_mean_the_same_after_a_change_of_units(name):
     model, params, said = parts(name)
     old, new = (jnp.float32(2.0), jnp.float32(3.0)), (jnp.float32(-1.0), jnp.float32(0.5))
-    before, after = (said(p, start(model), *random_inputs(7)) for p in (params, model.rescale_values(params, old, new)))
+    before, after = (said(p, start(model), *random_inputs(7)) for p in (params, model.actor_critic.rescale_values(params, old, new)))
     for one, other in ((before.values, after.values), (before.own, after.own)):
         np.testing.assert_allclose(other * new[1] + new[0], one * old[1] + old[0], rtol=1e-4, atol=1e-4)
     np.testing.assert_array_equal(before.logits, after.logits)
@@ -165,7 +165,7 @@ def test_continuous_actions_have_means_and_deviations_that_no_observation_moves(
     model = actor_critic.make(config, dataclasses.replace(SPEC, actions=Numbers(A)))
     params = quick_jit(model.init)(jax.random.key(0))
     obs, _, first = random_inputs(8)
-    outputs = np.asarray(quick_jit(model.policy)(params, model.memory(B), obs, first)[1])
+    outputs = np.asarray(quick_jit(model.actor_critic.policy)(params, model.actor_critic.memory(B), obs, first)[1])
     assert outputs.shape == (B, T, N, 2 * A) and np.ptp(outputs[..., :A], axis=(0, 1)).all()
     np.testing.assert_allclose(outputs[..., A:], np.log(0.3), rtol=1e-5)
     assert params["actor"]["log_std"].shape == ((A,) if shared else (N, A))

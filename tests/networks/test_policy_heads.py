@@ -24,20 +24,20 @@ def program(head: str):
     params = jax.tree.map(lambda x: draw(scale=0.7, size=x.shape).astype(x.dtype), jax.eval_shape(model.init, jax.random.key(0)))
 
     def forms(params, obs, action, order):
-        latent = model.represent(params, obs)
+        latent = model.latents.represent(params, (), obs, jnp.ones(obs.shape[:-2], bool))[1]
         rank = jnp.argsort(order, axis=-1)
-        own, plan = model.begin(params, latent)
-        alone, plies = model.reply(params, own, plan), []
+        own, plan = model.team_policy.begin(params, latent)
+        alone, plies = model.team_policy.reply(params, own, plan), []
         for ply in range(N):
             agent = order[:, ply]
-            plies.append(model.reply(params, jax.vmap(lambda x, i: x[i][None])(own, agent), plan)[:, 0])
-            plan = model.commit(params, plan, latent, agent, action[jnp.arange(B), agent])
+            plies.append(model.team_policy.reply(params, jax.vmap(lambda x, i: x[i][None])(own, agent), plan)[:, 0])
+            plan = model.team_policy.commit(params, plan, latent, agent, action[jnp.arange(B), agent])
         nobody = jnp.zeros((B, N, N), bool)
         return {
-            "causal": model.policy(params, latent, action, rank[:, None, :] < rank[:, :, None]),
+            "causal": model.team_policy.logits(params, latent, action, rank[:, None, :] < rank[:, :, None]),
             "plies": jnp.take_along_axis(jnp.stack(plies, axis=1), rank[..., None], axis=1),
             "alone": alone,
-            "hidden": model.policy(params, latent, action, nobody),
+            "hidden": model.team_policy.logits(params, latent, action, nobody),
         }
 
     return params, quick_jit(forms)

@@ -33,16 +33,16 @@ def program(**changes):
 
 
 def outputs(model, params, obs, action, visible, committed):
-    latent = model.represent(params, obs)
-    next_latent, reward = model.imagine(params, latent, action)
+    _, latent = model.latents.represent(params, (), obs, jnp.ones(obs.shape[:-2], bool))
+    after = model.latents.imagine(params, latent, action, jax.random.key(0))
     return {
         "latent": latent,
-        "policy": model.policy(params, latent, action, visible),
-        "value": model.value(params, latent, action, committed),
-        "next_latent": next_latent,
-        "reward": reward,
-        "project": model.project(params, latent),
-        "foresee": model.foresee(params, latent),
+        "policy": model.team_policy.logits(params, latent, action, visible),
+        "value": model.team_value.logits(params, latent, action, committed),
+        "next_latent": after.latent,
+        "reward": after.reward,
+        "project": model.self_supervision.project(params, latent),
+        "foresee": model.self_supervision.foresee(params, latent),
     }
 
 
@@ -108,10 +108,10 @@ def test_every_function_takes_any_leading_axes(leading):
         "project": (*agents, P),
         "foresee": (*agents, P),
     }
-    assert jax.eval_shape(model.value_mean, jnp.zeros(out["value"])).shape == leading
-    assert jax.eval_shape(model.reward_mean, jnp.zeros(out["reward"])).shape == leading
-    assert jax.eval_shape(model.value_target, jnp.zeros(leading)).shape == out["value"]
-    assert jax.eval_shape(model.reward_target, jnp.zeros(leading)).shape == out["reward"]
+    assert jax.eval_shape(model.team_value.codec.mean, jnp.zeros(out["value"])).shape == leading
+    assert jax.eval_shape(model.latents.reward.mean, jnp.zeros(out["reward"])).shape == leading
+    assert jax.eval_shape(model.team_value.codec.target, jnp.zeros(leading)).shape == out["value"]
+    assert jax.eval_shape(model.latents.reward.target, jnp.zeros(leading)).shape == out["reward"]
 
 
 def test_leading_axes_do_not_mix():
@@ -178,8 +178,8 @@ def test_an_untrained_model_plays_uniformly_and_expects_nothing():
     np.testing.assert_array_equal(out["policy"], np.zeros((B, N, A)))
     np.testing.assert_array_equal(out["value"], np.zeros((B, VALUES)))
     np.testing.assert_array_equal(out["reward"], np.zeros((B, REWARDS)))
-    np.testing.assert_allclose(model.value_mean(out["value"][:1]), [0.0], atol=1e-6)
-    np.testing.assert_allclose(model.reward_mean(out["reward"][:1]), [0.0], atol=1e-6)
+    np.testing.assert_allclose(model.team_value.codec.mean(out["value"][:1]), [0.0], atol=1e-6)
+    np.testing.assert_allclose(model.latents.reward.mean(out["reward"][:1]), [0.0], atol=1e-6)
 
 
 @lru_cache(maxsize=None)
@@ -226,8 +226,8 @@ def test_gradients_reach_every_parameter():
 def test_targets_and_means_are_inverse_to_each_other_on_both_supports():
     model = model_of()
     scalars = jnp.array([-20.0, -0.7, 0.0, 0.3, 23.0])
-    np.testing.assert_allclose(model.value_mean(jnp.log(model.value_target(scalars))), scalars, rtol=1e-3, atol=1e-3)
-    np.testing.assert_allclose(model.reward_mean(jnp.log(model.reward_target(scalars))), scalars, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(model.team_value.codec.mean(jnp.log(model.team_value.codec.target(scalars))), scalars, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(model.latents.reward.mean(jnp.log(model.latents.reward.target(scalars))), scalars, rtol=1e-3, atol=1e-3)
 
 
 def test_heads_that_do_not_divide_the_width_of_attention_are_refused_by_name():
@@ -241,3 +241,9 @@ def test_continuous_actions_are_refused():
     )
     with pytest.raises(ValueError, match="discrete"):
         make(Config(**SMALL), continuous)
+
+
+def test_episodes_are_imagined_to_go_on_for_ever():
+    latent, action = jnp.ones((4, N, D)), jnp.zeros((4, N), jnp.int32)
+    played = quick_jit(model_of().latents.imagine)(trained(), latent, action, jax.random.key(0))
+    np.testing.assert_array_equal(played.continues, np.ones(4))

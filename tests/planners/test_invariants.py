@@ -21,30 +21,27 @@ def spec_of(num_agents: int) -> EnvSpec:
     return EnvSpec(num_agents=num_agents, obs=Vector(O), state=Vector(1), actions=Discrete(A), episode_limit=9, shared_reward=True)
 
 
-def sequential(order: str, tree: str, search: str, unfinished: str = "completion"):
-    return "sequential", dict(order=order, tree=tree, search=search, unfinished_value=unfinished)
-
-
 GUMBEL = [  # every order with either search, every tree with either search, every way to value an unfinished joint step
-    sequential("fixed", "plies", "gumbel_muzero", "conditioned"),
-    sequential("random", "plies", "gumbel_muzero", "completion"),
-    sequential("most_certain_first", "root_only", "gumbel_muzero"),
-    sequential("random", "paths", "gumbel_muzero"),
+    ("plies", dict(order="fixed", unfinished_value="conditioned")),
+    ("plies", dict(order="random")),
+    ("root_only", dict(order="most_certain_first")),
+    ("paths", dict(order="random")),
     ("joint", dict(num_samples=EVERY, max_considered=EVERY)),
     ("joint", dict(num_samples=13, uniform_fraction=0.3)),
     ("independent", dict(others="sample")),
     ("independent", dict(others="argmax")),
 ]
 MUZERO = [
-    sequential("fixed", "root_only", "muzero"),
-    sequential("random", "plies", "muzero", "parent"),
-    sequential("most_certain_first", "plies", "muzero"),
+    ("root_only", dict(order="fixed", search="muzero")),
+    ("plies", dict(order="random", search="muzero", unfinished_value="parent")),
+    ("plies", dict(order="most_certain_first", search="muzero")),
     ("joint", dict(num_samples=13, search="muzero")),
     ("independent", dict(search="muzero")),
 ]
 WITHOUT_SEARCH = [("policy", {}), ("autoregressive", dict(order="random"))]
 CASES = [*GUMBEL, *MUZERO, *WITHOUT_SEARCH]
-ONE_EACH = [GUMBEL[1], GUMBEL[3], GUMBEL[5], GUMBEL[6], MUZERO[1], *WITHOUT_SEARCH]
+ONE_EACH = [GUMBEL[1], GUMBEL[2], GUMBEL[3], GUMBEL[5], GUMBEL[6], MUZERO[1], *WITHOUT_SEARCH]
+IN_TURNS = ("plies", "paths", "root_only")
 
 
 def name(case: tuple[str, dict]) -> str:
@@ -55,7 +52,7 @@ def name(case: tuple[str, dict]) -> str:
 def compiled(planner: str, args: tuple, num_agents: int, batch: int, explore: bool, num_simulations: int):
     """Return plan(params, timestep, key) of a planner, compiled once for all tests of its case."""
     entry, spec = find("planner", planner), spec_of(num_agents)
-    simulations = {} if entry.provides == "policy" else {"num_simulations": num_simulations}
+    simulations = {} if entry.leaves == "policy" else {"num_simulations": num_simulations}
     made = entry.make(entry.config()(**dict(args), **simulations), linear_model(spec), spec, 0.9)
 
     def plan(params, timestep, key):
@@ -83,19 +80,19 @@ def assert_sound(planner: str, timestep, plan) -> None:
     assert np.take_along_axis(timestep.legal, plan.action[..., None], axis=-1).all()
     assert (policy[~timestep.legal] == 0).all() and (policy >= 0).all()
     np.testing.assert_allclose(policy.sum(axis=-1), 1.0, atol=1e-5)
-    if find("planner", planner).provides == "policy":
+    if find("planner", planner).leaves == "policy":
         chosen = np.take_along_axis(policy, plan.action[..., None], axis=-1)[..., 0]
         np.testing.assert_allclose(plan.extras.log_prob, np.log(chosen), rtol=1e-5, atol=1e-6)
         return
     assert np.isfinite(plan.extras.value).all() and plan.extras.value.shape == (batch,)
     np.testing.assert_array_equal(plan.extras.committed, plan.action)
     alone = np.zeros_like(plan.extras.rank)
-    turns = np.broadcast_to(np.arange(num_agents), alone.shape) if planner == "sequential" else alone
+    turns = np.broadcast_to(np.arange(num_agents), alone.shape) if planner in IN_TURNS else alone
     np.testing.assert_array_equal(np.sort(plan.extras.rank, axis=-1), turns)
 
 
 def test_every_planner_of_the_registry_is_covered():
-    with_model = {name for name, entry in PLANNERS.items() if entry.needs == "world_model"}  # the others: test_actor.py
+    with_model = {name for name, entry in PLANNERS.items() if "latents" in entry.needs}  # the others: test_actor.py
     assert {planner for planner, _ in CASES} == {planner for planner, _ in ONE_EACH} == with_model
     assert {args.get("search", "gumbel_muzero") for _, args in CASES} == {"gumbel_muzero", "muzero"}
 

@@ -48,9 +48,9 @@ def is_best(action, game: Config) -> np.ndarray:
     return (np.array(action)[:, None] == best[None]).all(-1).any(-1)
 
 
-PLIES, JOINT = ("sequential", {"unfinished_value": "completion"}), ("joint", {"num_samples": 27, "max_considered": 27})
+PLIES, JOINT = ("plies", {"unfinished_value": "completion"}), ("joint", {"num_samples": 27, "max_considered": 27})
 SHARP = {"max_depth": 1, "value_scale": 10.0}  # as in matrix_game.yaml
-BEST = ("sequential", {"tree": "paths", "unfinished_backup": "best", "interior_value_scale": 0.02, **SHARP})
+BEST = ("paths", {"unfinished_backup": "best", "interior_value_scale": 0.02, **SHARP})
 
 
 def rate(planner: str, game: Config, **args) -> float:
@@ -65,7 +65,7 @@ def test_coordinated_searches_always_find_the_optimum_of_a_one_shot_game(planner
     assert is_best(plan.action, game).all()
 
 
-@pytest.mark.parametrize("planner", ["sequential", "joint"])
+@pytest.mark.parametrize("planner", ["plies", "joint"])
 def test_coordinated_searches_always_find_the_optimum_behind_a_worse_looking_first_step(planner):
     # Value averages over the tree: game A's sure 7 is left only once game B's 8 outweighs what was tried there before it.
     plan = play(planner, TWO_STEP, batch=31, explore=False, num_simulations=400)
@@ -85,9 +85,9 @@ def test_muzero_search_over_all_joint_actions_finds_the_optimum_where_it_has_the
 
 def test_paths_that_pass_on_the_best_find_the_optimum_of_four_agents_where_those_that_pass_on_means_do_not():
     game = Config(scenario="penalty", num_agents=4, relabel=True)
-    args = {"num_simulations": 256, "tree": "paths", "max_depth": 1, "value_scale": 10.0}
+    args = {"num_simulations": 256, "max_depth": 1, "value_scale": 10.0}
     mean, best = (
-        is_best(play("sequential", game, batch=97, explore=False, **args, **more).action, game).mean()
+        is_best(play("paths", game, batch=97, explore=False, **args, **more).action, game).mean()
         for more in ({}, {"unfinished_backup": "best", "interior_value_scale": 0.02})
     )
     assert best > 0.95 > 0.6 > mean  # measured: 1.0 and 0.39; either setting alone: 0.38 and 0.0
@@ -96,24 +96,24 @@ def test_paths_that_pass_on_the_best_find_the_optimum_of_four_agents_where_those
 def test_a_known_limit_muzero_search_over_plies_can_stay_with_the_first_movers_safe_action():
     # PUCT rescales Q by the siblings, so an action behind its rival is tried rarely while its average still rises: with
     # 64 simulations 0.31 of the plans were best. This is why gumbel_muzero is the default.
-    plan = play("sequential", CLIMBING, batch=97, explore=False, num_simulations=64, search="muzero")
+    plan = play("plies", CLIMBING, batch=97, explore=False, num_simulations=64, search="muzero")
     assert not is_best(plan.action, CLIMBING).all()
 
 
 def test_a_known_limit_a_tree_of_plies_takes_means_which_keep_it_from_the_optimum_more_often_than_not():
     # Measured 0.29 and 0.08: with 7 and 6 about, the mean below an 11 among -30s looks worst for as long as anybody explores.
-    plies, independent = (rate(planner, CLIMBING, explore=True) for planner in ("sequential", "independent"))
+    plies, independent = (rate(planner, CLIMBING, explore=True) for planner in ("plies", "independent"))
     assert 0.5 > plies > independent + 0.1
 
 
 def test_a_known_limit_committing_only_at_the_root_coordinates_less_often_than_a_tree_of_plies():
-    plies, root_only = (rate("sequential", PENALTY, explore=False, tree=tree, **SHARP) for tree in ("plies", "root_only"))
+    plies, root_only = (rate(planner, PENALTY, explore=False, **SHARP) for planner in ("plies", "root_only"))
     assert plies > root_only + 0.05  # measured 0.80 and 0.69; in climbing both are at 0.3
 
 
 def test_an_unfinished_joint_step_is_best_valued_by_completing_it():
     completion, conditioned, parent = (
-        rate("sequential", PENALTY, explore=False, unfinished_value=kind, **SHARP) for kind in ("completion", "conditioned", "parent")
+        rate("plies", PENALTY, explore=False, unfinished_value=kind, **SHARP) for kind in ("completion", "conditioned", "parent")
     )
     assert completion > max(conditioned, parent) + 0.2  # measured 0.80, 0.45 and 0.45
 
@@ -125,9 +125,9 @@ def test_the_root_value_rises_from_uniform_plays_towards_the_optimum(planner, ar
     assert (uniform < found).all() and (found <= 11).all() and found.mean() > 0 > uniform
 
 
-@pytest.mark.parametrize("tree", ["plies", "root_only"])
-def test_the_last_agents_target_is_the_best_reply_to_what_was_committed_before(tree):
-    plan = play("sequential", Config(), batch=2000, explore=True, num_simulations=64, tree=tree)
+@pytest.mark.parametrize("planner", ["plies", "root_only"])
+def test_the_last_agents_target_is_the_best_reply_to_what_was_committed_before(planner):
+    plan = play(planner, Config(), batch=2000, explore=True, num_simulations=64)
     payoff = np.array(matrix_game.CLIMBING)
     rank, committed, policy = np.array(plan.extras.rank), np.array(plan.extras.committed), np.array(plan.extras.policy)
     rows = np.arange(len(rank))

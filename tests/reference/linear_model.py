@@ -3,11 +3,11 @@
 import jax
 import jax.numpy as jnp
 
-from src.core import Array, EnvSpec, Key, Params, TimeStep, WorldModel
-from tests.reference.stepwise import stepwise
+from src.core import Array, EnvSpec, Key, Model, Params, TeamValue, TimeStep
+from tests.reference.stepwise import SCALARS, plain_latents, stepwise
 
 
-def linear_model(spec: EnvSpec, width: int = 6) -> WorldModel:
+def linear_model(spec: EnvSpec, width: int = 6, continues: float = 1.0) -> Model:
     """Return a model with policy logits latent_i W + sum_j visible_ij S_j[a_j]; "logits" of value and reward are scalars."""
     num_agents, num_actions = spec.num_agents, spec.actions.size
 
@@ -39,19 +39,11 @@ def linear_model(spec: EnvSpec, width: int = 6) -> WorldModel:
         reward = jnp.einsum("...ja,ja->...", played(action), params["reward"])
         return jnp.tanh(latent @ params["dynamics"] + played(action) @ params["played"]), reward
 
-    return WorldModel(
+    return Model(
         init=init,
-        represent=lambda params, obs: jnp.tanh(obs @ params["obs"]),
-        policy=policy,
-        **stepwise(policy),
-        value=value,
-        imagine=imagine,
-        project=lambda params, latent: latent,
-        foresee=lambda params, latent: latent,
-        value_mean=lambda x: x,
-        reward_mean=lambda x: x,
-        value_target=None,
-        reward_target=None,
+        latents=plain_latents(lambda params, obs: jnp.tanh(obs @ params["obs"]), imagine, continues),
+        team_policy=stepwise(policy),
+        team_value=TeamValue(logits=value, codec=SCALARS),
     )
 
 

@@ -6,13 +6,13 @@ from functools import lru_cache
 import jax
 import jax.numpy as jnp
 
-from src.core import Array, EnvSpec, Params, TimeStep, WorldModel
+from src.core import Array, EnvSpec, Model, Params, TeamValue, TimeStep
 from src.envs import matrix_game
 from src.envs.matrix_game import Config, GameState
-from tests.reference.stepwise import stepwise
+from tests.reference.stepwise import SCALARS, plain_latents, stepwise
 
 
-def perfect_model(spec: EnvSpec) -> WorldModel:
+def perfect_model(spec: EnvSpec) -> Model:
     """Return the exact model of the matrix game whose `tables` it is given as parameters.
 
     The latent is the one-hot situation, the policy uniform. The value is the expected return of uniform play by those who
@@ -37,19 +37,11 @@ def perfect_model(spec: EnvSpec) -> WorldModel:
     def policy(params: Params, latent: Array, action: Array, visible: Array) -> Array:
         return jnp.zeros((*action.shape, spec.actions.size))
 
-    return WorldModel(
-        init=None,
-        represent=lambda params, obs: obs[..., 1 : 1 + spec.state.size],
-        policy=policy,
-        **stepwise(policy),
-        value=value,
-        imagine=imagine,
-        project=None,
-        foresee=None,
-        value_mean=lambda x: x,
-        reward_mean=lambda x: x,
-        value_target=None,
-        reward_target=None,
+    return Model(
+        init=lambda key: {},
+        latents=plain_latents(lambda params, obs: obs[..., 1 : 1 + spec.state.size], imagine),
+        team_policy=stepwise(policy),
+        team_value=TeamValue(logits=value, codec=SCALARS),
     )
 
 

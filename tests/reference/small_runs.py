@@ -10,10 +10,11 @@ from src.core import Environment
 from src.envs import matrix_game
 from src.learners import mazero, ppo, ppo_distil
 from src.networks import actor_critic, world_model
-from src.planners import actor
+from src.planners.policies import actor
 from src.registry import find
 from src.replay import rollout, uniform
 from src.runners import jax_sync
+from tests.reference.run_plans import run_plan
 
 NETWORK = world_model.Config(
     latent_size=16, hidden_size=32, attention="none", projection_size=8, encoder_size=32, value_bins=21, value_limit=6.0,
@@ -58,7 +59,7 @@ def parts(
         "env": env(task),
         "planner": search,
         "players": {"search": search} | ({"autoregressive": made(also)} if also else {}) | {"policy": made("policy")},
-        "learner": mazero.make(LEARNER, model, task.spec, 0.97, int(T_MAX * RUNNER.updates_per_step)),
+        "learner": mazero.make(LEARNER, model, run_plan(task.spec, 0.97, int(T_MAX * RUNNER.updates_per_step))),
         "replay": uniform.make(REPLAY, RUNNER.num_envs, LEARNER.unroll + LEARNER.n_step),
     }
 
@@ -91,7 +92,7 @@ def small_on_policy_run(name: str, game, *, change=None, make=matrix_game.make):
     model = actor_critic.make(network, env.spec)
     planner = actor.make(actor.Config(), model, env.spec, 0.97)
     module = ppo if isinstance(settings, ppo.Config) else ppo_distil
-    learner = module.make(settings, model, env.spec, 0.97, ON_POLICY_T_MAX // 128, runner.num_envs)
+    learner = module.make(settings, model, run_plan(env.spec, 0.97, ON_POLICY_T_MAX // 128, runner.num_envs))
     return jax_sync.make(
         runner,
         change(env) if change else env,

@@ -1,13 +1,36 @@
-"""A policy over whole joint actions, asked ply by ply: what a world model owes the planners, for models made by hand."""
+"""Faces of models made by hand: what tests and benchmarks need to write a world model in a few lines."""
 
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
+from src.core import Codec, Imagined, Latents, TeamPolicy
 
-def stepwise(policy: Callable) -> dict[str, Callable]:
-    """Return `begin`, `commit` and `reply` of a world model with this `policy`, which is called anew for every reply."""
+SCALARS = Codec(mean=lambda x: x, target=lambda x: x)  # the "logits" are the scalars themselves
+
+
+def plain_latents(represent: Callable, imagine: Callable, continues: float = 1.0) -> Latents:
+    """Return the latents of a model that remembers nothing and draws nothing, whose episodes go on with one probability.
+
+    Args:
+      represent: params, obs -> latent.
+      imagine: params, latent, action -> next latent, reward.
+    """
+
+    def step(params, latent, action, key):
+        del key
+        latent, reward = imagine(params, latent, action)
+        return Imagined(latent=latent, reward=reward, continues=jnp.full_like(reward, continues))
+
+    return Latents(
+        memory=lambda batch: (), represent=lambda params, memory, obs, first: (memory, represent(params, obs)), imagine=step,
+        reward=SCALARS,
+    )  # fmt: skip
+
+
+def stepwise(policy: Callable) -> TeamPolicy:
+    """Return a policy over whole joint actions as one that is asked ply by ply; it is called anew for every reply."""
 
     def begin(params, latent):
         del params
@@ -25,4 +48,4 @@ def stepwise(policy: Callable) -> dict[str, Callable]:
         logits = policy(params, plan["latent"], plan["action"], visible)
         return jnp.take_along_axis(logits, own[..., None], axis=-2)
 
-    return {"begin": begin, "commit": commit, "reply": reply}
+    return TeamPolicy(logits=policy, begin=begin, commit=commit, reply=reply)

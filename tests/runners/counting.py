@@ -79,7 +79,7 @@ def make_planner(version=lambda params: 0.0) -> Planner:
         )
         return carry + 1, Plan(action=action, extras=extras)
 
-    return Planner(init=lambda batch: jnp.zeros((), jnp.int32), plan=plan)
+    return Planner(init=lambda batch: jnp.zeros((), jnp.int32), plan=plan, plays="policy")
 
 
 def signature(obs):
@@ -96,7 +96,7 @@ def make_still_planner() -> Planner:
         extras = PolicyExtras(log_prob=jnp.zeros((batch, N)), policy=jnp.zeros((batch, N, A)), entropy=jnp.zeros((batch, N)))
         return carry, Plan(action=jnp.zeros((batch, N), jnp.int32), extras=extras)
 
-    return Planner(init=lambda batch: (), plan=plan)
+    return Planner(init=lambda batch: (), plan=plan, plays="policy")
 
 
 def make_learner() -> Learner:

@@ -62,5 +62,5 @@ def die() -> None:
 
 
 def climbing() -> Acting:
-    parts = small_runs.parts("sequential", matrix_game.Config())
+    parts = small_runs.parts("plies", matrix_game.Config())
     return Acting(lambda: parts["env"], False, parts["planner"], parts["players"])

@@ -17,6 +17,7 @@ from src.registry import find
 from src.replay import uniform
 from src.runners import jax_sync
 from tests.runners.counting import make_env, make_learner, make_planner, make_still_planner, signature
+from tests.reference.run_plans import run_plan
 
 ENVS, STEPS = 3, 4
 CYCLE, REPORT, T_MAX = 12, 24, 120  # environment steps
@@ -233,9 +234,9 @@ def real_runner():
     env = part("env", "matrix_game")
     sizes = dict(latent_size=8, hidden_size=8, encoder_size=8, projection_size=5, value_bins=11, reward_bins=9)
     model = part("network", "world_model", env.spec, attention="none", **sizes)
-    planner = part("planner", "sequential", model, env.spec, 0.97, num_simulations=2)
+    planner = part("planner", "plies", model, env.spec, 0.97, num_simulations=2)
     policy = part("planner", "policy", model, env.spec, 0.97)
-    learner = part("learner", "mazero", model, env.spec, 0.97, 18, unroll=1, n_step=1, warmup_updates=2)
+    learner = part("learner", "mazero", model, run_plan(env.spec, 0.97, 18), unroll=1, n_step=1, warmup_updates=2)
     replay = part("replay", "prioritised", 3, learner.sequence_length, capacity=60, batch_size=5, min_size=12)
     often = dict(updates_per_step=0.3, reanalyse_per_step=0.5, report_every=12)
     config = jax_sync.Config(num_envs=3, rollout_length=4, **often)

@@ -216,7 +216,7 @@ def test_jax_finds_in_an_actor_the_platform_and_the_threads_that_it_was_told_bef
 
 def test_the_climbing_game_is_learned_and_a_run_that_starts_ray_leaves_none_behind():
     config = ray_async.Config(num_envs=32, rollout_length=4, updates_per_step=1 / 8, report_every=2048, num_actors=1)
-    parts = small_runs.parts("sequential", matrix_game.Config())
+    parts = small_runs.parts("plies", matrix_game.Config())
     before = set(psutil.Process().children(recursive=True))
     metrics = small_runs.last(ray_async.make(config, **parts, remake=remakes.climbing, **small_runs.CLOCKS), 1)
     assert metrics["eval/search/optimal"] == 1.0 and metrics["eval/search/return"] == 11.0

@@ -10,7 +10,7 @@ import pytest
 from src.core import Discrete, EnvSpec, Vector
 from src.ops.distributions import draw
 from src.ops.masking import NEVER, masked_logits
-from src.planners.joint import make_proposal, marginals, sample_candidates
+from src.planners.search.joint import make_proposal, marginals, sample_candidates
 
 B, N, A, K = 3, 2, 5, 19
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from src.core import Discrete, EnvSpec, Vector
-from src.planners import paths, sequential
-from src.planners.plies import Start
+from src.planners.policies.acting import observe
+from src.planners.search import paths
+from src.planners.search.turns import Start
 from tests.reference.compiled import quick_jit
 from tests.reference.linear_model import linear_model, random_timestep
 
@@ -22,19 +23,20 @@ MODEL = linear_model(SPEC)
 @lru_cache(maxsize=None)
 def searched(max_depth: int, **settings):
     """Return (parameters, time step, order, forest, actions [N, B]) of one search."""
-    config = sequential.Config(num_simulations=SIMULATIONS, max_depth=max_depth, tree="paths", **settings)
+    config = paths.Config(num_simulations=SIMULATIONS, max_depth=max_depth, **settings)
     params, timestep = MODEL.init(jax.random.key(1)), random_timestep(SPEC, jax.random.key(2), B)
     order = jnp.asarray(np.argsort(np.random.default_rng(3).random((B, N)), axis=-1), jnp.int32)
     seen = []
 
     def search(params, key):
-        latent = MODEL.represent(params, timestep.obs)
-        own, plan = MODEL.begin(params, latent)
+        _, latent = observe(MODEL.latents, params, (), timestep)
+        own, plan = MODEL.team_policy.begin(params, latent)
         start = Start(
             latent=latent, own=own, plan=plan, action=jnp.zeros((B, N), jnp.int32), committed=jnp.zeros((B, N), bool), order=order,
             agent=order[:, 0], ply=jnp.int32(0), legal=timestep.legal,
         )
-        model = MODEL._replace(imagine=lambda *inputs: (seen.append(inputs), MODEL.imagine(*inputs))[1])
+        counting = MODEL.latents._replace(imagine=lambda *inputs: (seen.append(inputs), MODEL.latents.imagine(*inputs))[1])
+        model = MODEL._replace(latents=counting)
         forest, _ = paths.make_growth(config, model, GAMMA)(params, key, start, True)
         action, _, _ = paths.make_path_search(config, MODEL, GAMMA)(params, key, start, True, jnp.zeros(()))
         return forest, action
@@ -132,15 +134,3 @@ def test_the_team_plays_a_joint_action_that_was_imagined():
             node = forest.tree.children_index[b, node, action[ply, b]]
             assert node > 0
         assert forest.ply[b, node] == 0 and forest.steps[b, node] == 1
-
-
-def test_settings_that_paths_do_not_know_are_refused():
-    for key, value in (("search", "muzero"), ("unfinished_value", "parent"), ("os_rho", 0.5)):
-        with pytest.raises(ValueError, match=f"planner_args.{key}={value}: planner_args.tree=paths"):
-            sequential.make(sequential.Config(tree="paths", **{key: value}), MODEL, SPEC, GAMMA)
-
-
-def test_settings_of_paths_are_refused_by_other_trees():
-    for key, value in (("unfinished_backup", "best"), ("interior_value_scale", 0.5)):
-        with pytest.raises(ValueError, match=f"planner_args.{key}={value}: .*planner_args.tree=paths"):
-            sequential.make(sequential.Config(tree="plies", **{key: value}), MODEL, SPEC, GAMMA)

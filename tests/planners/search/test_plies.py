@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from src.core import Discrete, EnvSpec, Vector
-from src.planners.plies import Start, plies_tree
-from src.planners.search import SearchConfig, make_worth
+from src.planners.policies.acting import observe
+from src.planners.search.plies import plies_tree
+from src.planners.search.trees import TreeConfig, make_worth
+from src.planners.search.turns import Start
 from tests.reference.compiled import quick_jit
 from tests.reference.linear_model import linear_model, random_timestep
 
@@ -46,31 +48,31 @@ class Walk:
         self.latent = np.tanh(self.latent @ self.params["dynamics"] + played)
         return float(sum(self.params["reward"][j, a] for j, a in joint.items()))
 
-    def outcome(self, luck, expansion: int) -> tuple[float, float]:
+    def outcome(self, luck, expansion: int, on: float) -> tuple[float, float]:
         """Return reward and worth after the joint step that the teammates complete at their quantiles `luck` [N]."""
         joint = {j: self.committed.get(j, self.reply(j, luck[j])) for j in range(N)}
         here, reward = self.latent, self.imagine(joint)
         self.reached, after = self.latent, 0.0
         for k in range(expansion):
-            after += GAMMA**k * self.imagine(dict(enumerate((self.latent @ self.params["policy"]).argmax(axis=-1).tolist())))
-        after += GAMMA**expansion * self.value({})
+            after += (GAMMA * on) ** k * self.imagine(dict(enumerate((self.latent @ self.params["policy"]).argmax(axis=-1).tolist())))
+        after += (GAMMA * on) ** expansion * self.value({})
         self.latent = here
         return reward, after
 
 
-def beginning(seed: int):
+def beginning(seed: int, on: float):
     """Return (model, params, start) of trees in which the first agent of each order has committed."""
-    model = linear_model(SPEC)
+    model = linear_model(SPEC, continues=on)
     params = model.init(jax.random.key(seed))
     timestep = random_timestep(SPEC, jax.random.key(seed + 1), B)
     order = jnp.asarray(np.argsort(np.random.default_rng(seed).random((B, N)), axis=-1), jnp.int32)
     first = order[:, 0]
     action = jnp.argmax(timestep.legal, axis=-1).astype(jnp.int32)
-    latent = model.represent(params, timestep.obs)
-    own, nothing = model.begin(params, latent)
+    _, latent = observe(model.latents, params, (), timestep)
+    own, nothing = model.team_policy.begin(params, latent)
     moving = jax.nn.one_hot(first, N, dtype=bool)
     start = Start(
-        latent=latent, own=own, plan=model.commit(params, nothing, latent, first, action[jnp.arange(B), first]), action=action,
+        latent=latent, own=own, plan=model.team_policy.commit(params, nothing, latent, first, action[jnp.arange(B), first]), action=action,
         committed=moving, order=order, agent=order[:, 1], ply=jnp.int32(BEGUN), legal=timestep.legal,
     )
     walks = [Walk(params, *(np.array(x[b]) for x in (timestep.obs, timestep.legal, order))) for b in range(B)]
@@ -79,10 +81,13 @@ def beginning(seed: int):
     return model, params, start, walks
 
 
-@pytest.mark.parametrize(("kind", "expansion"), [("completion", 0), ("conditioned", 0), ("parent", 0), ("completion", 3), ("parent", 1)])
-def test_every_node_on_a_path_of_two_joint_steps_is_as_computed_by_hand(kind, expansion):
-    model, params, start, walks = beginning(seed=11)
-    root, step = plies_tree(kind, model, make_worth(SearchConfig(value_expansion=expansion), model, GAMMA), params, jax.random.key(3), GAMMA, start)
+@pytest.mark.parametrize(
+    ("kind", "expansion", "on"),  # `on`: the probability that the model lets an episode go on
+    [("completion", 0, 1.0), ("conditioned", 0, 0.7), ("parent", 0, 1.0), ("completion", 3, 0.7), ("parent", 1, 1.0)],
+)
+def test_every_node_on_a_path_of_two_joint_steps_is_as_computed_by_hand(kind, expansion, on):
+    model, params, start, walks = beginning(seed=11, on=on)
+    root, step = plies_tree(kind, model, make_worth(TreeConfig(value_expansion=expansion), model, GAMMA), params, jax.random.key(3), GAMMA, start)
     step, node = quick_jit(step), root.embedding
     parents = [walk.value(walk.committed) for walk in walks]
     np.testing.assert_allclose(root.value, parents, rtol=1e-4)
@@ -92,7 +97,7 @@ def test_every_node_on_a_path_of_two_joint_steps_is_as_computed_by_hand(kind, ex
         chosen = [int(draw.choice(np.flatnonzero(walk.logits(walk.mover()) > -1e8))) for walk in walks]
         luck = np.array(node.luck)
         output, node = step(params, jax.random.key(4), jnp.array(chosen), node)
-        expected = [expect(kind, expansion, walk, *rest) for walk, *rest in zip(walks, chosen, luck, parents, strict=True)]
+        expected = [expect(kind, expansion, on, walk, *rest) for walk, *rest in zip(walks, chosen, luck, parents, strict=True)]
         reward, discount, value, parents = map(list, zip(*expected, strict=True))
         np.testing.assert_allclose(output.reward, reward, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(output.discount, discount)
@@ -101,12 +106,12 @@ def test_every_node_on_a_path_of_two_joint_steps_is_as_computed_by_hand(kind, ex
         np.testing.assert_allclose(output.prior_logits, logits, rtol=1e-4, atol=1e-4)
 
 
-def expect(kind: str, expansion: int, walk: Walk, chosen: int, luck, parent: float) -> tuple[float, float, float, float]:
+def expect(kind: str, expansion: int, on: float, walk: Walk, chosen: int, luck, parent: float) -> tuple[float, float, float, float]:
     """Move a walk on by one ply; return the reward, the discount and the value of the node, and what its children's parent is."""
     walk.committed[walk.mover()] = chosen
-    reward, after = walk.outcome(luck, expansion)
+    reward, after = walk.outcome(luck, expansion, on)
     if len(walk.committed) == N:
         walk.latent, walk.committed, walk.at_root = walk.reached, {}, False
-        return reward, GAMMA, after, after
-    value = {"completion": reward + GAMMA * after, "conditioned": walk.value(walk.committed), "parent": parent}[kind]
+        return reward, GAMMA * on, after, after
+    value = {"completion": reward + GAMMA * on * after, "conditioned": walk.value(walk.committed), "parent": parent}[kind]
     return 0.0, 1.0, value, parent
