@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from src import contracts
+from src import contracts, recorded_rows
 from src.config import schema
 from src.config.loader import ConfigError
 from src.core import Acting, Environment, EnvSpec, HostEnvironment, Learner, Planner, Runner, RunPlan
@@ -66,6 +66,9 @@ def build(config: Mapping[str, Any]) -> Built:
     replay = parts.make("replay", plan.num_envs, learner.sequence_length)
     _raise(contracts.of_learner(config["learner"], learner, replay, plan))
     elsewhere = {"remake": partial(remake, dict(config))} if parts.entries["runner"].host else {}
+    if parts.entries["runner"].recorded:
+        row = contracts.row_of(env.spec, extras)
+        elsewhere["rows"] = partial(recorded_rows.load, config["results_dir"], row=row)
     run = parts.make(
         "runner", env, planner, planner.players(), learner, replay, t_max=config["t_max"], max_minutes=config["max_minutes"],
         eval_episodes=config["eval_args"]["episodes"], eval_every=config["eval_args"]["every"], **elsewhere,

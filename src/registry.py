@@ -18,6 +18,7 @@ class Entry:
     actions: frozenset[str] = frozenset({"discrete"})  # network, planner: the kinds of actions it can choose
     data: str = ""  # replay: what it hands out, learner: what it learns from ("sequences" of any age, whole new "rollouts")
     host: bool = False  # env: a program outside JAX (HostEnvironment); runner: it can drive those
+    recorded: bool = False  # runner: it learns from the rows of an earlier run, and `make` wants to be told how to read them
 
     def config(self) -> type:
         """Return the part's `Config` dataclass, the only schema of its `*_args` section."""
@@ -132,6 +133,7 @@ RUNNERS = {
         "src.runners.ray_async",
         "actors in processes of their own, on one machine or on a Ray cluster; also environments outside JAX", host=True,
     ),
+    "offline": Entry("src.runners.offline", "no acting: updates on the rows that an earlier run stored", recorded=True),
 }  # fmt: skip
 
 FAMILIES = {"env": ENVS, "network": NETWORKS, "planner": PLANNERS, "learner": LEARNERS, "replay": REPLAYS, "runner": RUNNERS}

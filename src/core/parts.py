@@ -132,6 +132,7 @@ class Source(NamedTuple):
     ready: Callable[[PyTree], Array]  # -> [] bool
     sample: Callable[[PyTree, Key, Array], Batch]  # state, key, progress [] in [0, 1] (beta schedule)
     set_priorities: Callable[[PyTree, Array, Array], PyTree]  # index [B], priorities [B] >= 0
+    heeds_priorities: bool  # False: `set_priorities` changes nothing that sampling depends on
 
 
 class Replay(NamedTuple):

@@ -38,7 +38,8 @@ def make(config: Config, num_envs: int, sequence_length: int) -> Replay:
     layout = sequences.make_layout(config.capacity, config.min_size, num_envs, sequence_length)
     store = Store(init=partial(_init, layout), add=partial(_add, layout), overwrite_extras=partial(sequences.overwrite_extras, layout))
     source = Source(
-        ready=partial(sequences.ready, layout, config.min_size), sample=partial(_sample, config, layout), set_priorities=partial(_set_priorities, config)
+        ready=partial(sequences.ready, layout, config.min_size), sample=partial(_sample, config, layout), set_priorities=partial(_set_priorities, config),
+        heeds_priorities=True,
     )
     return Replay(store, source)
 

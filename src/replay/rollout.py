@@ -34,7 +34,9 @@ def make(config: Config, num_envs: int, sequence_length: int) -> Replay:
 
     # What is gone after its update cannot be planned again: runners refuse it.
     store = Store(init=lambda row: (), add=add, overwrite_extras=None)
-    source = Source(ready=lambda state: jnp.array(True), sample=_whole, set_priorities=lambda state, index, priorities: ())
+    source = Source(
+        ready=lambda state: jnp.array(True), sample=_whole, set_priorities=lambda state, index, priorities: (), heeds_priorities=False
+    )
     return Replay(store, source)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from src.core import Array, Key, Learner, LearnerState, Planner, PyTree, Replay, TimeStep, Transition
+from src.core import Array, Key, Learner, LearnerState, Planner, PyTree, Replay, Source, TimeStep, Transition
 from src.runners.collect import as_timestep
 
 
@@ -67,16 +67,24 @@ def _learn(parts: Parts, learner: LearnerState, replay: PyTree, key: Key, due: A
 
     def update(i: Array, loop):
         learner, replay, sums = loop
-        sample_key, update_key = jax.random.split(jax.random.fold_in(key, i))
-        batch = parts.replay.source.sample(replay, sample_key, progress)
-        learner, metrics, priorities = parts.learner.update(learner, batch, update_key)
-        replay = parts.replay.source.set_priorities(replay, batch.index, priorities)
-        metrics = metrics | _batch_metrics(batch, env_step)
+        learner, metrics, index, priorities = learn_once(
+            parts.learner, parts.replay.source, learner, replay, jax.random.fold_in(key, i), env_step, progress
+        )
+        replay = parts.replay.source.set_priorities(replay, index, priorities)
         return learner, replay, {name: total + metrics[name] for name, total in sums.items()}
 
-    names = (*parts.learner.metric_names, *BATCH_METRICS)
-    sums = {name: jnp.zeros(()) for name in names}
+    sums = {name: jnp.zeros(()) for name in (*parts.learner.metric_names, *BATCH_METRICS)}
     return jax.lax.fori_loop(0, due, update, (learner, replay, sums))
+
+
+def learn_once(
+    learner: Learner, source: Source, state: LearnerState, data: PyTree, key: Key, env_step: Array, progress: Array
+) -> tuple[LearnerState, dict[str, Array], Array, Array]:
+    """Return the learner's state after one update on a batch of the data, its metrics, and the batch's indices and priorities."""
+    sample_key, update_key = jax.random.split(key)
+    batch = source.sample(data, sample_key, progress)
+    state, metrics, priorities = learner.update(state, batch, update_key)
+    return state, metrics | _batch_metrics(batch, env_step), batch.index, priorities
 
 
 def _learn_whole(parts: Parts, learner: LearnerState, replay: PyTree, key: Key, progress: Array):

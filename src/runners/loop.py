@@ -16,16 +16,17 @@ ACTORS = 2  # what of a seed's key is theirs; `keys` has 0 and 1
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Loop:
-    """A run's clocks, and what it does at each. Run states have `learner`, `replay`, `env_step`, `last_eval`, `training_seconds`."""
+    """A run's clocks, and what it does at each. Run states have `learner`, `last_eval`, `training_seconds`."""
 
     train: Callable  # state -> state, sums; the state that goes in is dead afterwards
     evaluators: Mapping[str, Callable]  # by name: params, key -> {metric: [episodes]}, entropy [episodes, N]
     priorities: Callable | None  # replay state, key -> [B] of a sample; None where nothing is kept to sample from
-    steps_per_report: int  # environment steps
+    steps_per_report: int  # of the run's clock
     t_max: int
     max_seconds: float
     eval_every: int
     learner: Learner  # for the parameters that acting needs, and its remarks, of which each is passed on once
+    now: Callable = lambda state: state.env_step  # what the run's clock shows: state -> []
 
     def __call__(self, state: PyTree, seed: int, began: float) -> Iterator[tuple[Report, PyTree]]:
         """Yield (Report, run state) from a state on.
@@ -35,31 +36,31 @@ class Loop:
         """
         eval_key, _ = keys(seed)
         last_eval, training_seconds = int(state.last_eval), float(state.training_seconds)
-        first, over, remarked = True, self._over(int(state.env_step), training_seconds), set()
+        first, over, remarked = True, self._over(int(self.now(state)), training_seconds), set()
         while not over:
             call_began = time.monotonic()
             state, summed = self.train(state)
             metrics = _means(jax.device_get(summed))
-            env_step, update = int(state.env_step), int(state.learner.step)
+            step, update = int(self.now(state)), int(state.learner.step)
             seconds = time.monotonic() - call_began
             if first:  # it compiled
                 metrics["time/startup_seconds"], first = time.monotonic() - began, False
             else:
                 training_seconds += seconds
                 metrics["time/steps_per_second"] = self.steps_per_report / seconds
-            over, histograms = self._over(env_step, training_seconds), {}
-            if over or env_step - last_eval >= self.eval_every:
-                evaluation, histograms = self._evaluation(state, jax.random.fold_in(eval_key, env_step))
+            over, histograms = self._over(step, training_seconds), {}
+            if over or step - last_eval >= self.eval_every:
+                evaluation, histograms = self._evaluation(state, jax.random.fold_in(eval_key, step))
                 metrics |= evaluation
-                last_eval = env_step
+                last_eval = step
             metrics["time/training_seconds"] = training_seconds
             state = state.replace(last_eval=jnp.int32(last_eval), training_seconds=jnp.float32(training_seconds))
             remarks = {about: text for about, text in self.learner.remarks(metrics).items() if about not in remarked}
             remarked |= remarks.keys()
-            yield Report(env_step, update, metrics, histograms, tuple(remarks.values())), state
+            yield Report(step, update, metrics, histograms, tuple(remarks.values())), state
 
-    def _over(self, env_step: int, training_seconds: float) -> bool:
-        return env_step >= self.t_max or 0 < self.max_seconds <= training_seconds
+    def _over(self, step: int, training_seconds: float) -> bool:
+        return step >= self.t_max or 0 < self.max_seconds <= training_seconds
 
     def _evaluation(self, state: PyTree, key: Key) -> tuple[dict[str, float], dict[str, np.ndarray]]:
         """Return the metrics of every evaluator and the time they took, and the distributions worth a look."""

@@ -1,0 +1,149 @@
+"""Learning from recorded rows alone: nobody acts but in evaluations, and the run's clock counts updates.
+
+The rows sit in device memory once. They are an argument of the compiled program that is not donated, and no part of the run
+state: so a checkpoint holds what is learned, and not the data.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from src.core import (
+    Array, Environment, EnvSpec, Key, Learner, LearnerState, Planner, PyTree, Replay, Report, RunPlan, Transition, pytree, setting,
+)  # fmt: skip
+from src.runners.collect import evaluate
+from src.runners.learn import learn_once
+from src.runners.loop import Loop, keys
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    rows: str = setting("", "the recorded run from whose stored rows is learned: its number, or its folder")
+    report_every: int = setting(200, "updates per report; one compiled call each", low=1)
+
+
+def plan(config: Config, spec: EnvSpec, discount: float, t_max: int, on_policy: bool) -> RunPlan:
+    """Return the sizes of a run of `t_max` updates; all recorded rows count as those of one environment."""
+    return RunPlan(
+        spec=spec, discount=discount, clock="updates", total_steps=t_max, total_updates=t_max, num_envs=1, rollout_length=1,
+        on_policy=on_policy,
+    )  # fmt: skip
+
+
+def problems(config: Config, plan: RunPlan) -> list[str]:
+    """Return a sentence for each setting that cannot work."""
+    found = []
+    if not config.rows:
+        found.append("runner_args.rows: not given; name the recorded run from whose rows is learned")
+    if plan.on_policy:
+        found.append("runner=offline: the learner learns from its own policy's rollouts alone, and these rows are of another; choose learner=mazero")
+    if config.report_every > plan.total_steps:
+        found.append(f"runner_args.report_every={config.report_every}: more than t_max={plan.total_steps}; a run ends at a report")
+    return found
+
+
+@pytree
+class RunState:
+    """Everything a run needs to go on, beside the rows."""
+
+    learner: LearnerState
+    key: Key
+    updates: Array  # [] int32
+    last_eval: Array  # [] int32 updates at the last evaluation; this and the next are kept by the host
+    training_seconds: Array  # [] float32
+
+
+def make(
+    config: Config,
+    env: Environment,
+    planner: Planner,
+    players: Mapping[str, Planner],
+    learner: Learner,
+    replay: Replay,
+    *,
+    rows: Callable[[str], Transition],
+    t_max: int,
+    max_minutes: float,
+    eval_episodes: int,
+    eval_every: int,
+) -> "OfflineRunner":
+    """Return the runner: called with a seed, it yields (Report, RunState) until `t_max` updates or `max_minutes` are over.
+
+    Args:
+      rows: returns the rows [1, R, ...] of the recorded run that it is given the name of.
+
+    Raises:
+      ValueError: the rows cannot be had or do not fit, or the replay's sampling changes with what is learned.
+    """
+    del planner
+    if replay.source.heeds_priorities:
+        raise ValueError("recorded rows are sampled without priorities; choose replay=uniform")
+    data = _filled(replay, rows(config.rows))
+    if not replay.source.ready(data):
+        raise ValueError(f"run {config.rows} stored fewer rows than replay_args.min_size, or than one sequence takes")
+    train = jax.jit(partial(_report, learner, replay, t_max, config.report_every), donate_argnums=0)
+    loop = Loop(
+        train=lambda state: train(state, data),
+        evaluators={
+            name: jax.jit(partial(evaluate, env, player, num_episodes=eval_episodes)) for name, player in players.items()
+        },
+        priorities=None,
+        now=lambda state: state.updates,
+        steps_per_report=config.report_every,
+        t_max=t_max,
+        max_seconds=60 * max_minutes,
+        eval_every=eval_every,
+        learner=learner,
+    )
+    return OfflineRunner(learner=learner, loop=loop)
+
+
+def _filled(replay: Replay, rows: Transition) -> PyTree:
+    """Return the replay's state with the rows [1, R, ...] in it, on the device."""
+    example = jax.tree.map(lambda x: jnp.zeros(x.shape[2:], x.dtype), rows)
+    return jax.jit(replay.store.add, donate_argnums=0)(replay.store.init(example), rows)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OfflineRunner:
+    """The runner that `make` returns."""
+
+    learner: Learner
+    loop: Loop
+    clock = "updates"
+
+    def shapes(self) -> RunState:
+        return jax.eval_shape(partial(_init, self.learner), jax.random.key(0))
+
+    def __call__(self, seed: int, resume: RunState | None = None) -> Iterator[tuple[Report, RunState]]:
+        began = time.monotonic()
+        state = jax.jit(partial(_init, self.learner))(keys(seed)[1]) if resume is None else resume
+        yield from self.loop(state, seed, began)
+
+
+def _init(learner: Learner, key: Key) -> RunState:
+    learner_key, key = jax.random.split(key)
+    zero = jnp.zeros((), jnp.int32)
+    return RunState(learner=learner.init(learner_key), key=key, updates=zero, last_eval=zero, training_seconds=jnp.zeros(()))
+
+
+def _report(
+    learner: Learner, replay: Replay, t_max: int, count: int, state: RunState, data: PyTree
+) -> tuple[RunState, dict[str, dict[str, Any]]]:
+    """Return the state after `count` updates on the data, and the sums and the count of their metrics."""
+    key, update_key = jax.random.split(state.key)
+    progress = jnp.minimum(state.updates / t_max, 1.0)
+    newest = jnp.max(data.experience.env_step)
+
+    def update(learned: LearnerState, key: Key):  # the data are no part of what the loop carries, which XLA would copy
+        learned, metrics, _, _ = learn_once(learner, replay.source, learned, data, key, newest, progress)
+        return learned, metrics
+
+    learned, metrics = jax.lax.scan(update, state.learner, jax.random.split(update_key, count))
+    state = state.replace(learner=learned, key=key, updates=state.updates + count)
+    return state, {"updates": {"count": jnp.float32(count), **{name: jnp.sum(each) for name, each in metrics.items()}}}
