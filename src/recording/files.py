@@ -1,10 +1,9 @@
 """Sacred's file records, so written that a crash at any moment leaves them whole, and a run can be gone on with."""
 
-import fcntl
 import json
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from sacred.observers import FileStorageObserver
 from sacred.serializer import flatten
 
 from src.recording.places import replace_file
+from src.runs import lock, read_json, read_series
 
 FINISHED = ("stop_time", "fail_trace")  # what only the record of an ended run says
 
@@ -33,7 +33,7 @@ class FileRecord(FileStorageObserver):
             return _id
         self.dir = os.path.join(self.basedir, str(_id))
         self.lock = lock(Path(self.dir))
-        self.save_json(until(self._saved("metrics.json"), self.resume_at), "metrics.json")
+        self.save_json(until(self._saved("metrics.json", read_series), self.resume_at), "metrics.json")
         entry = self._saved("run.json")
         self.run_entry = {key: value for key, value in entry.items() if key not in FINISHED}
         self.run_entry |= {"status": "RUNNING", "host": dict(host_info)}
@@ -48,10 +48,10 @@ class FileRecord(FileStorageObserver):
         """Let go of the record: Sacred calls this when the run has ended, however it did."""
         self.lock.close()
 
-    def _saved(self, name: str) -> dict[str, Any]:
+    def _saved(self, name: str, read: Callable[[Path], dict[str, Any]] = read_json) -> dict[str, Any]:
         """Return what one of the record's files holds; nothing if there is no such file."""
         path = Path(self.dir, name)
-        return json.loads(path.read_text()) if path.exists() else {}
+        return read(path) if path.exists() else {}
 
     def save_json(self, obj: Any, filename: str) -> None:
         with self.changed:
@@ -72,23 +72,6 @@ class FileRecord(FileStorageObserver):
         """Return whether the metrics up to `step` are in the file, waiting until they are."""
         with self.changed:
             return self.changed.wait_for(lambda: self.written_to >= step, timeout)
-
-
-def lock(folder: Path) -> Any:
-    """Return what holds a record for this process as long as it is kept, also if the process is killed: an open file.
-
-    Raises:
-      BlockingIOError: another process holds it.
-    """
-    handle = open(folder / ".lock", "w")
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        handle.close()
-        raise
-    except OSError:  # a file system without locks: nobody can tell
-        pass
-    return handle
 
 
 def until(metrics: Mapping[str, Mapping[str, list]], step: int) -> dict[str, dict[str, list]]:
