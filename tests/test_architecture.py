@@ -29,7 +29,7 @@ ALLOWED = {
         "envs.auto_reset",
     },  # the one wrapper that belongs to the loop, not to an environment
     "recording": {"core", "checkpoint", "runs"},
-    "checkpoint": {"core"},
+    "checkpoint": {"core", "runs"},
     "runs": set(),
     "build": GROUND | PARTS,
     "restored": {"build", "checkpoint", "config", "core", "runs"},

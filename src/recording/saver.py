@@ -141,5 +141,5 @@ def _superfluous(models: Path, settings: Mapping[str, Any]) -> list[int]:
     steps = checkpoint.steps(models)
     kept = set(steps[-settings["keep_last"] :])
     if settings["keep_best"]:
-        kept.add(int(checkpoint.pick(models, "best").name))
+        kept.add(int(checkpoint.best(models).name))
     return [step for step in steps if step not in kept]
