@@ -47,7 +47,8 @@ def upload(run: runs.StoredRun, url: str | None) -> None:
     Raises:
       ValueError: no database is named, it does not answer, or the record is broken.
     """
-    place = mongo_place.choose(url, run.config.get("mongo_url") or None, os.environ)
+    configured = run.config.get("mongo_url") or None
+    place = mongo_place.choose(url, configured if isinstance(configured, str) else None, os.environ)
     if place is None:
         raise ValueError(
             f"run {run.id} names no MongoDB: give its URL with --mongo-url=mongodb://HOST:PORT/DATABASE or in the "

@@ -16,6 +16,7 @@ from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 from sacred.observers.mongo import force_bson_encodeable
 
+from src import runs
 from src.recording import record_files
 from src.recording.mongo_files import Files, as_file, derived_id
 from src.recording.series import Series, Tail
@@ -171,9 +172,9 @@ class Upload:
         """Store sources and artifacts, and put their ids where Sacred has them; return ids that are of no use now."""
         experiment, records = entry["experiment"], self.folder.parent
         experiment["sources"] = [
-            [name, self.files.put(records / where, str(Path(experiment.get("base_dir", "")) / name))]
-            for name, where in experiment.get("sources", [])
-            if (records / where).is_file()
+            [name, self.files.put(path, str(Path(experiment.get("base_dir", "")) / name))]
+            for name, path in ((name, runs.inside(records, where)) for name, where in experiment.get("sources", []))
+            if path.is_file()
         ]
         before = {one["file_id"] for one in self._artifacts_held()}
         found = record_files.artifacts(self.folder, entry, final)

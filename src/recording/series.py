@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from src.recording.record_files import read_json
+from src.runs import read_series
 
 EPOCH = datetime(1970, 1, 1)
 
@@ -45,7 +45,7 @@ def read(path: Path) -> dict[str, Series]:
     if not path.exists():
         return {}
     found: dict[str, Series] = {}
-    for name, points in read_json(path).items():
+    for name, points in read_series(path).items():
         add(found, name, points["steps"], points["values"], map(datetime.fromisoformat, points["timestamps"]))
     return found
 
