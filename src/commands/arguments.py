@@ -51,8 +51,8 @@ def find(run: str, updates: Sequence[Update]) -> runs.StoredRun:
 
 
 def results_dir(updates: Sequence[Update]) -> str:
-    """Return the folder in which runs are looked for."""
-    return next((str(update.raw) for update in updates if update.key == "results_dir"), "results")
+    """Return the folder in which runs are looked for; the last one typed counts, as everywhere."""
+    return next((str(update.raw) for update in reversed(updates) if update.key == "results_dir"), "results")
 
 
 def settings(updates: Sequence[Update]) -> list[Update]:

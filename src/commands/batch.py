@@ -108,9 +108,9 @@ class Drive:
         recorded = self.batch.recorded()
         for job in self.jobs:
             run = recorded.get(job.seed)
-            if run and seeds.status(run) == seeds.DONE:
+            if run and run.status == seeds.DONE:
                 job.state = "skipped"
-            elif run and seeds.running(run):
+            elif run and run.running:
                 job.state = "elsewhere"
             elif run and again.resumable(run):
                 job.words = resume_words(self.request, run)

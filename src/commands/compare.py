@@ -36,8 +36,8 @@ def main(words: Sequence[str], tasks: Mapping[str, str] | None = None) -> int:
     """
     given = parser().parse_args(list(words))
     try:
-        found = (
-            histories.from_mongo(database(given.mongo), given.runs) if given.mongo is not None
+        found, left_out = (
+            (histories.from_mongo(database(given.mongo), given.runs), []) if given.mongo is not None
             else histories.from_folders(given.runs, given.results_dir)
         )
         tasks = tasks or {history.label: task(history.config) for history in found}
@@ -45,7 +45,7 @@ def main(words: Sequence[str], tasks: Mapping[str, str] | None = None) -> int:
     except (histories.SourceError, mongo_place.Unusable) as error:
         raise UsageError(f"compare: {error}") from None
     out = Path(given.out or Path(given.results_dir) / "compare" / time.strftime("%Y%m%d-%H%M%S"))
-    report(groups, [*notes, *remarks(groups, given.x)], given.metric, given.x, given.at, given.threshold, out)
+    report(groups, [*left_out, *notes, *remarks(groups, given.x)], given.metric, given.x, given.at, given.threshold, out)
     return OK
 
 

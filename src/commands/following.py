@@ -1,6 +1,5 @@
 """A training run followed while it goes on: what its record in results/sacred/ says so far."""
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,7 +34,7 @@ def find(results_dir: str | Path, comment: str, after: int) -> runs.StoredRun | 
             run = runs.find(run_id, results_dir)
             if run.read("run.json")["meta"].get("comment") == comment:
                 return run
-        except (ValueError, OSError, KeyError):  # one that is just being made
+        except (ValueError, OSError, KeyError, AttributeError):  # one that is just being made, or a damaged one
             continue
     return None
 
@@ -52,8 +51,8 @@ def points(run: runs.StoredRun, metric: str) -> list[Point]:
       UnknownMetric: the run has been evaluated, so that all its metrics are known, and this is none of them.
     """
     try:
-        series = run.read("metrics.json")
-    except (OSError, json.JSONDecodeError):
+        series = run.metrics()
+    except (OSError, runs.RecordError):
         return []
     if metric not in series:
         if any(name.startswith("eval/") for name in series):

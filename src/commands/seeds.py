@@ -1,7 +1,6 @@
 """The runs of a seed batch: which seeds are wanted, and what is already recorded of each."""
 
 import dataclasses
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,8 +8,9 @@ from typing import Any
 
 from src import runs
 from src.analysis.identity import as_asked, fingerprint, without_seed
+from src.config import loader
 from src.config.commandline import UsageError
-from src.recording import files
+from src.registry import FAMILIES
 
 DONE = "COMPLETED"  # Sacred's word
 BOUND = 2**31 - 1
@@ -63,34 +63,27 @@ class Batch:
                 run = runs.find(run_id, self.results)
             except ValueError:  # a folder that is just being made, or was left half made
                 continue
-            seed = wanted.get(fingerprint(as_asked(run.config, self.config)))
-            if seed is not None and (seed not in found or status(found[seed]) != DONE or status(run) == DONE):
+            seed = wanted.get(fingerprint(as_asked(run.config, self.config))) or wanted.get(self._filled_in(run))
+            if seed is not None and (seed not in found or found[seed].status != DONE or run.status == DONE):
                 found[seed] = run
         return found
 
-
-def status(run: runs.StoredRun) -> str:
-    """Return Sacred's word for how a run stands: COMPLETED, RUNNING, INTERRUPTED, FAILED; "" where it cannot be read."""
-    try:
-        return run.read("run.json")["status"]
-    except (OSError, ValueError, KeyError):
-        return ""
-
-
-def running(run: runs.StoredRun) -> bool:
-    """Return whether a process holds the run's record: it is going on, whatever started it."""
-    try:
-        files.lock(run.folder).close()
-        return False
-    except BlockingIOError:
-        return True
+    def _filled_in(self, run: runs.StoredRun) -> str | None:
+        """Return the fingerprint of a run as it would be recorded today, with the settings that have come since."""
+        if any(run.config.get(family) != self.config.get(family) for family in FAMILIES):
+            return None  # other parts make another experiment, and loading them takes time
+        try:
+            config = loader.stored(run.config, str(run.folder / "config.json"))
+        except UsageError:  # a setting of then is no more
+            return None
+        return fingerprint(as_asked(config, self.config))
 
 
 def last_values(run: runs.StoredRun) -> dict[str, float]:
     """Return the last value of every metric of a run, and its last step as "env_step"."""
     try:
-        metrics = run.read("metrics.json")
-    except (OSError, json.JSONDecodeError):
+        metrics = run.metrics()
+    except (OSError, runs.RecordError):
         return {}
     steps = [series["steps"][-1] for series in metrics.values() if series["steps"]]
     values = {name: series["values"][-1] for name, series in metrics.items() if series["values"]}

@@ -45,8 +45,7 @@ def _read(facts: Path, results: Path, metric: str) -> Found:
     run, last, status = None, None, "not recorded"
     if told["run"]:
         run = runs.find(told["run"], results)
-        word = run.read("run.json")["status"]
-        status = WORDS.get(word, word.lower())
+        status = WORDS.get(run.status, run.status.lower() or status)
         try:
             last = (following.points(run, metric) or [None])[-1]
         except following.UnknownMetric:

@@ -5,6 +5,8 @@ from datetime import datetime
 
 import pytest
 
+from src import runs
+from src.analysis import histories
 from src.commands import compare
 from src.config.commandline import UsageError
 from src.recording import mongo_place
@@ -135,3 +137,42 @@ def test_a_database_that_cannot_be_read_is_told_without_its_password(results, mo
     with pytest.raises(UsageError, match="127.0.0.1:1/x .*does not answer" if url else "--mongo needs a URL") as error:
         compare.main(["1", f"--results-dir={results}", f"--mongo={url}"])
     assert "s3cret" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["results [v1]", "re*", "wh?", "a\\b", "[!x]"])
+@pytest.mark.parametrize("words", ["{}", "{}/sacred/*", "{}/sacred/[12]", "{}/sacred/2"])
+def test_runs_are_found_in_folders_of_any_name(tmp_path, name, words):
+    for seed in (1, 2):
+        stub_runs.write(tmp_path / name, seed, [-2.0], seed=seed)
+    found, notes = histories.from_folders([words.format(tmp_path / name)])
+    assert [history.seed for history in found] == ([2] if words.endswith("/2") else [1, 2]) and notes == []
+
+
+@pytest.mark.parametrize("words", [["{}"], ["{}/sacred/*"], ["1-20"], ["{}/sacred/1", "{}/sacred/1.bak", "{}/sacred/2", "11-13"]])
+@pytest.mark.parametrize("name", ["1.bak", "\u00b2", "notes"])
+def test_what_else_lies_beside_runs_is_passed_over(results, words, name):
+    (results / "sacred" / name).mkdir()
+    (results / "sacred" / "1.bak").mkdir(exist_ok=True)
+    groups = run(results, *(word.format(results) for word in words))["groups"]
+    assert [group["seeds"] for group in groups] == [2, 3]
+
+
+BROKEN = {"config.json": ["[]", "{}", "{"], "run.json": ["null", "5"], "metrics.json": ["[]", '{"a": {"steps": 5}}']}
+
+
+@pytest.mark.parametrize(("name", "content"), [(name, content) for name in BROKEN for content in BROKEN[name]])
+@pytest.mark.parametrize("words", ["{}", "{}/sacred/*", "1-20"])
+def test_a_damaged_record_among_several_is_left_out_with_a_word_and_alone_refused(results, capsys, words, name, content):
+    (results / "sacred" / "12" / name).write_text(content)
+    groups = run(results, words.format(results))["groups"]
+    assert [group["seeds"] for group in groups] == [2, 2]
+    assert "note: left out: " in (out := capsys.readouterr().out) and f"sacred/12/{name}" in out
+    with pytest.raises(UsageError, match=f"sacred/12/{name}"):
+        run(results, "11", "12")
+
+
+def test_a_run_whose_process_lives_is_running_however_long_it_was_silent(results):
+    folder = stub_runs.write(results, 20, [-2.0], seed=3, status="RUNNING")
+    with runs.lock(folder):
+        assert histories.from_folders(["20"], results)[0][0].status == "running"
+    assert histories.from_folders(["20"], results)[0][0].status == "cut off"
