@@ -10,8 +10,10 @@ import jax
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from src import build
+from src.analysis.identity import fingerprint
 from src.commands import restoring
 from src.config.commandline import UsageError
 from src.core import Environment, Key, Planner, RunError
@@ -43,10 +45,23 @@ def main(words: Sequence[str]) -> int:
         "settings": {update.key: update.value for update in settings},
         **found,
     }
-    path = run.folder / f"evaluation-{restored.env_step}.json"
-    replace_file(path, json.dumps(result, indent=1) + "\n")
-    show(result, f"{title(restored.config)}, step {restored.env_step:,}, {result['episodes']} episodes", path)
+    kept = keep(result, run.folder)
+    show(result, f"{title(restored.config)}, step {restored.env_step:,}, {result['episodes']} episodes", kept)
     return 0
+
+
+def keep(result: Mapping[str, Any], folder: Path) -> str:
+    """Write the result into the run's folder; return in a line where it is, or why it could not be kept.
+
+    Each choice of settings has a file of its own, so that evaluations with different ones stand beside each other.
+    """
+    settings = f"-{fingerprint(result['settings'])}" if result["settings"] else ""
+    path = folder / f"evaluation-{result['env_step']}{settings}.json"
+    try:
+        replace_file(path, json.dumps(result, indent=1) + "\n")
+    except OSError as error:
+        return f"not kept: {path} cannot be written ({error.strerror})"
+    return f"written: {path}"
 
 
 def play(restored: Restored, planner: Planner, key: Key, batch: int) -> Scores:
@@ -89,9 +104,9 @@ def summary(scores: Scores) -> dict[str, dict[str, float]]:
     }
 
 
-def show(result: Mapping[str, Any], head: str, path: Path) -> None:
-    """Print the table."""
-    table = Table(title=head, title_justify="left")
+def show(result: Mapping[str, Any], head: str, kept: str) -> None:
+    """Print the table, and what became of it."""
+    table = Table(title=Text(head), title_justify="left")
     table.add_column("metric")
     for column in COLUMNS.values():
         table.add_column(column, justify="right")
@@ -101,4 +116,4 @@ def show(result: Mapping[str, Any], head: str, path: Path) -> None:
             table.add_row(f"{name}, {PLAYERS[how]}", *("-" if number is None else f"{number:.3f}" for number in numbers))
     console = Console(highlight=False, soft_wrap=True)
     console.print(table)
-    console.print(f"written: {path}")
+    console.print(kept, markup=False)

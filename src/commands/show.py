@@ -1,5 +1,6 @@
 """`show --run=RUN`: what a recorded run is, where it comes from and what it left."""
 
+import contextlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from src import checkpoint, runs
 from src.commands import arguments
@@ -24,45 +26,68 @@ def main(words: Sequence[str]) -> int:
     options, updates = parser.read(words)
     run = arguments.find(options.run, updates)
     origin = provenance.read(run.folder)
-    table = Table(title=_title(run), show_header=False, title_justify="left")
+    table = Table(title=Text(_title(run)), show_header=False, title_justify="left")
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in (*_state(run), *_origin(origin), *_packages(origin, options.packages), *_places(run, origin)):
-        table.add_row(name, value)
+    for name, value in (*_state(run), *_origin(origin), *_packages(origin, options.packages), *_places(run)):
+        table.add_row(name, Text(value))  # not as markup: a path may hold [v1]
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     console.print(table)
     console.print("configuration:\n" + yaml.safe_dump(run.config, sort_keys=True).rstrip(), markup=False)
     diff = run.folder / provenance.DIFF
     if options.diff and diff.exists():
-        console.print(f"\n{diff.read_text()}", markup=False, soft_wrap=True)
+        console.print(f"\n{diff.read_text(errors='replace')}", markup=False, soft_wrap=True)
     return 0
 
 
 def _title(run: runs.StoredRun) -> str:
     try:
         return f"run {run.id}: {title(run.config)}"
-    except KeyError:  # a record of something else
+    except (AttributeError, KeyError, TypeError):  # a record of something else
         return f"run {run.id}"
 
 
-def _saved(run: runs.StoredRun, name: str) -> Mapping[str, Any]:
-    """Return one of the record's files; nothing where it cannot be read."""
+def _entry(run: runs.StoredRun) -> Mapping[str, Any]:
+    """Return what run.json says; nothing if it cannot be read, which `_damages` tells."""
     try:
-        return run.read(name)
-    except (OSError, ValueError):
+        return run.read("run.json")
+    except (OSError, runs.RecordError):
         return {}
+
+
+def _damages(run: runs.StoredRun) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the record, apart from its metrics."""
+    for read in (lambda: run.read("run.json"), lambda: provenance.curves(run)):
+        try:
+            read()
+        except (OSError, runs.RecordError) as error:
+            yield "damaged", str(error)
 
 
 def _state(run: runs.StoredRun) -> Iterator[tuple[str, str]]:
     """Yield how the run went."""
-    entry = _saved(run, "run.json")
-    yield "status", str(entry.get("status", "unknown"))
+    entry = _entry(run)
+    yield "status", (run.status or "unknown") + (", going on" if run.running else "")
     yield "started", str(entry.get("start_time", "unknown"))
-    for again in entry.get("resumes", []):
-        yield "resumed", f"{again['time']} from step {again['step']:,}"
+    for again in _dicts(entry.get("resumes")):
+        yield "resumed", f"{again.get('time')} from step {again.get('step')}"
     if "stop_time" in entry:
         yield "ended", str(entry["stop_time"])
-    series = _saved(run, "metrics.json")
+    yield from _damages(run)
+    yield from _ends(run)
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _ends(run: runs.StoredRun) -> Iterator[tuple[str, str]]:
+    """Yield how far the run came, and its last evaluation."""
+    try:
+        series = {name: values for name, values in run.metrics().items() if values["steps"]}
+    except (OSError, runs.RecordError) as error:
+        yield "damaged", str(error)
+        return
     if series:
         yield "environment steps", f"{max(values['steps'][-1] for values in series.values()):,}"
     for name in sorted(name for name in series if name.startswith("eval/")):
@@ -93,16 +118,22 @@ def _packages(origin: Mapping[str, Any], everything: bool) -> Iterator[tuple[str
         yield "packages", ", ".join(f"{name} {versions[name]}" for name in chosen)
 
 
-def _places(run: runs.StoredRun, origin: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _places(run: runs.StoredRun) -> Iterator[tuple[str, str]]:
     """Yield where its files are."""
     yield "records", str(run.folder)
-    if "curves" in origin:
-        yield "curves", str(run.results / origin["curves"])
+    with contextlib.suppress(runs.RecordError):  # `_damages` tells of it
+        if curves := provenance.curves(run):
+            yield "curves", str(run.results / curves)
     models = checkpoint.folder(run.results, run.id)
     steps = checkpoint.steps(models)
     if steps:
-        best = checkpoint.pick(models, "best").name
+        best = checkpoint.best(models).name
         yield "checkpoints", f"{models}: {', '.join(str(step) for step in steps)} (best: {best})"
-    artifacts = _saved(run, "run.json").get("artifacts", [])
+    for step in steps:
+        try:
+            checkpoint.read_meta(models / str(step))
+        except checkpoint.CheckpointError as error:
+            yield "damaged", str(error)
+    artifacts = _entry(run).get("artifacts")
     if artifacts:
-        yield "artifacts", ", ".join(str(item) for item in artifacts)
+        yield "artifacts", ", ".join(map(str, artifacts)) if isinstance(artifacts, list) else str(artifacts)

@@ -58,6 +58,11 @@ def stored(config: Mapping[str, Any], source: str, updates: Sequence[Update] = (
     return resolved
 
 
+def default_settings() -> dict[str, Any]:
+    """Return the run-level values of default.yaml, unchecked."""
+    return {path[0]: given.value for path, given in file_layer("default.yaml", []).items() if len(path) == 1}
+
+
 def own_settings(config: str, updates: Sequence[Update]) -> dict[str, Any]:
     """Return what an algorithm's file and the settings over it say, without what they stand upon, nested as in a YAML file."""
     merged = merge([named_layer("algs", config, "--config", []), typed_layer(updates, [])])
