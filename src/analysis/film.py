@@ -58,7 +58,7 @@ def make_film(drawing: Drawing | None, episodes: list[Episode], title: str, fps:
 def write_mp4(film: Film, path: Path) -> None:
     """Write the film as H.264, which browsers play."""
     writer = imageio_ffmpeg.write_frames(
-        str(path), (WIDTH, HEIGHT), fps=film.fps, codec="libx264", quality=None, output_params=["-crf", "20", "-threads", "2"]
+        str(path.absolute()), (WIDTH, HEIGHT), fps=film.fps, codec="libx264", quality=None, output_params=["-crf", "20", "-threads", "2"]
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # JAX's, of any fork; ffmpeg is executed at once

@@ -1,6 +1,7 @@
 """`render --run=RUN`: films of greedy episodes by what a recorded run has learned."""
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from src.analysis.host_episodes import make_host_player
 from src.commands import restoring
 from src.config.commandline import UsageError
 from src.core import Environment
+from src.recording import provenance
 from src.recording.curves import add_image
 from src.recording.places import title
 from src.restored import Restored, restore
@@ -28,13 +30,16 @@ def main(words: Sequence[str]) -> int:
     """Write an mp4 and a gif; return the exit status."""
     parser = restoring.parser("render", "Film greedy episodes: the scene, each agent's action and its policy, the return.")
     parser.add_argument("--episodes", type=_count, default=EPISODES, help=f"how many (default: {EPISODES})")
-    parser.add_argument("--player", choices=PLAYERS, default="search", help="who chooses the actions (default: search)")
+    parser.add_argument("--player", choices=PLAYERS, help="who chooses the actions (default: the run's best: search if it has one)")
     parser.add_argument("--out", type=Path, help="file to write, without its ending (default: in the run's folder)")
     options, _, run, restored = restoring.read(parser, words)
-    out = options.out or run.folder / f"{NAME}-{restored.env_step}-{options.player}"
+    player = chosen_player(restored, options.player)
+    out = options.out or run.folder / f"{NAME}-{restored.env_step}-{player}"
     if not out.parent.is_dir():
         raise UsageError(f"render: --out={out}: there is no folder {out.parent}")
-    for path in render(restored, out, options.episodes, options.player):
+    if not os.access(out.parent, os.W_OK):
+        raise UsageError(f"render: {out.parent} cannot be written; name another place with --out=FILE")
+    for path in render(restored, out, options.episodes, player):
         print(f"written: {path}", flush=True)
     return 0
 
@@ -45,17 +50,25 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def render(restored: Restored, out: Path, num_episodes: int = EPISODES, player: str = "search") -> list[Path]:
+def chosen_player(restored: Restored, asked: str | None = None) -> str:
+    """Return the name of who plays: as asked for, else the way to play that the run is judged by.
+
+    Raises:
+      UsageError: the run cannot play in the way that was asked for.
+    """
+    if asked is not None and asked not in restored.players:
+        raise UsageError(f"render: --player={asked}: this run has {', '.join(restored.players)}")
+    return asked or next(name for name in PLAYERS if name in restored.players)
+
+
+def render(restored: Restored, out: Path, num_episodes: int = EPISODES, player: str | None = None) -> list[Path]:
     """Write `out`.mp4 and `out`.gif; return their paths."""
     return write(make(restored, num_episodes, player), out)
 
 
-def make(restored: Restored, num_episodes: int, player: str) -> film.Film:
+def make(restored: Restored, num_episodes: int, player: str | None = None) -> film.Film:
     """Return the film of episodes that the run's seed and the checkpoint's step decide."""
-    players = {"search": restored.planner} | restored.players
-    if player not in players:
-        raise UsageError(f"render: --player={player}: this run has {', '.join(players)}")
-    planner = players[player]
+    planner = restored.players[chosen_player(restored, player)]
     key = jax.random.fold_in(jax.random.key(restored.config["seed"]), restored.env_step)
     if isinstance(restored.env, Environment):
         play, drawing = make_player(restored.env, planner, num_episodes), restored.env.drawing
@@ -76,8 +89,8 @@ def write(made: film.Film, out: Path) -> list[Path]:
 def film_at_end(run: StoredRun) -> list[Path]:
     """Write the film that training leaves, of its last checkpoint: into the run's folder, and a strip beside its curves."""
     restored = restore(run, "last")
-    made = make(restored, EPISODES, "search")
-    curves = run.read("provenance.json").get("curves")
+    made = make(restored, EPISODES)
+    curves = provenance.curves(run)
     if curves:
         add_image(run.results / curves, "films/episode", film.strip(made), restored.env_step)
     return write(made, run.folder / NAME)

@@ -108,7 +108,8 @@ def priorities(replay: Replay, state: PyTree, key: Key) -> Array:
 def _summary(name: str, scores: dict[str, np.ndarray]) -> dict[str, float]:
     metrics = {f"eval/{name}/{metric}": float(np.mean(values)) for metric, values in scores.items()}
     returns = scores["return"]
-    metrics[f"eval/{name}/return_stderr"] = float(np.std(returns, ddof=1) / len(returns) ** 0.5) if len(returns) > 1 else 0.0
+    if len(returns) > 1:  # of a single episode it is unknown, which is not 0
+        metrics[f"eval/{name}/return_stderr"] = float(np.std(returns, ddof=1) / len(returns) ** 0.5)
     return metrics
 
 

@@ -1,6 +1,8 @@
 """Films of episodes: what is on them, and that players can read them."""
 
 import functools
+from pathlib import Path
+from types import SimpleNamespace
 
 import imageio_ffmpeg
 import jax
@@ -67,14 +69,25 @@ def test_of_long_episodes_only_some_steps_are_shown_and_always_the_ends(monkeypa
 
 @pytest.mark.jaxmarl
 @pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # reading, as writing, starts ffmpeg beside JAX
-def test_films_can_be_read_back_with_all_their_frames(tmp_path):
+def test_films_can_be_read_back_with_all_their_frames(tmp_path, monkeypatch):
     _, found = made("mpe")
-    film.write_mp4(found, tmp_path / "a.mp4")
+    monkeypatch.chdir(tmp_path)
+    film.write_mp4(found, Path("a:[b].mp4"))  # ffmpeg takes what stands before a colon for a protocol
+    (tmp_path / "a:[b].mp4").rename(tmp_path / "a.mp4")
     film.write_gif(found, tmp_path / "a.gif")
     frames, seconds = imageio_ffmpeg.count_frames_and_secs(str(tmp_path / "a.mp4"))
     assert frames == sum(found.repeats) and seconds == pytest.approx(frames / found.fps, abs=0.1)
     with Image.open(tmp_path / "a.gif") as gif:
         assert gif.n_frames == len(found.frames) and gif.size == (film.WIDTH, film.HEIGHT)
+
+
+@pytest.mark.parametrize(("players", "first"), [("search autoregressive policy", "search"), ("policy", "policy")])
+def test_who_plays_is_who_the_film_is_named_after(players, first):
+    restored = SimpleNamespace(players=dict.fromkeys(players.split()))
+    assert render.chosen_player(restored) == first and render.chosen_player(restored, "policy") == "policy"
+    if first != "search":
+        with pytest.raises(UsageError, match="--player=search: this run has policy"):
+            render.chosen_player(restored, "search")
 
 
 @pytest.mark.parametrize(
