@@ -17,6 +17,7 @@ from pymongo.errors import PyMongoError
 from src import runs
 from src.recording.mongo_place import DEFAULT_DATABASE, Place, open_lazily, reason
 from src.recording.mongo_read import read_series
+from src.recording.series import Series as Recorded, of as recorded
 
 SILENT_SECONDS = 60.0  # a running run's record is touched every ten
 STATUS = {"COMPLETED": "done", "INTERRUPTED": "interrupted", "FAILED": "failed", "RUNNING": "running"}
@@ -128,10 +129,10 @@ def _natural(path: str) -> tuple[str, int]:
 
 def _from_folder(run: runs.StoredRun) -> History:
     """Return a recorded run's history; files that are not there yet count as empty."""
-    record, metrics = (_read(run, name) for name in ("run.json", "metrics.json"))
+    record = _read(run, "run.json")
     heartbeat = record.get("heartbeat")
     heard = datetime.datetime.fromisoformat(heartbeat).replace(tzinfo=datetime.UTC) if heartbeat else None
-    series_of = {name: series(entry["steps"], entry["values"]) for name, entry in metrics.items()}
+    series_of = {name: series(points.steps, points.values) for name, points in _series(run).items()}
     return History(str(run.folder), run.config, status(record.get("status", ""), heard, time.time()), series_of)
 
 
@@ -142,6 +143,13 @@ def _read(run: runs.StoredRun, name: str) -> dict[str, Any]:
         return {}
     except (OSError, json.JSONDecodeError) as error:
         raise SourceError(f"{run.folder / name} cannot be read: {error}") from error
+
+
+def _series(run: runs.StoredRun) -> dict[str, Recorded]:
+    try:
+        return recorded(run.folder)
+    except (OSError, ValueError) as error:
+        raise SourceError(f"run '{run.folder}': its metrics cannot be read: {error}") from error
 
 
 def from_mongo(place: Place, words: Sequence[str]) -> list[History]:

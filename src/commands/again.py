@@ -1,6 +1,5 @@
 """`train --resume=RUN` and `rerun --run=RUN`: configurations that come from a recorded run instead of files."""
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,7 +7,7 @@ from src import checkpoint, restored, runs
 from src.commands.arguments import results_dir, settings
 from src.config.commandline import Request, UsageError
 from src.core import Runner
-from src.recording import files, provenance
+from src.recording import files, provenance, series
 from src.recording.record import FREE, FREE_SECTIONS, Resume, decisive
 
 
@@ -96,7 +95,7 @@ def resumable(run: runs.StoredRun) -> bool:
 
 def _just_begun(run: runs.StoredRun) -> bool:
     models = checkpoint.folder(run.results, run.id)
-    return not checkpoint.steps(models) and (models.is_dir() or not (run.folder / "metrics.json").exists())
+    return not checkpoint.steps(models) and (models.is_dir() or not series.begun(run.folder))
 
 
 def _status(run: runs.StoredRun) -> str:
@@ -135,16 +134,14 @@ def state(again: Again, runner: Runner) -> Resume:
         saved = checkpoint.read(again.path, runner.shapes()) if again.path else None
     except checkpoint.CheckpointError as error:
         raise UsageError(str(error)) from None
-    series = files.until(_metrics(again.run), again.resume_at)
-    latest = {name: values["values"][-1] for name, values in series.items()}
+    kept = series.until(_series(again.run), again.resume_at)
+    latest = {name: points.values[-1] for name, points in kept.items()}
     curves = provenance.read(again.run.folder).get("curves")
     return Resume(again.run.id, again.resume_at, saved, latest, curves)
 
 
-def _metrics(run: runs.StoredRun) -> dict[str, Any]:
+def _series(run: runs.StoredRun) -> dict[str, series.Series]:
     try:
-        return run.read("metrics.json")
-    except FileNotFoundError:  # killed before any was written
-        return {}
-    except json.JSONDecodeError as error:
-        raise UsageError(f"{run.folder / 'metrics.json'} is damaged: {error}") from None
+        return series.of(run.folder)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"run '{run.id}': its metrics cannot be read: {error}") from None

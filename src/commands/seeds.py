@@ -1,7 +1,6 @@
 """The runs of a seed batch: which seeds are wanted, and what is already recorded of each."""
 
 import dataclasses
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 from src import runs
 from src.analysis.identity import as_asked, fingerprint, without_seed
 from src.config.commandline import UsageError
-from src.recording import files
+from src.recording import files, series
 
 DONE = "COMPLETED"  # Sacred's word
 BOUND = 2**31 - 1
@@ -89,9 +88,9 @@ def running(run: runs.StoredRun) -> bool:
 def last_values(run: runs.StoredRun) -> dict[str, float]:
     """Return the last value of every metric of a run, and its last step as "env_step"."""
     try:
-        metrics = run.read("metrics.json")
-    except (OSError, json.JSONDecodeError):
+        found = series.of(run.folder)
+    except (OSError, ValueError):
         return {}
-    steps = [series["steps"][-1] for series in metrics.values() if series["steps"]]
-    values = {name: series["values"][-1] for name, series in metrics.items() if series["values"]}
+    steps = [points.steps[-1] for points in found.values() if points]
+    values = {name: points.values[-1] for name, points in found.items() if points}
     return values | ({"env_step": max(steps)} if steps else {})

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from src import checkpoint, runs
 from src.commands import arguments
-from src.recording import provenance
+from src.recording import provenance, series
 from src.recording.places import title
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "mctx", "flashbax", "orbax-checkpoint", "jaxmarl", "numpy", "sacred")
@@ -53,6 +53,14 @@ def _saved(run: runs.StoredRun, name: str) -> Mapping[str, Any]:
         return {}
 
 
+def _series(run: runs.StoredRun) -> dict[str, series.Series]:
+    """Return the series that have points; none where they cannot be read."""
+    try:
+        return {name: points for name, points in series.of(run.folder).items() if points}
+    except (OSError, ValueError):
+        return {}
+
+
 def _state(run: runs.StoredRun) -> Iterator[tuple[str, str]]:
     """Yield how the run went."""
     entry = _saved(run, "run.json")
@@ -62,11 +70,11 @@ def _state(run: runs.StoredRun) -> Iterator[tuple[str, str]]:
         yield "resumed", f"{again['time']} from step {again['step']:,}"
     if "stop_time" in entry:
         yield "ended", str(entry["stop_time"])
-    series = _saved(run, "metrics.json")
-    if series:
-        yield "environment steps", f"{max(values['steps'][-1] for values in series.values()):,}"
-    for name in sorted(name for name in series if name.startswith("eval/")):
-        yield name, f"{series[name]['values'][-1]:.3f} at step {series[name]['steps'][-1]:,}"
+    found = _series(run)
+    if found:
+        yield "environment steps", f"{max(points.steps[-1] for points in found.values()):,}"
+    for name in sorted(name for name in found if name.startswith("eval/")):
+        yield name, f"{found[name].values[-1]:.3f} at step {found[name].steps[-1]:,}"
 
 
 def _origin(origin: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
