@@ -1,5 +1,6 @@
 """A run's series on the disk, however they lie there."""
 
+import contextlib
 import json
 from datetime import datetime
 
@@ -35,19 +36,19 @@ def test_series_are_read_from_the_lines_where_there_are_any_and_else_from_sacred
 def test_a_line_that_is_half_written_is_left_until_it_is_whole(tmp_path):
     whole, half = series.line(points(30)), series.line(points(60))
     (tmp_path / "metrics.jsonl").write_bytes(whole + half[:17])
-    reader = series.Reader(tmp_path)
-    assert reader.read()["return"].steps.tolist() == [30]
-    with open(tmp_path / "metrics.jsonl", "ab") as file:
-        file.write(half[17:])
-    assert reader.read()["return"].steps.tolist() == [30, 60]
-    (tmp_path / "metrics.jsonl").unlink()  # as a run does at its end
-    assert reader.read()["return"].steps.tolist() == [30, 60]
+    with contextlib.closing(series.Reader(tmp_path)) as reader:
+        assert reader.read()["return"].steps.tolist() == [30]
+        with open(tmp_path / "metrics.jsonl", "ab") as file:
+            file.write(half[17:])
+        assert reader.read()["return"].steps.tolist() == [30, 60]
+        (tmp_path / "metrics.jsonl").unlink()  # as a run does at its end
+        assert reader.read()["return"].steps.tolist() == [30, 60]
 
 
 def test_a_reader_of_some_metrics_keeps_only_these_and_knows_the_names_of_all(tmp_path):
     (tmp_path / "metrics.jsonl").write_bytes(series.line(points(30)))
-    reader = series.Reader(tmp_path, only=("loss",))
-    assert set(reader.read()) == {"loss"} and reader.names == {"loss", "return"}
+    with contextlib.closing(series.Reader(tmp_path, only=("loss",))) as reader:
+        assert set(reader.read()) == {"loss"} and reader.names == {"loss", "return"}
 
 
 def test_what_is_written_for_sacreds_readers_holds_the_same_points(tmp_path):
