@@ -32,8 +32,11 @@ OK, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 def main(argv: Sequence[str]) -> int:
     """Run one command and return the exit status: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted."""
+    from src.recording.stopping import handled, interrupt
+
     try:
-        return dispatch(argv)
+        with handled(interrupt):  # SIGTERM and a closed terminal end whatever goes on as Ctrl-C does
+            return dispatch(argv)
     except commandline.UsageError as error:  # a wrong configuration is one of them
         from src.recording.mongo_place import hidden
 
@@ -62,11 +65,12 @@ def dispatch(argv: Sequence[str]) -> int:
         print(listing.listing(request.topics), flush=True)
         return OK
     config, again, place = configuration(request)
+    held = hold(again) if again and again.resumes else None
     if request.command in ("train", "rerun"):
         from src import build
 
         config = build.settled(config)
-    experiment = make_experiment(config, again and again.resume_at)
+    experiment = make_experiment(config, again and again.resume_at, held)
     options = parse_flags(experiment, request)
     hide_credentials(place, config, options)
     experiment.add_config(config)
@@ -111,11 +115,28 @@ def stored_config(request: commandline.Request) -> dict[str, Any] | None:
         return None
 
 
-def make_experiment(config: dict[str, Any], resume_at: int | None = None) -> Any:
+def hold(again: Any) -> Any:
+    """Return the lock of the record that is to be gone on with, which nobody else can take from now on.
+
+    Raises:
+      UsageError: another process has it.
+    """
+    from src.recording.files import lock
+
+    try:
+        return lock(again.run.folder)
+    except BlockingIOError:
+        raise commandline.UsageError(
+            f"run '{again.run.id}' is being gone on with by another process; wait for it or stop it ({again.run.folder})"
+        ) from None
+
+
+def make_experiment(config: dict[str, Any], resume_at: int | None = None, held: Any = None) -> Any:
     """Return the Sacred experiment with its file observer; the configuration is still to be given to it.
 
     Args:
       resume_at: environment step from which a recorded run goes on; None = a new run.
+      held: the lock of the recorded run.
     """
     from sacred import SETTINGS, Experiment
 
@@ -126,7 +147,7 @@ def make_experiment(config: dict[str, Any], resume_at: int | None = None) -> Any
     experiment.logger = logging.getLogger("tandem")
     experiment.logger.setLevel(logging.ERROR)  # -l INFO brings Sacred's own messages back
     experiment.logger.addHandler(logging.StreamHandler())
-    experiment.observers.append(FileRecord(Path(config["results_dir"]) / "sacred", resume_at))
+    experiment.observers.append(FileRecord(Path(config["results_dir"]) / "sacred", resume_at, held))
     return experiment
 
 
@@ -219,22 +240,12 @@ def add_train(experiment: Any, config: dict[str, Any], again: Any = None) -> Non
 
     @experiment.command
     def train(_run):
-        result = record(_run, config, built.run, resume)
-        if config["video"] and _run._id is not None:
-            film(Path(config["results_dir"]) / "sacred" / str(_run._id))
-        return result
+        return record(_run, config, built.run, resume)
 
+    if config["video"]:
+        from src.commands.render import FilmAtEnd
 
-def film(folder: Path) -> None:
-    """Write the film that a finished run leaves; a run that cannot be filmed is finished all the same."""
-    try:
-        from src import runs
-        from src.commands.render import film_at_end
-
-        for path in film_at_end(runs.find(str(folder))):
-            print(f"film:    {path}", flush=True)
-    except Exception as error:  # whatever it is: the training is over and recorded
-        print(f"no film: {type(error).__name__}: {error}; try `python src/main.py render --run={folder}`", flush=True)
+        experiment.observers.append(FilmAtEnd(Path(config["results_dir"]) / "sacred"))
 
 
 def run_command(experiment: Any, command: str, options: dict[str, Any]) -> int:
@@ -245,6 +256,9 @@ def run_command(experiment: Any, command: str, options: dict[str, Any]) -> int:
 
     try:
         experiment.run(command, options=options)
+        lacking = [observer.problem for observer in experiment.observers if getattr(observer, "problem", "")]
+        if lacking:
+            raise RunError("; ".join(lacking))
     except SacredError as error:
         print(format_sacred_error(error, experiment.get_usage()[0]), file=sys.stderr)
         return FAILED

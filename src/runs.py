@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import struct
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -61,17 +62,6 @@ class StoredRun:
           RecordError: the file is damaged or holds something else.
         """
         return read_json(self.folder / name)
-
-    def metrics(self) -> dict[str, dict[str, list]]:
-        """Return {metric: {"steps", "values", ...}}; empty if nothing has been written yet.
-
-        Raises:
-          RecordError: the file is damaged or holds something else.
-        """
-        try:
-            return read_series(self.folder / "metrics.json")
-        except FileNotFoundError:
-            return {}
 
 
 def find(run: str, results_dir: str | Path = "results") -> StoredRun:
@@ -206,18 +196,32 @@ def is_locked(folder: Path) -> bool:
     return struct.unpack(FLOCK, answer)[0] != fcntl.F_UNLCK
 
 
-def lock(folder: Path) -> Any:
-    """Return what holds a record for this process as long as it is kept, also if the process is killed: an open file.
+class Lock:
+    """Holds a record for this process until it is closed or nobody has it any more, also if the process is killed."""
+
+    def __init__(self, handle: int):
+        self.close = weakref.finalize(self, os.close, handle)  # which may be called again
+
+    def __enter__(self) -> "Lock":
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.close()
+
+
+def lock(folder: Path) -> Lock:
+    """Return what holds a record.
 
     Raises:
       BlockingIOError: another process holds it.
     """
-    handle = open(os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+b")
+    handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    held = Lock(handle)
     try:
         fcntl.fcntl(handle, fcntl.F_OFD_SETLK, WHOLE_FILE)
     except BlockingIOError:
-        handle.close()
+        held.close()
         raise
     except OSError:  # a file system without locks: nobody can tell
         pass
-    return handle
+    return held

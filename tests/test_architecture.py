@@ -39,7 +39,7 @@ ALLOWED = {
     },
     "analysis": {
         "core", "runs", "ops", "scene",
-        "recording.mongo_place", "recording.mongo_read",  # runs are also read from the database
+        "recording.series", "recording.mongo_place", "recording.mongo_read",  # runs are also read from the database
     },
     "main": {"core", "build", "checkpoint", "config", "recording", "restored", "runs", "commands"},
 }

@@ -73,22 +73,6 @@ def test_a_file_of_another_kind_is_named_in_one_sentence(tmp_path, content):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    "series",
-    [None, [], 5, {}, {"steps": [1]}, {"steps": [1], "values": [1.0, 2.0]}, {"steps": ["1"], "values": [1.0]},
-     {"steps": [1], "values": [None]}, {"steps": 1, "values": 1.0}, {"steps": [1], "values": [1.0], "timestamps": [5]}],
-)  # fmt: skip
-def test_series_that_are_none_are_found_out(results, series):
-    folder = results / "sacred" / "10"
-    (folder / "metrics.json").write_text(json.dumps({"loss": series}))
-    with pytest.raises(RecordError, match="metrics.json is damaged: 'loss' is no series"):
-        runs.find("10", results).metrics()
-
-
-def test_a_run_without_metrics_has_none_yet(results):
-    assert runs.find("10", results).metrics() == {}
-
-
 @pytest.mark.parametrize("content", [None, "[]", '{"status": null}', "{}"])
 def test_a_status_that_a_record_does_not_say_is_unknown(results, content):
     if content is not None:
@@ -169,3 +153,9 @@ def test_locking_alters_no_file_that_the_lock_is_a_link_to(results, tmp_path):
     with pytest.raises(OSError, match="symbolic links"):
         runs.lock(results / "sacred" / "10")
     assert (tmp_path / "precious").read_text() == "content"
+
+
+def test_a_lock_that_nobody_keeps_is_gone(results):
+    held = runs.lock(results / "sacred" / "10")
+    del held
+    assert not runs.is_locked(results / "sacred" / "10")

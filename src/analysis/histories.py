@@ -16,6 +16,7 @@ from pymongo.errors import PyMongoError
 from src import runs
 from src.recording.mongo_place import DEFAULT_DATABASE, Place, open_lazily, reason
 from src.recording.mongo_read import read_series
+from src.recording.series import of as recorded
 
 SILENT_SECONDS = 60.0  # a running run's record is touched every ten
 STATUS = {"COMPLETED": "done", "INTERRUPTED": "interrupted", "FAILED": "failed", "RUNNING": "running"}
@@ -83,7 +84,7 @@ def from_folders(words: Sequence[str], results_dir: str | Path = "results") -> t
             try:
                 history = _from_folder(runs.find(name, results_dir))
                 found.setdefault(Path(history.label).resolve(), history)
-            except runs.RecordError as error:
+            except (OSError, runs.RecordError) as error:
                 if several is None:
                     raise SourceError(str(error)) from error
                 notes.append(f"left out: {error}")
@@ -166,7 +167,7 @@ def _from_folder(run: runs.StoredRun) -> History:
         record = {}
     _check_config(run.config, str(run.folder / "config.json"))
     stands = "running" if run.running else status(run.status, _time(record.get("heartbeat")), time.time())
-    series_of = {name: series(entry["steps"], entry["values"]) for name, entry in run.metrics().items()}
+    series_of = {name: series(points.steps, points.values) for name, points in recorded(run.folder).items()}
     return History(str(run.folder), run.config, stands, series_of)
 
 

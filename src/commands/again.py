@@ -9,7 +9,7 @@ from src.commands.arguments import results_dir, settings
 from src.config import loader
 from src.config.commandline import Request, UsageError
 from src.core import Runner
-from src.recording import files, provenance
+from src.recording import files, provenance, series
 from src.recording.record import FREE, FREE_SECTIONS, Resume, decisive
 
 
@@ -95,7 +95,7 @@ def resumable(run: runs.StoredRun) -> bool:
 
 def _just_begun(run: runs.StoredRun) -> bool:
     models = checkpoint.folder(run.results, run.id)
-    return not checkpoint.steps(models) and (models.is_dir() or not (run.folder / "metrics.json").exists())
+    return not checkpoint.steps(models) and (models.is_dir() or not series.begun(run.folder))
 
 
 def _check_same(again: Again) -> None:
@@ -137,6 +137,6 @@ def state(again: Again, runner: Runner) -> Resume:
 
 def _state(again: Again, runner: Runner) -> Resume:
     saved = checkpoint.read(again.path, runner.shapes()) if again.path else None
-    series = files.until(again.run.metrics(), again.resume_at)
-    latest = {name: values["values"][-1] for name, values in series.items()}
+    kept = series.until(series.of(again.run.folder), again.resume_at)
+    latest = {name: points.values[-1] for name, points in kept.items()}
     return Resume(again.run.id, again.resume_at, saved, latest, provenance.curves(again.run))

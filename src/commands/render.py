@@ -1,11 +1,17 @@
 """`render --run=RUN`: films of greedy episodes by what a recorded run has learned."""
 
 import argparse
+import contextlib
+import math
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import jax
+from sacred.observers import RunObserver
 
 from src import build
 from src.analysis import film
@@ -18,11 +24,13 @@ from src.recording import provenance
 from src.recording.curves import add_image
 from src.recording.places import title
 from src.restored import Restored, restore
-from src.runs import StoredRun
+from src.runners.host_envs import time_limit
+from src.runs import StoredRun, find
 
 PLAYERS = ("search", "autoregressive", "policy")
 EPISODES = 3
-MOST_EPISODES = 100  # a film of more is watched by nobody, and its frames are held in memory
+MOST_EPISODES = 100  # a film of more is watched by nobody
+SECONDS = 300.0  # that the film at a run's end may take to be played, and to be written
 NAME = "episodes"  # of the files that training leaves
 
 
@@ -66,16 +74,35 @@ def render(restored: Restored, out: Path, num_episodes: int = EPISODES, player: 
     return write(make(restored, num_episodes, player), out)
 
 
-def make(restored: Restored, num_episodes: int, player: str | None = None) -> film.Film:
-    """Return the film of episodes that the run's seed and the checkpoint's step decide."""
+def make(restored: Restored, num_episodes: int, player: str | None = None, seconds: float = math.inf) -> film.Film:
+    """Return the film of episodes that the run's seed and the checkpoint's step decide.
+
+    Raises:
+      TimeoutError: they are not played after so many seconds, or the environment does not answer.
+    """
     planner = restored.players[chosen_player(restored, player)]
     key = jax.random.fold_in(jax.random.key(restored.config["seed"]), restored.env_step)
     if isinstance(restored.env, Environment):
-        play, drawing = make_player(restored.env, planner, num_episodes), restored.env.drawing
+        play, drawing = make_player(restored.env, planner, num_episodes, until(seconds)), restored.env.drawing
     else:
-        play, drawing = make_host_player(build.remake(restored.config).make_env, planner, num_episodes), None
+        limit = until(seconds, restored.config["runner_args"]["env_timeout"])
+        make_env, size = build.remake(restored.config).make_env, (film.PANEL, film.HEIGHT)
+        play, drawing = make_host_player(make_env, planner, num_episodes, film.MOST_FRAMES, size, limit), None
     episodes = play(restored.params, key)
     return film.make_film(drawing, episodes, f"{title(restored.config)}, step {restored.env_step:,}")
+
+
+def until(seconds: float, each: float = 0.0) -> Callable[[], AbstractContextManager]:
+    """Return limit(), within which TimeoutError is raised after `seconds` from now, and after `each` (0 = none) from its start."""
+    deadline = time.monotonic() + seconds
+
+    def limit() -> AbstractContextManager:
+        left = deadline - time.monotonic()
+        if left <= 0.0:
+            raise TimeoutError(f"the episodes took longer than {seconds:g} seconds")
+        return time_limit(min(left, each or math.inf)) if left < math.inf or each else nullcontext()
+
+    return limit
 
 
 def write(made: film.Film, out: Path) -> list[Path]:
@@ -89,8 +116,34 @@ def write(made: film.Film, out: Path) -> list[Path]:
 def film_at_end(run: StoredRun) -> list[Path]:
     """Write the film that training leaves, of its last checkpoint: into the run's folder, and a strip beside its curves."""
     restored = restore(run, "last")
-    made = make(restored, EPISODES)
+    made = make(restored, EPISODES, seconds=SECONDS)
     curves = provenance.curves(run)
     if curves:
         add_image(run.results / curves, "films/episode", film.strip(made), restored.env_step)
-    return write(made, run.folder / NAME)
+    with time_limit(SECONDS):
+        return write(made, run.folder / NAME)
+
+
+class FilmAtEnd(RunObserver):
+    """Makes the film of a finished run, once its record says that it is finished; whatever happens, the run stays so."""
+
+    priority = 15  # after the file record (20), and before MongoDB (10), which takes the film along
+
+    def __init__(self, records: Path):
+        self.records = records
+
+    def started_event(self, ex_info, command, host_info, start_time, config, meta_info, _id) -> None:
+        self.folder = self.records / str(_id)
+
+    def completed_event(self, stop_time: Any, result: Any) -> None:
+        try:
+            for path in film_at_end(find(str(self.folder))):
+                print(f"film:    {path}", flush=True)
+        except KeyboardInterrupt:
+            self._none("interrupted")
+        except Exception as error:  # the training is over and recorded
+            self._none(f"{type(error).__name__}: {error}")
+
+    def _none(self, why: str) -> None:
+        with contextlib.suppress(OSError):  # nobody is left to read it
+            print(f"no film: {why}; try `python src/main.py render --run={self.folder}`", flush=True)

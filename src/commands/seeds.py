@@ -10,6 +10,7 @@ from src import runs
 from src.analysis.identity import as_asked, fingerprint, without_seed
 from src.config import loader
 from src.config.commandline import UsageError
+from src.recording import series
 from src.registry import FAMILIES
 
 DONE = "COMPLETED"  # Sacred's word
@@ -82,9 +83,9 @@ class Batch:
 def last_values(run: runs.StoredRun) -> dict[str, float]:
     """Return the last value of every metric of a run, and its last step as "env_step"."""
     try:
-        metrics = run.metrics()
-    except (OSError, runs.RecordError):
+        found = series.of(run.folder)
+    except (OSError, ValueError):
         return {}
-    steps = [series["steps"][-1] for series in metrics.values() if series["steps"]]
-    values = {name: series["values"][-1] for name, series in metrics.items() if series["values"]}
+    steps = [points.steps[-1] for points in found.values() if points]
+    values = {name: points.values[-1] for name, points in found.items() if points}
     return values | ({"env_step": max(steps)} if steps else {})

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from src import checkpoint, runs
 from src.commands import arguments
-from src.recording import provenance
+from src.recording import provenance, series
 from src.recording.places import title
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "mctx", "flashbax", "orbax-checkpoint", "jaxmarl", "numpy", "sacred")
@@ -84,14 +84,14 @@ def _dicts(value: Any) -> list[dict[str, Any]]:
 def _ends(run: runs.StoredRun) -> Iterator[tuple[str, str]]:
     """Yield how far the run came, and its last evaluation."""
     try:
-        series = {name: values for name, values in run.metrics().items() if values["steps"]}
-    except (OSError, runs.RecordError) as error:
+        found = {name: points for name, points in series.of(run.folder).items() if points}
+    except (OSError, ValueError) as error:
         yield "damaged", str(error)
         return
-    if series:
-        yield "environment steps", f"{max(values['steps'][-1] for values in series.values()):,}"
-    for name in sorted(name for name in series if name.startswith("eval/")):
-        yield name, f"{series[name]['values'][-1]:.3f} at step {series[name]['steps'][-1]:,}"
+    if found:
+        yield "environment steps", f"{max(points.steps[-1] for points in found.values()):,}"
+    for name in sorted(name for name in found if name.startswith("eval/")):
+        yield name, f"{found[name].values[-1]:.3f} at step {found[name].steps[-1]:,}"
 
 
 def _origin(origin: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

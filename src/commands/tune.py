@@ -3,7 +3,6 @@
 import argparse
 import math
 import os
-import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from rich.console import Console
 from src import machine
 from src.commands import flags, following, room, search_space, tune_report
 from src.config.commandline import Request, UsageError
+from src.recording.stopping import handled
 
 DESCRIPTION = """Search for good settings with Ray Tune. Every trial is an ordinary run under results/sacred/.
 
@@ -162,10 +162,5 @@ class Stopping:
     @contextmanager
     def on_signals(self) -> Iterator[None]:
         """Within this context SIGINT, SIGTERM and a closed terminal ask for the end."""
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        before = {number: signal.signal(number, self) for number in numbers}
-        try:
+        with handled(self):
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)

@@ -56,7 +56,7 @@ def upload(run: runs.StoredRun, url: str | None) -> None:
         )
     database = mongo_place.connect(place)
     try:
-        work = Upload(run.folder, database, series.read(run.folder / "metrics.json"))
+        work = Upload(run.folder, database, series.of(run.folder))
         work.sync(final=True)
     except (OSError, mongo_place.PyMongoError) as error:
         raise ValueError(f"run {run.id}: MongoDB at {place} {mongo_place.reason(error)}") from error

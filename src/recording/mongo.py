@@ -65,7 +65,7 @@ class MongoMirror(RunObserver):
 
     def started_event(self, ex_info, command, host_info, start_time, config, meta_info, _id) -> None:
         folder = self.records / str(_id)
-        self.series |= series.read(folder / "metrics.json")  # of a resumed run
+        self.series |= series.of(folder)  # of a resumed run
         self.upload = Upload(folder, open_lazily(self.place), self.series)
         self.thread.start()
 

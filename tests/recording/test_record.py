@@ -19,8 +19,8 @@ from src.recording import progress as progress_module
 from src.recording import screen as screen_module
 from src import checkpoint
 from src.core import Report
-from src.recording import provenance
-from src.recording.files import FileRecord, lock
+from src.recording import provenance, series
+from src.recording.files import lock
 from src.recording.places import Places
 from src.recording.record import Resume
 from tests.reference.fake_runs import CONFIG, recorded, reports
@@ -186,23 +186,31 @@ def test_every_metric_up_to_a_checkpoint_is_on_the_disk_before_the_checkpoint(st
     seen = []
 
     def look(step):
-        for at in checkpoint.steps(tmp_path / "models" / "1"):
-            steps = read(tmp_path, "metrics.json")["train/return"]["steps"]
-            seen.append(at <= steps[-1])
+        models = tmp_path / "models" / "1"
+        deadline = time.monotonic() + 20
+        while step == 600 and not checkpoint.steps(models) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        for at in checkpoint.steps(models):
+            seen.append(at <= series.of(tmp_path / "sacred" / "1")["train/return"].steps[-1])
 
-    start(reports(3000, look), beat_interval=1000.0, every_steps=60)
+    start(reports(900, look), beat_interval=1000.0, every_steps=60)
     assert seen and all(seen)
 
 
 def test_a_record_file_is_replaced_whole(start, tmp_path, monkeypatch):
-    start(reports(150))
-    seen = []
+    seen = {}
     replace = Path.replace
-    monkeypatch.setattr(Path, "replace", lambda self, target: (seen.append(json.loads(self.read_text())), replace(self, target)))
-    record = FileRecord(tmp_path / "sacred")
-    record.dir = str(tmp_path / "sacred" / "1")
-    record.log_metrics({"new": {"steps": [7], "values": [1.5], "timestamps": []}}, {})
-    assert seen[0]["new"]["steps"] == [7] and "train/return" in seen[0]
+
+    def look(self, target):
+        if target.suffix == ".json":
+            seen.setdefault(target.name, []).append(json.loads(self.read_text()))
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", look)
+    start(reports(150))
+    assert seen.keys() >= {"run.json", "config.json", "metrics.json"}
+    assert seen["metrics.json"][-1]["train/return"]["steps"] == [30, 60, 90, 120, 150]
+    assert seen["run.json"][0]["status"] == "RUNNING" and seen["run.json"][-1]["status"] == "COMPLETED"
 
 
 def test_a_record_is_held_by_one_process_at_a_time(start, tmp_path):
