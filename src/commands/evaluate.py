@@ -10,7 +10,6 @@ import jax
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from src import build
 from src.analysis.identity import fingerprint
@@ -106,7 +105,7 @@ def summary(scores: Scores) -> dict[str, dict[str, float]]:
 
 def show(result: Mapping[str, Any], head: str, kept: str) -> None:
     """Print the table, and what became of it."""
-    table = Table(title=Text(head), title_justify="left")
+    table = Table(title=head, title_justify="left")
     table.add_column("metric")
     for column in COLUMNS.values():
         table.add_column(column, justify="right")
@@ -114,6 +113,6 @@ def show(result: Mapping[str, Any], head: str, kept: str) -> None:
         for how in (how for how in PLAYERS if how in result):
             numbers = [result[how][name][column] for column in COLUMNS]
             table.add_row(f"{name}, {PLAYERS[how]}", *("-" if number is None else f"{number:.3f}" for number in numbers))
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
     console.print(table)
-    console.print(kept, markup=False)
+    console.print(kept)

@@ -8,7 +8,6 @@ from typing import Any
 import yaml
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from src import checkpoint, runs
 from src.commands import arguments
@@ -26,12 +25,12 @@ def main(words: Sequence[str]) -> int:
     options, updates = parser.read(words)
     run = arguments.find(options.run, updates)
     origin = provenance.read(run.folder)
-    table = Table(title=Text(_title(run)), show_header=False, title_justify="left")
+    table = Table(title=_title(run), show_header=False, title_justify="left")
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in (*_state(run), *_origin(origin), *_packages(origin, options.packages), *_places(run)):
-        table.add_row(name, Text(value))  # not as markup: a path may hold [v1]
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+        table.add_row(name, value)
+    console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 120)
     console.print(table)
     console.print("configuration:\n" + yaml.safe_dump(run.config, sort_keys=True).rstrip(), markup=False)
     diff = run.folder / provenance.DIFF
@@ -57,9 +56,12 @@ def _entry(run: runs.StoredRun) -> Mapping[str, Any]:
 
 def _damages(run: runs.StoredRun) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with the record, apart from its metrics."""
-    for read in (lambda: run.read("run.json"), lambda: provenance.curves(run)):
+    reads = (lambda: run.read("run.json"), lambda: run.read(provenance.NAME), lambda: provenance.curves(run))
+    for read in reads:
         try:
             read()
+        except FileNotFoundError:  # what it would say is shown as unknown
+            continue
         except (OSError, runs.RecordError) as error:
             yield "damaged", str(error)
 

@@ -16,7 +16,6 @@ from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 from sacred.observers.mongo import force_bson_encodeable
 
-from src import runs
 from src.recording import record_files
 from src.recording.mongo_files import Files, as_file, derived_id
 from src.recording.series import Series, Tail
@@ -170,11 +169,10 @@ class Upload:
 
     def _sync_files(self, entry: dict[str, Any], final: bool) -> set[Any]:
         """Store sources and artifacts, and put their ids where Sacred has them; return ids that are of no use now."""
-        experiment, records = entry["experiment"], self.folder.parent
+        experiment = entry["experiment"]
         experiment["sources"] = [
             [name, self.files.put(path, str(Path(experiment.get("base_dir", "")) / name))]
-            for name, path in ((name, runs.inside(records, where)) for name, where in experiment.get("sources", []))
-            if path.is_file()
+            for name, path in record_files.sources(self.folder, entry)
         ]
         before = {one["file_id"] for one in self._artifacts_held()}
         found = record_files.artifacts(self.folder, entry, final)

@@ -92,6 +92,16 @@ def identity(folder: Path) -> str:
     return uid
 
 
+def sources(folder: Path, entry: dict[str, Any]) -> list[tuple[str, Path]]:
+    """Return the names of a run's source files, and where Sacred keeps them, beside the runs.
+
+    Raises:
+      RecordError: the record names a file that does not lie there.
+    """
+    named = [(name, runs.inside(folder.parent, where)) for name, where in entry["experiment"]["sources"]]
+    return [(name, path) for name, path in named if path.is_file()]
+
+
 def artifacts(folder: Path, entry: dict[str, Any], final: bool) -> dict[str, Path]:
     """Return a run's artifacts by name: the resolved configuration, what the run added itself and, if `final`, its
     videos and the checkpoint of its best evaluation, a folder.
