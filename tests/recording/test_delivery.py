@@ -37,8 +37,9 @@ class Watcher(RunObserver):
         self.beat, self.disturb, self.steps, self.joined = threading.Event(), disturb, [], False
 
     def log_metrics(self, metrics_by_name, info):
-        self.disturb()
-        self.steps += metrics_by_name.get("train/return", {"steps": []})["steps"]
+        if metrics_by_name:
+            self.disturb()
+            self.steps += metrics_by_name["train/return"]["steps"]
 
     def heartbeat_event(self, info, captured_out, beat_time, result):
         self.beat.set()
