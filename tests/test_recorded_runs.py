@@ -13,6 +13,7 @@ import pytest
 from src import checkpoint, main, restored, runs
 from src.commands import again
 from src.config import commandline
+from src.recording.files import lock
 from tests.test_main import ROOT, TINY, type_in
 
 SETTINGS = ["t_max=1440", "eval_args.every=480", "max_minutes=0", "checkpoint_args.every_steps=240", "seed=3"]
@@ -138,6 +139,25 @@ def test_what_cannot_be_done_with_a_run_is_said_in_a_sentence(typed, words, expe
     status, out, err = typed(*words)
     assert status == 2 and out == "" and "Traceback" not in err
     assert all(text in err for text in expected), err
+
+
+def test_the_second_of_two_that_go_on_with_a_run_is_refused_before_any_work_is_done(folder, typed, monkeypatch):
+    from src.commands import again
+
+    # As both see it when they start in one moment: nobody holds the record, and then the other one is first.
+    checked, held = again.prepare, []
+
+    def overtaken(request):
+        found = checked(request)
+        held.append(lock(found.run.folder))
+        return found
+
+    monkeypatch.setattr(again, "prepare", overtaken)
+    before = read(folder, "1", "run")
+    status, out, err = typed("train", "--resume=1", "with", "t_max=2000")
+    held[0].close()
+    assert status == 2 and "run '1' is being gone on with by another process" in err and "Traceback" not in err
+    assert read(folder, "1", "run") == before
 
 
 def test_checkpoints_that_cannot_be_gone_on_with_leave_the_record_as_it_was(folder, typed):

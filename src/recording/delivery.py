@@ -102,7 +102,7 @@ class Delivery:
         self.run, self.say = sacred_run, say
         self.ways = [*(ToObserver(sacred_run, observer) for observer in sacred_run.observers), ToCurves(curves)]
         self.reports: deque[Stamped] = deque()
-        self.failing: set[str] = set()
+        self.troubles: dict[str, set[str]] = {}  # what fails by the reason, of which each is said once
         self.problem = ""  # why the last beat did not bring everything to where a run that goes on needs it
         self.lost = False  # a report went by because nothing was taken for long
         self.changed = threading.Condition()  # guards what follows
@@ -199,14 +199,18 @@ class Delivery:
         self._tell(failed)
 
     def _tell(self, failed: dict[str, Exception]) -> None:
-        """Say once that something fails, and once that it is over."""
-        if new := [name for name in failed if name not in self.failing]:
-            why = reason(failed[new[0]])
-            self.say(f"{' and '.join(new)} cannot be written: {why}; the run goes on, and what waits is tried again")
-        if back := sorted(self.failing - failed.keys()):
+        """Say once that something fails, and once that it is over: a full disk is one trouble, whatever it keeps away."""
+        now: dict[str, set[str]] = {}
+        for name, error in failed.items():
+            now.setdefault(reason(error), set()).add(name)
+        for why in now.keys() - self.troubles.keys():
+            names = " and ".join(sorted(now[why]))
+            self.say(f"{names} cannot be written: {why}; the run goes on, and what waits is tried again")
+        for why in self.troubles.keys() - now.keys():
+            names = " and ".join(sorted(self.troubles[why]))
             whole = "but points are missing there" if any(way.lost for way in self.ways) else "and nothing is missing there"
-            self.say(f"{' and '.join(back)} can be written again, {whole}")
-        self.failing = set(failed)
+            self.say(f"{names} can be written again, {whole}")
+        self.troubles = {why: names | self.troubles.get(why, set()) for why, names in now.items()}
 
 
 def _end_sacreds_heartbeat(sacred_run: Any) -> None:

@@ -76,7 +76,6 @@ class Appended:
 
     def _make(self) -> None:
         """Open the file for the first time: later a file that is missing has been moved away, and is not made anew."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         with open(self.path, "ab") as file:
             self.size = file.tell()
 

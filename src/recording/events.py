@@ -61,6 +61,8 @@ class EventFile:
         with self.lock:
             taken, self.waiting, self.bytes_waiting = self.waiting, [], 0
         try:
+            if self.file.size is None:  # only then: a folder that is missing later was moved away
+                self.file.path.parent.mkdir(parents=True, exist_ok=True)
             if taken:
                 self.file.write(b"".join(taken))
         except OSError:

@@ -69,8 +69,9 @@ def record(sacred_run: Any, config: Mapping[str, Any], run: Runner, resume: Resu
         screen.say,
     )
     curves = Curves(places.curves, config, resume.env_step if resume else None)
+    insist(f"the curves {places.curves}", curves.flush, screen.say)
     with Stopping() as stopping:
-        delivery = Delivery(sacred_run, curves, screen.say)
+        delivery, saver = Delivery(sacred_run, curves, screen.say), None
         try:
             saver = _saver(config, places, delivery, resume, screen.say)
             reports = run(config["seed"], resume.state) if resume else run(config["seed"])
@@ -85,7 +86,8 @@ def record(sacred_run: Any, config: Mapping[str, Any], run: Runner, resume: Resu
             if interrupted and saver and checkpoint.steps(saver.models):
                 screen.say(f"to go on: python src/main.py train --resume={places.record}")
         finally:
-            unwritten = delivery.close(PATIENCE if stopping.patient else 0.0)
+            waited = saver and saver.problem  # for the same disk
+            unwritten = delivery.close(PATIENCE if stopping.patient and not waited else 0.0)
     _end(sacred_run, [unwritten, saver and saver.problem], interrupted, screen)
     return result(progress.last)
 
@@ -129,7 +131,7 @@ def _drive(
             saver.offer(report, state)
     interrupted = stopping.asked
     if saver:
-        saver.close(last)
+        saver.close(last, PATIENCE)
     return interrupted
 
 

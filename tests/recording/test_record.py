@@ -72,7 +72,7 @@ def test_metrics_reach_the_disk_while_the_run_goes_on(start, tmp_path):
     assert seen == [True]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_run_and_keeps_what_there_is(start, tmp_path, capsys, number):
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(KeyboardInterrupt):
@@ -211,6 +211,16 @@ def test_a_record_file_is_replaced_whole(start, tmp_path, monkeypatch):
     assert seen.keys() >= {"run.json", "config.json", "metrics.json"}
     assert seen["metrics.json"][-1]["train/return"]["steps"] == [30, 60, 90, 120, 150]
     assert seen["run.json"][0]["status"] == "RUNNING" and seen["run.json"][-1]["status"] == "COMPLETED"
+
+
+def test_a_screen_that_is_gone_ends_nothing(start, tmp_path, monkeypatch):
+    class Gone(io.StringIO):
+        def write(self, text):
+            raise OSError(5, "Input/output error")  # as of a closed terminal
+
+    monkeypatch.setattr("sys.stdout", Gone())
+    assert start(reports(150)).status == "COMPLETED"
+    assert "seed 5: done" in (tmp_path / "sacred" / "1" / "cout.txt").read_text()
 
 
 def test_a_record_is_held_by_one_process_at_a_time(start, tmp_path):
