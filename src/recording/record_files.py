@@ -27,9 +27,11 @@ def read_entry(folder: Path) -> dict[str, Any]:
       OSError, ValueError: a file is missing or broken.
     """
     entry = read_run(folder / "run.json")
-    for key in TIMES:
-        if isinstance(entry.get(key), str):
+    for key in (key for key in TIMES if isinstance(entry.get(key), str)):
+        try:
             entry[key] = datetime.fromisoformat(entry[key])
+        except ValueError as error:
+            raise runs.RecordError(f"{folder / 'run.json'} is damaged: {key}: {error}") from error
     entry["format"] = FORMAT
     entry["config"] = read_json(folder / "config.json")
     entry["info"] = read_json(folder / "info.json") if (folder / "info.json").exists() else {}

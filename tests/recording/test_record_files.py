@@ -56,6 +56,11 @@ def test_a_record_of_another_form_is_told(folder, monkeypatch, key, value):
         entry(folder, **changed)
 
 
+def test_a_time_that_is_none_is_told(folder):
+    with pytest.raises(RecordError, match="run.json is damaged: heartbeat: "):
+        entry(folder, heartbeat="then")
+
+
 def test_a_record_that_says_less_is_read_all_the_same(folder):
     (folder / "run.json").write_text("{}")
     read = record_files.read_entry(folder)
