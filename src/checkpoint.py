@@ -56,7 +56,8 @@ def folder(results: str | Path, run_id: str) -> Path:
 
 def steps(models: Path) -> list[int]:
     """Return the environment steps of a run's checkpoints, oldest first."""
-    return sorted(int(path.name) for path in models.glob("[0-9]*") if is_number(path.name) and path.is_dir()) if models.is_dir() else []
+    found = models.glob("[0-9]*") if models.is_dir() else ()
+    return sorted(int(path.name) for path in found if is_number(path.name) and path.is_dir())
 
 
 def pick(models: Path, which: str = "last") -> Path:
@@ -213,7 +214,7 @@ def remove(path: Path) -> None:
 
 
 def tidy(models: Path) -> None:
-    """Remove what writing and removing left half done when a process was killed, and put back what was not yet replaced."""
+    """Remove what a killed process had half written or removed, and put back what it had not yet replaced."""
     for path in models.glob(f"{REPLACED}*"):
         whole = models / path.name.removeprefix(REPLACED)
         if not whole.exists():

@@ -62,6 +62,7 @@ def checked_config(run: StoredRun, updates: Sequence[Update] = ()) -> dict[str, 
     """
     own = {key: value for key, value in run.config.items() if key != OWN_CACHE}
     given = loader.default_settings() | own | {update.key: update.value for update in updates}
-    build.prepare_jax(*(given.get(key) for key in ("platform", OWN_CACHE, "runner")))  # some parts compute when imported
+    # Before the parts are imported, because some compute on import.
+    build.prepare_jax(*(given.get(key) for key in ("platform", OWN_CACHE, "runner")))
     config = loader.stored(own, str(run.folder / "config.json"), updates)
     return config | {"results_dir": str(run.results)}

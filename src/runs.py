@@ -42,7 +42,7 @@ class StoredRun:
 
     @property
     def status(self) -> str:
-        """Sacred's word for how the run stands: COMPLETED, RUNNING, INTERRUPTED, FAILED; "" if the record does not say."""
+        """Sacred's word for how the run stands: COMPLETED, RUNNING, INTERRUPTED or FAILED; "" if there is none."""
         try:
             word = self.read("run.json").get("status")
         except (OSError, RecordError):
@@ -160,12 +160,13 @@ def inside(folder: Path, name: Any) -> Path:
     Raises:
       RecordError: the name is absolute, holds `..`, or is a link that leads out of the folder.
     """
-    fits = isinstance(name, str) and name and "\0" not in name and not os.path.isabs(name) and ".." not in Path(name).parts
+    fits = isinstance(name, str) and name and "\0" not in name
+    fits = fits and not os.path.isabs(name) and ".." not in Path(name).parts
     if fits and Path(os.path.realpath(folder / name)).is_relative_to(os.path.realpath(folder)):
         return folder / name
     raise RecordError(
-        f"the record names {name!r}, which leads out of {folder}; it is left alone, because a record may be somebody else's: "
-        "put the file itself there, or take the name out"
+        f"the record names {name!r}, which leads out of {folder}; it is left alone, because a record may be somebody "
+        "else's: put the file itself there, or take the name out"
     )
 
 
@@ -180,7 +181,7 @@ def check_contents(folder: Path) -> None:
             if path.is_symlink():
                 inside(folder, str(path.relative_to(folder)))
             elif not path.is_dir() and not path.is_file():
-                raise RecordError(f"{path} is neither a file nor a folder; remove it, because nothing can be read from it")
+                raise RecordError(f"{path} is neither a file nor a folder; remove it, because reading it may hang")
 
 
 def is_locked(folder: Path) -> bool:

@@ -123,14 +123,15 @@ def _is_folder(path: Path) -> bool:
 
 
 def _beside_runs(path: Path) -> bool:
-    """Return whether a folder only lies beside runs: of `results/sacred/*` without quotes a shell makes all names there."""
+    """Return whether a folder only lies beside runs. A shell puts it among them: `results/sacred/*` without quotes."""
     return path.parent.name == "sacred" and not runs.is_number(path.name) and not (path / "config.json").is_file()
 
 
 def _range(word: str) -> tuple[int, int] | None:
     """Return the ends of "3-9"."""
     first, _, last = word.partition("-")
-    return (int(first), int(last)) if all(runs.is_number(end) and len(end) < LONGEST_ID for end in (first, last)) else None
+    ends = (first, last)
+    return (int(first), int(last)) if all(runs.is_number(end) and len(end) < LONGEST_ID for end in ends) else None
 
 
 def _folders(pattern: str) -> list[str]:
@@ -182,7 +183,8 @@ def _time(text: Any) -> datetime.datetime | None:
 def _check_config(config: Any, where: str) -> None:
     """Complain of a configuration that does not say what was run."""
     kinds = {"name": str, "env": str, "env_args": Mapping}
-    odd = [key for key, kind in kinds.items() if not isinstance(config, Mapping) or not isinstance(config.get(key), kind)]
+    found = config if isinstance(config, Mapping) else {}
+    odd = [key for key, kind in kinds.items() if not isinstance(found.get(key), kind)]
     if odd:
         raise runs.RecordError(f"{where} does not say '{odd[0]}'; is this a run of Tandem?")
 

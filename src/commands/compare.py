@@ -45,7 +45,8 @@ def main(words: Sequence[str], tasks: Mapping[str, str] | None = None) -> int:
     except (histories.SourceError, mongo_place.Unusable) as error:
         raise UsageError(f"compare: {error}") from None
     out = Path(given.out or Path(given.results_dir) / "compare" / time.strftime("%Y%m%d-%H%M%S"))
-    report(groups, [*left_out, *notes, *remarks(groups, given.x)], given.metric, given.x, given.at, given.threshold, out)
+    notes = [*left_out, *notes, *remarks(groups, given.x)]
+    report(groups, notes, given.metric, given.x, given.at, given.threshold, out)
     return OK
 
 

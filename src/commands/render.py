@@ -38,7 +38,7 @@ def main(words: Sequence[str]) -> int:
     """Write an mp4 and a gif; return the exit status."""
     parser = restoring.parser("render", "Film greedy episodes: the scene, each agent's action and its policy, the return.")
     parser.add_argument("--episodes", type=_count, default=EPISODES, help=f"how many (default: {EPISODES})")
-    parser.add_argument("--player", choices=PLAYERS, help="who chooses the actions (default: the run's best: search if it has one)")
+    parser.add_argument("--player", choices=PLAYERS, help="who chooses the actions (default: search if there is one)")
     parser.add_argument("--out", type=Path, help="file to write, without its ending (default: in the run's folder)")
     options, _, run, restored = restoring.read(parser, words)
     player = chosen_player(restored, options.player)

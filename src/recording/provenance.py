@@ -137,7 +137,8 @@ def read(record: Path) -> dict[str, Any]:
 
 def _fits(facts: Mapping[str, Any]) -> bool:
     """Return whether all is there that is shown and compared."""
-    kinds = {"git": dict, "machine": dict, "packages": dict, "devices": list, "command": list, "python": str, "platform": str}
+    kinds = {"git": dict, "machine": dict, "packages": dict, "devices": list, "command": list}
+    kinds |= {"python": str, "platform": str}
     if not all(isinstance(facts.get(key), kind) for key, kind in kinds.items()) or "seed" not in facts:
         return False
     devices = facts["devices"]
@@ -145,7 +146,8 @@ def _fits(facts: Mapping[str, Any]) -> bool:
     return (
         {"commit", "changed", "untracked"} <= facts["git"].keys() and isinstance(facts["git"]["commit"], str)
         and {"host", "cpu", "cores"} <= facts["machine"].keys()
-        and bool(devices) and all(isinstance(device, dict) and {"kind", "platform"} <= device.keys() for device in devices)
+        and bool(devices)
+        and all(isinstance(device, dict) and {"kind", "platform"} <= device.keys() for device in devices)
         and all(isinstance(words, list) and all(isinstance(word, str) for word in words) for words in lists)
     )
 

@@ -49,10 +49,10 @@ def read_run(path: Path) -> dict[str, Any]:
     """
     entry = read_json(path)
     experiment = entry.setdefault("experiment", {})
-    fits = isinstance(experiment, dict) and all(isinstance(experiment.get(key, ""), str) for key in ("base_dir", "name"))
-    fits = fits and _are_pairs(experiment.setdefault("sources", []))
-    fits = fits and isinstance(entry.setdefault("artifacts", []), list) and isinstance(entry.setdefault("host", {}), dict)
-    if not fits:
+    fits = isinstance(experiment, dict) and _are_pairs(experiment.setdefault("sources", []))
+    fits = fits and all(isinstance(experiment.get(key, ""), str) for key in ("base_dir", "name"))
+    fits = fits and isinstance(entry.setdefault("artifacts", []), list)
+    if not (fits and isinstance(entry.setdefault("host", {}), dict)):
         raise runs.RecordError(f"{path} is damaged: 'experiment', 'artifacts' or 'host' is not as Sacred writes it")
     return entry
 
