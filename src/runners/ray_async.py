@@ -155,8 +155,8 @@ class AsyncRunner:
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[2:], x.dtype), found)
 
     def __call__(self, seed: int, resume: RunState | None = None) -> Iterator[tuple[Report, RunState]]:
-        from src.runners.ray_cluster import deaf  # brings Ray along
-        from src.runners.ray_session import Session
+        from src.cluster.signals import deaf
+        from src.runners.ray_session import Session  # brings Ray along
 
         began, config = time.monotonic(), self.parts.config
         cycles = max(1, round(config.report_every / self.parts.steps_per_cycle))

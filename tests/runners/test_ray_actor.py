@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from src.replay import uniform
-from src.runners import ray_async, ray_cluster
+from src.runners import ray_async, ray_room
 from src.runners.collect import as_timestep
 from src.runners.loop import keys
 from src.runners.ray_actor import Actor, Order, Published, Replanner, Seat, packed
@@ -78,7 +78,7 @@ def assert_of_numpy(*trees) -> None:
 
 def test_all_that_goes_between_processes_is_of_numpy(monkeypatch):
     sent = []
-    monkeypatch.setattr(ray_cluster.ray, "put", sent.append)
+    monkeypatch.setattr(ray_room.ray, "put", sent.append)
     run = runner()
     state = run.initial(SEED)
     Session(run, SEED, 1, None)._publish(state)

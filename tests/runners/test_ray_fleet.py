@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from src.core import RunError
-from src.runners import ray_cluster, ray_fleet
+from src.runners import ray_room, ray_fleet
 from src.runners.ray_actor import Seat
 from src.runners.ray_failures import Failures
 from src.runners.ray_fleet import Fleet, Replanners
 
 ENVS, TIMEOUT = 3, 7.0
-GetTimeoutError, RayActorError = ray_cluster.ray.exceptions.GetTimeoutError, ray_cluster.ray.exceptions.RayActorError
+GetTimeoutError, RayActorError = ray_room.ray.exceptions.GetTimeoutError, ray_room.ray.exceptions.RayActorError
 
 
 class StandIn:
