@@ -46,7 +46,9 @@ class Config(jax_sync.Config):
     actor_timeout: float = setting(
         900.0, "seconds for a cycle, a round of episodes or a batch of plans, after which an actor is started again", low=1.0
     )
-    max_failures: int = setting(50, "failures of actors and of environments outside JAX that a run lives with", low=0)
+    max_failures: int = setting(
+        50, "failures of actors and of environments outside JAX that a run lives with in a million of its steps", low=0
+    )
 
 
 def make(

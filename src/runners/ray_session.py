@@ -138,6 +138,7 @@ class Session:
     def _cycle(self, state: RunState, gauges: "Gauges") -> tuple[RunState, dict[str, dict[str, Any]]]:
         """Return the state after one cycle and the sums of its metrics."""
         began, queue, cycle = time.perf_counter(), self.fleet.num_waiting(), self.cycle
+        self.fleet.failures.env_step = self.env_step
         state = self._write_plans(state)
         trajectories, fetching = self.fleet.take(cycle)
         taken = time.perf_counter()

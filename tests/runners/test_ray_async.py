@@ -171,7 +171,7 @@ def test_programs_that_fail_and_die_cost_their_episodes_alone(tmp_path):
 
 
 def test_a_run_ends_with_the_traceback_when_failures_are_too_many(tmp_path):
-    with pytest.raises(RunError, match="(?s)failed more than 0 times.*Traceback.*the game has crashed"):
+    with pytest.raises(RunError, match="(?s)failed too often: more than runner_args.max_failures=0 failures.*Traceback.*the game has crashed"):
         watch(runner(partial(remakes.on_host, str(tmp_path)), num_actors=1, max_failures=0), 1)
 
 
