@@ -94,7 +94,7 @@ def test_an_environment_that_fails_is_made_anew_and_its_episode_discarded(troubl
 
 
 def test_an_alarm_that_comes_when_a_step_is_over_costs_no_episode(monkeypatch):
-    set_timer, late = signal.setitimer, []
+    set_timer, before, late = signal.setitimer, signal.getsignal(signal.SIGALRM), []
 
     def at_the_last_moment(which, seconds, *again):
         if not seconds:
@@ -105,6 +105,10 @@ def test_an_alarm_that_comes_when_a_step_is_over_costs_no_episode(monkeypatch):
     envs = HostEnvs(lambda: OnHost(GAMES[False]), ENVS, (1,), timeout=60.0)
     roll(actors(envs))
     assert len(late) >= ENVS * (STEPS + 1) and envs.tally.total == 0
+    failing = HostEnvs(lambda: Troubled(GAMES[False], 1, crash), 1, (1,), timeout=60.0, max_failures=1)
+    failing.reset(0)
+    assert failing.step(0, np.zeros(N, np.int32)) is None and "the game has crashed" in failing.take_failures()[0].splitlines()[-1]
+    assert signal.getsignal(signal.SIGALRM) is before and signal.getitimer(signal.ITIMER_REAL)[0] == 0.0
 
 
 def test_an_environment_that_swallows_the_alarm_is_stopped_by_the_next():
