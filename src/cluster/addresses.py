@@ -38,7 +38,8 @@ def check(place: str, token: str, source: str) -> None:
     if given is grpc.StatusCode.UNAUTHENTICATED:
         raise NoCluster(f"it does not take the token of {source}; take the cluster's own")
     if given is not grpc.StatusCode.OK:
-        raise NoCluster(f"no Ray answers there ({given.name.lower().replace('_', ' ')}); see `ray status` on its first machine")
+        how = given.name.lower().replace("_", " ")
+        raise NoCluster(f"no Ray answers there ({how}); is `ray start --head` running?")
 
 
 def resolved(address: str) -> str:

@@ -1,4 +1,4 @@
-"""Ray's tokens: without the right one nobody has anything run by Ray's processes. One is made for every run that starts Ray."""
+"""Ray's tokens: its processes do nothing for anybody without the right one. A run that starts Ray makes its own."""
 
 import os
 import secrets
@@ -10,8 +10,8 @@ from src.core import RunError
 MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 HOME_PATH = "~/.ray/auth_token"  # where Ray itself looks last
 HOW = (
-    "`ray get-auth-token --generate` makes a token on one machine; copy ~/.ray/auth_token to all others, and then "
-    "`ray start` their nodes"
+    "run `ray get-auth-token --generate` on one machine, copy its ~/.ray/auth_token to all others, and set "
+    "RAY_AUTH_MODE=token where `ray start` is called"
 )
 
 
@@ -31,15 +31,15 @@ def own_token(folder: Path) -> dict[str, str | None]:
 
 
 def given_token() -> tuple[str, str]:
-    """Return the token for clusters that others have started, and the place where it was found; Ray looks in the same places.
+    """Return the token for clusters that others have started, and where it was found; Ray looks in the same places.
 
     Raises:
       NoCluster: there is none.
     """
     if os.environ.get(MODE, "token").lower() != "token":
         raise NoCluster(
-            f"{MODE}={os.environ[MODE]}: a Ray cluster without tokens lets anybody who can reach it run programs as you; "
-            f"unset {MODE} and use a token: {HOW}"
+            f"{MODE}={os.environ[MODE]} would let anybody who can reach this machine run programs as you; unset it, "
+            f"and use a token: {HOW}"
         )
     if token := os.environ.get(TOKEN):
         return token, TOKEN
@@ -50,8 +50,8 @@ def given_token() -> tuple[str, str]:
         token = ""
     if not token:
         raise NoCluster(
-            f"Ray's token is missing: {path} has none, and neither {TOKEN} nor {TOKEN_PATH} is set; take that of the cluster, "
-            f"or make one: {HOW}"
+            f"Ray's token is missing: {path} has none, and {TOKEN} is not set; take the cluster's token, or if it has "
+            f"none, make one: {HOW}"
         )
     return token, str(path)
 

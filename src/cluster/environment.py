@@ -1,4 +1,4 @@
-"""What Ray, and every process that it starts, finds in its environment. To be imported before Ray, which reads some of it then."""
+"""What Ray and its processes find in their environment. Import this before Ray, which reads some of it then."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -8,8 +8,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # what it says of workers that died would tear the progress bar; we say it ourselves
-    "RAY_worker_niceness": "0",  # Ray's 15 would starve the actors and the runs of a sweep wherever anything else computes
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # its words on dead workers would tear the progress bar; we say it ourselves
+    "RAY_worker_niceness": "0",  # Ray's 15 would starve actors and trials wherever anything else computes
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 for _key, _value in QUIET.items():

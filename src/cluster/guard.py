@@ -1,7 +1,7 @@
-"""A small process beside Ray: if the process that started Ray is killed without a word, it says so and ends what is left.
+"""A small process beside Ray: if the process that started Ray is killed, it says so and ends what is left.
 
-Started as `python guard.py FOLDER MESSAGE`. Each line of its input is the id of a process to look after, or "done" if all ended
-as it should; the input ends without that word when the process that writes it is killed.
+Started as `python guard.py FOLDER MESSAGE`. Each line of its input is the id of a process to look after, or "done" once
+everything has ended as it should. The input ends without that word when the process that writes it is killed.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ def main(folder: str, message: str, lines: Iterable[str]) -> None:
         if line.strip() == "done":
             return
         with contextlib.suppress(psutil.NoSuchProcess):
-            processes.append(psutil.Process(int(line)))  # remembers when it began: a later one with its number is let alone
+            processes.append(psutil.Process(int(line)))  # knows when it began, so a later one with its id is left alone
     for process in processes:
         with contextlib.suppress(psutil.Error):
             process.kill()

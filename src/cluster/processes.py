@@ -1,4 +1,4 @@
-"""The processes that Ray has on this machine: told from all others, ended, and looked after should this one be killed."""
+"""Ray's processes on this machine: told from all others, ended, and looked after in case this one is killed."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ def family() -> set[psutil.Process]:
 def end(strangers: Collection[psutil.Process]) -> None:
     """End Ray and whatever else was started here, but for `strangers`, within twice SECONDS_TO_END."""
     mine = [process for process in family() if process not in strangers]
-    hurry = threading.Timer(SECONDS_TO_END, kill, [mine])  # should Ray wait for a process that does not end
+    hurry = threading.Timer(SECONDS_TO_END, kill, [mine])  # in case Ray waits for a process that does not end
     with deaf():
         hurry.start()
         try:
@@ -67,7 +67,7 @@ class Guard:
 
 @contextmanager
 def guarded(folder: Path, message: str) -> Iterator[Guard]:
-    """Have a guard say `message`, end Ray's processes and remove their folder, should this process be killed meanwhile."""
+    """Have a guard say `message`, end Ray's processes and remove their folder, if this process is killed meanwhile."""
     guard = Guard(folder, message)
     try:
         yield guard

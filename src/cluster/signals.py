@@ -1,4 +1,4 @@
-"""Signals while Ray starts and ends: it replaces this process's handlers, and what is half ended would be left behind."""
+"""Signals while Ray starts and ends: it replaces handlers, and a signal in mid-end would leave processes behind."""
 
 import signal
 import threading
@@ -23,8 +23,8 @@ def kept_handlers() -> Iterator[tuple[int, ...]]:
 
 @contextmanager
 def own_signals() -> Iterator[None]:
-    """Keep this process's signal handlers: Ray replaces them where it starts. Warnings of threads while it forks are dropped."""
-    with kept_handlers(), warnings.catch_warnings():  # what Ray forks becomes another program at once
+    """Keep this process's signal handlers, which Ray replaces when it starts, and drop warnings about its forks."""
+    with kept_handlers(), warnings.catch_warnings():  # a fork by Ray becomes another program at once
         warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
         yield
 

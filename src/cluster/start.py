@@ -1,6 +1,6 @@
 """Ray started for one run or sweep, or a cluster joined; afterwards no process of it is left that was not there before.
 
-What is started here listens on the loopback device alone and does nothing for who has not the token, which is made for the run.
+Ray that is started here listens on the loopback device alone, and does nothing for anybody who lacks the run's token.
 """
 
 import shutil
@@ -23,7 +23,7 @@ ALONE = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # everywhere the switch by which Ray stays on the loopback device
     "AUTOSCALER_METRIC_PORT": "-1",  # Ray's numbers for Prometheus need no token: there is no such port
 }
-LONGEST_PATH = 20  # of the temporary folder: the names of sockets in it may have 107 characters
+LONGEST_PATH = 20  # of the temporary folder, because the names of sockets in it may have 107 characters
 
 
 @contextmanager
@@ -108,7 +108,7 @@ def private_folder() -> Iterator[Path]:
 
 
 def patiently(begin: Callable[[], Any], tries: int = 3) -> Any:
-    """Return what starting Ray returns; Ray gives its processes 30 seconds, which on a very busy machine may be too few."""
+    """Return what starting Ray returns; it gives its processes 30 seconds, which may be too few on a busy machine."""
     for left in reversed(range(tries)):
         try:
             return begin()

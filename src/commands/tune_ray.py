@@ -36,8 +36,8 @@ from src.config.commandline import Request, UsageError  # noqa: E402
 STORE_BYTES = 100_000_000  # of Ray's object store: nothing large goes through it
 SECONDS_TO_SPARE = 15.0  # beyond the minute that a run has to save itself
 KILLED = (
-    "The sweep's process {pid} was killed (by hand, or for want of memory), and with it the sweep. Its trials save themselves: "
-    "`python src/main.py train --resume=RUN` goes on with one."
+    "The sweep's process {pid} was killed (by hand, or for want of memory), and with it the sweep. Its trials save "
+    "themselves: `python src/main.py train --resume=RUN` goes on with one."
 )
 REDUCTION = 3.0  # ASHA goes on with the better third at each rung
 
@@ -65,7 +65,8 @@ def cluster(address: str | None, slots: int | None, platform: str) -> Iterator[C
     has = {"CPU": (slots or 1) * cores, "GPU": gpus}
     with ExitStack() as stack:
         try:
-            stack.enter_context(ray_start.cluster(address or "", has, STORE_BYTES, KILLED.format(pid=os.getpid()), TOLD))
+            killed = KILLED.format(pid=os.getpid())
+            stack.enter_context(ray_start.cluster(address or "", has, STORE_BYTES, killed, TOLD))
         except NoCluster as error:
             raise UsageError(f"--ray-address={error}") from None
         yield joined(slots, platform) if address else Cluster(slots, cores, share(gpus, slots))

@@ -27,7 +27,8 @@ class HostEnvs:
         """Args:
         stream: non-negative whole numbers that nobody else's environments have, in this order; they decide all seeds.
         timeout: seconds that one `reset` or `step` may take; 0 = for ever.
-        max_failures: so many are lived with in a million steps; less where nothing ever worked, for that is hardly bad luck.
+        max_failures: so many are lived with in a million steps; less where nothing ever worked, because that is hardly
+          bad luck.
         setting: the name of what says how many, for people.
         worked: whether other environments of the same kind have.
         """
@@ -137,8 +138,8 @@ def typed(timestep: TimeStep, spec: EnvSpec) -> TimeStep:
 def limited(seconds: float, call: Callable[[], Any]) -> Any:
     """Return what a function in Python returns; raise TimeoutError in it, wherever it waits, if that takes longer.
 
-    Only in a process's main thread; elsewhere there is no limit. An alarm that comes when the function has just returned is
-    passed over. One that the function itself swallows is followed by others.
+    Only in a process's main thread; elsewhere there is no limit. An alarm that comes when the function has just returned
+    is passed over, because its work is done. An alarm that the function itself swallows is followed by others.
     """
     if not seconds or threading.current_thread() is not threading.main_thread():
         return call()

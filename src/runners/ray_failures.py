@@ -11,6 +11,8 @@ from src.core import RunError
 from src.runners.tally import ADVICE, Tally
 
 
+REMADE = "an environment failed and was made anew; its episode is discarded"
+
 
 class Loss(NamedTuple):
     """Why an actor is of no use any more."""
@@ -48,7 +50,7 @@ class Failures:
         """
         for text in tracebacks:
             self.env_failures += 1
-            self._count("an environment failed and was made anew; its episode is discarded", text, f"an environment of {who}:\n{text}")
+            self._count(REMADE, text, f"an environment of {who}:\n{text}")
 
     def _count(self, what: str, why: str, last: str) -> None:
         self.notes.add(what, why)
@@ -61,7 +63,7 @@ class Failures:
 
 
 class Notes:
-    """What people are told: each failure whole when it is the first of its kind, and after that how often it came again."""
+    """What people are told: the first failure of its kind whole, and after that how often it came again."""
 
     def __init__(self):
         self.totals: Counter[int] = Counter()  # by kind, of all that were ever added

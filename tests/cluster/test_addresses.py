@@ -1,4 +1,4 @@
-"""Clusters that others have started, played by a server that answers as Ray's does: which can be joined, and what is said of others."""
+"""Clusters that others have started: which can be joined, and what is said of others. A server answers as Ray's does."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,7 +11,7 @@ from src.cluster.authentication import NoCluster
 
 @pytest.fixture
 def cluster():
-    """Return a function that starts a cluster which takes this token alone, or anybody if it is empty, and gives its address."""
+    """Return a function that starts a cluster for one token, or for anybody if it is empty, and gives its address."""
     servers = []
 
     def begin(token: str) -> str:
@@ -39,7 +39,7 @@ def no_token(monkeypatch, tmp_path):
     for name in (authentication.MODE, authentication.TOKEN, authentication.TOKEN_PATH, "RAY_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(addresses, "resolved", lambda address: address)  # Ray would look for 127.0.0.1 at the outer address
+    monkeypatch.setattr(addresses, "resolved", lambda address: address)  # Ray would take the outer address
     return tmp_path
 
 
@@ -52,7 +52,7 @@ def refusal(address: str) -> str:
 
 
 @pytest.mark.parametrize("place", ["variable", "path", "home"])
-def test_a_cluster_is_joined_with_its_token_from_each_of_the_places_where_ray_looks(cluster, monkeypatch, tmp_path, place):
+def test_a_cluster_is_joined_with_its_token_from_wherever_ray_looks(cluster, monkeypatch, tmp_path, place):
     address, path = cluster("right"), tmp_path / (".ray/auth_token" if place == "home" else "elsewhere")
     path.parent.mkdir(exist_ok=True)
     path.write_text("right\n")
@@ -66,7 +66,7 @@ def test_a_cluster_is_joined_with_its_token_from_each_of_the_places_where_ray_lo
 def test_a_missing_token_is_told_with_the_places_where_it_may_be_and_how_one_is_made(cluster, tmp_path):
     text = refusal(cluster("right"))
     assert str(tmp_path / ".ray" / "auth_token") in text
-    assert all(word in text for word in ("token is missing", "RAY_AUTH_TOKEN_PATH", "ray get-auth-token --generate"))
+    assert all(word in text for word in ("token is missing", "RAY_AUTH_TOKEN", "ray get-auth-token --generate"))
     (tmp_path / ".ray").mkdir()
     (tmp_path / ".ray" / "auth_token").write_bytes(b"\n")
     assert "token is missing" in refusal(cluster("right"))

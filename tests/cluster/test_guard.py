@@ -1,4 +1,4 @@
-"""The process beside Ray: what it ends and says if the one that started Ray is killed, and that it keeps quiet otherwise."""
+"""The process beside Ray: what it ends and says if Ray's owner is killed, and that it keeps quiet otherwise."""
 
 import os
 import signal

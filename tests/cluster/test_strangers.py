@@ -1,4 +1,4 @@
-"""Nobody but the run itself has anything done by the Ray that it starts: not from outside, and not without the run's token."""
+"""Nobody but the run has anything done by the Ray that it starts: not from outside, and not without the run's token."""
 
 import http.client
 import os
@@ -8,19 +8,18 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import grpc
 import psutil
 import pytest
 
-from src.cluster import addresses, authentication
+from src.cluster import authentication, environment
 from src.cluster.start import cluster, ray
-from tests.reference.listening import is_loopback, listening, outer_addresses
+from tests.reference.listening import METHODS, is_loopback, listening, outer_addresses, says
 
-METHODS = (  # what has programs run, moves their data or tells of them; one at least for every server that Ray has
-    "NodeInfoGcsService/CheckAlive", "InternalKVGcsService/InternalKVGet", "NodeManagerService/RequestWorkerLease",
-    "CoreWorkerService/PushTask", "ObjectManagerService/Pull", "ObjectManagerService/Push",
-)  # fmt: skip
-STRANGER = "import ray; ray.init(address='{}', logging_level=50); print('IT', ray.get(ray.remote(lambda: 'RAN').remote()))"
+STRANGER = """
+import ray
+ray.init(address='{}', logging_level=50)
+print('IT', ray.get(ray.remote(lambda: 'RAN').remote()))
+"""
 
 
 @ray.remote
@@ -31,8 +30,13 @@ class Idle:
 
 @pytest.fixture(scope="module")
 def running():
-    """Ray as runs and sweeps start it, with an actor: where it can be reached, and the file with its token."""
-    with cluster("", {"CPU": 2.0}, 80_000_000, ""):
+    """Ray as runs and sweeps start it, with an actor: where it can be reached, and the file with its token.
+
+    What the user has set for clusters of his own neither opens it nor gives it another token.
+    """
+    lax = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1", "RAY_ADDRESS": "127.0.0.1:9"}
+    lax |= {authentication.MODE: "disabled", authentication.TOKEN: "0" * 64}
+    with environment.variables(lax), cluster("", {"CPU": 2.0}, 80_000_000, ""):
         actor = Idle.remote()
         path = ray.get(actor.path.remote())
         yield ray.get_runtime_context().gcs_address, Path(path)
@@ -55,20 +59,11 @@ def test_nothing_of_ray_listens_beyond_the_loopback_device(running):
                 pytest.fail(f"{name} answers at {ip}:{port}")
 
 
-def says(ip: str, port: int, method: str, token: str) -> str:
-    sent = [("authorization", f"Bearer {token}")] if token else []
-    with grpc.insecure_channel(f"{ip}:{port}", options=addresses.NO_PROXY) as channel:
-        try:
-            channel.unary_unary(f"/ray.rpc.{method}")(b"", timeout=10.0, metadata=sent)
-        except grpc.RpcError as error:
-            return error.code().name
-    return "OK"
-
-
 def web_status(port: int, token: str) -> int:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10.0)
     try:
-        connection.request("POST", "/get_or_create_runtime_env", headers={"Authorization": f"Bearer {token}"} if token else {})
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        connection.request("POST", "/get_or_create_runtime_env", headers=headers)
         return connection.getresponse().status
     finally:
         connection.close()
@@ -115,6 +110,8 @@ def test_the_token_can_be_read_by_its_owner_alone_and_stands_in_no_process_list(
     _, path = running
     secret = path.read_text()
     assert len(secret) == 64 and path.stat().st_mode & 0o777 == 0o600 and path.parent.stat().st_mode & 0o777 == 0o700
+    (raylet,) = (one for one in everybody() if one.name() == "raylet")
+    assert f"--raylet_socket_name={path.parent}/" in " ".join(raylet.cmdline())  # Ray's own folders are open to all
     for process in everybody():
         assert secret not in " ".join(process.cmdline()) and secret not in process.environ().values()
     for file in path.parent.rglob("*"):

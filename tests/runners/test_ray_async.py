@@ -18,6 +18,7 @@ from src.replay import uniform
 from src.runners import ray_async
 from tests.reference import small_runs
 from tests.reference.host_games import OnHost
+from tests.reference.listening import METHODS, listening, outer_addresses, says
 from tests.reference.probe import Probe
 from tests.runners import remakes
 from tests.runners.counting import make_env, make_learner, signature
@@ -204,6 +205,16 @@ def test_actors_whose_room_others_use_are_told_of_instead_of_being_waited_for(ad
         monkeypatch.undo()  # a loaded machine takes longer than that second to hand over what is free
         with ray_room.reserved(2, desk) as options:  # given back
             assert options
+
+
+def test_a_run_on_a_cluster_does_nothing_for_anybody_without_the_clusters_token(address):
+    from src.cluster.start import cluster
+
+    with cluster(address, {}, 0, ""):
+        ports = [port for _, port in listening([psutil.Process()])]
+        assert ports  # Ray has it listen on all interfaces, because actors on other machines answer it
+        for ip, port in itertools.product(["127.0.0.1", *outer_addresses()], ports):
+            assert {says(ip, port, method, "") for method in METHODS} == {"UNAUTHENTICATED", "UNIMPLEMENTED"}
 
 
 def test_jax_finds_in_an_actor_the_platform_and_the_threads_that_it_was_told_before(address):
