@@ -98,9 +98,16 @@ def on_loopback() -> Iterator[None]:
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
-    """Give a folder for Ray's files which nobody else may enter; Ray opens its own folders to everybody."""
-    own = tempfile.gettempdir()
-    folder = Path(tempfile.mkdtemp(prefix="tandem-ray-", dir=own if len(own) <= LONGEST_PATH else "/tmp"))
+    """Give a folder for Ray's files which nobody else may enter; Ray opens its own folders to everybody.
+
+    Raises:
+      RunError: there is no place for it.
+    """
+    try:
+        own = tempfile.gettempdir()
+        folder = Path(tempfile.mkdtemp(prefix="tandem-ray-", dir=own if len(own) <= LONGEST_PATH else "/tmp"))
+    except OSError as error:
+        raise RunError(f"Ray needs a folder for temporary files: {error}; set TMPDIR to one that can be written") from None
     try:
         yield folder
     finally:
