@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from src.config import loader
-from tests.reference.listening import is_loopback, listening
+from tests.reference.listening import assert_kept_to_themselves
 from tests.test_main import CACHE, ROOT, SMALL
 
 SPACE = "learner_args.learning_rate: {log_uniform: [1.0e-3, 1.0e-2]}\nlearner_args.value_weight: {choice: [0.25, 0.5]}\n"
@@ -84,7 +84,7 @@ def test_ctrl_c_ends_a_sweep_with_its_trials_saved_and_nothing_left_behind(tmp_p
     with begin(tmp_path) as process:
         processes = alive(tmp_path)
         assert "raylet" in [one.name() for one in processes]
-        assert all(is_loopback(ip) for ip, _ in listening(processes))
+        assert_kept_to_themselves(processes)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=120)
     assert process.returncode == 130 and err == "interrupted: ending the trials (again to leave at once) ...\n", err

@@ -45,3 +45,11 @@ def says(ip: str, port: int, method: str, token: str) -> str:
         except grpc.RpcError as error:
             return error.code().name
     return "OK"
+
+
+def assert_kept_to_themselves(processes: Iterable[psutil.Process]) -> None:
+    """Ray's processes listen on the loopback device alone, and its head answers nobody without a token."""
+    found = listening(processes)
+    assert [place for place in found if not is_loopback(place[0])] == []
+    (port,) = [port for (_, port), name in found.items() if name == "gcs_server"]
+    assert says("127.0.0.1", port, METHODS[0], "") == "UNAUTHENTICATED"
