@@ -1,17 +1,20 @@
 """The layers of docs/architecture.md, enforced: who may import whom, and module names that would break Python."""
 
 import ast
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
-SRC = Path(__file__).parent.parent / "src"
+ROOT = Path(__file__).parent.parent
+SRC = ROOT / "src"
 GROUND = {"core", "registry", "ops", "config"}
 PARTS = {"envs", "networks", "planners", "learners", "replay", "runners"}
 ALLOWED = {
     "scene": set(),
     "machine": set(),
+    "cluster": {"core", "machine"},
     "core": {"scene"},
     "registry": set(),
     "ops": {"core"},
@@ -22,6 +25,7 @@ ALLOWED = {
     "planners": {"core", "registry", "ops", "networks"},
     "learners": {"core", "registry", "ops", "networks"},
     "runners": {
+        "cluster",
         "core",
         "machine",
         "registry",
@@ -34,7 +38,7 @@ ALLOWED = {
     "build": GROUND | PARTS,
     "restored": {"build", "checkpoint", "config", "core", "runs"},
     "commands": {
-        "build", "config", "core", "machine", "recording", "checkpoint", "restored", "runs", "analysis", "registry",
+        "build", "cluster", "config", "core", "machine", "recording", "checkpoint", "restored", "runs", "analysis", "registry",
         "runners.collect", "runners.host_collect", "runners.host_envs",  # episodes are played as in training
     },
     "analysis": {
@@ -45,6 +49,7 @@ ALLOWED = {
 }
 SINGLE_FILES = {name for names in ALLOWED.values() for name in names if "." in name}
 MODULES = sorted(SRC.rglob("*.py"))
+BENCHMARKS = sorted((ROOT / "benchmarks").rglob("*.py"))
 
 
 def part(path: Path) -> str:
@@ -72,6 +77,13 @@ def test_a_part_imports_only_what_its_layer_may(path):
     assert own in ALLOWED, f"say in ALLOWED and in docs/architecture.md what {own} may import"
     foreign = {name for name in imported_parts(path) if name.split(".")[0] != own}
     assert foreign <= ALLOWED[own] | {name for name in SINGLE_FILES if name.split(".")[0] in ALLOWED[own]}
+
+
+def test_ray_is_started_in_one_place_alone():
+    # Every other start would have to be kept from strangers, from long paths and from what RAY_ADDRESS says once more.
+    starts = re.compile(r"\bray\.init\b")
+    starting = {str(path.relative_to(ROOT)) for path in [*MODULES, *BENCHMARKS] if starts.search(path.read_text())}
+    assert starting == {"src/cluster/start.py"}
 
 
 @pytest.mark.parametrize("family", ["planners", "learners", "envs", "replay", "runners", "networks", "ops"])

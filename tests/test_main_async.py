@@ -14,6 +14,7 @@ import pytest
 
 from src import main
 from src.runners.ray_async import default_actors
+from tests.reference.listening import assert_kept_to_themselves
 from tests.test_main import CACHE, ROOT
 
 SMALL = [
@@ -65,6 +66,7 @@ def assert_gone(family: list[psutil.Process]) -> None:
 def test_ctrl_c_and_a_killed_learner_leave_a_run_that_can_go_on_and_no_process(tmp_path, scratch):
     with start(tmp_path, "train", *START) as process:
         family = wait_for_steps(process)
+        assert_kept_to_themselves([psutil.Process(process.pid), *family])
         os.killpg(process.pid, signal.SIGINT)
         keep_interrupting(process, family)
         out, err = process.communicate(timeout=120)

@@ -80,7 +80,8 @@ def play(restored: Restored, planner: Planner, key: Key, batch: int) -> Scores:
 def play_on_host(restored: Restored, planner: Planner, key: Key, wanted: int) -> Scores:
     """Return the scores of episodes of an environment outside JAX; the key decides where they begin."""
     make_env, spec = build.remake(restored.config).make_env, restored.env.spec
-    envs = HostEnvs(make_env, min(wanted, HOST_ENVS), (), restored.config["runner_args"]["env_timeout"], wanted)
+    timeout = restored.config["runner_args"]["env_timeout"]
+    envs = HostEnvs(make_env, min(wanted, HOST_ENVS), (), timeout, wanted, setting="eval_args.episodes")
     seeds = jax.random.randint(key, (wanted,), 0, np.iinfo(np.int32).max).tolist()
     try:
         return evaluate_on_host(envs, planner, spec, restored.params, key, seeds)

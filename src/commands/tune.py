@@ -16,6 +16,7 @@ from rich.console import Console
 from src import machine
 from src.commands import flags, following, room, search_space, tune_report
 from src.config.commandline import Request, UsageError
+from src.core import RunError
 from src.recording.stopping import handled
 
 DESCRIPTION = """Search for good settings with Ray Tune. Every trial is an ordinary run under results/sacred/.
@@ -43,7 +44,11 @@ def main(words: Sequence[str]) -> int:
 
     from src.commands import tune_ray  # Ray is slow to import: mistakes are told before
 
-    return run(tune_ray, given, request, config, space)
+    try:
+        return run(tune_ray, given, request, config, space)
+    except RunError as error:  # its message says all
+        print(error, file=sys.stderr)
+        return FAILED
 
 
 def read(words: Sequence[str]) -> tuple[argparse.Namespace, Request]:
@@ -107,8 +112,7 @@ def run(
     given.samples = given.samples or (1 if given.sampler == "grid" else SAMPLES)
     stopping = Stopping()
     asked = (given.ray_address, slots(given, config, trials), config["platform"])
-    # Ray takes SIGTERM for itself when it starts, so ours is set before and after.
-    with stopping.on_signals(), tune_ray.cluster(*asked) as cluster, stopping.on_signals():
+    with stopping.on_signals(), tune_ray.cluster(*asked) as cluster:
         folder = make_folder(config)
         sweep = tune_ray.sweep(folder, given, request, config, cluster)
         say(f"{trials} trials, {cluster.concurrent} at once; logs: {sweep.trials}")
