@@ -198,10 +198,10 @@ def test_a_mistake_on_the_command_line_is_explained(write, update, words):
 
 
 def test_a_mistake_in_a_file_names_the_file(write):
-    write(env="env_args:\n  scenarios: valley\n", alg="planner_args:\n  temperature: 5e-4\n")
+    write(env="env_args:\n  scenarios: valley\n", alg="planner_args:\n  noisy: yes\n")
     text = mistakes()
     assert "env_args.scenarios (src/config/envs/env.yaml)" in text and "did you mean env_args.scenario?" in text
-    assert "(src/config/algs/alg.yaml)" in text and "YAML reads 5e-4 as text: write 5.0e-4" in text
+    assert "(src/config/algs/alg.yaml)" in text and "got 'yes', expected True or False; write true or false" in text
 
 
 def test_all_mistakes_come_in_one_message(write):
