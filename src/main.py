@@ -1,8 +1,10 @@
 """The command line: `python src/main.py [COMMAND] --config=ALG --env-config=ENV with key=value ...`."""
 
 import importlib
+import io
 import logging
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -32,12 +34,16 @@ OK, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 def main(argv: Sequence[str]) -> int:
     """Run one command and return the exit status: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter of a folder's name stops no run
     try:
         return dispatch(argv)
     except commandline.UsageError as error:  # a wrong configuration is one of them
         from src.recording.mongo_place import hidden
 
-        print(hidden(str(error)), file=sys.stderr)  # a mistyped setting may hold a password
+        text = hidden(str(error))  # a mistyped setting may hold a password
+        print("".join(letter if letter.isprintable() or letter == "\n" else repr(letter)[1:-1] for letter in text), file=sys.stderr)
         return BAD_USAGE
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -55,6 +61,9 @@ def dispatch(argv: Sequence[str]) -> int:
     if argv and argv[0] in TOOLS:
         return importlib.import_module(TOOLS[argv[0]]).main(argv[1:])
     request = commandline.parse(argv, (*COMMANDS, *TOOLS))
+    if request.command in TOOLS:
+        raise commandline.UsageError(f"'{request.command}' must be the first word: python src/main.py {request.command} ...")
+    commandline.check_flags(request)
     if request.command == "help":
         print(listing.usage(), flush=True)
         return OK
@@ -62,12 +71,14 @@ def dispatch(argv: Sequence[str]) -> int:
         print(listing.listing(request.topics), flush=True)
         return OK
     config, again, place = configuration(request)
+    options = sacreds_options(request)
     if request.command in ("train", "rerun"):
         from src import build
+        from src.commands import flags
 
+        flags.check_results(config)
         config = build.settled(config)
     experiment = make_experiment(config, again and again.resume_at)
-    options = parse_flags(experiment, request)
     hide_credentials(place, config, options)
     experiment.add_config(config)
     if request.command in ("train", "rerun"):
@@ -141,20 +152,20 @@ def _has_commit() -> bool:
         return False
 
 
-def parse_flags(experiment: Any, request: commandline.Request) -> dict[str, Any]:
-    """Return Sacred's options from what our own parser left over.
+def sacreds_options(request: commandline.Request) -> dict[str, Any]:
+    """Return Sacred's options as it takes them.
 
     Raises:
-      UsageError: a flag that Sacred does not know.
+      UsageError: -F names a folder that nothing can be written into.
     """
-    from docopt import DocoptExit, docopt
+    from src.commands import arguments
 
-    try:
-        words = [word for word in request.rest if word != "rerun"]  # which Sacred does not know
-        return docopt(experiment.get_usage()[2], words, default_help=False)
-    except DocoptExit:
-        flags = " ".join(word for word in request.rest if word.startswith("-")) or " ".join(request.rest)
-        raise commandline.UsageError(f"cannot read '{flags}'; see `python src/main.py --help`") from None
+    options = {**request.options, "UPDATE": [f"{update.key}={update.raw}" for update in request.updates]}
+    if "--file_storage" in options:
+        options["--file_storage"] = folder = os.path.expanduser(options["--file_storage"])
+        if said := arguments.problem_of_folder(folder):
+            raise commandline.UsageError(f"-F {said}")
+    return options
 
 
 def choose_mongo(request: commandline.Request, stored: dict[str, Any] | None = None) -> Any:
@@ -234,7 +245,7 @@ def film(folder: Path) -> None:
         for path in film_at_end(runs.find(str(folder))):
             print(f"film:    {path}", flush=True)
     except Exception as error:  # whatever it is: the training is over and recorded
-        print(f"no film: {type(error).__name__}: {error}; try `python src/main.py render --run={folder}`", flush=True)
+        print(f"no film: {type(error).__name__}: {error}; try `python src/main.py render --run={shlex.quote(str(folder))}`", flush=True)
 
 
 def run_command(experiment: Any, command: str, options: dict[str, Any]) -> int:
@@ -247,6 +258,11 @@ def run_command(experiment: Any, command: str, options: dict[str, Any]) -> int:
         experiment.run(command, options=options)
     except SacredError as error:
         print(format_sacred_error(error, experiment.get_usage()[0]), file=sys.stderr)
+        return FAILED
+    except OSError as error:
+        if command == "train":
+            raise
+        print(f"{command}: {error}", file=sys.stderr)  # save_config, where nothing can be written
         return FAILED
     except RunError as error:  # its message says all
         print(f"{error}\nTo go on from the last checkpoint, if there is one: `train --resume=RUN`.", file=sys.stderr)

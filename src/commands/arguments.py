@@ -1,11 +1,14 @@
 """What commands on recorded runs have in common: their flags, and the run that these name."""
 
 import argparse
-from collections.abc import Sequence
-from typing import NoReturn
+import math
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
 
 from src import runs
-from src.config import commandline
+from src.config import commandline, values
 from src.config.commandline import Update, UsageError
 
 
@@ -14,6 +17,19 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{self.prog.split()[-1]}: {message}; see `{self.prog} --help`")
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        """Refuse what argparse reads in ways that nobody means: -seeds=3 as -s, of a flag given twice the last one, and --."""
+        known = {option: action for action in self._actions for option in action.option_strings}
+        for word in args or ():
+            one_dash = word.startswith("-") and not word.startswith("--") and len(word) > 2 and not _is_number(word)
+            if word == "--" or (one_dash and commandline.misread(word, (*known, *commandline.KNOWN))):
+                self.error(f"cannot read '{word.partition('=')[0]}'" + ("; a long flag has two dashes" if one_dash else ""))
+        flags = [known[name].dest for name in _flags(args or ()) if name in known and not isinstance(known[name], argparse._AppendAction)]
+        for dest in flags:
+            if flags.count(dest) > 1:
+                self.error(f"--{dest.replace('_', '-')} is given twice; leave one of them out")
+        return super().parse_known_args(args, namespace)
 
     def read(self, words: Sequence[str]) -> tuple[argparse.Namespace, tuple[Update, ...]]:
         """Return the flags and the settings after `with`.
@@ -29,6 +45,78 @@ class Parser(argparse.ArgumentParser):
                 self.error(f"'{update.key}': expected key=value after `with`")
         flags = words[:cut] + [word for word in words[cut + 1 :] if word.startswith("-")]
         return self.parse_args(flags), updates
+
+
+def _flags(words: Sequence[str]) -> Iterator[str]:
+    """Yield the flags among the words, without their values."""
+    return (word.partition("=")[0] for word in words if word.startswith("-"))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def number(text: str) -> float:
+    """Return a flag's number, which must be a finite one."""
+    if not _is_number(text):
+        raise argparse.ArgumentTypeError(f"{values.shown(text)}: expected a number")
+    return float(text)
+
+
+def path(text: str) -> str:
+    """Return a flag's path, ~ replaced by the home folder."""
+    try:
+        return values.expanded(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def out_folder(text: str) -> str:
+    """Return a flag's folder for files that are to be written; it may be still to be made, and is not made here."""
+    return _checked_out(text, problem_of_folder)
+
+
+def out_file(text: str) -> Path:
+    """Return a flag's path of a file that is to be written, in a folder that is there."""
+    return Path(_checked_out(text, problem_of_file))
+
+
+def _checked_out(text: str, problem: Any) -> str:
+    found = path(text)
+    if said := problem(found):
+        raise argparse.ArgumentTypeError(said)
+    return found
+
+
+def problem_of_folder(folder: str | Path) -> str:
+    """Return why no files can be written into a folder, or nothing if they can; nothing is made."""
+    try:
+        if not str(folder) or values.odd_characters(str(folder)):
+            return f"{values.shown(str(folder))}: no name of a folder"
+        if str(folder).startswith("~"):
+            return f"{folder}: there is no such home folder"
+        there = next(place for place in (Path(folder).absolute(), *Path(folder).absolute().parents) if place.exists())
+    except OSError as error:  # as of a name that is too long
+        return f"{values.shortened(str(folder))}: {error.strerror}"
+    if not there.is_dir():
+        return f"{folder}: {there} is a file; name a folder"
+    return "" if os.access(there, os.W_OK | os.X_OK) else f"{folder}: nothing can be written into {there}; name another folder"
+
+
+def problem_of_file(file: str | Path) -> str:
+    """Return why a file cannot be written, or nothing if it can."""
+    if said := problem_of_folder(Path(file).parent):
+        return said
+    if not Path(file).parent.is_dir():
+        return f"{file}: there is no folder {Path(file).parent}"
+    try:
+        odd = not Path(file).name or Path(file).is_dir() or values.odd_characters(str(file))
+    except OSError:
+        odd = True
+    return f"{values.shortened(str(file))}: no name of a file" if odd else ""
 
 
 def parser(command: str, description: str, run_help: str = "a recorded run: its id, or its folder") -> Parser:
@@ -52,7 +140,11 @@ def find(run: str, updates: Sequence[Update]) -> runs.StoredRun:
 
 def results_dir(updates: Sequence[Update]) -> str:
     """Return the folder in which runs are looked for."""
-    return next((str(update.raw) for update in updates if update.key == "results_dir"), "results")
+    given = [str(update.raw) for update in updates if update.key == "results_dir"] or ["results"]
+    try:
+        return values.expanded(given[-1])  # of a key that is given twice the last counts, as in a configuration
+    except ValueError as error:
+        raise UsageError(f"results_dir={given[-1]}: {error}") from None
 
 
 def settings(updates: Sequence[Update]) -> list[Update]:

@@ -10,7 +10,7 @@ from src import build
 from src.analysis import film
 from src.analysis.episodes import make_player
 from src.analysis.host_episodes import make_host_player
-from src.commands import restoring
+from src.commands import arguments, restoring
 from src.config.commandline import UsageError
 from src.core import Environment
 from src.recording.curves import add_image
@@ -29,18 +29,16 @@ def main(words: Sequence[str]) -> int:
     parser = restoring.parser("render", "Film greedy episodes: the scene, each agent's action and its policy, the return.")
     parser.add_argument("--episodes", type=_count, default=EPISODES, help=f"how many (default: {EPISODES})")
     parser.add_argument("--player", choices=PLAYERS, default="search", help="who chooses the actions (default: search)")
-    parser.add_argument("--out", type=Path, help="file to write, without its ending (default: in the run's folder)")
+    parser.add_argument("--out", type=arguments.out_file, help="file to write, without its ending (default: in the run's folder)")
     options, _, run, restored = restoring.read(parser, words)
     out = options.out or run.folder / f"{NAME}-{restored.env_step}-{options.player}"
-    if not out.parent.is_dir():
-        raise UsageError(f"render: --out={out}: there is no folder {out.parent}")
     for path in render(restored, out, options.episodes, options.player):
         print(f"written: {path}", flush=True)
     return 0
 
 
 def _count(text: str) -> int:
-    if not text.isdigit() or not 1 <= int(text) <= MOST_EPISODES:
+    if not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= MOST_EPISODES:
         raise argparse.ArgumentTypeError(f"'{text}': expected a number of episodes, 1 to {MOST_EPISODES}")
     return int(text)
 

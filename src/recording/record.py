@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import shlex
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -77,7 +78,7 @@ def record(sacred_run: Any, config: Mapping[str, Any], run: Runner, resume: Resu
     if saver and saver.problem:
         screen.say(saver.problem)
     if interrupted and saver and checkpoint.steps(saver.models):
-        screen.say(f"to go on: python src/main.py train --resume={places.record}")
+        screen.say(f"to go on: python src/main.py train --resume={shlex.quote(str(places.record))}")
     sacred_run.captured_out = transcript.text  # Sacred looks no more when it is interrupted
     if interrupted:
         raise KeyboardInterrupt
