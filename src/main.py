@@ -279,5 +279,13 @@ def run_command(experiment: Any, command: str, options: dict[str, Any]) -> int:
     return OK
 
 
+def in_utf8() -> None:
+    """Begin again in Python's UTF-8 mode where the locale is another: names of files and their content are UTF-8 to us."""
+    if sys.getfilesystemencoding() != "utf-8":
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
 if __name__ == "__main__":
+    in_utf8()
     sys.exit(main(sys.argv[1:]))

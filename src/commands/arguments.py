@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from src import runs
 from src.config import commandline, values
 from src.config.commandline import Update, UsageError
+from src.registry import nearest
 
 
 class Parser(argparse.ArgumentParser):
@@ -21,10 +22,13 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
         """Refuse what argparse reads in ways that nobody means: -seeds=3 as -s, of a flag given twice the last one, and --."""
         known = {option: action for action in self._actions for option in action.option_strings}
+        every = (*known, *commandline.KNOWN)
         for word in args or ():
+            if word.startswith("--") and word.partition("=")[0] not in every:
+                self.error(f"cannot read '{word.partition('=')[0]}'{_meant(word, every)}")
             one_dash = word.startswith("-") and not word.startswith("--") and len(word) > 2 and not _is_number(word)
-            if word == "--" or (one_dash and commandline.misread(word, (*known, *commandline.KNOWN))):
-                self.error(f"cannot read '{word.partition('=')[0]}'" + ("; a long flag has two dashes" if one_dash else ""))
+            if one_dash and commandline.misread(word, every):
+                self.error(f"cannot read '{word.partition('=')[0]}'; a long flag has two dashes")
         flags = [known[name].dest for name in _flags(args or ()) if name in known and not isinstance(known[name], argparse._AppendAction)]
         for dest in flags:
             if flags.count(dest) > 1:
@@ -45,6 +49,12 @@ class Parser(argparse.ArgumentParser):
                 self.error(f"'{update.key}': expected key=value after `with`")
         flags = words[:cut] + [word for word in words[cut + 1 :] if word.startswith("-")]
         return self.parse_args(flags), updates
+
+
+def _meant(word: str, known: Sequence[str]) -> str:
+    """Return a hint at the flag that was meant."""
+    guess = nearest(word.partition("=")[0], known) if len(word) > 2 else None
+    return f"; did you mean {guess}?" if guess else ""
 
 
 def _flags(words: Sequence[str]) -> Iterator[str]:

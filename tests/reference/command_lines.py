@@ -55,7 +55,7 @@ BAD_SETTINGS = (
 )  # fmt: skip
 BAD_FLAGS = (
     ("-config=mappo", "-config"), ("-cfg=mappo", "-cfg"), ("--confg=mappo", "--confg"), ("--config", "--config"), ("--config=", "--config"),
-    ("--checkpoint=600", "--checkpoint"), ("--run=3", "--run"), ("--resume", "--resume"), ("--resume=99", "99"), ("--resume=²", "²"), ("--", "--"), ("-", "-"),
+    ("--checkpoint=600", "--checkpoint"), ("--run=3", "--run"), ("--resume", "--resume"), ("--", "--"), ("-", "-"),
     ("-q", "-q"), ("-uD", "-uD"), ("-l", "loglevel"), ("-l FOO", "FOO"), ("-l 51", "51"), ("-l ²", "²"), ("-i 7", "-i"), ("--id=7", "--id"),
     ("-b x", "-b"), ("-C fd", "-C"), ("-s x", "-s"), ("-u -u", "twice"), ("-l INFO -l DEBUG", "twice"), ("--seeds=3", "--seeds"), ("-F", "storage"),
     ("-F taken", "taken"), ("-F taken/x", "taken"), ("-m", "database"), ("--config=./none.yaml", "none.yaml"), ("--config=.", "--config"),
@@ -67,6 +67,7 @@ OTHERS = (  # of other commands: words, status, what is named
     ("list with seed=1", REFUSED, "seed"), ("list -u", REFUSED, "-"), ("help", OK, ""), ("--help", OK, ""), ("train --help", OK, ""), ("help me", REFUSED, "me"),
     ("trian", REFUSED, "train"), ("trainn with seed=1", REFUSED, "trainn"), ("batch", REFUSED, "--seeds"), ("--config=mappo batch", REFUSED, "batch"),
     ("rerun", REFUSED, "--run"), ("rerun --run=3", REFUSED, "3"), ("rerun --run=3 --checkpoint=2", REFUSED, "--checkpoint"), ("rerun --resume=3", REFUSED, "--resume"),
+    ("train --resume=99", REFUSED, "99"), ("train --resume=²", REFUSED, "²"), ("--resume=1 --config=mappo", REFUSED, "--config"),
     ("evaluate", REFUSED, "--run"), ("evaluate --run=7", REFUSED, "7"), ("evaluate --run=7 --run=8", REFUSED, "twice"), ("evaluate -run=7", REFUSED, "-run"),
     ("evaluate --run=7 with seed", REFUSED, "seed"), ("show --run=nowhere", REFUSED, "nowhere"), ("show --rum=7", REFUSED, "--rum"), ("upload --run=7", REFUSED, "7"),
     ("render --run=7 --episodes=0", REFUSED, "episodes"), ("render --run=7 --episodes=²", REFUSED, "episodes"), ("render --run=7 --out=taken/x", REFUSED, "--out"),
