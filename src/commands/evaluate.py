@@ -99,6 +99,6 @@ def show(result: Mapping[str, Any], head: str, path: Path) -> None:
         for how in (how for how in PLAYERS if how in result):
             numbers = [result[how][name][column] for column in COLUMNS]
             table.add_row(f"{name}, {PLAYERS[how]}", *("-" if number is None else f"{number:.3f}" for number in numbers))
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
     console.print(table)
     console.print(f"written: {path}")

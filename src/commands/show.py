@@ -1,5 +1,6 @@
 """`show --run=RUN`: what a recorded run is, where it comes from and what it left."""
 
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -29,7 +30,7 @@ def main(words: Sequence[str]) -> int:
     table.add_column(overflow="fold")
     for name, value in (*_state(run), *_origin(origin), *_packages(origin, options.packages), *_places(run, origin)):
         table.add_row(name, value)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 120)
     console.print(table)
     console.print("configuration:\n" + yaml.safe_dump(run.config, sort_keys=True).rstrip(), markup=False)
     diff = run.folder / provenance.DIFF
@@ -79,7 +80,7 @@ def _origin(origin: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "commit", (git["commit"] + changes) if git["commit"] else "none (no git repository)"
     if git["untracked"]:
         yield "files unknown to git", ", ".join(git["untracked"])
-    yield "command", " ".join(origin["command"])
+    yield "command", shlex.join(origin["command"])
     yield "seed", str(origin["seed"])
     yield "platform", f"{origin['platform']}, Python {origin['python']}"
     yield "machine", f"{origin['machine']['host']}: {origin['machine']['cpu']}, {origin['machine']['cores']} cores"
