@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 if Path(sys.path[0] or ".").resolve() == ROOT / "src":
     sys.path[0] = str(ROOT)  # modules are imported as `src.x`; src/ itself must not stand on the path
 
-from src.config import commandline, listing  # noqa: E402  (after the path; quick to import, the rest when needed)
+from src.config import commandline, listing, values  # noqa: E402  (after the path; quick to import, the rest when needed)
 
 COMMANDS = ("train", "rerun", "list", "help", "print_config", "print_dependencies", "save_config")
 # Commands on recorded runs: each a module with its own flags and `main(words) -> exit status`; no run of theirs is recorded.
@@ -36,14 +36,13 @@ def main(argv: Sequence[str]) -> int:
     """Run one command and return the exit status: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter of a folder's name stops no run
+            stream.reconfigure(errors="backslashreplace")  # a terminal may lack a letter of a folder's name
     try:
         return dispatch(argv)
     except commandline.UsageError as error:  # a wrong configuration is one of them
         from src.recording.mongo_place import hidden
 
-        text = hidden(str(error))  # a mistyped setting may hold a password
-        print("".join(letter if letter.isprintable() or letter == "\n" else repr(letter)[1:-1] for letter in text), file=sys.stderr)
+        print(values.printable(hidden(str(error))), file=sys.stderr)  # a mistyped setting may hold a password
         return BAD_USAGE
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -62,7 +61,8 @@ def dispatch(argv: Sequence[str]) -> int:
         return importlib.import_module(TOOLS[argv[0]]).main(argv[1:])
     request = commandline.parse(argv, (*COMMANDS, *TOOLS))
     if request.command in TOOLS:
-        raise commandline.UsageError(f"'{request.command}' must be the first word: python src/main.py {request.command} ...")
+        text = f"'{request.command}' must be the first word: python src/main.py {request.command} ..."
+        raise commandline.UsageError(text)
     commandline.check_flags(request)
     if request.command == "help":
         print(listing.usage(), flush=True)
@@ -245,7 +245,8 @@ def film(folder: Path) -> None:
         for path in film_at_end(runs.find(str(folder))):
             print(f"film:    {path}", flush=True)
     except Exception as error:  # whatever it is: the training is over and recorded
-        print(f"no film: {type(error).__name__}: {error}; try `python src/main.py render --run={shlex.quote(str(folder))}`", flush=True)
+        again = f"python src/main.py render --run={shlex.quote(str(folder))}"
+        print(f"no film: {type(error).__name__}: {error}; try `{again}`", flush=True)
 
 
 def run_command(experiment: Any, command: str, options: dict[str, Any]) -> int:
@@ -280,7 +281,7 @@ def run_command(experiment: Any, command: str, options: dict[str, Any]) -> int:
 
 
 def in_utf8() -> None:
-    """Begin again in Python's UTF-8 mode where the locale is another: names of files and their content are UTF-8 to us."""
+    """Begin again in Python's UTF-8 mode where the locale is another: files and their names are UTF-8 to us."""
     if sys.getfilesystemencoding() != "utf-8":
         os.environ["PYTHONUTF8"] = "1"
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

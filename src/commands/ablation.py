@@ -157,7 +157,8 @@ def read(path: Path, chosen_seeds: str | None, results_dir: str) -> Plan:
     )
     name = str(content.get("name", path.stem))
     if not is_file_name(name):
-        raise UsageError(f"ablation: {path}: name: got {shown(name)}, expected a name that files can have, at most {LONGEST_NAME} bytes")
+        wanted = f"a name that files can have, at most {LONGEST_NAME} bytes"
+        raise UsageError(f"ablation: {path}: name: got {shown(name)}, expected {wanted}")
     return Plan(name, number, cells, _report(path, content.get("report")))
 
 
@@ -201,7 +202,8 @@ def _mapping(path: Path, what: str, value: Any, known: Sequence[str] | None = No
         if known and key not in known:
             guess = nearest(str(key), known)
             hint = f"did you mean '{guess}'? " if guess else ""
-            raise UsageError(f"ablation: {path}: {what}: {shown(str(key))} is not known; {hint}known: {', '.join(known)}")
+            said = f"{shown(str(key))} is not known; {hint}known: {', '.join(known)}"
+            raise UsageError(f"ablation: {path}: {what}: {said}")
     return {str(key): item for key, item in value.items()}
 
 

@@ -20,20 +20,24 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{self.prog.split()[-1]}: {message}; see `{self.prog} --help`")
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
-        """Refuse what argparse reads in ways that nobody means: -seeds=3 as -s, of a flag given twice the last one, and --."""
+        """Refuse what argparse reads as nobody means it: -seeds=3 as -s, of a flag given twice the last one, and --."""
         known = {option: action for action in self._actions for option in action.option_strings}
-        every = (*known, *commandline.KNOWN)
-        for word in args or ():
-            if word.startswith("--") and word.partition("=")[0] not in every:
-                self.error(f"cannot read '{word.partition('=')[0]}'{_meant(word, every)}")
-            one_dash = word.startswith("-") and not word.startswith("--") and len(word) > 2 and not _is_number(word)
-            if one_dash and commandline.misread(word, every):
-                self.error(f"cannot read '{word.partition('=')[0]}'; a long flag has two dashes")
-        flags = [known[name].dest for name in _flags(args or ()) if name in known and not isinstance(known[name], argparse._AppendAction)]
-        for dest in flags:
-            if flags.count(dest) > 1:
+        self._check_words([word for word in args or () if word.startswith("-")], (*known, *commandline.KNOWN))
+        once = [action.dest for action in map(known.get, _flags(args or ())) if isinstance(action, argparse._StoreAction)]
+        for dest in once:
+            if once.count(dest) > 1:
                 self.error(f"--{dest.replace('_', '-')} is given twice; leave one of them out")
         return super().parse_known_args(args, namespace)
+
+    def _check_words(self, words: Sequence[str], known: Sequence[str]) -> None:
+        """Complain of a flag that there is not, also where it has one dash too few."""
+        for word in words:
+            name = word.partition("=")[0]
+            if word.startswith("--") and name not in known:
+                guess = nearest(name, known) if len(name) > 2 else None
+                self.error(f"cannot read '{name}'" + (f"; did you mean {guess}?" if guess else ""))
+            if word[1:2] != "-" and len(word) > 2 and not _is_number(word) and commandline.misread(word, known):
+                self.error(f"cannot read '{name}'; a long flag has two dashes")
 
     def read(self, words: Sequence[str]) -> tuple[argparse.Namespace, tuple[Update, ...]]:
         """Return the flags and the settings after `with`.
@@ -49,12 +53,6 @@ class Parser(argparse.ArgumentParser):
                 self.error(f"'{update.key}': expected key=value after `with`")
         flags = words[:cut] + [word for word in words[cut + 1 :] if word.startswith("-")]
         return self.parse_args(flags), updates
-
-
-def _meant(word: str, known: Sequence[str]) -> str:
-    """Return a hint at the flag that was meant."""
-    guess = nearest(word.partition("=")[0], known) if len(word) > 2 else None
-    return f"; did you mean {guess}?" if guess else ""
 
 
 def _flags(words: Sequence[str]) -> Iterator[str]:
@@ -113,7 +111,9 @@ def problem_of_folder(folder: str | Path) -> str:
         return f"{values.shortened(str(folder))}: {error.strerror}"
     if not there.is_dir():
         return f"{folder}: {there} is a file; name a folder"
-    return "" if os.access(there, os.W_OK | os.X_OK) else f"{folder}: nothing can be written into {there}; name another folder"
+    if not os.access(there, os.W_OK | os.X_OK):
+        return f"{folder}: nothing can be written into {there}; name another folder"
+    return ""
 
 
 def problem_of_file(file: str | Path) -> str:

@@ -29,7 +29,8 @@ def main(words: Sequence[str]) -> int:
     parser = restoring.parser("render", "Film greedy episodes: the scene, each agent's action and its policy, the return.")
     parser.add_argument("--episodes", type=_count, default=EPISODES, help=f"how many (default: {EPISODES})")
     parser.add_argument("--player", choices=PLAYERS, default="search", help="who chooses the actions (default: search)")
-    parser.add_argument("--out", type=arguments.out_file, help="file to write, without its ending (default: in the run's folder)")
+    out_help = "file to write, without its ending (default: in the run's folder)"
+    parser.add_argument("--out", type=arguments.out_file, help=out_help)
     options, _, run, restored = restoring.read(parser, words)
     out = options.out or run.folder / f"{NAME}-{restored.env_step}-{options.player}"
     for path in render(restored, out, options.episodes, options.player):

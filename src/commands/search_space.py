@@ -138,7 +138,8 @@ def _dimension(key: str, value: Any, where: str, mistakes: list[str]) -> Dimensi
         kind, values = next(iter(value.items()))
     if kind not in (*KINDS, GRID) or (kind == GRID and isinstance(value, Mapping)):
         guess = nearest(kind, KINDS) if kind else None
-        said = f"unknown distribution {shown(kind)}; " + (f"did you mean {guess}? " if guess else "") if kind else f"got {shown(value)}; "
+        hint = f"did you mean {guess}? " if guess else ""
+        said = f"unknown distribution {shown(kind)}; {hint}" if kind else f"got {shown(value)}; "
         mistakes.append(f"{where}: {said}expected one of {', '.join(KINDS)}, or a list: {EXAMPLE}")
     elif not isinstance(values, list) or not values:
         mistakes.append(f"{where}: got {shown(values)}, expected {_wanted(kind)}")
@@ -160,7 +161,8 @@ def _check_range(kind: str, values: list, where: str, mistakes: list[str]) -> No
     whole = "int" in kind
     numbers = [value for value in values if isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)]
     if len(values) != 2 or len(numbers) != 2 or not all(abs(number) <= MOST for number in numbers):
-        mistakes.append(f"{where}: got {shown(values)}, expected {kind}: [LOW, HIGH], two {'whole ' if whole else ''}numbers")
+        wanted = f"{kind}: [LOW, HIGH], two {'whole ' if whole else ''}numbers"
+        mistakes.append(f"{where}: got {shown(values)}, expected {wanted}")
     elif numbers[0] >= numbers[1]:
         mistakes.append(f"{where}: {values} is an empty range; expected LOW < HIGH")
     elif kind.startswith("log") and numbers[0] <= 0:

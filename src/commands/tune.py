@@ -73,8 +73,9 @@ def read(words: Sequence[str]) -> tuple[argparse.Namespace, Request]:
     address = [update.raw for update in request.updates if update.key == "ray_address"]
     given.ray_address = given.ray_address or (address or [None])[-1]
     for name in ("samples", "concurrent"):
-        if getattr(given, name) is not None and not 1 <= getattr(given, name) <= MOST_TRIALS:
-            raise UsageError(f"--{name}={shown(getattr(given, name))}: expected a whole number, 1 or more, at most {MOST_TRIALS}")
+        number = getattr(given, name)
+        if number is not None and not 1 <= number <= MOST_TRIALS:
+            raise UsageError(f"--{name}={shown(number)}: expected a whole number, 1 or more, at most {MOST_TRIALS}")
     if not 0 < given.grace < 100:
         raise UsageError(f"--grace={given.grace:g}: expected a percentage above 0 and below 100")
     if request.mongo:
@@ -84,8 +85,9 @@ def read(words: Sequence[str]) -> tuple[argparse.Namespace, Request]:
 
 def check_sampler(given: argparse.Namespace, space: Sequence[search_space.Dimension]) -> None:
     """Complain where the sampler cannot search this space, or would have to try more of it than anybody waits for."""
-    if number_of_trials(given, space) > MOST_TRIALS:
-        raise UsageError(f"--space={given.space}: {number_of_trials(given, space):,} trials; at most {MOST_TRIALS:,} can be run")
+    trials = number_of_trials(given, space)
+    if trials > MOST_TRIALS:
+        raise UsageError(f"--space={given.space}: {trials:,} trials; at most {MOST_TRIALS:,} can be run")
     ranges = [one.key for one in space if not one.listed]
     if given.sampler != "grid":
         return

@@ -12,7 +12,7 @@ OF_RUNS = ("--resume", "--run", "--checkpoint")  # a recorded run by id or path,
 RUN_FLAGS = {"train": ("--resume", "--checkpoint"), "rerun": ("--run",)}  # which of these a command takes
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 MONGO = "--mongo_db"  # Sacred's, which it would store with all credentials
-# Those of Sacred's flags that we take. The others change where or as what a run is recorded, which is not theirs to say.
+# Those of Sacred's flags that we take. The others say where or as what a run is recorded, which the configuration does.
 VALUED = {"-m": MONGO, "-c": "--comment", "-F": "--file_storage", "-l": "--loglevel"}
 SWITCHES = {"-u": "--unobserved", "-D": "--pdb", "-p": "--print-config"}
 SHORT = VALUED | SWITCHES
@@ -68,7 +68,8 @@ def parse(argv: Sequence[str], commands: Sequence[str]) -> Request:
     command = _command(plain[:cut], commands)
     topics = tuple(plain[1:cut])
     if topics and command != "list":
-        raise UsageError(f"cannot read {values.shown(topics[0])} after '{command}'; settings come after `with`: with KEY=VALUE ...")
+        hint = "settings come after `with`: with KEY=VALUE ..."
+        raise UsageError(f"cannot read {values.shown(topics[0])} after '{command}'; {hint}")
     named = {flag: given.pop(flag) for flag in (*DEFAULTS, *OF_RUNS) if flag in given}
     config, env_config = (named.get(flag, default) for flag, default in DEFAULTS.items())
     mongo = given.pop(MONGO, None)
@@ -93,8 +94,9 @@ def check_flags(request: Request) -> None:
         wrong = [flag for flag in OF_RUNS if flag in request.named and flag not in RUN_FLAGS.get(request.command, ())]
         wrong += ["--checkpoint"] if "--checkpoint" in request.named and "--resume" not in request.named else []
     if wrong:
-        hint = "`train --resume=RUN [--checkpoint=STEP]` goes on with a run, `rerun --run=RUN` repeats one"
-        raise UsageError(f"{wrong[0]}: '{request.command}' does not take it; {hint if wrong[0] in OF_RUNS else 'leave it out'}")
+        runs = "`train --resume=RUN [--checkpoint=STEP]` goes on with a run, `rerun --run=RUN` repeats one"
+        hint = runs if wrong[0] in OF_RUNS else "leave it out"
+        raise UsageError(f"{wrong[0]}: '{request.command}' does not take it; {hint}")
 
 
 def _command(words: Sequence[str], commands: Sequence[str]) -> str:
@@ -102,7 +104,8 @@ def _command(words: Sequence[str], commands: Sequence[str]) -> str:
     if command in commands:
         return command
     if "=" in command:
-        raise UsageError(f"{values.shown(command)} stands where a command is expected; settings come after `with`: with {command}")
+        hint = f"settings come after `with`: with {values.shortened(command)}"
+        raise UsageError(f"{values.shown(command)} stands where a command is expected; {hint}")
     guess = nearest(command, commands)
     hint = f"did you mean '{guess}'? " if guess else ""
     raise UsageError(f"unknown command {values.shown(command)}; {hint}known: {', '.join(commands)}")
@@ -137,7 +140,7 @@ def _flag(word: str) -> tuple[str, str | None]:
     """Return the long name of the flag in a word, and the value that is attached to it, if any.
 
     Raises:
-      UsageError: there is no such flag; also where a long flag has one dash, of which the first letter would be a short one.
+      UsageError: there is no such flag; also where a long flag has one dash, and would be read as a short one.
     """
     name, sep, value = word.partition("=")
     if len(name) > 2 and MONGO.startswith(name):  # its beginnings too, as Sacred takes them
@@ -153,7 +156,7 @@ def _flag(word: str) -> tuple[str, str | None]:
 
 
 def misread(word: str, known: Sequence[str]) -> bool:
-    """Return whether a word that begins with one dash was not meant as a short flag and its value, as `-config=mappo`."""
+    """Return whether a word with one dash was not meant as a short flag and its value, as `-config=mappo`."""
     name, sep, _ = word.partition("=")
     like = difflib.get_close_matches(f"-{name}", known, n=1, cutoff=0.8)
     return bool(like) or (bool(sep) and "://" not in name)

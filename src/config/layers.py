@@ -34,10 +34,12 @@ def named_layer(folder: str, name: str, flag: str, mistakes: list[str]) -> dict[
         own = path.parent == FOLDER / folder
         return file_layer(f"{folder}/{path.name}", mistakes) if own else _read(path, str(path), mistakes)
     if is_path(name):
-        mistakes.append(f"{flag}={shortened(name)}: no such file; {_near(path)}a name without a slash is looked for in src/config/{folder}/")
+        hint = f"{_near(path)}a name without a slash is looked for in src/config/{folder}/"
+        mistakes.append(f"{flag}={shortened(name)}: no such file; {hint}")
     else:
         known = names(folder)
-        mistakes.append(f"{flag}={shortened(name)}: no file {folder}/{shortened(name)}.yaml; {_guess(name, known)}known: {', '.join(known)}")
+        said = f"no file {folder}/{shortened(name)}.yaml; {_guess(name, known)}known: {', '.join(known)}"
+        mistakes.append(f"{flag}={shortened(name)}: {said}")
     return {}
 
 
@@ -81,7 +83,8 @@ def typed_layer(updates: Sequence[Update], mistakes: list[str]) -> dict[Name, Gi
         elif not all(path):
             bare = ".".join(filter(None, path))
             hint = f"did you mean {bare}? " if bare else ""
-            mistakes.append(f"{shown(update.key)} ({update.source}): no such setting; {hint}a key is NAME or SECTION.NAME")
+            said = f"no such setting; {hint}a key is NAME or SECTION.NAME"
+            mistakes.append(f"{shown(update.key)} ({update.source}): {said}")
         elif len(path) == 1 and path[0] in _section_names() and isinstance(update.value, Mapping):
             layer |= {(path[0], str(inner)): Given(item, update.source) for inner, item in update.value.items()}
         elif len(path) > 2 and path[0] in _section_names():

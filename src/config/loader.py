@@ -177,9 +177,11 @@ def _unknown(path: Name, entry: Given, schemas: Mapping[str, type], named: Mappi
     key, section = ".".join(path), ".".join(path[:-1])
     said = f"{shortened(key)} ({entry.source})"
     if path[0] in schemas and len(path) == 1:
-        return f"{said}: got {shown(entry.value)}, expected its settings: `with {key}.NAME=VALUE`, or indented below it in a file"
+        wanted = f"its settings: `with {key}.NAME=VALUE`, or indented below it in a file"
+        return f"{said}: got {shown(entry.value)}, expected {wanted}"
     if any("." in part for part in path):
-        return f"{said}: in a file the parts of a key stand below each other, indented: `{key.replace('.', ':` and below it `')}: ...`"
+        better = key.replace(".", ":` and below it `")
+        return f"{said}: in a file the parts of a key stand below each other, indented: `{better}: ...`"
     family = section.removesuffix("_args")
     owner = f"{family} '{named[family]}' has no such setting" if family in named else "no such setting"
     guess = _nearest_key(key, schemas)

@@ -14,7 +14,7 @@ from src.core import setting
 REQUIRED = dataclasses.MISSING  # the value lives in default.yaml, its only home
 
 
-# Steps and sizes are 32-bit whole numbers on the device, numbers 32-bit floats: what is beyond would wrap or be infinite.
+# The device computes steps and sizes in 32-bit whole numbers, the rest in 32-bit floats: what is beyond would wrap.
 MOST_WHOLE, MOST = 2**31 - 1, 3.4e38
 MOST_STORED = 2**63 - 1  # of a number that we only hand on
 LONGEST_NAME = 200  # bytes: file systems take 255, and names get endings such as a date
@@ -105,8 +105,9 @@ def checked(schema: type, name: str, value: Any) -> Any:
 
 
 def beyond(schema: type, name: str, value: Any) -> str:
-    """Return what to say of a number that is too large for any setting; nothing if it is not, or if the setting's own bound says it."""
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or fields(schema)[name].metadata.get("high") is not None:
+    """Return what to say of a number that is too large for any setting; nothing where the setting's own bound says it."""
+    bounded = fields(schema)[name].metadata.get("high") is not None
+    if bounded or isinstance(value, bool) or not isinstance(value, (int, float)):
         return ""
     if isinstance(value, float) and not math.isfinite(value):
         return "; it must be finite"
@@ -147,7 +148,8 @@ def _typed(wanted: Any, value: Any) -> Any:
     if wanted is int and isinstance(value, float) and value.is_integer() and abs(value) <= MOST_WHOLE:
         return int(value)  # t_max=2e5 is what people type
     if wanted is int:
-        return _require(isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MOST_WHOLE, wanted, value)
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        return _require(whole and abs(value) <= MOST_WHOLE, wanted, value)
     if wanted is type(None):
         return _require(value is None, wanted, value)
     return _require(isinstance(value, wanted), wanted, value)
@@ -176,7 +178,8 @@ def is_file_name(text: str) -> bool:
 def _mapping(value: Mapping[Any, Any]) -> dict[str, Any]:
     """Return a mapping whose names and values every record can hold: JSON, Sacred's and MongoDB's."""
     for key, item in value.items():
-        _require(isinstance(key, str) and re.fullmatch(r"(?!\$|py/)[^.=]+", key) and not odd_characters(key), dict, value)
+        named = isinstance(key, str) and re.fullmatch(r"(?!\$|py/)[^.=]+", key)
+        _require(named and not odd_characters(key), dict, value)
         _require(_storable(item), dict, value)
     return dict(value)
 

@@ -12,20 +12,20 @@ MOST_SHOWN = 80  # characters of a value in a message: a mistake of a megabyte i
 
 
 def typed(text: str) -> Any:
-    """Return what a word means: a Python literal's value; true, false and null as YAML has them; anything else is text."""
+    """Return what a word means: a Python literal's value; true, false and null as in YAML; anything else is text."""
     if text.lower() in WORDS:
         return WORDS[text.lower()]
     try:
         with warnings.catch_warnings():  # Python warns of odd literals ("1is"), which here are text
             warnings.simplefilter("ignore")
             value = ast.literal_eval(text)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # the last three: unhashable, nested too deeply
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # also of what is nested too deeply
         return text
     return value if plain(value) else text
 
 
 def plain(value: Any) -> bool:
-    """Return whether a value is made of numbers, text, True, False, None, lists and mappings: what every record can hold."""
+    """Return whether a value is made of numbers, text, True, False, None, lists and mappings, as records hold."""
     if isinstance(value, Mapping):
         return all(plain(key) and plain(item) for key, item in value.items())
     if isinstance(value, (list, tuple)):
@@ -67,3 +67,8 @@ def expanded(path: str) -> str:
 def odd_characters(text: str) -> bool:
     """Return whether a text holds control characters, or bytes that are not UTF-8."""
     return any(unicodedata.category(character) in ("Cc", "Cs") for character in text)
+
+
+def printable(text: str) -> str:
+    """Return a text with what would move a terminal's cursor or cannot be encoded written out; its lines stay."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else repr(letter)[1:-1] for letter in text)

@@ -1,7 +1,8 @@
 """YAML files, read strictly: a plain value means what it means on the command line, and nothing is written twice.
 
-YAML 1.1, which PyYAML reads by itself, takes 012 for ten, 1:30 for ninety, 1e5 for text and yes for True, and of a key that is
-written twice it keeps the last. Here numbers are decimal, as in YAML 1.2, and the rest is text, which a number's check refuses.
+YAML 1.1, which PyYAML reads by itself, takes 012 for ten, 1:30 for ninety, 1e5 for text and yes for True, and of a key
+that is written twice it keeps the last. Here numbers are decimal, as in YAML 1.2, and the rest is text, which the check
+of a number refuses.
 """
 
 import re
@@ -14,14 +15,15 @@ import yaml
 from src.config.values import plain, shown
 
 MOST_BYTES = 1_000_000
-MOST_NODES, MOST_LEVELS = 100_000, 20  # a few lines of anchors that refer to each other can stand for billions of values
+MOST_NODES, MOST_LEVELS = 100_000, 20
 PREFIX = "tag:yaml.org,2002:"
 PLAIN = {  # tag: (pattern, first characters)
     "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
     "null": (r"~|null|Null|NULL|None|", ["~", "n", "N", ""]),
     "int": (r"[-+]?(0|[1-9](_?[0-9])*)", "-+0123456789"),
     "float": (
-        r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"
+        r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
         "-+.0123456789",
     ),
     "merge": (r"<<", "<"),
@@ -44,7 +46,8 @@ class _Loader(yaml.SafeLoader):
             if isinstance(key, yaml.ScalarNode):
                 line = key.start_mark.line + 1
                 if key.value in lines:
-                    raise Unreadable(f"line {line}: {shown(key.value)} is written twice, first in line {lines[key.value]}; keep one")
+                    first = f"first in line {lines[key.value]}"
+                    raise Unreadable(f"line {line}: {shown(key.value)} is written twice, {first}; keep one")
                 lines[key.value] = line
         return node
 
@@ -94,7 +97,7 @@ def read(path: Path) -> Any:
         raise
     except RecursionError:
         raise Unreadable("cannot be read: it is nested too deeply") from None
-    except (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError) as error:  # the others: tags on values that they do not fit
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError) as error:  # the last of odd tags
         raise Unreadable(f"not valid YAML: {' '.join(str(error).split())}") from None
 
 
@@ -104,7 +107,7 @@ def dump(content: Mapping[str, Any]) -> str:
 
 
 def _check(content: Any) -> None:
-    """Complain of values that no setting has, and of more than a person writes: a few anchors (&a, *a) can stand for billions."""
+    """Complain of values that no setting has, and of too many: a few anchors (&a, *a) can stand for billions."""
     nodes, layer = 0, [content]
     for _ in range(MOST_LEVELS):
         layer = [item for held in layer for item in _inside(held)]

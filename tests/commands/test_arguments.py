@@ -24,7 +24,8 @@ def folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "out, said",
     [
-        ("taken", "taken is a file"), ("taken/x", "taken is a file"), ("", "no name of a folder"), ("a\tb", "no name of a folder"),
+        ("taken", "taken is a file"), ("taken/x", "taken is a file"), ("", "no name of a folder"), ("a\tb",
+        "no name of a folder"),
         ("o" * 300, "File name too long"), ("~nobody.at.all/x", "no home folder"),
     ],
 )  # fmt: skip
@@ -56,7 +57,8 @@ def test_numbers_of_a_comparison_are_finite(word):
 @pytest.mark.parametrize(
     "words, said",
     [
-        (["-metric=x"], "cannot read '-metric'"), (["--x=time", "--x=steps"], "--x is given twice"), (["--"], "cannot read '--'"),
+        (["-metric=x"], "cannot read '-metric'"), (["--x=time", "--x=steps"], "--x is given twice"),
+        (["--"], "cannot read '--'"),
         (["--metrik=x"], "cannot read '--metrik'; did you mean --metric?"),
     ],
 )  # fmt: skip

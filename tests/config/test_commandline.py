@@ -18,7 +18,10 @@ def meant(request: commandline.Request) -> dict:
     return {update.key: update.value for update in request.updates}
 
 
-@pytest.mark.parametrize("text", ["with seed=1 -l WARNING discount=0.9", "-l WARNING with seed=1 discount=0.9", "with seed=1 discount=0.9 --loglevel=WARNING"])
+@pytest.mark.parametrize(
+    "text",
+    ["with seed=1 -l WARNING discount=0.9", "-l WARNING with seed=1 discount=0.9", "with seed=1 discount=0.9 --loglevel=WARNING"],
+)
 def test_settings_may_stand_on_both_sides_of_a_flag(text):
     request = parse(text)
     assert meant(request) == {"seed": 1, "discount": 0.9} and request.options == {"--loglevel": "WARNING"}

@@ -5,12 +5,16 @@ import pytest
 from src.config import values, yaml_files
 
 
-@pytest.mark.parametrize("text", ["9" * 5000, "(" * 300, "-" * 100_000 + "1", "{[]: 1}", "1+2j", "b'a'", "{1, 2}", "...", "1is", "'\\d", "²", "012", ""])
+TEXTS = ["9" * 5000, "(" * 300, "-" * 100_000 + "1", "{[]: 1}", "1+2j", "b'a'", "{1, 2}", "...", "1is", "'\\d", "²", "012", ""]
+READ_BACK = ["2e5", "true", "[1]", "'q'", "plain", "it's", "", 3, 1e-07, None, True, [1, "a"], {"a": [1.5]}]
+
+
+@pytest.mark.parametrize("text", TEXTS)
 def test_what_is_no_plain_value_is_text(text):
     assert values.typed(text) == text
 
 
-@pytest.mark.parametrize("value", ["2e5", "true", "[1]", "'q'", "plain", "it's", "", 3, 1e-07, None, True, [1, "a"], {"a": [1.5]}])
+@pytest.mark.parametrize("value", READ_BACK)
 def test_a_value_is_written_so_that_it_is_read_back(value):
     assert values.typed(values.written(value)) == value and type(values.typed(values.written(value))) is type(value)
 
@@ -40,8 +44,10 @@ def read(tmp_path):
 @pytest.mark.parametrize(
     "text, value",
     [
-        ("012", "012"), ("0x10", "0x10"), ("1:30", "1:30"), ("yes", "yes"), ("off", "off"), ("2024-01-01", "2024-01-01"), ("1_", "1_"), ("=", "="),
-        ("1_000", 1000), ("3e-4", 3e-4), ("1e5", 1e5), ("5.", 5.0), (".5", 0.5), ("-7", -7), ("0", 0), (".inf", float("inf")),
+        ("012", "012"), ("0x10", "0x10"), ("1:30", "1:30"), ("yes", "yes"), ("off", "off"), ("2024-01-01",
+        "2024-01-01"), ("1_", "1_"), ("=", "="),
+        ("1_000", 1000), ("3e-4", 3e-4), ("1e5", 1e5), ("5.", 5.0), (".5", 0.5), ("-7", -7), ("0", 0),
+        (".inf", float("inf")),
         ("true", True), ("None", None), ("~", None), ("", None), ("'012'", "012"), ("9" * 5000, "9" * 5000),
     ],
 )  # fmt: skip
@@ -87,5 +93,6 @@ def test_what_is_merged_in_is_not_taken_for_a_repeated_key(read):
 
 
 def test_a_dumped_file_is_read_back(read):
-    content = {"a": "1e5", "b": "012", "c": "yes", "d": "None", "e": 1e-07, "f": None, "g": [1, "2", True], "h": "1:30", "i": "", "j": "жар"}
+    texts = {text: text for text in ("1e5", "012", "yes", "None", "1:30", "", "жар", "null", "~")}
+    content = texts | {"e": 1e-07, "f": None, "g": [1, "2", True]}
     assert read(yaml_files.dump(content)) == content

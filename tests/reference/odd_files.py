@@ -1,4 +1,4 @@
-"""Configuration, space and ablation files of which it is known whether they can be used, made at random from lists of parts."""
+"""Configuration, space and ablation files of which it is known whether they can be used, made at random from parts."""
 
 import random
 from typing import NamedTuple
@@ -11,11 +11,14 @@ class File(NamedTuple):
     named: tuple[str, ...] = ()
 
 
-BAD_SCALARS = ("012", "1:30", "yes", "0x10", "1e999", ".inf", ".nan", "²", "9" * 400, "9" * 5000, "'3'", "[3]", "{a: 3}", "2024-01-01", "true", "1_")
+BAD_SCALARS = (
+    "012", "1:30", "yes", "0x10", "1e999", ".inf", ".nan", "²", "9" * 400, "9" * 5000, "'3'", "[3]", "{a: 3}", "2024-01-01", "true", "1_",
+)  # fmt: skip
 BROKEN = (  # whatever a file is for
     b"\xff\xfes\x00e\x00e\x00d\x00",  # UTF-16
     b"seed: \xe9\n",  # Latin-1
-    b"\x00\x01\x02", b"a: [1\n", b"- 1\n- 2\n", b"seed 3\n", b"a:\t- 1\n\tb", b"--- \na: 1\n---\nb: 2\n", b"a: *nowhere\n",
+    b"\x00\x01\x02", b"a: [1\n", b"- 1\n- 2\n", b"seed 3\n", b"a:\t- 1\n\tb", b"--- \na: 1\n---\nb: 2\n",
+    b"a: *nowhere\n",
     b"a: !!python/object/apply:os.getcwd []\n", b"a: !!set {x, y}\n", b"a: !!timestamp soon\n", b"a: !!bool perhaps\n",
     b"a: &a [*a]\n", b"? [1]\n: 2\n", b"x: " + b"[" * 3000, b"a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + b"".join(
         b"%c: &%c [%s]\n" % (one, one, b", ".join([b"*%c" % (one - 1)] * 10)) for one in b"bcdefgh"),
@@ -24,7 +27,8 @@ SETTINGS = {  # of mazero_seq on matrix_game: spellings in a file, and what they
     "seed": {"7": 7, "1_000": 1000, "+3": 3, "0": 0},
     "t_max": {"400000": 400000, "2e5": 200000, "1.0E+5": 100000},
     "discount": {"1": 1.0, "0.5": 0.5, ".5": 0.5, "5e-1": 0.5},
-    "name": {"plain": "plain", "'2e5'": "2e5", "\"with spaces [v1] 'q' \\\\\"": "with spaces [v1] 'q' \\", "жар": "жар", "no": "no"},
+    "name": {"plain": "plain", "'2e5'": "2e5", "\"with spaces [v1] 'q' \\\\\"": "with spaces [v1] 'q' \\",
+    "жар": "жар", "no": "no"},
     "mongo_optional": {"true": True, "False": False},
     "mongo_url": {"''": "", "null": None, "None": None, "~": None},
 }
@@ -90,9 +94,12 @@ GOOD_SPACE = {
     "planner_args.order": ("[fixed, random]",),
 }
 BAD_SPACE = (
-    "[]", "3", "{choice: 3}", "{choice: []}", "{uniform: [3, 1]}", "{uniform: [1]}", "{uniform: [1, .inf]}", "{uniform: [1, .nan]}",
-    "{log_uniform: [0, 1]}", "{unifrom: [0, 1]}", "{uniform: [0, 1], choice: [1]}", "{uniform: [a, b]}", "[1, 1]", "{int_uniform: [1.5, 3]}",
-    "{int_uniform: [1, 1" + "0" * 400 + "]}", "[-7]", "[1e30]", "[many]", "[1, [2]]", "{grid: [1]}", "{3: [1]}", f"[{', '.join(map(str, range(300)))}]", "",
+    "[]", "3", "{choice: 3}", "{choice: []}", "{uniform: [3, 1]}", "{uniform: [1]}", "{uniform: [1, .inf]}",
+    "{uniform: [1, .nan]}",
+    "{log_uniform: [0, 1]}", "{unifrom: [0, 1]}", "{uniform: [0, 1], choice: [1]}", "{uniform: [a, b]}", "[1, 1]",
+    "{int_uniform: [1.5, 3]}",
+    "{int_uniform: [1, 1" + "0" * 400 + "]}", "[-7]", "[1e30]", "[many]", "[1, [2]]", "{grid: [1]}",
+    "{3: [1]}", f"[{', '.join(map(str, range(300)))}]", "",
 )  # fmt: skip
 
 
@@ -104,7 +111,7 @@ def space(rng: random.Random, good: bool) -> File:
     key, _, _ = lines[-1].partition(":")
     wrong, named = rng.choice([
         ([*lines[:-1], f"learner_args.n_step2: {rng.choice(BAD_SPACE)}"], "n_step2"),
-        ([line for line in lines if "n_step" not in line] + [f"learner_args.n_step: {rng.choice(BAD_SPACE)}"], "learner_args.n_step"),
+        ([*(line for line in lines if "n_step" not in line), f"learner_args.n_step: {rng.choice(BAD_SPACE)}"], "args.n_step"),
         ([*lines, lines[-1]], "written twice"),
         ([*lines, f"{key.split('.')[0]}: {{{key.split('.')[1]}: [1]}}"], "written twice"),
         ([*lines, "results_dir: [a, b]"], "results_dir"),
@@ -135,10 +142,12 @@ GOOD_ABLATION = {
 BAD_ABLATION = {
     "name": ("'../up'", "/abs", "n" * 300, '"a\\nb"', "''", ".hidden"),
     "seeds": ("many", "99999999999", "1-", "²", "'3000000000-3000000001'", "[1, 2]", "-1", "1.5"),
-    "settings": ("[1]", "{seed: 1}", "{max_minutes: nan}", "{name: x}", "{results_dir: x}", "{learner_args: {n_step: 1}, learner_args.n_step: 2}", "3"),
+    "settings": ("[1]", "{seed: 1}", "{max_minutes: nan}", "{name: x}", "{results_dir: x}",
+    "{learner_args: {n_step: 1}, learner_args.n_step: 2}", "3"),
     "variant": ("'../up'", "'a/b'", "v" * 300, '"a\\tb"'),
     "config": ("mazero_sq", "", "[mazero_seq]", "./none.yaml", "c" * 300),
-    "inner": ("network_args.policy_layers: many", "learner_args: 3", "x: 1", "network_args.policy_layers: 0, network_args: {policy_layers: 2}"),
+    "inner": ("network_args.policy_layers: many", "learner_args: 3", "x: 1",
+    "network_args.policy_layers: 0, network_args: {policy_layers: 2}"),
     "report": ("[1]", "{x: nope}", "{at: .nan}", "{at: soon}", "{threshold: .inf}", "{metrik: a}", "3"),
 }  # fmt: skip
 
@@ -150,5 +159,5 @@ def ablation(rng: random.Random, good: bool) -> File:
         return File(encoded(rng, ABLATION.format(**chosen)))
     place = rng.choice(list(BAD_ABLATION))
     chosen[place] = rng.choice(BAD_ABLATION[place])
-    said = {"environment": "environments", "variant": "variant", "config": "config", "inner": "variant", "settings": ""}.get(place, place)
+    said = {"inner": "variant", "settings": ""}.get(place, place)
     return File(encoded(rng, ABLATION.format(**chosen)), (said,))
