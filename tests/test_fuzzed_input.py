@@ -16,7 +16,7 @@ from src import main
 from src.commands import batch, compare, tune
 from tests.reference import command_lines
 
-CASES = int(os.environ.get("TANDEM_FUZZ", "400"))
+CASES = int(os.environ.get("TANDEM_FUZZ", "300"))
 LONGEST_MESSAGE = 20_000
 
 
