@@ -71,7 +71,6 @@ def dispatch(argv: Sequence[str]) -> int:
         print(listing.listing(request.topics), flush=True)
         return OK
     config, again, place = configuration(request)
-    options = sacreds_options(request)
     if request.command in ("train", "rerun"):
         from src import build
         from src.commands import flags
@@ -79,6 +78,7 @@ def dispatch(argv: Sequence[str]) -> int:
         flags.check_results(config)
         config = build.settled(config)
     experiment = make_experiment(config, again and again.resume_at)
+    options = sacreds_options(request)
     hide_credentials(place, config, options)
     experiment.add_config(config)
     if request.command in ("train", "rerun"):

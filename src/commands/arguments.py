@@ -102,12 +102,12 @@ def _checked_out(text: str, problem: Any) -> str:
 def problem_of_folder(folder: str | Path) -> str:
     """Return why no files can be written into a folder, or nothing if they can; nothing is made."""
     try:
-        if not str(folder) or values.odd_characters(str(folder)):
-            return f"{values.shown(str(folder))}: no name of a folder"
+        if not str(folder) or _odd(folder):
+            return f"{values.shown(str(folder))}: no name that a folder can have"
         if str(folder).startswith("~"):
             return f"{folder}: there is no such home folder"
         there = next(place for place in (Path(folder).absolute(), *Path(folder).absolute().parents) if place.exists())
-    except OSError as error:  # as of a name that is too long
+    except OSError as error:
         return f"{values.shortened(str(folder))}: {error.strerror}"
     if not there.is_dir():
         return f"{folder}: {there} is a file; name a folder"
@@ -122,11 +122,13 @@ def problem_of_file(file: str | Path) -> str:
         return said
     if not Path(file).parent.is_dir():
         return f"{file}: there is no folder {Path(file).parent}"
-    try:
-        odd = not Path(file).name or Path(file).is_dir() or values.odd_characters(str(file))
-    except OSError:
-        odd = True
-    return f"{values.shortened(str(file))}: no name of a file" if odd else ""
+    odd = not Path(file).name or _odd(file) or Path(file).is_dir()
+    return f"{values.shown(str(file))}: no name that a file can have" if odd else ""
+
+
+def _odd(path: str | Path) -> bool:
+    """Return whether no file system would take a path: it has control characters, or a name that is too long."""
+    return values.odd_characters(str(path)) or any(len(os.fsencode(part)) > 255 for part in Path(path).parts)
 
 
 def parser(command: str, description: str, run_help: str = "a recorded run: its id, or its folder") -> Parser:
@@ -150,7 +152,8 @@ def find(run: str, updates: Sequence[Update]) -> runs.StoredRun:
 
 def results_dir(updates: Sequence[Update]) -> str:
     """Return the folder in which runs are looked for."""
-    given = [str(update.raw) for update in updates if update.key == "results_dir"] or ["results"]
+    said = [update for update in updates if update.key == "results_dir" and update.raw is not None]
+    given = [update.value if isinstance(update.value, str) else update.raw for update in said] or ["results"]
     try:
         return values.expanded(given[-1])  # of a key that is given twice the last counts, as in a configuration
     except ValueError as error:

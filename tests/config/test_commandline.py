@@ -77,6 +77,7 @@ def test_of_a_setting_that_is_given_twice_the_last_counts_wherever_it_is_read():
 
     request = parse("with results_dir=a seed=1 results_dir=b seed=2")
     assert meant(request) == {"results_dir": "b", "seed": 2} and results_dir(request.updates) == "b"
+    assert results_dir(parse("with results_dir='q'").updates) == "q"  # as the configuration reads it
 
 
 def test_a_comment_and_a_short_flag_with_its_value_attached_are_taken():
