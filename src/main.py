@@ -1,6 +1,7 @@
 """The command line: `python src/main.py [COMMAND] --config=ALG --env-config=ENV with key=value ...`."""
 
 import importlib
+import io
 import logging
 import os
 import subprocess
@@ -13,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 if Path(sys.path[0] or ".").resolve() == ROOT / "src":
     sys.path[0] = str(ROOT)  # modules are imported as `src.x`; src/ itself must not stand on the path
 
-from src.config import commandline, listing  # noqa: E402  (after the path; quick to import, the rest when needed)
+from src.config import commandline, listing, values  # noqa: E402  (after the path; quick to import, the rest when needed)
 
 COMMANDS = ("train", "rerun", "list", "help", "print_config", "print_dependencies", "save_config")
 # Commands on recorded runs: each a module with its own flags and `main(words) -> exit status`; no run of theirs is recorded.
@@ -34,13 +35,16 @@ def main(argv: Sequence[str]) -> int:
     """Run one command and return the exit status: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted."""
     from src.recording.stopping import handled, interrupt
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may lack a letter of a folder's name
     try:
         with handled(interrupt):  # SIGTERM and a closed terminal end whatever goes on as Ctrl-C does
             return dispatch(argv)
     except commandline.UsageError as error:  # a wrong configuration is one of them
         from src.recording.mongo_place import hidden
 
-        print(hidden(str(error)), file=sys.stderr)  # a mistyped setting may hold a password
+        print(values.printable(hidden(str(error))), file=sys.stderr)  # a mistyped setting may hold a password
         return BAD_USAGE
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -58,6 +62,10 @@ def dispatch(argv: Sequence[str]) -> int:
     if argv and argv[0] in TOOLS:
         return importlib.import_module(TOOLS[argv[0]]).main(argv[1:])
     request = commandline.parse(argv, (*COMMANDS, *TOOLS))
+    if request.command in TOOLS:
+        text = f"'{request.command}' must be the first word: python src/main.py {request.command} ..."
+        raise commandline.UsageError(text)
+    commandline.check_flags(request)
     if request.command == "help":
         print(listing.usage(), flush=True)
         return OK
@@ -68,10 +76,12 @@ def dispatch(argv: Sequence[str]) -> int:
     held = hold(again) if again and again.resumes else None
     if request.command in ("train", "rerun"):
         from src import build
+        from src.commands import flags
 
+        flags.check_results(config)
         config = build.settled(config)
     experiment = make_experiment(config, again and again.resume_at, held)
-    options = parse_flags(experiment, request)
+    options = sacreds_options(request)
     hide_credentials(place, config, options)
     experiment.add_config(config)
     if request.command in ("train", "rerun"):
@@ -162,20 +172,20 @@ def _has_commit() -> bool:
         return False
 
 
-def parse_flags(experiment: Any, request: commandline.Request) -> dict[str, Any]:
-    """Return Sacred's options from what our own parser left over.
+def sacreds_options(request: commandline.Request) -> dict[str, Any]:
+    """Return Sacred's options as it takes them.
 
     Raises:
-      UsageError: a flag that Sacred does not know.
+      UsageError: -F names a folder that nothing can be written into.
     """
-    from docopt import DocoptExit, docopt
+    from src.commands import arguments
 
-    try:
-        words = [word for word in request.rest if word != "rerun"]  # which Sacred does not know
-        return docopt(experiment.get_usage()[2], words, default_help=False)
-    except DocoptExit:
-        flags = " ".join(word for word in request.rest if word.startswith("-")) or " ".join(request.rest)
-        raise commandline.UsageError(f"cannot read '{flags}'; see `python src/main.py --help`") from None
+    options = {**request.options, "UPDATE": [f"{update.key}={update.raw}" for update in request.updates]}
+    if "--file_storage" in options:
+        options["--file_storage"] = folder = os.path.expanduser(options["--file_storage"])
+        if said := arguments.problem_of_folder(folder):
+            raise commandline.UsageError(f"-F {said}")
+    return options
 
 
 def choose_mongo(request: commandline.Request, stored: dict[str, Any] | None = None) -> Any:
@@ -262,6 +272,11 @@ def run_command(experiment: Any, command: str, options: dict[str, Any]) -> int:
     except SacredError as error:
         print(format_sacred_error(error, experiment.get_usage()[0]), file=sys.stderr)
         return FAILED
+    except OSError as error:
+        if command == "train":
+            raise
+        print(f"{command}: {error}", file=sys.stderr)  # save_config, where nothing can be written
+        return FAILED
     except RunError as error:  # its message says all
         print(f"{error}\nTo go on from the last checkpoint, if there is one: `train --resume=RUN`.", file=sys.stderr)
         return FAILED
@@ -277,5 +292,13 @@ def run_command(experiment: Any, command: str, options: dict[str, Any]) -> int:
     return OK
 
 
+def in_utf8() -> None:
+    """Begin again in Python's UTF-8 mode where the locale is another: files and their names are UTF-8 to us."""
+    if sys.getfilesystemencoding() != "utf-8":
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
 if __name__ == "__main__":
+    in_utf8()
     sys.exit(main(sys.argv[1:]))

@@ -1,9 +1,11 @@
 """Every pair of configurations can be built; parts and sizes that do not fit are refused in a sentence."""
 
 import os
+import pwd
 import re
 from pathlib import Path
 
+import jax
 import pytest
 import yaml
 
@@ -256,3 +258,15 @@ def test_actors_that_environments_cannot_be_dealt_out_to_are_refused():
     assert told == "runner 'ray_async': runner_args.num_envs=32 cannot be dealt out to num_actors=5 evenly"
     built = build.build(load("runner=ray_async", "runner_args.num_envs=30", "runner_args.num_actors=5"))
     assert built.run.parts.config.num_actors == 5 and callable(built.run)
+
+
+def test_a_user_without_a_home_folder_has_no_cache_and_no_traceback(monkeypatch):
+    def unknown(*_):
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    before = jax.config.jax_compilation_cache_dir
+    build.prepare_jax("cpu", "auto")
+    assert jax.config.jax_compilation_cache_dir == before

@@ -159,6 +159,22 @@ def test_list_prints_the_settings_of_a_part(tmp_path):
     assert "num_simulations = " in out and "simulations per search" in out and "t_max" in out
 
 
+def test_a_terminal_that_lacks_the_letters_of_a_name_is_no_reason_to_stop(tmp_path):
+    names = ["name=жар", "results_dir=жар/[v1]"]
+    command = [sys.executable, str(ROOT / "src" / "main.py"), "print_config", "--env-config=matrix_game", "with", *names]
+    for locale in ({"LC_ALL": "C", "PYTHONUTF8": "0"}, {"PYTHONIOENCODING": "ascii"}):
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=300, check=False, env={**os.environ, **locale})
+        assert done.returncode == 0 and done.stderr == b"", done
+        assert "name = 'жар'".encode() in done.stdout or b"name = '\\u0436\\u0430\\u0440'" in done.stdout
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_configuration_that_cannot_be_written_is_told_of_in_a_line(tmp_path):
+    (tmp_path / "config.json").mkdir()
+    done = type_in(tmp_path, "save_config", "--env-config=matrix_game")
+    assert done.returncode == 1 and "config.json" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_sacreds_own_command_shows_the_merged_configuration(tmp_path):
     done = type_in(
         tmp_path, "print_config", "--config=mazero_joint", "--env-config", "matrix_game", "with", "seed=1234"

@@ -108,7 +108,7 @@ def test_a_run_stores_how_many_actors_this_machine_gave_it(monkeypatch):
         monkeypatch.setenv(name, os.environ.get(name, ""))
     stored = {}
     experiment = SimpleNamespace(add_config=stored.update)  # Sacred's own would start git
-    stand_ins = {"make_experiment": experiment, "parse_flags": {"UPDATE": []}, "add_train": None, "run_command": main.OK}
+    stand_ins = {"make_experiment": experiment, "sacreds_options": {"UPDATE": []}, "add_train": None, "run_command": main.OK}
     for name, value in stand_ins.items():
         monkeypatch.setattr(main, name, lambda *args, value=value: value)
     words = ["runner_args.num_actors=0" if "num_actors" in word else word for word in START]

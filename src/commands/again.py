@@ -9,7 +9,7 @@ from src.commands.arguments import results_dir, settings
 from src.config import loader
 from src.config.commandline import Request, UsageError
 from src.core import Runner
-from src.recording import files, provenance, series
+from src.recording import provenance, series
 from src.recording.record import FREE, FREE_SECTIONS, Resume, decisive
 
 

@@ -1,11 +1,12 @@
 """A command's own flags, and the configuration words beside them."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from src.commands.arguments import Parser
+from src.commands.arguments import Parser, problem_of_folder
 from src.config import commandline
+from src.config.commandline import UsageError
 
 
 def parser(name: str, description: str) -> Parser:
@@ -22,14 +23,26 @@ def parse(own: Parser, words: Sequence[str]) -> tuple[argparse.Namespace, comman
     Raises:
       UsageError: a flag that neither knows.
     """
+    if {"-h", "--help"} & set(words):
+        own.parse_args(["--help"])
     cut = words.index("with") if "with" in words else len(words)
     flags, others = own.parse_known_args(list(words[:cut]))
     request = commandline.parse([*others, *words[cut:]], ("train",))
     strange = [word for word in request.rest if word.startswith("-")]
     strange += [flag for flag in commandline.OF_RUNS if flag in request.named]
     if strange:
-        own.error(f"cannot read '{' '.join(strange)}'")
+        own.error(f"cannot read '{' '.join(strange)}' (the command's own flags stand before `with`)")
     return flags, request
+
+
+def check_results(config: Mapping[str, Any]) -> None:
+    """Complain if nothing can be recorded where the configuration says.
+
+    Raises:
+      UsageError: why not.
+    """
+    if said := problem_of_folder(config["results_dir"]):
+        raise UsageError(f"results_dir={said}")
 
 
 def resolve(request: commandline.Request, builds: bool = False) -> dict[str, Any]:
@@ -47,5 +60,6 @@ def resolve(request: commandline.Request, builds: bool = False) -> dict[str, Any
     build.prepare_jax("cpu")
     config = loader.load(request.config, request.env_config, request.updates)
     if builds:
+        check_results(config)
         build.build(config)
     return config

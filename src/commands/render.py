@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import math
 import os
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -17,7 +18,7 @@ from src import build
 from src.analysis import film
 from src.analysis.episodes import make_player
 from src.analysis.host_episodes import make_host_player
-from src.commands import restoring
+from src.commands import arguments, restoring
 from src.config.commandline import UsageError
 from src.core import Environment
 from src.recording import provenance
@@ -39,12 +40,11 @@ def main(words: Sequence[str]) -> int:
     parser = restoring.parser("render", "Film greedy episodes: the scene, each agent's action and its policy, the return.")
     parser.add_argument("--episodes", type=_count, default=EPISODES, help=f"how many (default: {EPISODES})")
     parser.add_argument("--player", choices=PLAYERS, help="who chooses the actions (default: search if there is one)")
-    parser.add_argument("--out", type=Path, help="file to write, without its ending (default: in the run's folder)")
+    out_help = "file to write, without its ending (default: in the run's folder)"
+    parser.add_argument("--out", type=arguments.out_file, help=out_help)
     options, _, run, restored = restoring.read(parser, words)
     player = chosen_player(restored, options.player)
     out = options.out or run.folder / f"{NAME}-{restored.env_step}-{player}"
-    if not out.parent.is_dir():
-        raise UsageError(f"render: --out={out}: there is no folder {out.parent}")
     if not os.access(out.parent, os.W_OK):
         raise UsageError(f"render: {out.parent} cannot be written; name another place with --out=FILE")
     for path in render(restored, out, options.episodes, player):
@@ -53,7 +53,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def _count(text: str) -> int:
-    if not text.isdigit() or not 1 <= int(text) <= MOST_EPISODES:
+    if not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= MOST_EPISODES:
         raise argparse.ArgumentTypeError(f"'{text}': expected a number of episodes, 1 to {MOST_EPISODES}")
     return int(text)
 
@@ -146,4 +146,4 @@ class FilmAtEnd(RunObserver):
 
     def _none(self, why: str) -> None:
         with contextlib.suppress(OSError):  # nobody is left to read it
-            print(f"no film: {why}; try `python src/main.py render --run={self.folder}`", flush=True)
+            print(f"no film: {why}; try `python src/main.py render --run={shlex.quote(str(self.folder))}`", flush=True)

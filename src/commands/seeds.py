@@ -10,11 +10,13 @@ from src import runs
 from src.analysis.identity import as_asked, fingerprint, without_seed
 from src.config import loader
 from src.config.commandline import UsageError
+from src.config.values import shown
 from src.recording import series
 from src.registry import FAMILIES
 
 DONE = "COMPLETED"  # Sacred's word
 BOUND = 2**31 - 1
+MOST_SEEDS = 10_000
 
 
 def parse(text: str) -> list[int]:
@@ -23,17 +25,15 @@ def parse(text: str) -> list[int]:
     Raises:
       UsageError: none of these.
     """
-    if not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*,?", text):
-        raise UsageError(f"seeds '{text}': expected a count (3), a list (1,4,7) or a range (2-5)")
-    if text.isdigit():
-        seeds = list(range(1, int(text) + 1))
-    else:
-        ends = [[int(end) for end in part.split("-")] for part in text.split(",") if part]
-        seeds = [seed for first, *last in ends for seed in range(first, (last or [first])[0] + 1)]
-    if not seeds or max(seeds) > BOUND or len(seeds) > 10_000:
-        raise UsageError(f"seeds '{text}': no seed among them, or too many" if max(seeds, default=0) <= BOUND else
-                         f"seeds '{text}': a seed is at most {BOUND}")
-    return list(dict.fromkeys(seeds))
+    if not re.fullmatch(r"N(-N)?(,N(-N)?)*,?".replace("N", "[0-9]{1,20}"), text):
+        raise UsageError(f"seeds {shown(text)}: expected a count (3), a list (1,4,7) or a range (2-5)")
+    ends = [[int(end) for end in part.split("-")] for part in text.split(",") if part]
+    ranges = [range(1, ends[0][0] + 1)] if text.isdigit() else [range(part[0], part[-1] + 1) for part in ends]
+    if max(part[-1] for part in ends) > BOUND and not text.isdigit():
+        raise UsageError(f"seeds {shown(text)}: a seed is at most {BOUND}")
+    if not 0 < sum(part.stop - part.start for part in ranges if part.stop > part.start) <= MOST_SEEDS:
+        raise UsageError(f"seeds {shown(text)}: no seed among them, or more than {MOST_SEEDS:,}")
+    return list(dict.fromkeys(seed for part in ranges for seed in part))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """`show --run=RUN`: what a recorded run is, where it comes from and what it left."""
 
 import contextlib
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -106,7 +107,7 @@ def _origin(origin: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "commit", (git["commit"] + changes) if git["commit"] else "none (no git repository)"
     if git["untracked"]:
         yield "files unknown to git", ", ".join(git["untracked"])
-    yield "command", " ".join(origin["command"])
+    yield "command", shlex.join(origin["command"])
     yield "seed", str(origin["seed"])
     yield "platform", f"{origin['platform']}, Python {origin['python']}"
     yield "machine", f"{origin['machine']['host']}: {origin['machine']['cpu']}, {origin['machine']['cores']} cores"

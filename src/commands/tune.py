@@ -3,6 +3,7 @@
 import argparse
 import math
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -14,8 +15,9 @@ from typing import Any
 from rich.console import Console
 
 from src import machine
-from src.commands import flags, following, room, search_space, tune_report
+from src.commands import arguments, flags, following, room, search_space, tune_report
 from src.config.commandline import Request, UsageError
+from src.config.values import shown
 from src.core import RunError
 from src.recording.stopping import handled
 
@@ -28,6 +30,7 @@ The space is a YAML file, or the name of an example in src/config/spaces/ (mazer
 EXAMPLE = "example: python src/main.py tune --config=mazero_seq --env-config=mpe --space=mazero with max_minutes=5"
 OK, FAILED, INTERRUPTED = 0, 1, 130
 SAMPLES = 10
+MOST_TRIALS = 100_000
 
 
 def main(words: Sequence[str]) -> int:
@@ -65,7 +68,7 @@ def read(words: Sequence[str]) -> tuple[argparse.Namespace, Request]:
         "--sampler", choices=("random", "grid", "optuna"), help="default: random; grid where the space has only lists"
     )
     own.add_argument("--scheduler", choices=("asha", "none"), default="asha", help="asha (default) stops poor trials early")
-    own.add_argument("--grace", type=float, default=11.0, metavar="PERCENT",
+    own.add_argument("--grace", type=arguments.number, default=11.0, metavar="PERCENT",
                      help="asha: no trial is stopped before this much of its t_max or max_minutes (default: 11)")
     own.add_argument("--metric", help="what is compared (default: eval/search/return, eval/policy/return without search)")
     own.add_argument("--mode", choices=("max", "min"), default="max", help="whether more or less of it is better")
@@ -75,8 +78,9 @@ def read(words: Sequence[str]) -> tuple[argparse.Namespace, Request]:
     address = [update.raw for update in request.updates if update.key == "ray_address"]
     given.ray_address = given.ray_address or (address or [None])[-1]
     for name in ("samples", "concurrent"):
-        if getattr(given, name) is not None and getattr(given, name) < 1:
-            raise UsageError(f"--{name}={getattr(given, name)}: expected a whole number, 1 or more")
+        number = getattr(given, name)
+        if number is not None and not 1 <= number <= MOST_TRIALS:
+            raise UsageError(f"--{name}={shown(number)}: expected a whole number, 1 or more, at most {MOST_TRIALS}")
     if not 0 < given.grace < 100:
         raise UsageError(f"--grace={given.grace:g}: expected a percentage above 0 and below 100")
     if request.mongo:
@@ -85,7 +89,10 @@ def read(words: Sequence[str]) -> tuple[argparse.Namespace, Request]:
 
 
 def check_sampler(given: argparse.Namespace, space: Sequence[search_space.Dimension]) -> None:
-    """Complain where the sampler cannot search this space."""
+    """Complain where the sampler cannot search this space, or would have to try more of it than anybody waits for."""
+    trials = number_of_trials(given, space)
+    if trials > MOST_TRIALS:
+        raise UsageError(f"--space={given.space}: {trials:,} trials; at most {MOST_TRIALS:,} can be run")
     ranges = [one.key for one in space if not one.listed]
     if given.sampler != "grid":
         return
@@ -106,7 +113,7 @@ def run(
     tune_ray: Any, given: argparse.Namespace, request: Request, config: dict[str, Any], space: Sequence[search_space.Dimension]
 ) -> int:  # fmt: skip
     """Run the sweep, print what it found and return the exit status."""
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 120)
     say = partial(console.print, soft_wrap=True, markup=False)
     trials = number_of_trials(given, space)
     given.samples = given.samples or (1 if given.sampler == "grid" else SAMPLES)
@@ -125,7 +132,7 @@ def run(
         say(f"failed: {problem}")
     if winner:
         tune_report.write_best(folder / "best.yaml", winner, request, given.metric)
-        say(f"best: run {winner.run.id}; --config={folder / 'best.yaml'}")
+        say(f"best: run {winner.run.id}; --config={shlex.quote(str(folder / 'best.yaml'))}")
     return INTERRUPTED if stopping.asked else OK if winner else FAILED
 
 

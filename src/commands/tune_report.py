@@ -2,16 +2,16 @@
 
 import dataclasses
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.table import Table
 
 from src import runs
 from src.commands import following, search_space
-from src.config import loader
+from src.config import loader, yaml_files
 from src.config.commandline import Request
 from src.recording.places import replace_file
 from src.recording.record_files import read_json
@@ -85,7 +85,7 @@ def write_best(path: Path, winner: Found, request: Request, metric: str) -> None
     kept = [update for update in updates if update.key not in search_space.FIXED]
     head = [
         f"{metric} {winner.score:.4g} at step {winner.last.env_step:,}, the best of a sweep: run {winner.run.id}",
-        f"train with it: python src/main.py --config={path} --env-config={request.env_config}",
+        f"train with it: python src/main.py {shlex.join([f'--config={path}', f'--env-config={request.env_config}'])}",
     ]
-    settings = yaml.safe_dump(loader.own_settings(request.config, kept), sort_keys=False, allow_unicode=True)
+    settings = yaml_files.dump(loader.own_settings(request.config, kept))
     replace_file(path, "".join(f"# {line}\n" for line in head) + "\n" + settings)

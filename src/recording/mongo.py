@@ -17,6 +17,7 @@ A run keeps its number of results/sacred/ in the database unless another run has
 folders); then it gets the next free one, and `tandem.run`, `tandem.folder` and `host` say where it came from.
 """
 
+import shlex
 import sys
 import threading
 import time
@@ -105,7 +106,7 @@ class MongoMirror(RunObserver):
         because = f" {self.trouble}" if self.trouble else " has not taken everything in time"
         return (
             f"MongoDB at {self.place}{because}: this run is not complete there. It is in {folder}; to upload it later:\n"
-            f"  python src/main.py upload --run={run}"
+            f"  python src/main.py upload --run={shlex.quote(str(run))}"
         )
 
     def _work(self) -> None:

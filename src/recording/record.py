@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -84,7 +85,7 @@ def record(sacred_run: Any, config: Mapping[str, Any], run: Runner, resume: Resu
                 curves.finish()
             screen.say(summary(config, progress, places, interrupted))
             if interrupted and saver and checkpoint.steps(saver.models):
-                screen.say(f"to go on: python src/main.py train --resume={places.record}")
+                screen.say(f"to go on: python src/main.py train --resume={shlex.quote(str(places.record))}")
         finally:
             waited = saver and saver.problem  # for the same disk
             unwritten = delivery.close(PATIENCE if stopping.patient and not waited else 0.0)

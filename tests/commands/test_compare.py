@@ -1,5 +1,6 @@
 """`python src/main.py compare`, on runs that were written by hand."""
 
+import html
 import json
 from datetime import datetime
 
@@ -46,6 +47,13 @@ def test_the_figures_are_a_picture_and_text_that_can_be_edited(results):
     assert (results / "out" / "curves.png").read_bytes().startswith(b"\x89PNG")
     drawing = (results / "out" / "curves.svg").read_text()
     assert "<text" in drawing and "other" in drawing and "environment steps" in drawing
+
+
+@pytest.mark.parametrize("name", ["a$\\frac$b", "[red]x[v1]", "_hidden", "it's <b>&amp;"])
+def test_a_name_is_drawn_as_it_is_written(results, name):
+    stub_runs.write(results, 20, [-2.0, -1.0], name=name)
+    run(results, "1-2", "20")
+    assert html.escape(name, quote=False) in (results / "out" / "curves.svg").read_text()
 
 
 def test_minutes_can_be_the_axis(results):
