@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from src import runs
 from src.config.commandline import UsageError
-from src.recording import mongo_place, series
+from src.recording import mongo_place, mongo_series
 from src.recording.mongo_upload import Upload
 
 
@@ -55,10 +55,12 @@ def upload(run: runs.StoredRun, url: str | None) -> None:
         )
     database = mongo_place.connect(place)
     try:
-        work = Upload(run.folder, database, series.read(run.folder / "metrics.json"))
+        work = Upload(run.folder, database, check_content=True)
+        work.documents.add(mongo_series.in_folder(run.folder))
         work.sync(final=True)
     except (OSError, mongo_place.PyMongoError) as error:
         raise ValueError(f"run {run.id}: MongoDB at {place} {mongo_place.reason(error)}") from error
     finally:
         database.client.close()
-    print(f"{run.folder} -> run {work.run_id} in {place}", flush=True)
+    mended = f"; {len(work.replaced)} series had other points there and are mended" if work.replaced else ""
+    print(f"{run.folder} -> run {work.run_id} in {place}{mended}", flush=True)
