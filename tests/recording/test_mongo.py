@@ -6,99 +6,21 @@ import shutil
 import signal
 import threading
 import time
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import gridfs
-import numpy as np
 import pymongo
 import pytest
-from sacred import SETTINGS, Experiment
 
-from src.core import Report
-from src.recording import mongo_place, mongo_series, mongo_upload, record_files, series
-from src.recording.files import FileRecord
-from src.recording.mongo import MongoMirror
-from src.recording.mongo_read import read_series
+from src.recording import mongo_place, mongo_series, mongo_upload, record_files
 from src.recording.mongo_upload import Upload
-from src.recording.record import record
+from tests.reference.mongo_runs import Recorder, curve, documents, points, reports, uploaded, wait_for
 from tests.reference.mongod import Mongod
-
-
-def reports(count, disturb=lambda step: None):
-    """Return a runner of `count` reports; `disturb` is called before each."""
-
-    def run(seed):
-        for step in range(1, count + 1):
-            disturb(step)
-            yield Report(30 * step, step, {"train/return": step / 7, "eval/search/return": -float(step)}), {"step": np.int32(step)}
-
-    return run
 
 
 @pytest.fixture
 def start(tmp_path, monkeypatch):
-    """Return a function that records a run in tmp_path and a database, as main does; `start.said` is what it said."""
-    monkeypatch.setattr(SETTINGS, "CAPTURE_MODE", "no")
-    monkeypatch.setattr(mongo_place, "SECONDS_TO_ANSWER", 1.0)
-
-    def start(url, run, patience=10.0, beat=0.02):
-        config = {
-            "name": "alg",
-            "seed": 5,
-            "t_max": 150,
-            "max_minutes": 2.0,
-            "results_dir": str(tmp_path),
-            "env": "world",
-            "checkpoint_args": {"every_minutes": 0.0, "every_steps": 0, "keep_last": 2, "keep_best": False},
-        }
-        config["env_args"] = {"scenario": "valley"}
-        experiment = Experiment("test", save_git_info=False)
-        experiment.add_config(config)
-        place = mongo_place.parse(url, "mongo_url")
-        mirror = MongoMirror(place, tmp_path / "sacred", interval=0.02, patience=patience, say=start.said.append)
-        experiment.observers += [mirror, FileRecord(tmp_path / "sacred")]
-
-        @experiment.command
-        def train(_run):
-            return record(_run, config, run)
-
-        experiment.run("train", options={"--beat-interval": beat})
-
-    start.said = []
-    return start
-
-
-def wait_for(condition):
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
-def points(database, run_id, name):
-    """Return the steps and values of a metric."""
-    found = read_series(database, run_id).get(name, series.Series())
-    return found.steps.tolist(), found.values.tolist()
-
-
-def uploaded(folder, database, **options):
-    """Return the upload of a folder, with the points that it holds."""
-    work = Upload(folder, database, **options)
-    work.documents.add(mongo_series.in_folder(folder))
-    return work
-
-
-def curve(steps, name="loss"):
-    """Return new points of one metric."""
-    found = series.Series()
-    found.extend(steps, [step / 3 for step in steps], [datetime(2026, 1, 1) + timedelta(seconds=step) for step in steps])
-    return {name: found}
-
-
-def documents(database):
-    """Return everything in a database."""
-    names = ("runs", "metrics", "fs.files", "fs.chunks")
-    return {name: {str(one["_id"]): one for one in database[name].find()} for name in names}
+    return Recorder(tmp_path, monkeypatch)
 
 
 def test_a_run_is_in_the_database_as_sacred_would_have_put_it_there(start, mongod, database, tmp_path):
