@@ -9,6 +9,7 @@ import yaml
 
 from src.commands import batch, compare, flags, seeds
 from src.config.commandline import UsageError
+from src.recording.hiding import hidden
 from src.registry import nearest
 
 DESCRIPTION = """Train every variant of FILE.yaml on every environment under all seeds; --report compares what is recorded.
@@ -72,7 +73,7 @@ def main(words: Sequence[str]) -> int:
         return report(plan, configs, Path(given.results_dir))
     commands = [[*cell.words[:2], f"--seeds={plan.seeds}", *jobs(given.jobs), *cell.words[2:]] for cell in plan.cells]
     if given.dry_run:
-        print("\n".join(" ".join(["python src/main.py batch", *command]) for command in commands))
+        print("\n".join(" ".join(["python src/main.py batch", *map(hidden, command)]) for command in commands))
         return OK
     return run(plan, commands)
 

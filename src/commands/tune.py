@@ -17,6 +17,7 @@ from rich.console import Console
 from src import machine
 from src.commands import flags, following, room, search_space, tune_report
 from src.config.commandline import Request, UsageError
+from src.recording.hiding import hidden
 
 DESCRIPTION = """Search for good settings with Ray Tune. Every trial is an ordinary run under results/sacred/.
 
@@ -76,6 +77,8 @@ def read(words: Sequence[str]) -> tuple[argparse.Namespace, Request]:
         raise UsageError(f"--grace={given.grace:g}: expected a percentage above 0 and below 100")
     if request.mongo:
         raise UsageError("-m: a sweep's trials take MongoDB from TANDEM_MONGO_URL, or from `with mongo_url=URL`")
+    if any(update.key == "mongo_url" and hidden(str(update.raw)) != update.raw for update in request.updates):
+        raise UsageError("mongo_url: a sweep keeps the words of its trials; name a MongoDB with a password in TANDEM_MONGO_URL")
     return given, request._replace(updates=tuple(one for one in request.updates if one.key != "ray_address"))
 
 

@@ -88,5 +88,7 @@ def write_best(path: Path, winner: Found, request: Request, metric: str) -> None
         f"{metric} {winner.score:.4g} at step {winner.last.env_step:,}, the best of a sweep: run {winner.run.id}",
         f"train with it: python src/main.py --config={path} --env-config={request.env_config}",
     ]
-    settings = yaml.safe_dump(loader.own_settings(request.config, kept), sort_keys=False, allow_unicode=True)
-    replace_file(path, "".join(f"# {line}\n" for line in head) + "\n" + settings)
+    own = loader.own_settings(request.config, kept).items()  # which may name a MongoDB with its password
+    settings = {key: value for key, value in own if key not in search_space.FIXED}
+    text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+    replace_file(path, "".join(f"# {line}\n" for line in head) + "\n" + text)

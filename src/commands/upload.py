@@ -1,10 +1,10 @@
 """`python src/main.py upload --run=ID`: put recorded runs into MongoDB, as if they had been recorded there."""
 
-import argparse
 import os
 from collections.abc import Sequence
 
 from src import runs
+from src.commands.arguments import Parser
 from src.config.commandline import UsageError
 from src.recording import mongo_place, mongo_series
 from src.recording.mongo_upload import Upload
@@ -25,8 +25,9 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
-def parser() -> argparse.ArgumentParser:
-    result = argparse.ArgumentParser(prog="main.py upload", description=(__doc__ or "").partition(": ")[2])
+def parser() -> Parser:
+    description = "Put recorded runs into MongoDB, as if they had been recorded there."
+    result = Parser(prog="python src/main.py upload", description=description, allow_abbrev=False)
     result.add_argument(
         "--run", action="append", required=True, metavar="ID|PATH", help="a run; may be given several times"
     )

@@ -31,8 +31,7 @@ from src.recording.mongo_place import Place, open_lazily, reason
 from src.recording.mongo_upload import Upload
 
 INTERVAL = 10.0  # seconds from one round to the next
-REST = 20.0  # and at least so many times what a round took, waiting included: long series must not keep the server busy
-CALM = 200.0  # and at least so many times the processor time that a round took, so that it stays below 0.5 % of a core
+REST = 100.0  # and at least so many times what a round took, so that ours and the server's work stay below 1 % of a core
 POINTS_KEPT = 1_000_000  # in memory, 24 MB, while the server is away
 PATIENCE = 15.0  # seconds after the end of a run in which the server may take nothing, before it is given up
 
@@ -114,7 +113,7 @@ class MongoMirror(RunObserver):
     def _work(self) -> None:
         while True:
             final = self.ending.is_set()  # asked first: what comes after it is for another round
-            began, used = time.monotonic(), time.thread_time()
+            began = time.monotonic()
             if self._round(final) and final or self.given_up.is_set():
                 self.upload.database.client.close()
                 return
@@ -122,7 +121,7 @@ class MongoMirror(RunObserver):
                 self.given_up.wait(min(1.0, self.interval))
             else:
                 took = 0.0 if self.trouble else time.monotonic() - began  # a server that is away is asked again soon
-                self.ending.wait(max(self.interval, REST * took, CALM * (time.thread_time() - used)))
+                self.ending.wait(max(self.interval, REST * took))
 
     def _round(self, final: bool) -> bool:
         """Return whether the database is in step now; trouble is said once when it begins and once when it is over."""

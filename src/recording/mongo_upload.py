@@ -17,6 +17,7 @@ from pymongo.errors import DuplicateKeyError
 from sacred.observers.mongo import force_bson_encodeable
 
 from src.recording import record_files
+from src.recording.hiding import hidden_in
 from src.recording.mongo_files import Files, as_file, derived_id
 from src.recording.mongo_series import Document, Documents, State, content, recall
 
@@ -115,7 +116,7 @@ class Upload:
 
     def _sync_entry(self, entry: dict[str, Any]) -> None:
         """Write the fields that have changed, and take away those that a resumed run no longer has."""
-        entry = force_bson_encodeable(entry)
+        entry = hidden_in(force_bson_encodeable(entry))  # a record of an earlier version may hold secrets
         changed = {key: value for key, value in entry.items() if key not in self.sent or self.sent[key] != value}
         gone = {
             key: "" for key in ("stop_time", "fail_trace") if key not in entry and (not self.sent or key in self.sent)

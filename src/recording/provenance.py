@@ -4,7 +4,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import re
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import Any
 
 import jax
 
+from src.recording.hiding import hidden, hidden_in
 from src.recording.places import Places, replace_file
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -22,7 +22,7 @@ NAME, DIFF = "provenance.json", "diff.patch"
 
 def collect(config: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """Return (what a run comes from, the working tree's difference from its commit), both free of credentials."""
-    diff = without_credentials(git("diff", "HEAD", "--no-color", "--no-ext-diff"))
+    diff = hidden(git("diff", "HEAD", "--no-color", "--no-ext-diff"))
     facts = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": ["python", *sys.argv],
@@ -40,7 +40,7 @@ def collect(config: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
         "devices": [{"platform": device.platform, "kind": device.device_kind} for device in jax.devices()],
         "config": dict(config),
     }
-    return json.loads(without_credentials(json.dumps(facts))), diff
+    return hidden_in(facts), diff
 
 
 def git(*words: str) -> str:
@@ -66,11 +66,6 @@ def _cpu() -> str:
         return platform.processor()
 
 
-def without_credentials(text: str) -> str:
-    """Return the text with what stands between :// and @ in an address taken out."""
-    return re.sub(r"://[^\s\"'\\]+@", "://***@", text)
-
-
 def add(sacred_run: Any, config: Mapping[str, Any], places: Places, resumed_at: int | None) -> None:
     """Put provenance.json and diff.patch with a run's record; where it is gone on with, provenance-<step>.json and so on."""
     if places.record is None:
@@ -87,7 +82,7 @@ def add(sacred_run: Any, config: Mapping[str, Any], places: Places, resumed_at: 
 def read(record: Path) -> dict[str, Any]:
     """Return what a run comes from as its record says; nothing where it has none."""
     try:
-        return json.loads((record / NAME).read_text())
+        return hidden_in(json.loads((record / NAME).read_text()))  # older ones hold options of URLs with their secrets
     except (OSError, ValueError):
         return {}
 
