@@ -8,6 +8,7 @@ import pytest
 
 from src import main
 from src.config import commandline
+from src.recording import mongo_place
 
 SECRET = "s3cr3t"
 PASSWORDS = (SECRET, f"p@ss#{SECRET}/x", f"p%40{SECRET}", f"two {SECRET}")
@@ -24,6 +25,7 @@ compare U | compare --mongo=U x | compare x -m U | compare x --metric=U --mongo=
 batch --seeds=U | batch --seeds=1 -m U with seed=2 | batch --seeds=1 --mongourl=U | batch --seeds=1 with mongo_ulr=U | batch --jobs=U --seeds=1
 tune --space=U | tune --space=lr.yaml with mongo_url=U | tune --space=lr.yaml -m U | tune --space=lr.yaml --metrik=U | tune U
 ablation U | ablation a.yaml --seeds=U | ablation a.yaml --mongourl=U | ablation a.yaml U | ablation wrong.yaml | ablation a.yaml --dry-run
+ablation broken.yaml | tune --space=broken.yaml
 --config=broken.yaml | --config=wrong.yaml | --config=named.yaml | --config=listed.yaml | print_config --config=printed.yaml
 print_config with mongo_url=U mongo_optional=true | print_config -m U | save_config with mongo_url=U | print_config -c U | -p print_config with mongo_url=U
 """
@@ -50,6 +52,7 @@ def call(words: list[str]) -> int:
 def folder(tmp_path, monkeypatch):
     """An empty folder to work in, whatever `main` changes of the environment put back."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(mongo_place, "SECONDS_TO_ANSWER", 0.1)
     for name in ("XLA_FLAGS", "TANDEM_MONGO_URL", "TF_CPP_MIN_LOG_LEVEL"):
         monkeypatch.setenv(name, os.environ.get(name, ""))
     return tmp_path

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from src.commands import batch, compare, flags, seeds
+from src.config import yaml_errors
 from src.config.commandline import UsageError
 from src.recording.hiding import hidden
 from src.registry import nearest
@@ -134,7 +135,9 @@ def read(path: Path, chosen_seeds: str | None, results_dir: str) -> Plan:
     """
     try:
         content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except yaml.YAMLError as error:
+        raise UsageError(f"ablation: {path} cannot be read: it is not valid YAML: {yaml_errors.said(error)}") from None
+    except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"ablation: {path} cannot be read: {' '.join(str(error).split())}") from None
     content = _mapping(path, "the file", content, KEYS)
     for key in PARTS:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from src.config import commandline, files, loader
+from src.config import commandline, files, loader, yaml_errors
 from src.config.commandline import Request, Update, UsageError
 from src.config.loader import ConfigError
 from src.registry import FAMILIES, nearest
@@ -46,7 +46,7 @@ def read(name: str) -> tuple[Dimension, ...]:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--space={name}: cannot be read: {error}") from None
     except yaml.YAMLError as error:
-        raise ConfigError([f"{path}: not valid YAML: {' '.join(str(error).split())}"]) from None
+        raise ConfigError([f"{path}: not valid YAML: {yaml_errors.said(error)}"]) from None
     if not isinstance(content, Mapping) or not content:
         raise ConfigError([f"{path}: expected lines such as {EXAMPLE}"])
     mistakes: list[str] = []

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from src.config import schema
+from src.config import schema, yaml_errors
 from src.config.commandline import Update
 from src.config.files import FOLDER, is_path, locate, names
 from src.registry import FAMILIES, find, nearest
@@ -56,7 +56,7 @@ def _read(path: Path, source: str, mistakes: list[str]) -> dict[Name, Given]:
         mistakes.append(f"{source}: cannot be read: {error}")
         return {}
     except yaml.YAMLError as error:
-        mistakes.append(f"{source}: not valid YAML: {' '.join(str(error).split())}")
+        mistakes.append(f"{source}: not valid YAML: {yaml_errors.said(error)}")
         return {}
     if not isinstance(content, Mapping):
         mistakes.append(f"{source}: expected `key: value` lines")
