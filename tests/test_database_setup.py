@@ -72,7 +72,7 @@ def test_the_database_of_the_compose_file_has_a_password_that_must_be_chosen(com
     given = compose["services"]["mongo"]["environment"]
     (asked,) = re.findall(r"^\$\{TANDEM_MONGO_PASSWORD:\?(.+)\}$", given["MONGO_INITDB_ROOT_PASSWORD"])
     assert "is not set; choose a password" in asked
-    url = compose["services"]["omniboard"]["command"][-1].replace("${TANDEM_MONGO_PASSWORD:?" + asked + "}", "chosen1")
+    url = compose["services"]["omniboard"]["environment"]["MONGO_URI"].replace("${TANDEM_MONGO_PASSWORD:?" + asked + "}", "chosen1")
     read = pymongo.uri_parser.parse_uri(url)
     assert (read["username"], read["password"]) == (given["MONGO_INITDB_ROOT_USERNAME"], "chosen1")
     assert read["nodelist"] == [("mongo", 27017)] and read["database"] == "sacred" and read["options"]["authSource"] == "admin"

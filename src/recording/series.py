@@ -4,11 +4,19 @@ from array import array
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from src.recording.record_files import read_json
 
 EPOCH = datetime(1970, 1, 1)
+
+
+class Tail(NamedTuple):
+    """How many points there are, and the last one; in records that are appended to, equal tails mean equal series."""
+
+    size: int
+    step: int
+    time: int
 
 
 class Series:
@@ -26,6 +34,10 @@ class Series:
         self.steps.extend(int(step) for step in steps)
         self.values.extend(float(value) for value in values)
         self.times.extend((time - EPOCH) // timedelta(milliseconds=1) for time in times)
+
+    def tail(self, begin: int, end: int) -> Tail:
+        """Return the tail of points [begin, end), which are not empty."""
+        return Tail(end - begin, self.steps[end - 1], self.times[end - 1])
 
 
 def read(path: Path) -> dict[str, Series]:
