@@ -2,7 +2,7 @@
 
 First, rounds of the mirror at growing lengths: each adds one report of 48 metrics. Told are the processor time of the
 round, its wall time, mongod's processor time, and this process's memory. The share of a core follows from how long the
-mirror rests after such a round.
+mirror pauses after such a round.
 
 Second, a run of `--reports` reports in which mongod is restarted, stopped (SIGSTOP) and killed: how many series of the
 database differ from those of the run's folder in any point or in their order.
@@ -70,7 +70,7 @@ def growth(server: Mongod, folder: Path, lengths: list[int]) -> list[dict]:
             theirs = recording_cost.processor_seconds(server.process.pid) - theirs
             used.append((time.thread_time() - cpu, time.monotonic() - began, theirs))
         own, wall, theirs = np.mean(used, axis=0)
-        pause = max(mongo.INTERVAL, mongo.REST * wall)
+        pause = max(mongo.INTERVAL, mongo.pause(own, work.touched))
         rows.append({"reports": target, "own_cpu": own, "wall": wall, "mongod_cpu": theirs, "pause": pause, "memory_mb": memory()})
         rows[-1] |= {"own_share": own / (pause + wall), "mongod_share": theirs / (pause + wall)}
     database.client.close()

@@ -31,13 +31,24 @@ from src.recording.mongo_place import Place, open_lazily, reason
 from src.recording.mongo_upload import Upload
 
 INTERVAL = 10.0  # seconds from one round to the next
-REST = 100.0  # and at least so many times what a round took, so that ours and the server's work stay below 1 % of a core
+REST = 100.0  # and at least so many times the processor time that a round took, so that it stays below 1 % of a core
+SERVER_SECONDS_PER_POINT = 0.5e-6  # of a document that is appended to, old points included, since mongod writes it anew; measured
 POINTS_KEPT = 1_000_000  # in memory, 24 MB, while the server is away
 PATIENCE = 15.0  # seconds after the end of a run in which the server may take nothing, before it is given up
 
 
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
+
+
+def pause(used: float, touched: int) -> float:
+    """Return how many seconds to wait after a round that keeps both this process's and the server's share of a core small.
+
+    Args:
+      used: processor seconds of ours.
+      touched: points of the documents that were written.
+    """
+    return REST * max(used, SERVER_SECONDS_PER_POINT * touched)
 
 
 class MongoMirror(RunObserver):
@@ -113,15 +124,15 @@ class MongoMirror(RunObserver):
     def _work(self) -> None:
         while True:
             final = self.ending.is_set()  # asked first: what comes after it is for another round
-            began = time.monotonic()
+            began = time.thread_time()
             if self._round(final) and final or self.given_up.is_set():
                 self.upload.database.client.close()
                 return
             if final:
                 self.given_up.wait(min(1.0, self.interval))
             else:
-                took = 0.0 if self.trouble else time.monotonic() - began  # a server that is away is asked again soon
-                self.ending.wait(max(self.interval, REST * took))
+                touched = 0 if self.trouble else self.upload.touched  # a server that is away is asked again soon
+                self.ending.wait(max(self.interval, pause(time.thread_time() - began, touched)))
 
     def _round(self, final: bool) -> bool:
         """Return whether the database is in step now; trouble is said once when it begins and once when it is over."""

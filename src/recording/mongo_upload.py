@@ -53,6 +53,7 @@ class Upload:
         self.uid = record_files.identity(self.folder)
         self.documents = Documents(self.uid)
         self.held: dict[Any, State | None] | None = None  # what the server has by document; None: to be asked for
+        self.touched = 0  # points of the documents that the last attempt wrote to, old ones included
         self.replaced: list[str] = []  # series that the server held with other points
         self.sent: dict[str, Any] = {}  # the run's document as the server has it
 
@@ -134,6 +135,7 @@ class Upload:
         first = self.held is None
         held = self.held = self._ask() if self.held is None else self.held
         stale = [document for document in self.documents if held.get(document.key) != document.state()]
+        self.touched = sum(map(len, stale))
         recall([one for one in stale if self._common(one, held) < one.forgotten], self.folder)
         for batch in _batches(self._slices(stale, held)):
             self._send(batch, held)

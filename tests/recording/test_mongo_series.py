@@ -3,7 +3,6 @@
 import math
 import signal
 import struct
-import threading
 
 import pytest
 
@@ -29,7 +28,7 @@ def test_a_run_whose_server_is_restarted_stopped_and_killed_has_the_series_of_it
             server.process.terminate()
             server.process.wait()
             wait_for(lambda: len(start.said) == 1)
-            threading.Thread(target=server.start).start()
+            server.start()
         if step == 200:
             wait_for(lambda: len(start.said) == 2)
             server.process.send_signal(signal.SIGSTOP)
@@ -122,6 +121,19 @@ def test_a_round_costs_what_is_new_however_long_the_series_are(start, mongod, da
         work.sync(final=False)
         assert work.documents.unsent() == 0
     assert sum(looked_at) < 30 and points(database, 1, "loss")[0] == list(range(20_003))
+
+
+def test_rounds_come_further_apart_the_more_the_server_has_to_write_anew(start, mongod, database, tmp_path):
+    """mongod needs half a microsecond for each point of a document that is appended to, also for the old ones."""
+    start(mongod.url(database.name), reports(2))
+    work = Upload(tmp_path / "sacred" / "1", database)
+    for begin, end, metrics in ((0, 30_000, 2), (30_000, 30_001, 2), (30_001, 30_002, 1), (0, 0, 0)):
+        for name in ["loss", "other"][:metrics]:
+            work.documents.add(curve(range(begin, end), name))
+        work.sync(final=False)
+        assert work.touched == metrics * end
+    assert mongo.pause(0.005, 48 * 100_000) > 100 * 2.2 and mongo.pause(0.005, 48 * 100) < mongo.INTERVAL
+    assert mongo.pause(3.0, 0) >= 300
 
 
 def test_a_server_that_is_away_for_long_costs_no_memory_and_misses_nothing(start, tmp_path, monkeypatch):
