@@ -20,6 +20,7 @@ from pathlib import Path
 import harness
 import numpy as np
 import recording_cost
+from pymongo.errors import PyMongoError
 from sacred import SETTINGS
 
 from src.recording import mongo, mongo_place, series
@@ -37,7 +38,8 @@ def block(begin: int, end: int) -> dict[str, series.Series]:
     steps, found = range(begin, end), {}
     for metric in range(METRICS):
         found[f"train/metric_{metric}"] = made = series.Series()
-        made.extend(steps, np.sin(np.arange(begin, end) * (metric + 1)), (START + timedelta(seconds=7 * step) for step in steps))
+        times = (START + timedelta(seconds=7 * step) for step in steps)
+        made.extend(steps, np.sin(np.arange(begin, end) * (metric + 1)), times)
     return found
 
 
@@ -50,6 +52,15 @@ def memory() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+def insist(work: Upload) -> None:
+    """Bring the database up to date, again where a busy machine makes the driver give up."""
+    while True:
+        try:
+            return work.sync(final=False)
+        except PyMongoError:
+            time.sleep(1.0)
+
+
 def growth(server: Mongod, folder: Path, lengths: list[int]) -> list[dict]:
     """Return what a round costs with so many reports."""
     recording_cost.recorded(one_report, folder, None, 100.0, [])
@@ -59,20 +70,22 @@ def growth(server: Mongod, folder: Path, lengths: list[int]) -> list[dict]:
         while length < target:
             end = min(target, length + BLOCK)
             work.documents.add(block(length, end))
-            work.sync(final=False)
+            insist(work)
             length = end
         used = []
         for _ in range(ROUNDS):
             work.documents.add(block(length, length + 1))
             length += 1
-            began, cpu, theirs = time.monotonic(), time.thread_time(), recording_cost.processor_seconds(server.process.pid)
-            work.sync(final=False)
-            theirs = recording_cost.processor_seconds(server.process.pid) - theirs
-            used.append((time.thread_time() - cpu, time.monotonic() - began, theirs))
+            theirs = recording_cost.processor_seconds(server.process.pid)
+            began, cpu = time.monotonic(), time.thread_time()
+            insist(work)
+            own, wall = time.thread_time() - cpu, time.monotonic() - began
+            used.append((own, wall, recording_cost.processor_seconds(server.process.pid) - theirs))
         own, wall, theirs = np.mean(used, axis=0)
         pause = max(mongo.INTERVAL, mongo.pause(own, work.touched))
-        rows.append({"reports": target, "own_cpu": own, "wall": wall, "mongod_cpu": theirs, "pause": pause, "memory_mb": memory()})
-        rows[-1] |= {"own_share": own / (pause + wall), "mongod_share": theirs / (pause + wall)}
+        row = {"reports": target, "own_cpu": own, "wall": wall, "mongod_cpu": theirs, "pause": pause}
+        row |= {"own_share": own / (pause + wall), "mongod_share": theirs / (pause + wall), "memory_mb": memory()}
+        rows.append(row)
     database.client.close()
     return rows
 
@@ -124,7 +137,8 @@ def main() -> None:
         database.client.close()
     finally:
         server.kill()
-    print(harness.table([[f"{value:.4g}" for value in row.values()] for row in rows], list(rows[0]) if rows else []))
+    if rows:
+        print(harness.table([[f"{value:.4g}" for value in row.values()] for row in rows], list(rows[0])))
     print(f"{options.reports} reports in {took:.0f} s; series that differ from the folder's: {len(differ)}", *differ)
     print(*said, sep="\n")
     harness.write("mongo_growth", {"settings": vars(options), "rounds": rows, "differ": differ})

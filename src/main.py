@@ -188,7 +188,7 @@ def choose_mongo(request: commandline.Request, stored: dict[str, Any] | None = N
 
 
 def hide_credentials(experiment: Any, place: Any, config: dict[str, Any], options: dict[str, Any]) -> None:
-    """Replace all secrets in what Sacred is going to store: MongoDB's, those of its own flags, and those of git's addresses.
+    """Replace all secrets in what Sacred is going to store: MongoDB's, those of its flags, and those of git's addresses.
 
     Raises:
       UsageError: a flag of Sacred's needs the secret that it would store.
@@ -201,7 +201,8 @@ def hide_credentials(experiment: Any, place: Any, config: dict[str, Any], option
     for flag, value in options.items():
         options[flag] = hidden_in(value)
         if options[flag] != value and flag not in ("UPDATE", "--comment", "--name"):
-            raise commandline.UsageError(f"{flag}={options[flag]}: Sacred would store the password with the run; use -m URL")
+            problem = "Sacred would store the password with the run; use -m URL"
+            raise commandline.UsageError(f"{flag}={options[flag]}: {problem}")
     for source in experiment.sources:
         source.repo = source.repo and hidden(source.repo)
 

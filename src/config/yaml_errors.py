@@ -4,7 +4,7 @@ import yaml
 
 
 def said(error: yaml.YAMLError) -> str:
-    """Return what is wrong and where. The line itself is left out, because it may hold a password, cut at any place."""
+    """Return what is wrong and where, without the line itself, because it may hold a password, cut at any place."""
     problem, mark = getattr(error, "problem", None), getattr(error, "problem_mark", None)
     if not problem or not mark:
         return f"{type(error).__name__}: {getattr(error, 'reason', 'it cannot be read')}"

@@ -10,8 +10,8 @@ read, and that is kept.
 So the folder under results/sacred/, which is always written, is the truth, and `mongo_upload.Upload` makes the
 database agree with it, by steps that may all be repeated. A lost connection is then no special case: the next round
 finds out what the server has and adds the rest. `python src/main.py upload` is the same code, called once. The points
-of a running run are taken from Sacred's events, rather than by reading all metrics every ten seconds, and forgotten when
-the server has them. If it is away for long, or loses them, they are read from the folder again.
+of a running run are taken from Sacred's events, rather than by reading all metrics every ten seconds, and forgotten
+when the server has them. If it is away for long, or loses them, they are read from the folder again.
 
 A run keeps its number of results/sacred/ in the database unless another run has it there (other machines, other
 folders); then it gets the next free one, and `tandem.run`, `tandem.folder` and `host` say where it came from.
@@ -31,8 +31,8 @@ from src.recording.mongo_place import Place, open_lazily, reason
 from src.recording.mongo_upload import Upload
 
 INTERVAL = 10.0  # seconds from one round to the next
-REST = 100.0  # and at least so many times the processor time that a round took, so that it stays below 1 % of a core
-SERVER_SECONDS_PER_POINT = 0.5e-6  # of a document that is appended to, old points included, since mongod writes it anew; measured
+REST = 100.0  # and at least so many times the processor time of a round, so that it stays below 1 % of a core
+SERVER_SECONDS_PER_POINT = 0.5e-6  # of a document that is appended to: mongod writes its old points anew; measured
 POINTS_KEPT = 1_000_000  # in memory, 24 MB, while the server is away
 PATIENCE = 15.0  # seconds after the end of a run in which the server may take nothing, before it is given up
 

@@ -9,14 +9,17 @@ from src.recording.hiding import hidden, hidden_in
 from src.recording.mongo_place import FORMS
 
 PASSWORDS = [
-    "s3cr3t", "p@s3cr3t", "s3cr3t/x", "p@s3#s3cr3t/x", "a:s3cr3t", "s3cr3t?x=1", "a s3cr3t", "a@b s3cr3t", "'s3cr3t'", '"s3cr3t"',
-    "s3cr3t%40x", "%s3cr3t", "a=s3cr3t", "a&s3cr3t", "mongodb://s3cr3t", "a://s3cr3t", "s3cr3t\\", "ü s3cr3t", "[s3cr3t]", "s3cr3t,b", "27017s3cr3t",
-]
-URLS = ["mongodb://me:{}@host/db", "mongodb+srv://me:{}@h.example/?w=1", "MONGODB://me:{}@h:1,k:2/db", "mongodb:/me:{}@h"]
+    "s3cr3t", "p@s3cr3t", "s3cr3t/x", "p@s3#s3cr3t/x", "a:s3cr3t", "s3cr3t?x=1", "a s3cr3t", "a@b s3cr3t", "'s3cr3t'",
+    '"s3cr3t"', "s3cr3t%40x", "%s3cr3t", "a=s3cr3t", "a&s3cr3t", "mongodb://s3cr3t", "a://s3cr3t", "s3cr3t\\", "ü s3cr3t",
+    "[s3cr3t]", "s3cr3t,b", "27017s3cr3t",
+]  # fmt: skip
+URLS = [
+    "mongodb://me:{}@host/db", "mongodb+srv://me:{}@h.example/?w=1", "MONGODB://me:{}@h:1,k:2/db", "mongodb:/me:{}@h",
+]  # fmt: skip
 FRAMES = [
-    "{}", "mongo_url={}", "--mongourl={} --other", "no key '{}' here; did you mean mongo_url?", "cannot read {!r}: see help",
-    "python src/main.py train -m {} with seed=3", '{{"command": ["-m", "{}"]}}', "+mongo_url: {}  # ours", "first\n{}\nlast", "({})",
-]
+    "{}", "mongo_url={}", "--mongourl={} --other", "no key '{}' here; did you mean mongo_url?", "cannot read {!r}: x",
+    "python src/main.py train -m {} with seed=3", '{{"command": ["-m", "{}"]}}', "+mongo_url: {}  # ours", "a\n{}\nb", "({})",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("password", PASSWORDS)
@@ -30,10 +33,12 @@ def test_no_part_of_a_password_is_left(password):
 @pytest.mark.parametrize(
     "url",
     [
-        "mongo://me:s3cr3t@host", "postgresql://me:s3cr3t/x@host/db", "https://s3cr3t@github.com/a/b.git", "me:s3cr3t@host:27017",
-        "me:a/s3cr3t@host", "mongodb://me:s3cr3t", "mongodb://me:s3cr3t... ", "mongodb%3A%2F%2Fme%3As3cr3t%40host%2Fdb", "mongodb:me:s3cr3t@host",
-        "mongodb://host/db?tlsCertificateKeyFilePassword=s3cr3t", "mongodb://host/?w=1&authMechanismProperties=AWS_SESSION_TOKEN:s3cr3t&x=s3cr3t",
-        "mongodb://h/?TLSCERTIFICATEKEYFILEPASSWORD=a b&s3cr3t", "mongodb://h/?proxyPassword=s3cr3t", "mongodb://me:s3@h/db?authMechanismProperties=T:s3cr3t",
+        "mongo://me:s3cr3t@host", "postgresql://me:s3cr3t/x@host/db", "https://s3cr3t@github.com/a/b.git",
+        "me:s3cr3t@host:27017", "me:a/s3cr3t@host", "mongodb://me:s3cr3t", "mongodb://me:s3cr3t... ",
+        "mongodb%3A%2F%2Fme%3As3cr3t%40host%2Fdb", "mongodb:me:s3cr3t@host",
+        "mongodb://host/db?tlsCertificateKeyFilePassword=s3cr3t", "mongodb://h/?TLSCERTIFICATEKEYFILEPASSWORD=a b&s3cr3t",
+        "mongodb://host/?w=1&authMechanismProperties=AWS_SESSION_TOKEN:s3cr3t&x=s3cr3t",
+        "mongodb://h/?proxyPassword=s3cr3t", "mongodb://me:s3@h/db?authMechanismProperties=T:s3cr3t",
     ],
 )  # fmt: skip
 def test_no_part_of_a_secret_is_left_of_other_addresses(url):
