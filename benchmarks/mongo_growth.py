@@ -91,7 +91,10 @@ def growth(server: Mongod, folder: Path, lengths: list[int]) -> list[dict]:
 
 
 def disturbed(server: Mongod, reports: int) -> Callable[[int], Iterator]:
-    """Return a runner during whose reports mongod is restarted, stopped for three seconds, and killed."""
+    """Return a runner during whose reports mongod is restarted, stopped for three seconds, and killed.
+
+    Every 400th report has the best evaluation so far, so that checkpoints are written now and then.
+    """
 
     def restart() -> None:
         server.process.terminate()
@@ -114,7 +117,9 @@ def disturbed(server: Mongod, reports: int) -> Callable[[int], Iterator]:
     def run(seed: int) -> Iterator:
         for number in range(1, reports + 1):
             events.get(number, lambda: time.sleep(SECONDS_PER_REPORT))()
-            yield recording_cost.report(number), recording_cost.STATE
+            made = recording_cost.report(number)
+            returns = {name: -value for name, value in made.metrics.items() if name.startswith("eval/") and number % 400}
+            yield made._replace(metrics=made.metrics | returns), recording_cost.STATE
 
     return run
 

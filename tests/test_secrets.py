@@ -45,7 +45,7 @@ FILES = {
     "listed.yaml": "mongo_url: [{!r}, 1]",
     "printed.yaml": "mongo_url: {!r}\nlearner: mazero",
     "lr.yaml": "learner_args.learning_rate: {{choice: [0.1, {!r}]}}",
-    "a.yaml": "variants: {{a: {{config: mazero_seq}}}}\nenvironments: {{b: {{env-config: matrix_game}}}}\n"
+    "a.yaml": "variants: {{a: {{config: mazero_seq}}}}\nenvironments: {{b: {{env_config: matrix_game}}}}\n"
     "seeds: 1\nsettings: {{mongo_url: {!r}}}",
 }
 
@@ -121,6 +121,14 @@ def test_a_record_with_secrets_is_uploaded_without_them(record, mongod, database
     assert not [one for one in (*rows, *map(repr, files.values()), *capfd.readouterr()) if SECRET in one]
     command = json.loads(files["provenance.json"])["command"]
     assert command[1:3] == ["-m", "mongodb://***@127.0.0.1:1/db"] and command[-1] == "a@b"
+
+
+def test_a_sweep_takes_no_password_because_it_keeps_the_words_of_its_trials():
+    from src.commands import tune
+
+    with pytest.raises(commandline.UsageError, match="name a MongoDB with a password in TANDEM_MONGO_URL"):
+        tune.read(["--space=lr", "with", f"mongo_url={ADDRESSES[0]}"])
+    assert tune.read(["--space=lr", "with", "mongo_url=mongodb://127.0.0.1:27017/db"])
 
 
 def test_what_sacred_stores_is_hidden_and_a_flag_that_needs_the_secret_is_refused():

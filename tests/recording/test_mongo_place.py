@@ -107,8 +107,9 @@ def test_a_server_that_is_not_there_is_told_within_five_seconds(where):
 
 def test_a_server_is_never_named_by_a_piece_of_a_password():
     """The driver takes what stands before the first / for the host, looks for it and names it in its error."""
-    with pytest.raises(Unusable, match="percent-encoded"):
-        parse("mongodb://user:p@ss#w0rd/x@host/db", "-m")
+    for url in ("mongodb://user:p@ss#w0rd/x@host/db", "mongodb://user:p@ss#w0rd/x@host"):
+        with pytest.raises(Unusable, match="percent-encoded"):
+            parse(url, "-m")
     assert str(parse("mongodb://user:p%40ss%23w0rd%2Fx@host/db", "-m")) == "host/db"
 
 

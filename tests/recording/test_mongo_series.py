@@ -142,8 +142,8 @@ def test_a_server_that_is_away_for_long_costs_no_memory_and_misses_nothing(start
 
     def disturb(step):
         if step == 100:
-            wait_for(lambda: start.said and start.mirror.upload.documents.unsent() <= 60)
-            wait_for(lambda: sum(map(len, start.mirror.upload.documents)) > 60)
+            documents = start.mirror.upload.documents
+            wait_for(lambda: start.said and sum(map(len, list(documents))) == 2 * 99 and documents.unsent() <= 60)
             server.start()
 
     try:
