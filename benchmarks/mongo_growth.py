@@ -29,6 +29,7 @@ from tests.reference.mongo_runs import differing
 from tests.reference.mongod import Mongod
 
 METRICS, BLOCK, ROUNDS = 48, 2_000, 15
+PATIENCE = 120.0  # seconds until a run must have noticed that its server is away
 SECONDS_PER_REPORT = 0.004  # of the second part
 START = datetime(2026, 1, 1)
 
@@ -90,26 +91,37 @@ def growth(server: Mongod, folder: Path, lengths: list[int]) -> list[dict]:
     return rows
 
 
-def disturbed(server: Mongod, reports: int) -> Callable[[int], Iterator]:
-    """Return a runner during whose reports mongod is restarted, stopped for three seconds, and killed.
+def disturbed(server: Mongod, reports: int, said: list[str]) -> Callable[[int], Iterator]:
+    """Return a runner during whose reports mongod is restarted, stopped and killed, each until the run has noticed.
+
+    Args:
+      said: what the mirror said, which grows when it notices.
 
     Every 400th report has the best evaluation so far, so that checkpoints are written now and then.
     """
 
+    def notice(before: int) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while len(said) == before and time.monotonic() < deadline:
+            time.sleep(0.1)
+
     def restart() -> None:
+        before = len(said)
         server.process.terminate()
         server.process.wait()
-        time.sleep(1.0)
+        notice(before)
         server.start()
 
     def stop() -> None:
+        before = len(said)
         server.process.send_signal(signal.SIGSTOP)
-        time.sleep(3.0)
+        notice(before)
         server.process.send_signal(signal.SIGCONT)
 
     def kill() -> None:
+        before = len(said)
         server.kill()
-        time.sleep(1.0)
+        notice(before)
         server.start()
 
     events = {reports // 4: restart, reports // 2: stop, 3 * reports // 4: kill}
@@ -135,7 +147,8 @@ def main() -> None:
     try:
         rows = growth(server, folder / "growth", options.lengths)
         began = time.monotonic()
-        recording_cost.recorded(disturbed(server, options.reports), folder / "run", server.url("run"), 20.0, said)
+        run = disturbed(server, options.reports, said)
+        recording_cost.recorded(run, folder / "run", server.url("run"), 20.0, said)
         took = time.monotonic() - began
         database = mongo_place.open_lazily(mongo_place.parse(server.url("run"), ""))
         differ = differing(database, folder / "run" / "sacred" / "1")
