@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         return dispatch(argv)
     except commandline.UsageError as error:  # a wrong configuration is one of them
-        from src.recording.hiding import hidden
+        from src.hiding import hidden
 
         print(hidden(str(error)), file=sys.stderr)  # a mistyped setting may hold a password
         return BAD_USAGE
@@ -193,7 +193,7 @@ def hide_credentials(experiment: Any, place: Any, config: dict[str, Any], option
     Raises:
       UsageError: a flag of Sacred's needs the secret that it would store.
     """
-    from src.recording.hiding import hidden, hidden_in
+    from src.hiding import hidden, hidden_in
 
     if options.pop("--mongo_db", None):  # hidden among other flags: Sacred would store it as it is
         raise commandline.UsageError("write -m apart from other flags: -m URL")

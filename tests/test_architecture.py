@@ -12,10 +12,11 @@ PARTS = {"envs", "networks", "planners", "learners", "replay", "runners"}
 ALLOWED = {
     "scene": set(),
     "machine": set(),
+    "hiding": set(),
     "core": {"scene"},
     "registry": set(),
     "ops": {"core"},
-    "config": {"core", "registry"},
+    "config": {"core", "hiding", "registry"},
     "networks": {"core", "ops"},
     "envs": {"core", "registry", "ops", "scene"},
     "replay": {"core", "registry", "ops"},
@@ -28,20 +29,20 @@ ALLOWED = {
         "ops",
         "envs.auto_reset",
     },  # the one wrapper that belongs to the loop, not to an environment
-    "recording": {"core", "checkpoint", "runs"},
+    "recording": {"core", "checkpoint", "hiding", "runs"},
     "checkpoint": {"core"},
     "runs": set(),
     "build": GROUND | PARTS,
     "restored": {"build", "checkpoint", "config", "core", "runs"},
     "commands": {
-        "build", "config", "core", "machine", "recording", "checkpoint", "restored", "runs", "analysis", "registry",
+        "build", "config", "core", "hiding", "machine", "recording", "checkpoint", "restored", "runs", "analysis", "registry",
         "runners.collect", "runners.host_collect", "runners.host_envs",  # episodes are played as in training
     },
     "analysis": {
         "core", "runs", "ops", "scene",
         "recording.mongo_place", "recording.mongo_read",  # runs are also read from the database
     },
-    "main": {"core", "build", "checkpoint", "config", "recording", "restored", "runs", "commands"},
+    "main": {"core", "build", "checkpoint", "config", "hiding", "recording", "restored", "runs", "commands"},
 }
 SINGLE_FILES = {name for names in ALLOWED.values() for name in names if "." in name}
 MODULES = sorted(SRC.rglob("*.py"))

@@ -10,7 +10,7 @@ import yaml
 from src.commands import batch, compare, flags, seeds
 from src.config import yaml_errors
 from src.config.commandline import UsageError
-from src.recording.hiding import hidden
+from src.hiding import hidden
 from src.registry import nearest
 
 DESCRIPTION = """Train every variant of FILE.yaml on every environment under all seeds; --report compares what is recorded.

@@ -18,7 +18,7 @@ from src import machine, runs
 from src.commands import again, children, flags, room, seeds
 from src.commands.batch_table import live_table, summary
 from src.config.commandline import Request, UsageError
-from src.recording.hiding import hidden
+from src.hiding import hidden
 from src.recording.record import FREE, FREE_SECTIONS
 
 DESCRIPTION = """Train one configuration under several seeds, as many at once as the machine has room for.

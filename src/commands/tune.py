@@ -17,7 +17,7 @@ from rich.console import Console
 from src import machine
 from src.commands import flags, following, room, search_space, tune_report
 from src.config.commandline import Request, UsageError
-from src.recording.hiding import hidden
+from src.hiding import hidden
 
 DESCRIPTION = """Search for good settings with Ray Tune. Every trial is an ordinary run under results/sacred/.
 

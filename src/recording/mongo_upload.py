@@ -16,8 +16,8 @@ from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 from sacred.observers.mongo import force_bson_encodeable
 
+from src.hiding import hidden_in
 from src.recording import record_files
-from src.recording.hiding import hidden_in
 from src.recording.mongo_files import Files, as_file, derived_id
 from src.recording.mongo_series import Document, Documents, State, content, recall
 

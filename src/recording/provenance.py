@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 
-from src.recording.hiding import hidden, hidden_in
+from src.hiding import hidden, hidden_in
 from src.recording.places import Places, replace_file
 
 ROOT = Path(__file__).resolve().parent.parent.parent

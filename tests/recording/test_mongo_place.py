@@ -4,8 +4,8 @@ import time
 
 import pytest
 
+from src.hiding import hidden
 from src.recording import mongo_place
-from src.recording.hiding import hidden
 from src.recording.mongo_place import Unusable, choose, connect, parse
 from tests.reference.mongod import SECRET
 

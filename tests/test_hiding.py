@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from src.recording.hiding import hidden, hidden_in
+from src.hiding import hidden, hidden_in
 from src.recording.mongo_place import FORMS
 
 PASSWORDS = [
