@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
         with handled(interrupt):  # SIGTERM and a closed terminal end whatever goes on as Ctrl-C does
             return dispatch(argv)
     except commandline.UsageError as error:  # a wrong configuration is one of them
-        from src.recording.mongo_place import hidden
+        from src.hiding import hidden
 
         print(values.printable(hidden(str(error))), file=sys.stderr)  # a mistyped setting may hold a password
         return BAD_USAGE
@@ -82,7 +82,7 @@ def dispatch(argv: Sequence[str]) -> int:
         config = build.settled(config)
     experiment = make_experiment(config, again and again.resume_at, held)
     options = sacreds_options(request)
-    hide_credentials(place, config, options)
+    hide_credentials(experiment, place, config, options)
     experiment.add_config(config)
     if request.command in ("train", "rerun"):
         if place:
@@ -218,14 +218,24 @@ def choose_mongo(request: commandline.Request, stored: dict[str, Any] | None = N
     return place
 
 
-def hide_credentials(place: Any, config: dict[str, Any], options: dict[str, Any]) -> None:
-    """Replace the credentials of MongoDB in what Sacred is going to store."""
-    from src.recording.mongo_place import hidden_url
+def hide_credentials(experiment: Any, place: Any, config: dict[str, Any], options: dict[str, Any]) -> None:
+    """Replace all secrets in what Sacred is going to store: MongoDB's, those of its flags, and those of git's addresses.
+
+    Raises:
+      UsageError: a flag of Sacred's needs the secret that it would store.
+    """
+    from src.hiding import hidden, hidden_in
 
     if options.pop("--mongo_db", None):  # hidden among other flags: Sacred would store it as it is
         raise commandline.UsageError("write -m apart from other flags: -m URL")
-    config["mongo_url"] = hidden_url(place.url) if place else config["mongo_url"]
-    options["UPDATE"] = [hidden_url(word) if "://" in word else word for word in options["UPDATE"]]
+    config["mongo_url"] = hidden(place.url) if place else config["mongo_url"]
+    for flag, value in options.items():
+        options[flag] = hidden_in(value)
+        if options[flag] != value and flag not in ("UPDATE", "--comment", "--name"):
+            problem = "Sacred would store the password with the run; use -m URL"
+            raise commandline.UsageError(f"{flag}={options[flag]}: {problem}")
+    for source in experiment.sources:
+        source.repo = source.repo and hidden(source.repo)
 
 
 def add_mongo(experiment: Any, place: Any, config: dict[str, Any]) -> None:

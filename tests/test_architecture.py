@@ -15,10 +15,11 @@ ALLOWED = {
     "scene": set(),
     "machine": set(),
     "cluster": {"core", "machine"},
+    "hiding": set(),
     "core": {"scene"},
     "registry": set(),
     "ops": {"core"},
-    "config": {"core", "registry"},
+    "config": {"core", "hiding", "registry"},
     "networks": {"core", "ops"},
     "envs": {"core", "registry", "ops", "scene"},
     "replay": {"core", "registry", "ops"},
@@ -32,20 +33,20 @@ ALLOWED = {
         "ops",
         "envs.auto_reset",
     },  # the one wrapper that belongs to the loop, not to an environment
-    "recording": {"core", "checkpoint", "runs"},
+    "recording": {"core", "checkpoint", "hiding", "runs"},
     "checkpoint": {"core", "runs"},
     "runs": set(),
     "build": GROUND | PARTS,
     "restored": {"build", "checkpoint", "config", "core", "runs"},
     "commands": {
-        "build", "cluster", "config", "core", "machine", "recording", "checkpoint", "restored", "runs", "analysis", "registry",
+        "build", "cluster", "config", "core", "hiding", "machine", "recording", "checkpoint", "restored", "runs", "analysis", "registry",
         "runners.collect", "runners.host_collect", "runners.host_envs",  # episodes are played as in training
     },
     "analysis": {
         "core", "runs", "ops", "scene",
         "recording.series", "recording.mongo_place", "recording.mongo_read",  # runs are also read from the database
     },
-    "main": {"core", "build", "checkpoint", "config", "recording", "restored", "runs", "commands"},
+    "main": {"core", "build", "checkpoint", "config", "hiding", "recording", "restored", "runs", "commands"},
 }
 SINGLE_FILES = {name for names in ALLOWED.values() for name in names if "." in name}
 MODULES = sorted(SRC.rglob("*.py"))

@@ -11,6 +11,7 @@ from src.config import yaml_files
 from src.config.commandline import UsageError
 from src.config.schema import LONGEST_NAME, is_file_name
 from src.config.values import shortened, shown, written
+from src.hiding import hidden
 from src.registry import nearest
 
 DESCRIPTION = """Train every variant of FILE.yaml on every environment under all seeds; --report compares what is recorded.
@@ -75,7 +76,7 @@ def main(words: Sequence[str]) -> int:
         return report(plan, configs, Path(given.results_dir))
     commands = [[*cell.words[:2], f"--seeds={plan.seeds}", *jobs(given.jobs), *cell.words[2:]] for cell in plan.cells]
     if given.dry_run:
-        print("\n".join("python src/main.py batch " + shlex.join(command) for command in commands))
+        print("\n".join("python src/main.py batch " + shlex.join(map(hidden, command)) for command in commands))
         return OK
     return run(plan, commands)
 

@@ -20,7 +20,7 @@ from src.commands import again, children, flags, room, seeds
 from src.commands.batch_table import live_table, summary
 from src.config.commandline import Request, UsageError
 from src.config.values import shown
-from src.recording.mongo_place import hidden
+from src.hiding import hidden
 from src.recording.record import FREE, FREE_SECTIONS
 
 DESCRIPTION = """Train one configuration under several seeds, as many at once as the machine has room for.
@@ -145,7 +145,8 @@ class Drive:
             job.state = "elsewhere"
             return self.say(f"seed {job.seed}: another batch is running it")
         job.slot = self.free.pop(0)
-        command = hidden(f"python src/main.py {shlex.join(job.words)}")  # MongoDB's password is for the run alone
+        words = [hidden(word) for word in job.words]  # MongoDB's password is for the run alone
+        command = f"python src/main.py {shlex.join(words)}"
         job.log.write(f"\n--- {time.strftime('%Y-%m-%d %H:%M:%S')}  {command}\n")
         job.log.flush()
         job.process = children.start(job.words, job.log, self.shares[job.slot], self.environments[job.slot])

@@ -19,6 +19,7 @@ from src.commands import arguments, flags, following, room, search_space, tune_r
 from src.config.commandline import Request, UsageError
 from src.config.values import shown
 from src.core import RunError
+from src.hiding import hidden
 from src.recording.stopping import handled
 
 DESCRIPTION = """Search for good settings with Ray Tune. Every trial is an ordinary run under results/sacred/.
@@ -85,6 +86,8 @@ def read(words: Sequence[str]) -> tuple[argparse.Namespace, Request]:
         raise UsageError(f"--grace={given.grace:g}: expected a percentage above 0 and below 100")
     if request.mongo:
         raise UsageError("-m: a sweep's trials take MongoDB from TANDEM_MONGO_URL, or from `with mongo_url=URL`")
+    if any(update.key == "mongo_url" and hidden(str(update.raw)) != update.raw for update in request.updates):
+        raise UsageError("mongo_url: a sweep keeps the words of its trials; name a MongoDB with a password in TANDEM_MONGO_URL")
     return given, request._replace(updates=tuple(one for one in request.updates if one.key != "ray_address"))
 
 

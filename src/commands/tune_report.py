@@ -87,5 +87,6 @@ def write_best(path: Path, winner: Found, request: Request, metric: str) -> None
         f"{metric} {winner.score:.4g} at step {winner.last.env_step:,}, the best of a sweep: run {winner.run.id}",
         f"train with it: python src/main.py {shlex.join([f'--config={path}', f'--env-config={request.env_config}'])}",
     ]
-    settings = yaml_files.dump(loader.own_settings(request.config, kept))
+    own = loader.own_settings(request.config, kept).items()  # which may name a MongoDB with its password
+    settings = yaml_files.dump({key: value for key, value in own if key not in search_space.FIXED})
     replace_file(path, "".join(f"# {line}\n" for line in head) + "\n" + settings)

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from src.config import yaml_errors
 from src.config.values import plain, shown
 
 MOST_BYTES = 1_000_000
@@ -97,7 +98,9 @@ def read(path: Path) -> Any:
         raise
     except RecursionError:
         raise Unreadable("cannot be read: it is nested too deeply") from None
-    except (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError) as error:  # the last of odd tags
+    except yaml.YAMLError as error:
+        raise Unreadable(f"not valid YAML: {yaml_errors.said(error)}") from None
+    except (ValueError, TypeError, AttributeError, LookupError) as error:  # of odd tags
         raise Unreadable(f"not valid YAML: {' '.join(str(error).split())}") from None
 
 

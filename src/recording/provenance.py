@@ -5,7 +5,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from typing import Any
 
 import jax
 
+from src.hiding import hidden, hidden_in
 from src.recording.places import Places, replace_file
 from src.runs import RecordError, StoredRun, inside, read_json
 
@@ -29,7 +29,7 @@ LARGEST_SOURCE, ALL_SOURCES = 300_000, 3_000_000  # bytes; what is larger is har
 
 def collect(config: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """Return (what a run comes from, the working tree's difference from its commit), both free of credentials."""
-    diff = without_credentials(difference())
+    diff = hidden(difference())
     facts = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": ["python", *sys.argv],
@@ -47,7 +47,7 @@ def collect(config: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
         "devices": [{"platform": device.platform, "kind": device.device_kind} for device in jax.devices()],
         "config": dict(config),
     }
-    return json.loads(without_credentials(json.dumps(facts))), diff
+    return hidden_in(facts), diff
 
 
 def difference() -> str:
@@ -108,11 +108,6 @@ def _cpu() -> str:
         return platform.processor()
 
 
-def without_credentials(text: str) -> str:
-    """Return the text with what stands between :// and @ in an address taken out."""
-    return re.sub(r"://[^\s\"'\\]+@", "://***@", text)
-
-
 def add(sacred_run: Any, config: Mapping[str, Any], places: Places, resumed_at: int | None) -> None:
     """Put provenance.json and diff.patch with a run's record; where it is gone on with, provenance-<step>.json and so on."""
     if places.record is None:
@@ -129,7 +124,7 @@ def add(sacred_run: Any, config: Mapping[str, Any], places: Places, resumed_at: 
 def read(record: Path) -> dict[str, Any]:
     """Return what a run comes from as its record says; nothing if it does not say, or not in the form of `collect`."""
     try:
-        facts = read_json(record / NAME)
+        facts = hidden_in(read_json(record / NAME))  # older ones hold options of URLs with their secrets
     except (OSError, RecordError):
         return {}
     return facts if _fits(facts) else {}
