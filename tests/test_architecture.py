@@ -32,16 +32,17 @@ ALLOWED = {
     "checkpoint": {"core"},
     "runs": set(),
     "build": GROUND | PARTS,
+    "footprint": {"config", "core", "machine", "runners.collect"},
     "restored": {"build", "checkpoint", "config", "core", "runs"},
     "commands": {
-        "build", "config", "core", "machine", "recording", "checkpoint", "restored", "runs", "analysis", "registry",
+        "build", "config", "core", "footprint", "machine", "recording", "checkpoint", "restored", "runs", "analysis", "registry",
         "runners.collect", "runners.host_collect", "runners.host_envs",  # episodes are played as in training
     },
     "analysis": {
         "core", "runs", "ops", "scene",
         "recording.mongo_place", "recording.mongo_read",  # runs are also read from the database
     },
-    "main": {"core", "build", "checkpoint", "config", "recording", "restored", "runs", "commands"},
+    "main": {"core", "build", "checkpoint", "config", "footprint", "machine", "recording", "restored", "runs", "commands"},
 }
 SINGLE_FILES = {name for names in ALLOWED.values() for name in names if "." in name}
 MODULES = sorted(SRC.rglob("*.py"))

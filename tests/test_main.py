@@ -165,3 +165,14 @@ def test_sacreds_own_command_shows_the_merged_configuration(tmp_path):
     )
     assert done.returncode == 0 and "planner = 'joint'" in done.stdout and "seed = 1234" in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("flag", ["-v", "-d"])
+def test_without_room_for_jax_nothing_is_imported(tmp_path, flag):
+    limited = f"ulimit {flag} 300000; exec {sys.executable} {ROOT / 'src' / 'main.py'} {' '.join(TINY)}"
+    done = subprocess.run(["bash", "-c", limited], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert_refused(done, tmp_path, "not enough memory to start", f"ulimit {flag}")
+
+
+def test_a_replay_that_memory_cannot_hold_is_refused(tmp_path):
+    assert_refused(type_in(tmp_path, *TINY, "replay_args.capacity=1e12"), tmp_path, "replay_args.capacity=1000000000000", "GiB are free")

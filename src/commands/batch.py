@@ -70,7 +70,7 @@ def number_of_jobs(asked: str, num_seeds: int, num_gpus: int) -> int:
     """
     if asked != "auto" and not (asked.isdigit() and int(asked)):
         raise UsageError(f"jobs '{asked}' (--jobs or $JOBS): expected a whole number, 1 or more")
-    fitting = room.default_jobs(len(machine.cores()), room.free_memory(), num_gpus)
+    fitting = room.default_jobs(len(machine.cores()), machine.free_memory().free, num_gpus)
     return min(num_seeds, fitting if asked == "auto" else int(asked))
 
 

@@ -47,8 +47,8 @@ def masked_mean(x: Array, mask: Array) -> Array:
 def mean_of(x: Array, mask: Array, axis: int | None = None) -> Array:
     """Return the mean along `axis` (None = all) of x where mask is set, both of one shape; zero where it is set nowhere.
 
-    Where all is set it is `jnp.mean`, selected and not worked out anew, because then XLA compiles value and gradient to the same
-    bits as without masks: a team of which nobody dies learns what it would learn without them.
+    Where all is set it is `jnp.mean` itself, selected and not worked out anew, so that a loss and its gradient keep the bits that
+    they have without masks. (A whole run is one program, in which XLA may round in another order.)
     """
     kept = jnp.sum(jnp.where(mask, x, 0.0), axis=axis)
     count = jnp.sum(mask, axis=axis, dtype=x.dtype)
