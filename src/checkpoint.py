@@ -7,6 +7,7 @@ kept, and what was cut off or altered later is told from what is good.
 """
 
 import json
+import math
 import os
 import shutil
 import zlib
@@ -76,7 +77,7 @@ def _rank(path: Path, step: int) -> tuple[float, int]:
         score = read_meta(path).score
     except CheckpointError:  # complained of if it is chosen
         score = None
-    return (float("-inf") if score is None else score, step)
+    return (float("-inf") if score is None or not math.isfinite(score) else score, step)
 
 
 def split(state: PyTree) -> tuple[dict[str, Any], dict[str, str]]:

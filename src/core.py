@@ -296,12 +296,15 @@ class Runner(Protocol):
         ...
 
 
-def setting(default: Any, help: str, *, low: float | None = None, high: float | None = None, choices: tuple | None = None):
+def setting(
+    default: Any, help: str, *, low: float | None = None, high: float | None = None, choices: tuple | None = None, decides: bool = True
+):
     """Return a dataclass field for a part's `Config`: its default, its one-line meaning and the values it may take.
 
-    `low` and `high` are inclusive. The configuration loader checks type, range and choices and prints `help`.
+    `low` and `high` are inclusive. The configuration loader checks type, range and choices and prints `help`. A setting that
+    does not decide what a run computes (`decides=False`) says where and how it is recorded: runs are the same with any value of it.
     """
-    metadata = {"help": help, "low": low, "high": high, "choices": choices}
+    metadata = {"help": help, "low": low, "high": high, "choices": choices, "decides": decides}
     if isinstance(default, (dict, list)):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)

@@ -14,8 +14,6 @@ GIB = 2**30
 # two cores, a run of 1.8 GB was aborted, one of 2.6 GB trained.
 ADDRESSES_TO_START = 2.5 * GIB
 MEMORY_TO_START = 0.5 * GIB  # of all other kinds
-
-
 ADDRESS_SPACE = "the limit on address space (ulimit -v)"
 
 

@@ -225,7 +225,7 @@ def add_train(experiment: Any, config: dict[str, Any], again: Any = None, record
     @experiment.command
     def train(_run):
         result = record(_run, config, built.run, resume)
-        if config["video"] and _run._id is not None:
+        if config["video"] and _run._id is not None and result is not None:  # None: nothing that was learned can be played
             film(Path(config["results_dir"]) / "sacred" / str(_run._id))
         return result
 

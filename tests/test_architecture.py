@@ -28,7 +28,7 @@ ALLOWED = {
         "ops",
         "envs.auto_reset",
     },  # the one wrapper that belongs to the loop, not to an environment
-    "recording": {"core", "checkpoint", "runs"},
+    "recording": {"core", "checkpoint", "config", "runs"},
     "checkpoint": {"core"},
     "runs": set(),
     "build": GROUND | PARTS,
@@ -39,7 +39,7 @@ ALLOWED = {
         "runners.collect", "runners.host_collect", "runners.host_envs",  # episodes are played as in training
     },
     "analysis": {
-        "core", "runs", "ops", "scene",
+        "core", "config", "runs", "ops", "scene",
         "recording.mongo_place", "recording.mongo_read",  # runs are also read from the database
     },
     "main": {"core", "build", "checkpoint", "config", "footprint", "machine", "recording", "restored", "runs", "commands"},

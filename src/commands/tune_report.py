@@ -83,7 +83,7 @@ def shown(value: Any) -> str:
 def write_best(path: Path, winner: Found, request: Request, metric: str) -> None:
     """Write what --config= takes to train with the winner's settings: the algorithm's file with these over it."""
     updates = (*request.updates, *search_space.updates(winner.settings, "search space"))
-    kept = [update for update in updates if update.key not in search_space.FIXED]
+    kept = [update for update in updates if not search_space.fixed(update.key)]
     head = [
         f"{metric} {winner.score:.4g} at step {winner.last.env_step:,}, the best of a sweep: run {winner.run.id}",
         f"train with it: python src/main.py --config={path} --env-config={request.env_config}",
