@@ -11,13 +11,14 @@ import jax
 import jax.numpy as jnp
 
 from src import machine
+from src.clocks import MOST
 from src.config.loader import ConfigError
 from src.core import PyTree, Runner
 from src.machine import GIB, Limit, gib
 from src.runners.collect import start
 
 WORKING = GIB // 2  # to compile and to run programs
-ROWS = 2**31 - 1  # which 32 bits can tell apart
+ROWS = MOST  # which 32 bits can tell apart
 
 
 class Share(NamedTuple):

@@ -31,8 +31,9 @@ ALLOWED = {
     "recording": {"core", "checkpoint", "config", "runs"},
     "checkpoint": {"core"},
     "runs": set(),
-    "build": GROUND | PARTS,
-    "footprint": {"config", "core", "machine", "runners.collect"},
+    "clocks": set(),
+    "build": GROUND | PARTS | {"clocks"},
+    "footprint": {"clocks", "config", "core", "machine", "runners.collect"},
     "restored": {"build", "checkpoint", "config", "core", "runs"},
     "commands": {
         "build", "config", "core", "footprint", "machine", "recording", "checkpoint", "restored", "runs", "analysis", "registry",
