@@ -255,6 +255,7 @@ class Learner(NamedTuple):
     metric_names: tuple[str, ...]  # keys of the metrics dict that update returns
     # remarks(a report's metrics) -> {what about: a sentence for people on what goes wrong there, and what to do}
     remarks: Callable[[dict[str, float]], dict[str, str]] = lambda metrics: {}
+    rates: Callable[[Array], dict[str, Array]] = lambda step: {}  # optimiser step -> learning rates by the schedules, as metrics
 
 
 class Acting(NamedTuple):

@@ -69,6 +69,9 @@ def make(config: Config, model: WorldModel, spec: EnvSpec, discount: float, tota
         target = jax.tree.map(jnp.copy, params)
         return LearnerState(params=params, target=target, opt=optimiser.init(params), step=jnp.zeros((), jnp.int32))
 
+    def rates(step: Array) -> dict[str, Array]:
+        return {"train/learning_rate": schedule(step)}
+
     def update(state: LearnerState, batch: Batch, key: Key):
         reward = config.reward_scale * team_reward(batch.traj.reward, spec.shared_reward)  # [B, T]
         values = value_targets(config, model, discount, state.target, batch.traj, reward)
@@ -81,11 +84,12 @@ def make(config: Config, model: WorldModel, spec: EnvSpec, discount: float, tota
         params, opt, grad_norm, (metrics, priorities) = sgd_step(objective, optimiser, state.params, state.opt)
         step = state.step + 1
         target = optax.periodic_update(params, state.target, step, config.target_period_updates)
-        metrics |= {"train/grad_norm": grad_norm, "train/learning_rate": schedule(state.step)}
+        metrics |= {"train/grad_norm": grad_norm, **rates(state.step)}
         return LearnerState(params=params, target=target, opt=opt, step=step), metrics, priorities
 
     names = tuple(f"train/{name}" for name in METRICS) + tuple(f"search/{name}" for name in SEARCH_METRICS)
-    return Learner(init=init, update=update, sequence_length=config.unroll + config.n_step, metric_names=names, remarks=remarks)
+    length = config.unroll + config.n_step
+    return Learner(init=init, update=update, sequence_length=length, metric_names=names, remarks=remarks, rates=rates)
 
 
 def remarks(metrics: dict[str, float]) -> dict[str, str]:
