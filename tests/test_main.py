@@ -102,10 +102,10 @@ def test_ctrl_c_ends_a_run_cleanly(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_it_compiles_ends_a_run_cleanly(tmp_path, number):
     words = ["--config=mazero_seq", "--env-config=matrix_game", "with", *SMALL, "network_args.hidden_size=65", "compile_cache_dir="]
-    quiet = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}  # nothing is compiled already
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, str(ROOT / "src" / "main.py"), *words], cwd=tmp_path, env=quiet, **pipes) as process:
-        first = next((line for line in process.stdout if "compiling" in line), None)
+    fresh = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}  # nothing is compiled already
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "env": fresh | {"JAX_LOG_COMPILES": "1"}}
+    with subprocess.Popen([sys.executable, str(ROOT / "src" / "main.py"), *words], cwd=tmp_path, **pipes) as process:
+        first = next((line for line in process.stdout if "Compiling jit(_report)" in line), None)  # XLA is about to begin
         process.send_signal(number)
         process.communicate(timeout=200)
     assert first and process.returncode == 130
