@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 
+from src import clocks
 from src.config import schema
 from src.config.loader import ConfigError
 from src.core import Acting, Environment, EnvSpec, HostEnvironment, Learner, Planner, Runner
@@ -86,6 +87,7 @@ def build(config: Mapping[str, Any]) -> Built:
     _raise(_mismatches(config, entries))
     settings = {family: schema.build(entry.config(), config[f"{family}_args"]) for family, entry in entries.items()}
     total_updates = _total_updates(config, entries, settings)
+    _raise(clocks.mistakes(config["t_max"], settings["runner"], settings["learner"], total_updates))
     make = _Maker(config, entries, settings)
 
     env = make("env")

@@ -255,6 +255,7 @@ class Learner(NamedTuple):
     metric_names: tuple[str, ...]  # keys of the metrics dict that update returns
     # remarks(a report's metrics) -> {what about: a sentence for people on what goes wrong there, and what to do}
     remarks: Callable[[dict[str, float]], dict[str, str]] = lambda metrics: {}
+    rates: Callable[[Array], dict[str, Array]] = lambda step: {}  # optimiser step -> learning rates by the schedules, as metrics
 
 
 class Acting(NamedTuple):
@@ -296,12 +297,15 @@ class Runner(Protocol):
         ...
 
 
-def setting(default: Any, help: str, *, low: float | None = None, high: float | None = None, choices: tuple | None = None):
+def setting(
+    default: Any, help: str, *, low: float | None = None, high: float | None = None, choices: tuple | None = None, decides: bool = True
+):
     """Return a dataclass field for a part's `Config`: its default, its one-line meaning and the values it may take.
 
-    `low` and `high` are inclusive. The configuration loader checks type, range and choices and prints `help`.
+    `low` and `high` are inclusive. The configuration loader checks type, range and choices and prints `help`. A setting that
+    does not decide what a run computes (`decides=False`) says where and how it is recorded: runs are the same with any value of it.
     """
-    metadata = {"help": help, "low": low, "high": high, "choices": choices}
+    metadata = {"help": help, "low": low, "high": high, "choices": choices, "decides": decides}
     if isinstance(default, (dict, list)):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)

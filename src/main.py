@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 if Path(sys.path[0] or ".").resolve() == ROOT / "src":
     sys.path[0] = str(ROOT)  # modules are imported as `src.x`; src/ itself must not stand on the path
 
+from src import machine  # noqa: E402
 from src.config import commandline, listing, values  # noqa: E402  (after the path; quick to import, the rest when needed)
 
 COMMANDS = ("train", "rerun", "list", "help", "print_config", "print_dependencies", "save_config")
@@ -28,6 +29,7 @@ TOOLS: dict[str, str] = {
     "tune": "src.commands.tune",
     "ablation": "src.commands.ablation",
 }
+READERS = {"show", "upload", "compare"}  # which compute nothing: room for JAX is not asked for
 OK, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -59,6 +61,8 @@ def dispatch(argv: Sequence[str]) -> int:
     Raises:
       UsageError: the command line or the configuration cannot be used; nothing has been started or written.
     """
+    if not set(argv[:1]) & READERS and (problem := machine.too_tight()):
+        raise commandline.UsageError(problem)
     if argv and argv[0] in TOOLS:
         return importlib.import_module(TOOLS[argv[0]]).main(argv[1:])
     request = commandline.parse(argv, (*COMMANDS, *TOOLS))
@@ -87,7 +91,7 @@ def dispatch(argv: Sequence[str]) -> int:
     if request.command in ("train", "rerun"):
         if place:
             add_mongo(experiment, place, config)
-        add_train(experiment, config, again)
+        add_train(experiment, config, again, recorded=not options.get("--unobserved"))
     if again and again.resumes:
         options["--id"] = again.run.id
     return run_command(experiment, "train" if request.command == "rerun" else request.command, options)
@@ -245,13 +249,14 @@ def add_mongo(experiment: Any, place: Any, config: dict[str, Any]) -> None:
     experiment.observers.append(MongoMirror(place, Path(config["results_dir"]) / "sacred"))
 
 
-def add_train(experiment: Any, config: dict[str, Any], again: Any = None) -> None:
+def add_train(experiment: Any, config: dict[str, Any], again: Any = None, recorded: bool = True) -> None:
     """Build the run and give the experiment its `train` command; a mistake found here leaves no record behind."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's notes on the machine would tear the progress bar
-    from src import build
+    from src import build, footprint
     from src.recording.record import record
 
     built = build.build(config)
+    footprint.check(built.run, config, copies=recorded)
     resume = None
     if again and again.resumes:
         from src.commands.again import state
@@ -309,6 +314,15 @@ def in_utf8() -> None:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
+def leave(status: int, command: str) -> None:
+    """End the process. One that is interrupted while XLA compiles leaves at once: its threads crash while Python takes itself down."""
+    if status == INTERRUPTED and command not in TOOLS:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
 if __name__ == "__main__":
     in_utf8()
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]), *sys.argv[1:2] or [""])

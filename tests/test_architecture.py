@@ -33,20 +33,25 @@ ALLOWED = {
         "ops",
         "envs.auto_reset",
     },  # the one wrapper that belongs to the loop, not to an environment
-    "recording": {"core", "checkpoint", "hiding", "runs"},
+    "recording": {"core", "checkpoint", "config", "hiding", "runs"},
     "checkpoint": {"core", "runs"},
     "runs": set(),
-    "build": GROUND | PARTS,
+    "clocks": set(),
+    "build": GROUND | PARTS | {"clocks"},
+    "footprint": {"clocks", "config", "core", "machine", "runners.collect"},
     "restored": {"build", "checkpoint", "config", "core", "runs"},
     "commands": {
-        "build", "cluster", "config", "core", "hiding", "machine", "recording", "checkpoint", "restored", "runs", "analysis", "registry",
+        "build", "cluster", "config", "core", "footprint", "hiding", "machine", "recording", "checkpoint", "restored", "runs", "analysis",
+        "registry",
         "runners.collect", "runners.host_collect", "runners.host_envs",  # episodes are played as in training
     },
     "analysis": {
-        "core", "runs", "ops", "scene",
+        "core", "config", "runs", "ops", "scene",
         "recording.series", "recording.mongo_place", "recording.mongo_read",  # runs are also read from the database
     },
-    "main": {"core", "build", "checkpoint", "config", "hiding", "recording", "restored", "runs", "commands"},
+    "main": {
+        "core", "build", "checkpoint", "config", "footprint", "hiding", "machine", "recording", "restored", "runs", "commands",
+    },
 }
 SINGLE_FILES = {name for names in ALLOWED.values() for name in names if "." in name}
 MODULES = sorted(SRC.rglob("*.py"))

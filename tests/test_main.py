@@ -99,6 +99,19 @@ def test_ctrl_c_ends_a_run_cleanly(tmp_path):
     assert "train/return" in read(tmp_path, "metrics.json")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_it_compiles_ends_a_run_cleanly(tmp_path, number):
+    words = ["--config=mazero_seq", "--env-config=matrix_game", "with", *SMALL, "network_args.hidden_size=65", "compile_cache_dir="]
+    fresh = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}  # nothing is compiled already
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "env": fresh | {"JAX_LOG_COMPILES": "1"}}
+    with subprocess.Popen([sys.executable, str(ROOT / "src" / "main.py"), *words], cwd=tmp_path, **pipes) as process:
+        first = next((line for line in process.stdout if "Compiling jit(_report)" in line), None)  # XLA is about to begin
+        process.send_signal(number)
+        process.communicate(timeout=200)
+    assert first and process.returncode == 130
+    assert read(tmp_path, "run.json")["status"] == "INTERRUPTED"
+
+
 def test_all_mistakes_come_in_one_message_and_leave_no_record(tmp_path):
     done = type_in(
         tmp_path,
@@ -181,3 +194,14 @@ def test_sacreds_own_command_shows_the_merged_configuration(tmp_path):
     )
     assert done.returncode == 0 and "planner = 'joint'" in done.stdout and "seed = 1234" in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("flag", ["-v", "-d"])
+def test_without_room_for_jax_nothing_is_imported(tmp_path, flag):
+    limited = f"ulimit {flag} 300000; exec {sys.executable} {ROOT / 'src' / 'main.py'} {' '.join(TINY)}"
+    done = subprocess.run(["bash", "-c", limited], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert_refused(done, tmp_path, "not enough memory to start", f"ulimit {flag}")
+
+
+def test_a_replay_that_memory_cannot_hold_is_refused(tmp_path):
+    assert_refused(type_in(tmp_path, *TINY, "replay_args.capacity=1e12"), tmp_path, "replay_args.capacity=1000000000000", "GiB are free")

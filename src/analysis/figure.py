@@ -95,10 +95,12 @@ def _curve(axes: Any, group: Group, look: Mapping[str, Any], rng: np.random.Gene
 def _final(axes: Any, row: int, group: Group, final: Estimate, look: Mapping[str, Any], at: float | None) -> None:
     """Draw one group's final score with its interval, and the seeds as small dots, below those of the groups before."""
     scores = group.scores(at)
+    scores = scores[np.isfinite(scores)]  # those that diverged have no place on the axis
     axes.plot(scores, np.full(len(scores), row), "o", markersize=3.5, alpha=0.45, color=look["color"], markeredgewidth=0)
     if final.low is not None:
         axes.plot([final.low, final.high], [row, row], linewidth=7, alpha=0.3, color=look["color"], solid_capstyle="butt")
-    axes.plot([final.value] * 2, [row - 0.22, row + 0.22], linewidth=2.2, color=look["color"])
+    if np.isfinite(final.value):
+        axes.plot([final.value] * 2, [row - 0.22, row + 0.22], linewidth=2.2, color=look["color"])
 
 
 def _dress(left: Any, right: Any, task: str, num_groups: int, metric: str, axis: str, at: float | None) -> None:

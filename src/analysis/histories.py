@@ -21,6 +21,7 @@ from src.recording.series import of as recorded
 SILENT_SECONDS = 60.0  # a running run's record is touched every ten
 STATUS = {"COMPLETED": "done", "INTERRUPTED": "interrupted", "FAILED": "failed", "RUNNING": "running"}
 LONGEST_ID = 20  # digits
+GAUGES = ("time/", "actors/")  # metrics that say nothing of what is learned
 
 
 class SourceError(ValueError):
@@ -41,8 +42,9 @@ class History:
 
     label: str  # its id, or the path it was read from
     config: Mapping[str, Any]
-    status: str  # done, running, cut off, interrupted, failed
+    status: str  # done, running, cut off, interrupted, failed, diverged
     series: Mapping[str, Series]
+    diverged: int | None = None  # environment step from which its numbers are not finite; what it scores then is chance
 
     @property
     def seed(self) -> Any:
@@ -58,6 +60,24 @@ def series(steps: Iterable[Any], values: Iterable[Any]) -> Series:
     held = {int(step): float(value) for step, value in zip(steps, values)}
     kept = sorted(step for step, value in held.items() if math.isfinite(value))
     return Series(np.array(kept, dtype=np.int64), np.array([held[step] for step in kept], dtype=np.float64))
+
+
+def diverged_at(series_of: Mapping[str, tuple[Sequence[Any], Sequence[Any]]]) -> int | None:
+    """Return the step from which some series, steps and values, has no finite values any more; None if all end in one.
+
+    One value between finite ones is no divergence: parameters that are not finite never become so again.
+    """
+    ends = (_end_of_finite(*points) for name, points in series_of.items() if not name.startswith(GAUGES))
+    return min((step for step in ends if step is not None), default=None)
+
+
+def _end_of_finite(steps: Sequence[Any], values: Sequence[Any]) -> int | None:
+    found = None
+    for step, value in zip(reversed(steps), reversed(values)):
+        if math.isfinite(value):
+            break
+        found = int(step)
+    return found
 
 
 def status(sacred_status: str, heartbeat: datetime.datetime | None, now: float) -> str:
@@ -168,8 +188,15 @@ def _from_folder(run: runs.StoredRun) -> History:
         record = {}
     _check_config(run.config, str(run.folder / "config.json"))
     stands = "running" if run.running else status(run.status, _time(record.get("heartbeat")), time.time())
-    series_of = {name: series(points.steps, points.values) for name, points in recorded(run.folder).items()}
-    return History(str(run.folder), run.config, stands, series_of)
+    points = {name: (found.steps, found.values) for name, found in recorded(run.folder).items()}
+    return _history(str(run.folder), run.config, stands, points)
+
+
+def _history(label: str, config: Mapping[str, Any], word: str, points: Mapping[str, tuple[Sequence[Any], Sequence[Any]]]) -> History:
+    """Return a run's history from the steps and values of its metrics."""
+    diverged = diverged_at(points)
+    held = {name: series(*found) for name, found in points.items()}
+    return History(label, config, word if diverged is None else "diverged", held, diverged)
 
 
 def _time(text: Any) -> datetime.datetime | None:
@@ -226,5 +253,5 @@ def _from_entry(entry: Mapping[str, Any], database: Any) -> History:
     heard = entry.get("heartbeat")
     heard = heard.replace(tzinfo=datetime.UTC) if heard else None
     _check_config(entry.get("config"), f"run {entry['_id']} in the database")
-    held = {name: series(points.steps, points.values) for name, points in read_series(database, entry["_id"]).items()}
-    return History(f"run {entry['_id']}", entry["config"], status(entry.get("status", ""), heard, time.time()), held)
+    points = {name: (found.steps, found.values) for name, found in read_series(database, entry["_id"]).items()}
+    return _history(f"run {entry['_id']}", entry["config"], status(entry.get("status", ""), heard, time.time()), points)

@@ -1,6 +1,7 @@
 """`train --resume=RUN` and `rerun --run=RUN`: configurations that come from a recorded run instead of files."""
 
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -139,4 +140,22 @@ def _state(again: Again, runner: Runner) -> Resume:
     saved = checkpoint.read(again.path, runner.shapes()) if again.path else None
     kept = series.until(series.of(again.run.folder), again.resume_at)
     latest = {name: points.values[-1] for name, points in kept.items()}
+    if saved is not None:
+        for jump in jumps(again, latest, runner.parts.learner.rates(saved.learner.step)):
+            print(jump, flush=True)
     return Resume(again.run.id, again.resume_at, saved, latest, provenance.curves(again.run))
+
+
+def jumps(again: Again, latest: Mapping[str, float], rates: Mapping[str, Any]) -> list[str]:
+    """Return a line on what leaps where a run goes on with another t_max, over which progress and learning rates are laid.
+
+    Args:
+      latest: values of the metrics until now.
+      rates: the learning rates from here on, under their metrics' names.
+    """
+    before, now, step = again.run.config.get("t_max"), again.config["t_max"], again.resume_at
+    if before in (None, now) or not step:
+        return []
+    leaps = [f"progress from {min(step / before, 1.0):.2f} to {min(step / now, 1.0):.2f}"]
+    leaps += [f"{name} from {latest[name]:.3g} to {float(rate):.3g}" for name, rate in rates.items() if name in latest]
+    return [f"t_max was {before} and is {now}, and schedules are laid over all of it: {', '.join(leaps)}"]

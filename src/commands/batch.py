@@ -72,7 +72,7 @@ def number_of_jobs(asked: str, num_seeds: int, num_gpus: int) -> int:
       UsageError: what was asked for is no number.
     """
     check_jobs(asked)
-    fitting = room.default_jobs(len(machine.cores()), room.free_memory(), num_gpus)
+    fitting = room.default_jobs(len(machine.cores()), machine.free_memory().free, num_gpus)
     return min(num_seeds, fitting if asked == AUTO else int(asked))
 
 

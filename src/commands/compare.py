@@ -17,7 +17,8 @@ from src.recording.places import task
 DESCRIPTION = """Compare recorded runs: curves, final scores, the way to a threshold, and who beats whom.
 
 Runs with the same configuration apart from the seed are one group; groups of one name are told apart by the settings
-in which they differ. Means are interquartile means, intervals 95 % bootstrap intervals over seeds."""
+in which they differ. Means are interquartile means, intervals 95 % bootstrap intervals over seeds.
+A run that diverged, whose numbers are not finite at its end, counts as worse than all others."""
 EXAMPLES = """examples:
   python src/main.py compare 1-10
   python src/main.py compare 'results/sacred/*' --x time --out paper/

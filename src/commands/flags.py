@@ -52,14 +52,17 @@ def resolve(request: commandline.Request, builds: bool = False) -> dict[str, Any
       builds: whether its parts are put together as well, to see that they fit, for who is about to train with it.
 
     Raises:
-      UsageError: the configuration cannot be used, or its parts do not fit each other.
+      UsageError: the configuration cannot be used, its parts do not fit each other, or memory cannot hold such a run.
     """
-    from src import build
+    from src import build, footprint
+    from src.commands import room
     from src.config import loader
 
     build.prepare_jax("cpu")
     config = loader.load(request.config, request.env_config, request.updates)
     if builds:
         check_results(config)
-        build.build(config)
+        built = build.build(config)
+        if not room.gpus(config["platform"]):  # what an accelerator holds, the run itself will see
+            footprint.check(built.run, config)
     return config

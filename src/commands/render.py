@@ -136,6 +136,8 @@ class FilmAtEnd(RunObserver):
         self.folder = self.records / str(_id)
 
     def completed_event(self, stop_time: Any, result: Any) -> None:
+        if result is None:  # nothing that was learned can be played
+            return
         try:
             for path in film_at_end(find(str(self.folder))):
                 print(f"film:    {path}", flush=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from src.config import commandline, files, loader, yaml_files
+from src.config import commandline, files, loader, schema, yaml_files
 from src.config.commandline import Request, Update, UsageError
 from src.config.loader import ConfigError
 from src.config.schema import MOST
@@ -19,7 +19,6 @@ RANGES = ("uniform", "log_uniform", "int_uniform", "log_int_uniform")  # of two 
 KINDS = (*RANGES, "choice")
 GRID = "grid"  # a plain list
 MOST_VALUES = 200  # of a list: each is checked before anything starts
-FIXED = ("results_dir", "mongo_url", "mongo_optional", "compile_cache_dir")  # where a run is kept is no part of a search
 EXAMPLE = "KEY: {log_uniform: [1.0e-4, 1.0e-2]}, {choice: [4, 8]} or a list [4, 8]"
 
 
@@ -89,7 +88,7 @@ def check(space: Sequence[Dimension], source: str, request: Request) -> None:
     typed = {update.key for update in request.updates}
     twice = "also given on the command line; leave it out in one place"
     mistakes = [f"{one.key} ({source}): {twice}" for one in space if one.key in typed]
-    mistakes += [f"{one.key} ({source}): cannot be searched over; give it after `with`" for one in space if one.key in FIXED]
+    mistakes += [f"{one.key} ({source}): cannot be searched over; give it after `with`" for one in space if fixed(one.key)]
     for candidate in _extremes(space):
         try:
             loader.load(request.config, request.env_config, (*request.updates, *updates(candidate, source)))
@@ -97,6 +96,11 @@ def check(space: Sequence[Dimension], source: str, request: Request) -> None:
             mistakes += error.mistakes
     if mistakes:
         raise ConfigError(list(dict.fromkeys(mistakes)))
+
+
+def fixed(key: str) -> bool:
+    """Return whether a setting only says where and how runs are recorded, which is no part of a search."""
+    return key.partition(".")[0] in schema.bookkeeping()
 
 
 def first_trial(space: Sequence[Dimension], source: str, request: Request) -> Request:

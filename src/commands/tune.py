@@ -143,7 +143,7 @@ def slots(given: argparse.Namespace, config: dict[str, Any], trials: int) -> int
     """Return how many trials go on at once on this machine; None = as a cluster has room for."""
     if given.concurrent or given.ray_address:
         return given.concurrent and min(given.concurrent, trials)
-    return min(trials, room.default_jobs(len(machine.cores()), room.free_memory(), len(room.gpus(config["platform"]))))
+    return min(trials, room.default_jobs(len(machine.cores()), machine.free_memory().free, len(room.gpus(config["platform"]))))
 
 
 def make_folder(config: dict[str, Any]) -> Path:

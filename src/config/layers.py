@@ -24,7 +24,7 @@ Name = tuple[str, ...]  # ("seed",) or ("planner_args", "num_simulations")
 
 def sections() -> dict[str, type]:
     """Return the sections whose settings do not depend on a part's name."""
-    return {"eval_args": schema.EvalConfig, "checkpoint_args": schema.CheckpointConfig}
+    return dict(schema.SECTIONS)
 
 
 def named_layer(folder: str, name: str, flag: str, mistakes: list[str]) -> dict[Name, Given]:

@@ -38,19 +38,25 @@ class RunConfig:
     t_max: int = setting(REQUIRED, "environment steps in all", low=1)
     max_minutes: float = setting(REQUIRED, "wall-clock limit of training in minutes, start-up apart; 0 = none", low=0)
     discount: float = setting(REQUIRED, "discount per environment step", low=0, high=1)
-    results_dir: Folder = setting(REQUIRED, "folder of all records")
+    results_dir: Folder = setting(REQUIRED, "folder of all records", decides=False)
     mongo_url: str | None = setting(
         REQUIRED,
         "MongoDB to record in as well, mongodb://USER:PASSWORD@HOST:PORT/DATABASE or HOST:PORT:DATABASE; None = what "
         "TANDEM_MONGO_URL says, '' = none",
+        decides=False,
     )
-    video: bool = setting(REQUIRED, "leave a film of a few episodes in the run's folder at the end")
-    mongo_optional: bool = setting(REQUIRED, "start also if MongoDB cannot be reached")
+    on_nan: str = setting(
+        REQUIRED, "what a run does whose losses or parameters are no longer finite numbers: end as failed, or train on",
+        choices=("stop", "continue"), decides=False,
+    )
+    video: bool = setting(REQUIRED, "leave a film of a few episodes in the run's folder at the end", decides=False)
+    mongo_optional: bool = setting(REQUIRED, "start also if MongoDB cannot be reached", decides=False)
     platform: str = setting(
         REQUIRED, "where JAX computes; auto takes a GPU where there is one", choices=("auto", "cpu", "gpu")
     )
     compile_cache_dir: str = setting(
-        REQUIRED, "folder of compiled programs, kept between runs; auto = in the user's cache, '' = none"
+        REQUIRED, "folder of compiled programs, kept between runs; auto = in the user's cache, '' = none",
+        decides=False,
     )
 
 
@@ -66,10 +72,22 @@ class EvalConfig:
 class CheckpointConfig:
     """The section `checkpoint_args`."""
 
-    every_minutes: float = setting(REQUIRED, "minutes from one checkpoint to the next; 0 = none by the clock", low=0)
-    every_steps: int = setting(REQUIRED, "environment steps from one to the next; 0 = none by steps", low=0)
-    keep_last: int = setting(REQUIRED, "newest checkpoints kept", low=1)
-    keep_best: bool = setting(REQUIRED, "also save and keep the one of the best evaluation with search")
+    every_minutes: float = setting(REQUIRED, "minutes from one checkpoint to the next; 0 = none by the clock", low=0, decides=False)
+    every_steps: int = setting(REQUIRED, "environment steps from one to the next; 0 = none by steps", low=0, decides=False)
+    keep_last: int = setting(REQUIRED, "newest checkpoints kept", low=1, decides=False)
+    keep_best: bool = setting(REQUIRED, "also save and keep the one of the best evaluation with search", decides=False)
+
+
+SECTIONS = {"eval_args": EvalConfig, "checkpoint_args": CheckpointConfig}  # which belong to no part
+
+
+def bookkeeping() -> tuple[str, ...]:
+    """Return the settings that do not decide what a run computes; a section of such settings counts whole."""
+    own = [name for name, field in fields(RunConfig).items() if not field.metadata["decides"]]
+    sections = [
+        name for name, keys in SECTIONS.items() if not any(field.metadata["decides"] for field in fields(keys).values())
+    ]
+    return (*own, *sections)
 
 
 class Invalid(ValueError):

@@ -14,7 +14,7 @@ import optax
 
 from src.core import Array, Batch, EnvSpec, Key, Learner, LearnerState, Params, SearchExtras, Transition, WorldModel, setting
 from src.learners.sgd import make_optimiser, sgd_step
-from src.ops.losses import cosine_loss, cross_entropy, masked_mean, scale_gradient
+from src.ops.losses import cosine_loss, cross_entropy, masked_mean, mean_of, scale_gradient
 from src.ops.masking import entropy, kl_divergence
 from src.ops.returns import bootstrap_index, n_step_targets, unroll_masks
 from src.ops.team import team_reward
@@ -69,6 +69,9 @@ def make(config: Config, model: WorldModel, spec: EnvSpec, discount: float, tota
         target = jax.tree.map(jnp.copy, params)
         return LearnerState(params=params, target=target, opt=optimiser.init(params), step=jnp.zeros((), jnp.int32))
 
+    def rates(step: Array) -> dict[str, Array]:
+        return {"train/learning_rate": schedule(step)}
+
     def update(state: LearnerState, batch: Batch, key: Key):
         reward = config.reward_scale * team_reward(batch.traj.reward, spec.shared_reward)  # [B, T]
         values = value_targets(config, model, discount, state.target, batch.traj, reward)
@@ -81,11 +84,12 @@ def make(config: Config, model: WorldModel, spec: EnvSpec, discount: float, tota
         params, opt, grad_norm, (metrics, priorities) = sgd_step(objective, optimiser, state.params, state.opt)
         step = state.step + 1
         target = optax.periodic_update(params, state.target, step, config.target_period_updates)
-        metrics |= {"train/grad_norm": grad_norm, "train/learning_rate": schedule(state.step)}
+        metrics |= {"train/grad_norm": grad_norm, **rates(state.step)}
         return LearnerState(params=params, target=target, opt=opt, step=step), metrics, priorities
 
     names = tuple(f"train/{name}" for name in METRICS) + tuple(f"search/{name}" for name in SEARCH_METRICS)
-    return Learner(init=init, update=update, sequence_length=config.unroll + config.n_step, metric_names=names, remarks=remarks)
+    length = config.unroll + config.n_step
+    return Learner(init=init, update=update, sequence_length=length, metric_names=names, remarks=remarks, rates=rates)
 
 
 def remarks(metrics: dict[str, float]) -> dict[str, str]:
@@ -173,7 +177,11 @@ def policy_targets(config: Config, extras: SearchExtras, alive: Array) -> Array:
 
 
 def loss(config: Config, model: WorldModel, params: Params, batch: Batch, targets: Targets, key: Key):
-    """Return the scalar loss and (metrics, priorities [B])."""
+    """Return the scalar loss and (metrics, priorities [B]).
+
+    Means over agents are over those alive at the step: the dead choose nothing, and their targets are whatever a search made of
+    them. An agent that dies at a step still counts in it, so that the model learns its death.
+    """
     steps, traj = config.unroll, batch.traj
     action = traj.action[:, : steps + 1]
     extras = jax.tree.map(lambda x: x[:, : steps + 1], traj.extras)
@@ -184,17 +192,17 @@ def loss(config: Config, model: WorldModel, params: Params, batch: Batch, target
     value_logits = model.value(params, latents, action, committed)  # [B, U + 1, V]
     real = jax.lax.stop_gradient(model.project(params, model.represent(params, traj.next_obs[:, :steps])))
 
-    alive, known = targets.alive, targets.known
+    alive, known, living = targets.alive, targets.known, traj.alive[:, : steps + 1]  # of episodes, of what is known, of agents
     value = alive * targets.value
-    target = policy_targets(config, extras, alive)
-    policy_losses = alive * jnp.mean(cross_entropy(policy_logits, target), axis=-1)
+    target = jnp.where(living[..., None], policy_targets(config, extras, alive), 0.0)
+    policy_losses = alive * mean_of(cross_entropy(policy_logits, target), living, axis=-1)
     value_target = model.value_target(value)
     value_losses = known * cross_entropy(value_logits, value_target)
     reward = alive[:, :-1] * targets.reward[:, :steps]
     reward_target = model.reward_target(reward)
     reward_losses = known[:, :-1] * cross_entropy(reward_logits, reward_target)
     foreseen = model.foresee(params, latents[:, 1:])
-    consistency_losses = alive[:, :-1] * jnp.mean(cosine_loss(foreseen, real), axis=-1)
+    consistency_losses = alive[:, :-1] * mean_of(cosine_loss(foreseen, real), living[:, :-1], axis=-1)
 
     per_sequence = {
         "policy_loss": jnp.sum(policy_losses, axis=1) / steps,
@@ -214,9 +222,9 @@ def loss(config: Config, model: WorldModel, params: Params, batch: Batch, target
         "train/loss": objective,
         "train/value_clipped": clipped(value, value_target, model.value_mean),
         "train/reward_clipped": clipped(reward, reward_target, model.reward_mean),
-        "search/policy_entropy": jnp.mean(entropy(policy)),
-        "search/target_entropy": jnp.mean(entropy(extras.policy[:, 0])),
-        "search/policy_kl": jnp.mean(kl_divergence(extras.policy[:, 0], policy)),
+        "search/policy_entropy": mean_of(entropy(policy), living[:, 0]),
+        "search/target_entropy": mean_of(entropy(extras.policy[:, 0]), living[:, 0]),
+        "search/policy_kl": mean_of(kl_divergence(extras.policy[:, 0], policy), living[:, 0]),
         "search/value_error": jnp.mean(priorities),
         "search/value_mean": jnp.mean(predicted),
         "search/target_mean": jnp.mean(targets.value[:, 0]),

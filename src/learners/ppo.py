@@ -51,15 +51,19 @@ def make(
         params, opt, grad_norm, metrics = sgd_step(lambda params: loss(config, model, params, batch), optimiser, *carry)
         return (params, opt), metrics | {"train/grad_norm": grad_norm}
 
+    def rates(step: Array) -> dict[str, Array]:
+        return {"train/learning_rate": schedule(step)}
+
     def update(state: LearnerState, batch: Batch, key: Key):
         lambdas = (config.gae_lambda, config.gae_lambda)
         state, chunks, judged = judge(config, model, spec, discount, lambdas, state, batch.traj)
         carry, metrics = run_epochs(step, (state.params, state.opt), chunks, key, config.epochs, config.num_minibatches)
-        metrics |= judged | {"train/learning_rate": schedule(state.step)}
+        metrics |= judged | rates(state.step)
         state = state.replace(params=carry[0], opt=carry[1], step=state.step + steps)
         return state, metrics, jnp.ones_like(batch.weight)
 
-    return Learner(init=init, update=update, sequence_length=0, metric_names=tuple(f"train/{name}" for name in METRICS))
+    names = tuple(f"train/{name}" for name in METRICS)
+    return Learner(init=init, update=update, sequence_length=0, metric_names=names, rates=rates)
 
 
 def loss(config: Config, model: ActorCritic, params: Params, batch: Chunks) -> tuple[Array, dict[str, Array]]:

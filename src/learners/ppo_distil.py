@@ -88,21 +88,24 @@ def make(
 
         return init_state(config, model, spec, num_envs, key, make_opt)
 
+    def rates(step: Array) -> dict[str, Array]:
+        rollouts = step // sum(steps.values())  # a phase's schedule counts its own steps
+        return {f"train/{name}_learning_rate": adams[name][1](rollouts * own) for name, own in steps.items()}
+
     def update(state: LearnerState, batch: Batch, key: Key):
         lambdas = (config.policy_gae_lambda, config.value_gae_lambda)
         state, chunks, metrics = judge(config, model, spec, discount, lambdas, state, batch.traj)
         for phase, phase_key in zip(phases, jax.random.split(key, len(phases)), strict=True):
-            adam, schedule = adams[phase.name]
-            state, learned = run_phase(config, phase, adam, state, chunks, phase_key)
-            rate = schedule(state.step // sum(steps.values()) * steps[phase.name])  # by the phase's own steps
-            metrics |= learned | {f"train/{phase.name}_learning_rate": rate}
-        return state.replace(step=state.step + sum(steps.values())), metrics, jnp.ones_like(batch.weight)
+            state, learned = run_phase(config, phase, adams[phase.name][0], state, chunks, phase_key)
+            metrics |= learned
+        return state.replace(step=state.step + sum(steps.values())), metrics | rates(state.step), jnp.ones_like(batch.weight)
 
     own = ("grad_norm", "learning_rate")
     names = METRICS + tuple(
         name for phase in phases for name in (*phase.metric_names, *(f"{phase.name}_{ending}" for ending in own))
     )
-    return Learner(init=init, update=update, sequence_length=0, metric_names=tuple(f"train/{name}" for name in names))
+    names = tuple(f"train/{name}" for name in names)
+    return Learner(init=init, update=update, sequence_length=0, metric_names=names, rates=rates)
 
 
 def make_phases(config: Config, model: ActorCritic) -> tuple[Phase, ...]:

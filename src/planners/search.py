@@ -31,7 +31,7 @@ class SearchConfig:
         0, "steps by the policies imagined beyond every new state before the value head is asked; each calls the dynamics once more",
         low=0, high=64,
     )
-    q_epsilon: float = setting(0.1, "Q-values closer than this, in units of return, are not told apart", low=1e-8)
+    q_epsilon: float = setting(0.1, "Q-values are rescaled to [0, 1] by their range, this at least; in units of the scaled reward", low=1e-8)
     dirichlet_alpha: float = setting(0.3, "muzero: root noise concentration", low=1e-3)
     dirichlet_fraction: float = setting(0.25, "muzero: share of root noise in the prior while exploring", low=0.0, high=1.0)
     temperature_start: float = setting(1.0, "muzero: acting temperature over visit counts, first", low=0.0)

@@ -19,14 +19,12 @@ from tensorboardX.proto.tensor_pb2 import TensorProto
 from tensorboardX.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboardX.summary import custom_scalars, histogram, image, scalar
 
+from src.config import schema
 from src.core import Report
 from src.recording.events import EventFile
 from src.recording.progress import result
 
 BINS = 30  # as many as TensorBoard draws
-# Settings of records, which nobody compares runs by.
-NOT_COMPARED = ("results_dir", "compile_cache_dir", "mongo_url", "mongo_optional", "checkpoint_args")
-
 # What a run is judged by, under one name for all algorithms. A name that is sorted first: the HParams tab shows five metrics.
 JUDGED = "eval/main/return"
 
@@ -130,7 +128,7 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return the settings that runs are compared by: {"planner_args.num_simulations": 16}."""
     found = {}
     for key, value in config.items():
-        if not prefix and key in NOT_COMPARED:
+        if not prefix and key in schema.bookkeeping():  # which nobody compares runs by
             continue
         found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return found

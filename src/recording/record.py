@@ -2,28 +2,30 @@
 
 import contextlib
 import logging
+import math
 import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from src import checkpoint
-from src.core import PyTree, Runner, RunError
+from src.config import schema
+from src.core import PyTree, Report, RunError, Runner
 from src.recording import provenance
 from src.recording.curves import Curves
 from src.recording.delivery import Delivery
 from src.recording.disk import PATIENCE, insist
 from src.recording.files import FileRecord
 from src.recording.places import Places, title
-from src.recording.progress import Progress, result
+from src.recording.progress import Progress, not_finite, result
 from src.recording.saver import Saver
 from src.recording.screen import Screen, summary
 from src.recording.stopping import Stopping
 from src.recording.transcript import Transcript
 
-# Settings that decide neither what is learned nor what a state means: a run may be gone on with others.
-FREE = ("t_max", "max_minutes", "results_dir", "compile_cache_dir", "mongo_url", "mongo_optional", "video")
-FREE_SECTIONS = ("checkpoint_args", "tensorboard_args", "recording_args")
+# Settings that decide neither what is learned nor what a state means: a run may be gone on with others. Its length is one.
+FREE = ("t_max", "max_minutes", *(key for key in schema.bookkeeping() if key not in schema.SECTIONS))
+FREE_SECTIONS = tuple(key for key in schema.bookkeeping() if key in schema.SECTIONS)
 
 
 class Resume(NamedTuple):
@@ -48,10 +50,11 @@ def record(sacred_run: Any, config: Mapping[str, Any], run: Runner, resume: Resu
     A signal ends the run at its next report; what was reported until then is kept, and its state saved.
 
     Raises:
+      RunError: the numbers of the run are no longer finite, and on_nan is "stop".
       KeyboardInterrupt: after an interrupted run is written and summed up, so that Sacred marks it INTERRUPTED.
       RunError: the run has reached its end, but the disk did not take all of its record or its last checkpoint.
     """
-    # It warns of every NaN, which is a value like others here.
+    # It warns of every NaN; we say it once.
     logging.getLogger("tensorboardX").setLevel(logging.ERROR)
     places = Places(config, sacred_run._id, resume.curves if resume else None)
     progress = Progress(t_max=config["t_max"], max_seconds=60 * config["max_minutes"])
@@ -78,7 +81,8 @@ def record(sacred_run: Any, config: Mapping[str, Any], run: Runner, resume: Resu
             reports = run(config["seed"], resume.state) if resume else run(config["seed"])
             try:
                 with screen, contextlib.closing(reports):
-                    interrupted = _drive(reports, progress, sacred_run, delivery, screen, saver, stopping)
+                    broken = Broken(stops=config.get("on_nan") == "stop")
+                    interrupted = _drive(reports, progress, sacred_run, delivery, screen, saver, stopping, broken)
             except KeyboardInterrupt:
                 interrupted = True
             if not interrupted:
@@ -90,7 +94,28 @@ def record(sacred_run: Any, config: Mapping[str, Any], run: Runner, resume: Resu
             waited = saver and saver.problem  # for the same disk
             unwritten = delivery.close(PATIENCE if stopping.patient and not waited else 0.0)
     _end(sacred_run, [unwritten, saver and saver.problem], interrupted, screen)
-    return result(progress.last)
+    return _finite(result(progress.last))
+
+
+class Broken:
+    """Watches for numbers that are not finite, and says so once."""
+
+    def __init__(self, stops: bool):
+        self.stops, self.told = stops, False
+
+    def see(self, report: Report, say: Callable[[str], None]) -> str:
+        """Return why the run has to end after this report; "" if it need not."""
+        names = not_finite(report.metrics)
+        if names and not self.told:
+            self.told = True
+            say(f"not finite at step {report.env_step:,}: {', '.join(names)}")
+        if not names or not self.stops:
+            return ""
+        return (
+            f"the run has ended at step {report.env_step:,}, because these are not finite numbers: {', '.join(names[:3])}"
+            f"{' and others' if len(names) > 3 else ''}; lower the learning rate or the scale of rewards, or train on all "
+            "the same with on_nan=continue"
+        )
 
 
 def _end(sacred_run: Any, problems: Iterable[str | None], interrupted: bool, screen: Screen) -> None:
@@ -113,19 +138,28 @@ def _end(sacred_run: Any, problems: Iterable[str | None], interrupted: bool, scr
 
 
 def _drive(
-    reports, progress: Progress, sacred_run, delivery: Delivery, screen: Screen, saver: Saver | None, stopping: Stopping
-) -> bool:
-    """Take report after report and keep what they hold; return whether the run was told to stop before its end."""
+    reports, progress: Progress, sacred_run, delivery: Delivery, screen: Screen, saver: Saver | None, stopping: Stopping,
+    broken: Broken,
+) -> bool:  # fmt: skip
+    """Take report after report and keep what they hold; return whether the run was told to stop before its end.
+
+    Raises:
+      RunError: numbers that are not finite; the state that has them is not saved.
+    """
     last = None
     for report, state in reports:
         last, stopping.reported = (report, state), True  # from here on there is something to save
         progress.add(report)
         delivery.add(report)
         if result(report.metrics) is not None:
-            sacred_run.result = result(report.metrics)  # kept with the run even if it never finishes
+            sacred_run.result = _finite(result(report.metrics))  # kept with the run even if it never finishes
         screen.show(report)
         for note in report.notes:
             screen.say(note)
+        if problem := broken.see(report, screen.say):
+            if saver:
+                saver.close(None)
+            raise RunError(problem)
         if stopping.asked:
             break
         if saver:
@@ -134,6 +168,10 @@ def _drive(
     if saver:
         saver.close(last, PATIENCE)
     return interrupted
+
+
+def _finite(score: float | None) -> float | None:
+    return score if score is not None and math.isfinite(score) else None
 
 
 def _saver(

@@ -188,7 +188,7 @@ def _in_background(call: Callable[..., None], *args: Any) -> Future:
 def _score(report: Report) -> float | None:
     """Return what checkpoints are compared by, if this report holds an evaluation."""
     score = result(report.metrics)
-    return None if score is None or math.isnan(score) else float(score)
+    return None if score is None or not math.isfinite(score) else float(score)
 
 
 def _best(models: Path) -> float:
@@ -201,7 +201,7 @@ def _saved_score(path: Path) -> float:
         score = checkpoint.read_meta(path).score
     except CheckpointError:
         score = None
-    return -math.inf if score is None else score
+    return -math.inf if score is None or not math.isfinite(score) else score
 
 
 def _superfluous(models: Path, settings: Mapping[str, Any]) -> list[int]:

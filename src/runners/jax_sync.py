@@ -13,7 +13,9 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from src.core import Array, Environment, Key, Learner, LearnerState, Planner, PyTree, Replay, Report, pytree, setting
+from src.core import (
+    Array, Environment, Key, Learner, LearnerState, Params, Planner, PyTree, Replay, Report, Transition, pytree, setting,
+)  # fmt: skip
 from src.runners.collect import Actors, collect, evaluate, start
 from src.runners.learn import Parts, absorb, progress_at
 from src.runners.loop import Loop, keys, priorities, sums_of
@@ -87,6 +89,16 @@ class SyncRunner:
     def shapes(self) -> RunState:
         return jax.eval_shape(partial(_init, self.parts), jax.random.key(0))
 
+    def example(self) -> Transition:
+        """Return what a row looks like, leaves are jax.ShapeDtypeStruct."""
+        parts = self.parts
+
+        def first_row(key: Key) -> Transition:
+            actors = start(parts.env, parts.planner, key, parts.config.num_envs)
+            return _example(parts, parts.learner.init(key).params, actors, key)
+
+        return jax.eval_shape(first_row, jax.random.key(0))
+
     def initial(self, seed: int) -> RunState:
         """Return the state that a run with this seed begins with."""
         return jax.jit(partial(_init, self.parts))(keys(seed)[1])
@@ -100,15 +112,20 @@ def _init(parts: Parts, key: Key) -> RunState:
     learner_key, env_key, plan_key, key = jax.random.split(key, 4)
     learner = parts.learner.init(learner_key)
     actors = start(parts.env, parts.planner, env_key, parts.config.num_envs)
-    _, rows, _ = jax.eval_shape(
-        lambda: collect(parts.env, parts.planner, learner.params, actors, plan_key, 1, jnp.zeros((), jnp.int32), jnp.zeros(()))
-    )
-    example = jax.tree.map(lambda x: jnp.zeros(x.shape[2:], x.dtype), rows)
+    example = _example(parts, learner.params, actors, plan_key)
     zero = jnp.zeros((), jnp.int32)
     return RunState(
         learner=learner, replay=parts.replay.init(example), actors=actors, key=key, env_step=zero, cycle=zero,
         last_eval=zero, training_seconds=jnp.zeros(()),
     )
+
+
+def _example(parts: Parts, params: Params, actors: Actors, key: Key) -> Transition:
+    """Return a row of zeros, as the replay will get them."""
+    _, rows, _ = jax.eval_shape(
+        lambda: collect(parts.env, parts.planner, params, actors, key, 1, jnp.zeros((), jnp.int32), jnp.zeros(()))
+    )
+    return jax.tree.map(lambda x: jnp.zeros(x.shape[2:], x.dtype), rows)
 
 
 def _report(parts: Parts, state: RunState, *, num_cycles: int) -> tuple[RunState, dict[str, dict[str, Array]]]:

@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from src.core import Array, Key, PyTree, Replay, Report
 from src.runners.collect import Episodes
 
+NORM = "train/parameter_norm"
 ACTORS = 2  # what of a seed's key is theirs; `keys` has 0 and 1
 
 
@@ -47,9 +49,10 @@ class Loop:
             else:
                 training_seconds += seconds
                 metrics["time/steps_per_second"] = self.steps_per_report / seconds
+            metrics[NORM] = float(_norm(state.learner.params))
             over, histograms = self._over(env_step, training_seconds), {}
             if over or env_step - last_eval >= self.eval_every:
-                evaluation, histograms = self._evaluation(state, jax.random.fold_in(eval_key, env_step))
+                evaluation, histograms = self._evaluation(state, jax.random.fold_in(eval_key, env_step), metrics[NORM])
                 metrics |= evaluation
                 last_eval = env_step
             metrics["time/training_seconds"] = training_seconds
@@ -61,8 +64,14 @@ class Loop:
     def _over(self, env_step: int, training_seconds: float) -> bool:
         return env_step >= self.t_max or 0 < self.max_seconds <= training_seconds
 
-    def _evaluation(self, state: PyTree, key: Key) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-        """Return the metrics of every evaluator and the time they took, and the distributions worth a look."""
+    def _evaluation(self, state: PyTree, key: Key, norm: float) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+        """Return the metrics of every evaluator and the time they took, and the distributions worth a look.
+
+        Parameters whose `norm` is not finite are not played: whatever they get is chance. A policy that is not a number plays
+        action 0, which is the best one of some games. So their return is not a number either.
+        """
+        if not np.isfinite(norm):
+            return {f"eval/{name}/return": float("nan") for name in self.evaluators}, {}
         began, metrics, histograms = time.monotonic(), {}, {}
         for name, evaluator in self.evaluators.items():
             scores = jax.device_get(evaluator(state.learner.params, key))
@@ -73,6 +82,9 @@ class Loop:
             if np.ptp(priorities):  # where all are equal, as in uniform sampling, there is nothing to see
                 histograms["histograms/priority"] = priorities
         return metrics | {"time/eval_seconds": time.monotonic() - began}, histograms
+
+
+_norm = jax.jit(optax.tree.norm)
 
 
 def keys(seed: int) -> tuple[Key, Key]:

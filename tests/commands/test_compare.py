@@ -2,6 +2,7 @@
 
 import html
 import json
+import math
 from datetime import datetime
 
 import pytest
@@ -184,3 +185,45 @@ def test_a_run_whose_process_lives_is_running_however_long_it_was_silent(results
     with runs.lock(folder):
         assert histories.from_folders(["20"], results)[0][0].status == "running"
     assert histories.from_folders(["20"], results)[0][0].status == "cut off"
+
+
+def diverge(folder, since: int):
+    """Make the losses of a recorded run not a number from a step on; what it scores then is luck, and may be the best."""
+    path = folder / "metrics.json"
+    metrics = json.loads(path.read_text())
+    steps = metrics["time/training_seconds"]["steps"]
+    metrics["train/loss"] = {"steps": steps, "values": [math.nan if step >= since else 0.5 for step in steps]}
+    path.write_text(json.dumps(metrics))
+
+
+def test_a_run_that_diverged_is_never_first(results, capsys):
+    diverge(stub_runs.write(results, 20, [-5.0, 11.0, 11.0], name="broken"), since=200)
+    groups = {group["algorithm"]: group for group in run(results, "1-2", "11-13", "20")["groups"]}
+    assert groups["broken"]["final"] is None and groups["broken"]["diverged"] == 1
+    assert groups["broken"]["runs"][0]["status"] == "diverged" and groups["alg"]["threshold"] == pytest.approx(-4.5)
+    pairs = json.loads((results / "out" / "compare.json").read_text())["improvements"]
+    assert [pair["estimate"]["value"] for pair in pairs if pair["second"] == "broken"] == [1.0]
+    assert [pair["estimate"]["value"] for pair in pairs if pair["first"] == "broken"] == [0.0]
+    out = capsys.readouterr().out
+    assert "1 of 1 diverged" in out and "(diverged)" in out
+    before = {group["algorithm"]: group for group in run(results, "1-2", "20", "--at=150")["groups"]}["broken"]
+    assert (before["final"], before["diverged"]) == (3.0, 0)  # it was still sound there
+    assert {group["algorithm"]: group for group in run(results, "1-2", "20", "--x=time")["groups"]}["broken"]["final"] is None
+
+
+def test_one_seed_of_several_that_diverged_counts_as_the_worst(results):
+    for seed in (1, 2, 3, 4):
+        folder = stub_runs.write(results, 30 + seed, [-3.0, float(seed)], name="some", seed=seed)
+    diverge(folder, since=200)
+    (group,) = run(results, "31-34")["groups"]
+    assert (group["final"], group["diverged"], group["final_low"]) == (1.5, 1, None)  # of the middle two of -inf, 1, 2, 3
+
+
+def test_a_number_that_was_not_finite_for_once_is_no_divergence(results):
+    folder = stub_runs.write(results, 20, [-5.0, -4.0, -3.0], name="shaky")
+    diverge(folder, since=200)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics["train/loss"]["values"] = [0.5, math.inf, 0.5]
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    (group,) = run(results, "20")["groups"]
+    assert (group["final"], group["diverged"]) == (-3.0, 0)

@@ -18,7 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from src.recording import progress as progress_module
 from src.recording import screen as screen_module
 from src import checkpoint
-from src.core import Report
+from src.core import Report, RunError
 from src.recording import provenance, series
 from src.recording.files import lock
 from src.recording.places import Places
@@ -268,3 +268,22 @@ def test_the_closing_table_says_how_far_a_run_got_that_the_clock_ended(tmp_path,
     console.print(screen_module.summary(config, progress, Places(config, None, None), interrupted))
     assert ("max_minutes=2, at 59.0 % of t_max=200" in console.file.getvalue()) == said
     assert ("ended by" in console.file.getvalue()) == said
+
+
+def test_a_run_ends_at_its_first_number_that_is_not_finite_if_it_is_told_to(start, tmp_path, capsys):
+    with pytest.raises(RunError, match="ended at step 60, because these are not finite numbers: learner/loss; .*on_nan=continue"):
+        start(reports(150), on_nan="stop", every_steps=30)
+    assert read(tmp_path, "metrics.json")["train/return"]["steps"] == [30, 60]
+    assert read(tmp_path, "run.json")["status"] == "FAILED"
+    assert checkpoint.steps(tmp_path / "models" / "1") == [30]  # what is not a number is not gone on with
+    assert capsys.readouterr().out.count("not finite at step 60: learner/loss") == 1
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
+def test_a_score_that_is_not_finite_is_no_result(start, tmp_path, score):
+    def run(seed):
+        yield Report(30, 1, {"eval/search/return": 3.0}), {"step": np.int32(30)}
+        yield Report(60, 2, {"eval/search/return": score}), {"step": np.int32(60)}
+
+    assert start(run, every_steps=30).result is None
+    assert checkpoint.pick(tmp_path / "models" / "1", "best").name == "30"
