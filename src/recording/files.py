@@ -14,7 +14,7 @@ from sacred.observers import FileStorageObserver
 from sacred.serializer import flatten
 
 from src.recording import series
-from src.recording.disk import PATIENCE, Appended, insist, reason, tell
+from src.recording.disk import PATIENCE, Appended, insist, need, reason, tell
 from src.recording.places import replace_file, replace_with
 
 FINISHED = ("stop_time", "fail_trace")  # what only the record of an ended run says
@@ -50,7 +50,7 @@ class FileRecord(FileStorageObserver):
                 )
             return self._go_on(host_info, start_time, config, _id)
 
-        return insist(f"the record in {self.basedir}", start, self.say)
+        return need(f"the record in {self.basedir}", start, self.say)
 
     def _make_run_dir(self, _id) -> None:
         """Make the run's folder, once: the start is tried again where the disk is full."""
@@ -96,8 +96,11 @@ class FileRecord(FileStorageObserver):
         if not path.exists():
             store_dir.mkdir(parents=True, exist_ok=True)
             partial = store_dir / f".{path.name}.{os.getpid()}"
-            shutil.copyfile(filename, partial)
-            partial.replace(path)
+            try:
+                shutil.copyfile(filename, partial)
+                partial.replace(path)
+            finally:
+                partial.unlink(missing_ok=True)
         return path
 
     def _saved(self, name: str) -> dict[str, Any]:

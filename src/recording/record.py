@@ -11,7 +11,7 @@ from src.core import PyTree, Runner, RunError
 from src.recording import provenance
 from src.recording.curves import Curves
 from src.recording.delivery import Delivery
-from src.recording.disk import PATIENCE, insist
+from src.recording.disk import PATIENCE, need
 from src.recording.files import FileRecord
 from src.recording.places import Places, title
 from src.recording.progress import Progress, result
@@ -63,13 +63,13 @@ def record(sacred_run: Any, config: Mapping[str, Any], run: Runner, resume: Resu
         progress.env_step, progress.last = resume.env_step, dict(resume.metrics)
         sacred_run.result = result(resume.metrics)
         screen.say(f"going on from step {resume.env_step:,}")
-    insist(
+    need(
         f"the record {places.record}",
         lambda: provenance.add(sacred_run, config, places, resume.env_step if resume else None),
         screen.say,
     )
     curves = Curves(places.curves, config, resume.env_step if resume else None)
-    insist(f"the curves {places.curves}", curves.flush, screen.say)
+    need(f"the curves {places.curves}", curves.flush, screen.say)
     with Stopping() as stopping:
         delivery, saver = Delivery(sacred_run, curves, screen.say), None
         try:
@@ -152,7 +152,7 @@ def _saver(
             places.models.rename(places.models.with_name(f"{places.models.name}.before-{stamp}"))
         places.models.mkdir(parents=True, exist_ok=True)
 
-    insist(f"the folder {places.models}", prepare, say)
+    need(f"the folder {places.models}", prepare, say)
     saver = Saver(places.models, config["checkpoint_args"], decisive(config), flush, say)
     saver.start_at(resume.env_step if resume else 0)
     return saver

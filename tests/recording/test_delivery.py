@@ -16,6 +16,7 @@ from src.core import Report, RunError
 from src.recording import delivery, record, series
 from src.recording.curves import Curves
 from src.recording.delivery import Delivery
+from src.recording.disk import insist
 from tests.reference.fake_runs import CONFIG, recorded, reports
 from tests.reference.full_disk import FullDisk
 
@@ -100,6 +101,14 @@ def test_a_disk_that_is_full_while_a_run_starts_is_waited_for(start, tmp_path, m
     assert everything(tmp_path) == ([30, 60, 90],) * 2
     assert "cannot be written: No space left on device; it is tried again" in capfd.readouterr().err
     assert [path.name for path in (tmp_path / "sacred").iterdir() if path.name.isdigit()] == ["1"]
+
+
+def test_a_disk_that_stays_full_while_a_run_starts_is_told_in_a_sentence(start, tmp_path, monkeypatch):
+    disk = FullDisk(monkeypatch, tmp_path)
+    disk.full = True
+    monkeypatch.setattr(insist, "__defaults__", (print, 0.1))
+    with pytest.raises(RunError, match="cannot be written: No space left on device; nothing has been trained: make room"):
+        start(reports(90))
 
 
 def test_an_observer_that_raises_is_called_again_with_what_it_missed_and_holds_up_nobody(start, tmp_path, capsys):
