@@ -1,7 +1,9 @@
 """What a run's record holds where writing it fails, for a while or for good, and in which order it is written."""
 
 import json
+import os
 import shutil
+import signal
 import threading
 import time
 from functools import partial
@@ -91,6 +93,22 @@ def test_a_disk_that_stays_full_lets_the_run_train_to_its_end_and_then_it_fails(
     assert seen[-1] == 300 and checkpoint.steps(tmp_path / "models" / "1")
     for step in checkpoint.steps(tmp_path / "models" / "1"):
         assert checkpoint.read_meta(tmp_path / "models" / "1" / str(step)).env_step == step
+
+
+def test_two_signals_end_a_run_that_waits_for_a_full_disk_at_its_end(start, tmp_path, monkeypatch):
+    monkeypatch.setattr(record, "PATIENCE", 60.0)
+    disk = FullDisk(monkeypatch, tmp_path)
+
+    def fill(step):
+        disk.full = step >= 150
+        if step == 300:
+            for seconds in (0.5, 1.0):
+                threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGTERM)).start()
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        start(reports(300, fill), every_steps=60)
+    assert time.monotonic() - began < 40.0
 
 
 def test_a_disk_that_is_full_while_a_run_starts_is_waited_for(start, tmp_path, monkeypatch, capfd):
