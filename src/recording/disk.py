@@ -29,7 +29,9 @@ def reason(error: BaseException) -> str:
     return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
 
 
-def insist(what: str, call: Callable[[], Result], say: Callable[[str], None] = tell, patience: float = PATIENCE) -> Result:
+def insist(
+    what: str, call: Callable[[], Result], say: Callable[[str], None] = tell, patience: float = PATIENCE
+) -> Result:
     """Return what `call` returns, which is called again and again while the disk is full or away; this is said once.
 
     Raises:

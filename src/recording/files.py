@@ -157,9 +157,8 @@ class FileRecord(FileStorageObserver):
             lines.unlink(missing_ok=True)
         except (OSError, ValueError) as error:
             self.patience = 0.0
-            self.problem = (
-                f"the record {self.dir} could not be finished: {reason(error)}; what it has of the metrics is in {lines.name}"
-            )
+            where = f"what it has of the metrics is in {lines.name}"
+            self.problem = f"the record {self.dir} could not be finished: {reason(error)}; {where}"
         except KeyboardInterrupt:  # whoever does not want to wait does not want to wait again
             self.patience = 0.0
             raise

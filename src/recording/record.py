@@ -57,29 +57,13 @@ def record(sacred_run: Any, config: Mapping[str, Any], run: Runner, resume: Resu
     transcript = Transcript()
     transcript.keep_with(sacred_run)
     screen = Screen(progress, transcript)
-    interrupted = False
-    screen.say(f"{title(config)}\n{places}")
-    if resume:
-        progress.env_step, progress.last = resume.env_step, dict(resume.metrics)
-        sacred_run.result = result(resume.metrics)
-        screen.say(f"going on from step {resume.env_step:,}")
-    need(
-        f"the record {places.record}",
-        lambda: provenance.add(sacred_run, config, places, resume.env_step if resume else None),
-        screen.say,
-    )
-    curves = Curves(places.curves, config, resume.env_step if resume else None)
-    need(f"the curves {places.curves}", curves.flush, screen.say)
+    curves = _begin(sacred_run, config, places, progress, screen, resume)
     with Stopping() as stopping:
         delivery, saver = Delivery(sacred_run, curves, screen.say), None
         try:
             saver = _saver(config, places, delivery, resume, screen.say)
             reports = run(config["seed"], resume.state) if resume else run(config["seed"])
-            try:
-                with screen, contextlib.closing(reports):
-                    interrupted = _drive(reports, progress, sacred_run, delivery, screen, saver, stopping)
-            except KeyboardInterrupt:
-                interrupted = True
+            interrupted = _to_its_end(reports, progress, sacred_run, delivery, screen, saver, stopping)
             if not interrupted:
                 curves.finish()
             screen.say(summary(config, progress, places, interrupted))
@@ -90,6 +74,31 @@ def record(sacred_run: Any, config: Mapping[str, Any], run: Runner, resume: Resu
             unwritten = delivery.close(PATIENCE if stopping.patient and not waited else 0.0)
     _end(sacred_run, [unwritten, saver and saver.problem], interrupted, screen)
     return result(progress.last)
+
+
+def _begin(sacred_run, config, places: Places, progress: Progress, screen: Screen, resume: Resume | None) -> Curves:
+    """Say what begins or goes on, write down where it comes from, and return its curves."""
+    step = resume.env_step if resume else None
+    screen.say(f"{title(config)}\n{places}")
+    if resume:
+        progress.env_step, progress.last = resume.env_step, dict(resume.metrics)
+        sacred_run.result = result(resume.metrics)
+        screen.say(f"going on from step {resume.env_step:,}")
+    need(f"the record {places.record}", lambda: provenance.add(sacred_run, config, places, step), screen.say)
+    curves = Curves(places.curves, config, step)
+    need(f"the curves {places.curves}", curves.flush, screen.say)
+    return curves
+
+
+def _to_its_end(
+    reports, progress: Progress, sacred_run, delivery: Delivery, screen: Screen, saver: Saver | None, stopping: Stopping
+) -> bool:
+    """Drive the run and return whether it was interrupted, however that came about."""
+    try:
+        with screen, contextlib.closing(reports):
+            return _drive(reports, progress, sacred_run, delivery, screen, saver, stopping)
+    except KeyboardInterrupt:
+        return True
 
 
 def _end(sacred_run: Any, problems: Iterable[str | None], interrupted: bool, screen: Screen) -> None:
