@@ -48,3 +48,8 @@ def test_a_metric_that_an_evaluated_run_does_not_report_is_told(tmp_path):
     with contextlib.closing(following.Follower(StoredRun(tmp_path, CONFIG), "eval/serch/return")) as follower:
         with pytest.raises(following.UnknownMetric, match="did you mean eval/search/return"):
             follower.new()
+
+
+def test_all_values_of_a_run_can_be_asked_for_at_once(tmp_path):
+    (tmp_path / "metrics.jsonl").write_bytes(line(eval__search__return={200: 7.0}) + line(eval__search__return={300: 8.0}))
+    assert [point.score for point in following.points(StoredRun(tmp_path, CONFIG), "eval/search/return")] == [7.0, 8.0]
