@@ -6,6 +6,7 @@ it told. With `--for-good` it is never freed: then the run must train to its end
 """
 
 import argparse
+import json
 import subprocess
 import tempfile
 import threading
@@ -84,14 +85,14 @@ def watch(folder: Path, after: float, seconds: float | None, training: float) ->
         guard.cancel()
     filler.join()
     (folder / "out.txt").write_text("\n".join(line for _, line in lines))
+    print(f"what the run said: {folder / 'out.txt'}", flush=True)
     told = [at for at, line in lines if "cannot be written" in line]
     return {
-        "after": after,
+        "after": round(after, 1),
         "exit": code,
         "told_after": round(told[0] - filled[0], 1) if told else None,
         "lines_told": sum("cannot be" in line or "can be written again" in line for _, line in lines),
         **left(folder),
-        "log": str(folder / "out.txt"),
     }
 
 
@@ -104,11 +105,8 @@ def left(folder: Path) -> dict:
     steps = found["train/return"].steps.tolist() if "train/return" in found else []
     saved = checkpoint.steps(folder / "results" / "models" / "1")
     missing = steps[-1] // steps[0] - len(set(steps)) if steps else None
-    status = "?"
-    if (folder / "results" / "sacred" / "1" / "run.json").exists():
-        import json
-
-        status = json.loads((folder / "results" / "sacred" / "1" / "run.json").read_text())["status"]
+    entry = folder / "results" / "sacred" / "1" / "run.json"
+    status = json.loads(entry.read_text())["status"] if entry.exists() else "none"
     twice = len(steps) - len(set(steps))
     whole = all(checkpoint.read_meta(folder / "results" / "models" / "1" / str(step)) for step in saved)
     return {

@@ -1,6 +1,7 @@
 """A training run followed while it goes on: what its record in results/sacred/ says so far."""
 
 import bisect
+import contextlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -88,6 +89,16 @@ class Follower:
 
     def close(self) -> None:
         self.reader.close()
+
+
+def points(run: runs.StoredRun, metric: str) -> list[Point]:
+    """Return all values of the metric so far, oldest first.
+
+    Raises:
+      UnknownMetric: see `Follower.new`.
+    """
+    with contextlib.closing(Follower(run, metric)) as follower:
+        return follower.new()
 
 
 def percent(config: dict[str, Any], env_step: int, seconds: float) -> float:

@@ -93,7 +93,7 @@ def make(restored: Restored, num_episodes: int, player: str | None = None, secon
 
 
 def until(seconds: float, each: float = 0.0) -> Callable[[], AbstractContextManager]:
-    """Return limit(), within which TimeoutError is raised after `seconds` from now, and after `each` (0 = none) from its start."""
+    """Return limit(), within which TimeoutError is raised `seconds` from now, and `each` (0 = never) from its start."""
     deadline = time.monotonic() + seconds
 
     def limit() -> AbstractContextManager:

@@ -12,7 +12,7 @@ from rich.table import Table
 from src import runs
 from src.analysis import histories
 from src.commands import following, search_space
-from src.config import loader, yaml_files
+from src.config import loader, schema, yaml_files
 from src.config.commandline import Request
 from src.recording.places import replace_file
 from src.recording.record_files import read_json
@@ -99,5 +99,5 @@ def write_best(path: Path, winner: Found, request: Request, metric: str) -> None
         f"train with it: python src/main.py {shlex.join([f'--config={path}', f'--env-config={request.env_config}'])}",
     ]
     own = loader.own_settings(request.config, kept).items()  # which may name a MongoDB with its password
-    settings = yaml_files.dump({key: value for key, value in own if key not in search_space.FIXED})
+    settings = yaml_files.dump({key: value for key, value in own if key not in schema.bookkeeping()})
     replace_file(path, "".join(f"# {line}\n" for line in head) + "\n" + settings)

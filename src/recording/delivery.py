@@ -129,7 +129,7 @@ class Delivery:
                 self.reports.popleft()
                 if not self.lost:
                     self.lost = True
-                    self.say(f"writing has hung for {PATIENCE:.0f} seconds: the oldest points that wait for it are being lost")
+                    self.say(f"writing has hung for {PATIENCE:.0f} seconds: the oldest points that wait are being lost")
 
     def flush(self, timeout: float = PATIENCE) -> None:
         """Wait until all reports until now are on the disk.
@@ -199,7 +199,7 @@ class Delivery:
         self._tell(failed)
 
     def _tell(self, failed: dict[str, Exception]) -> None:
-        """Say once that something fails, and once that it is over: a full disk is one trouble, whatever it keeps away."""
+        """Say once that something fails, and once that it is over: a full disk is one trouble, whatever it stops."""
         now: dict[str, set[str]] = {}
         for name, error in failed.items():
             now.setdefault(reason(error), set()).add(name)
@@ -208,7 +208,8 @@ class Delivery:
             self.say(f"{names} cannot be written: {why}; the run goes on, and what waits is tried again")
         for why in self.troubles.keys() - now.keys():
             names = " and ".join(sorted(self.troubles[why]))
-            whole = "but points are missing there" if any(way.lost for way in self.ways) else "and nothing is missing there"
+            lost = any(way.lost for way in self.ways)
+            whole = "but points are missing there" if lost else "and nothing is missing there"
             self.say(f"{names} can be written again, {whole}")
         self.troubles = {why: names | self.troubles.get(why, set()) for why, names in now.items()}
 

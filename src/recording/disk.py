@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from src.core import RunError
+
 PATIENCE = 60.0  # seconds that a run waits, at its start and at its end, for a disk that takes nothing
 RETRY_SECONDS = 1.0
 # What may pass: a full disk or quota, a network disk that is away. Other errors are there to stay.
@@ -27,7 +29,9 @@ def reason(error: BaseException) -> str:
     return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
 
 
-def insist(what: str, call: Callable[[], Result], say: Callable[[str], None] = tell, patience: float = PATIENCE) -> Result:
+def insist(
+    what: str, call: Callable[[], Result], say: Callable[[str], None] = tell, patience: float = PATIENCE
+) -> Result:
     """Return what `call` returns, which is called again and again while the disk is full or away; this is said once.
 
     Raises:
@@ -44,6 +48,19 @@ def insist(what: str, call: Callable[[], Result], say: Callable[[str], None] = t
                 say(f"{what} cannot be written: {reason(error)}; it is tried again for {patience:.0f} seconds")
             told = True
             time.sleep(RETRY_SECONDS)
+
+
+def need(what: str, call: Callable[[], Result], say: Callable[[str], None] = tell) -> Result:
+    """Return what `call` returns, without which no run can start; see `insist`.
+
+    Raises:
+      RunError: it failed for good; the text says what to do.
+    """
+    try:
+        return insist(what, call, say)
+    except OSError as error:
+        instead = "make room there or name another results_dir=..."
+        raise RunError(f"{what} cannot be written: {reason(error)}; nothing has been trained: {instead}") from error
 
 
 class Appended:

@@ -13,7 +13,7 @@ from sacred.observers import FileStorageObserver
 from sacred.serializer import flatten
 
 from src.recording import series
-from src.recording.disk import PATIENCE, Appended, insist, reason, tell
+from src.recording.disk import PATIENCE, Appended, insist, need, reason, tell
 from src.recording.places import replace_file, replace_with
 from src.runs import lock, read_json
 
@@ -50,7 +50,7 @@ class FileRecord(FileStorageObserver):
                 )
             return self._go_on(host_info, start_time, config, _id)
 
-        return insist(f"the record in {self.basedir}", start, self.say)
+        return need(f"the record in {self.basedir}", start, self.say)
 
     def _make_run_dir(self, _id) -> None:
         """Make the run's folder, once: the start is tried again where the disk is full."""
@@ -96,8 +96,11 @@ class FileRecord(FileStorageObserver):
         if not path.exists():
             store_dir.mkdir(parents=True, exist_ok=True)
             partial = store_dir / f".{path.name}.{os.getpid()}"
-            shutil.copyfile(filename, partial)
-            partial.replace(path)
+            try:
+                shutil.copyfile(filename, partial)
+                partial.replace(path)
+            finally:
+                partial.unlink(missing_ok=True)
         return path
 
     def _saved(self, name: str) -> dict[str, Any]:
@@ -154,9 +157,8 @@ class FileRecord(FileStorageObserver):
             lines.unlink(missing_ok=True)
         except (OSError, ValueError) as error:
             self.patience = 0.0
-            self.problem = (
-                f"the record {self.dir} could not be finished: {reason(error)}; what it has of the metrics is in {lines.name}"
-            )
+            where = f"what it has of the metrics is in {lines.name}"
+            self.problem = f"the record {self.dir} could not be finished: {reason(error)}; {where}"
         except KeyboardInterrupt:  # whoever does not want to wait does not want to wait again
             self.patience = 0.0
             raise

@@ -14,7 +14,7 @@ from src.core import PyTree, Report, RunError, Runner
 from src.recording import provenance
 from src.recording.curves import Curves
 from src.recording.delivery import Delivery
-from src.recording.disk import PATIENCE, insist
+from src.recording.disk import PATIENCE, need
 from src.recording.files import FileRecord
 from src.recording.places import Places, title
 from src.recording.progress import Progress, not_finite, result
@@ -61,30 +61,14 @@ def record(sacred_run: Any, config: Mapping[str, Any], run: Runner, resume: Resu
     transcript = Transcript()
     transcript.keep_with(sacred_run)
     screen = Screen(progress, transcript)
-    interrupted = False
-    screen.say(f"{title(config)}\n{places}")
-    if resume:
-        progress.env_step, progress.last = resume.env_step, dict(resume.metrics)
-        sacred_run.result = result(resume.metrics)
-        screen.say(f"going on from step {resume.env_step:,}")
-    insist(
-        f"the record {places.record}",
-        lambda: provenance.add(sacred_run, config, places, resume.env_step if resume else None),
-        screen.say,
-    )
-    curves = Curves(places.curves, config, resume.env_step if resume else None)
-    insist(f"the curves {places.curves}", curves.flush, screen.say)
+    curves = _begin(sacred_run, config, places, progress, screen, resume)
     with Stopping() as stopping:
         delivery, saver = Delivery(sacred_run, curves, screen.say), None
         try:
             saver = _saver(config, places, delivery, resume, screen.say)
             reports = run(config["seed"], resume.state) if resume else run(config["seed"])
-            try:
-                with screen, contextlib.closing(reports):
-                    broken = Broken(stops=config.get("on_nan") == "stop")
-                    interrupted = _drive(reports, progress, sacred_run, delivery, screen, saver, stopping, broken)
-            except KeyboardInterrupt:
-                interrupted = True
+            broken = Broken(stops=config.get("on_nan") == "stop")
+            interrupted = _to_its_end(reports, progress, sacred_run, delivery, screen, saver, stopping, broken)
             if not interrupted:
                 curves.finish()
             screen.say(summary(config, progress, places, interrupted))
@@ -116,6 +100,32 @@ class Broken:
             f"{' and others' if len(names) > 3 else ''}; lower the learning rate or the scale of rewards, or train on all "
             "the same with on_nan=continue"
         )
+
+
+def _begin(sacred_run, config, places: Places, progress: Progress, screen: Screen, resume: Resume | None) -> Curves:
+    """Say what begins or goes on, write down where it comes from, and return its curves."""
+    step = resume.env_step if resume else None
+    screen.say(f"{title(config)}\n{places}")
+    if resume:
+        progress.env_step, progress.last = resume.env_step, dict(resume.metrics)
+        sacred_run.result = result(resume.metrics)
+        screen.say(f"going on from step {resume.env_step:,}")
+    need(f"the record {places.record}", lambda: provenance.add(sacred_run, config, places, step), screen.say)
+    curves = Curves(places.curves, config, step)
+    need(f"the curves {places.curves}", curves.flush, screen.say)
+    return curves
+
+
+def _to_its_end(
+    reports, progress: Progress, sacred_run, delivery: Delivery, screen: Screen, saver: Saver | None, stopping: Stopping,
+    broken: Broken,
+) -> bool:  # fmt: skip
+    """Drive the run and return whether it was interrupted, however that came about."""
+    try:
+        with screen, contextlib.closing(reports):
+            return _drive(reports, progress, sacred_run, delivery, screen, saver, stopping, broken)
+    except KeyboardInterrupt:
+        return True
 
 
 def _end(sacred_run: Any, problems: Iterable[str | None], interrupted: bool, screen: Screen) -> None:
@@ -191,7 +201,7 @@ def _saver(
             places.models.rename(places.models.with_name(f"{places.models.name}.before-{stamp}"))
         places.models.mkdir(parents=True, exist_ok=True)
 
-    insist(f"the folder {places.models}", prepare, say)
+    need(f"the folder {places.models}", prepare, say)
     saver = Saver(places.models, config["checkpoint_args"], decisive(config), flush, say)
     saver.start_at(resume.env_step if resume else 0)
     return saver

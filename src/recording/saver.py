@@ -79,7 +79,7 @@ class Saver:
         return by_steps or 0 < 60 * minutes <= time.monotonic() - self.last_time
 
     def save(self, report: Report, state: PyTree) -> None:
-        """Copy the state and have it written; a checkpoint that is being written is waited for, one that fails is left."""
+        """Copy the state and have it written; a checkpoint being written is waited for, one that fails is left."""
         if not self._leave_what_fails():
             return
         began = time.monotonic()
@@ -105,13 +105,13 @@ class Saver:
                 self.buffers[name] = np.array(array)
 
     def _write(self, meta: Meta, began: float) -> None:
-        """Write what was copied, again and again until it is there, then remove what need not be kept; runs in the thread."""
+        """Write what was copied, again and again until it is there; runs in the thread."""
         while not self._written(meta) and not self.give_way.wait(RETRY_SECONDS):
             pass
         self.written.append(time.monotonic() - began)
 
     def _written(self, meta: Meta) -> bool:
-        """Write a checkpoint and return whether that went well; what went wrong is said when it begins."""
+        """Write a checkpoint, remove what need not be kept, and return whether that went well; trouble is said once."""
         try:
             self.before(meta.env_step)
             checkpoint.write(self.models / str(meta.env_step), self.buffers, meta)
@@ -119,9 +119,10 @@ class Saver:
                 checkpoint.remove(self.models / str(step))
         except Exception as error:  # a full disk must not end the training
             checkpoint.tidy(self.models)  # what is half written takes the room of what is tried next
+            what = f"the checkpoint at step {meta.env_step:,}"
             if self.problem is None:
-                self.say(f"the checkpoint at step {meta.env_step:,} cannot be written: {reason(error)}; it is tried again")
-            self.problem = f"the checkpoint at step {meta.env_step:,} could not be written: {reason(error)}"
+                self.say(f"{what} cannot be written: {reason(error)}; it is tried again")
+            self.problem = f"{what} could not be written: {reason(error)}"
             return False
         if self.problem is not None:
             self.say(f"the checkpoint at step {meta.env_step:,} is written")
@@ -137,7 +138,7 @@ class Saver:
         return not left
 
     def _leave_what_fails(self) -> bool:
-        """Return whether the memory for states is free: a checkpoint that cannot be written leaves it, and was not the best."""
+        """Return whether the memory for states is free: a checkpoint that fails leaves it, and was not the best."""
         self.give_way.set()
         if not self._wait(0.0 if self.hung else HANGING_SECONDS):
             self._hang()
@@ -150,7 +151,7 @@ class Saver:
 
     def _hang(self) -> None:
         """Note that the thread does not come back, as where a network disk is gone, and say it once."""
-        self.problem = f"a checkpoint in {self.models} has hung for {HANGING_SECONDS:.0f} seconds in the middle of being written"
+        self.problem = f"a checkpoint in {self.models} has hung for {HANGING_SECONDS:.0f} seconds while it was written"
         if not self.hung:
             self.say(f"{self.problem}; the run goes on without")
         self.hung = True

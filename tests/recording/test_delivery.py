@@ -1,7 +1,9 @@
 """What a run's record holds where writing it fails, for a while or for good, and in which order it is written."""
 
 import json
+import os
 import shutil
+import signal
 import threading
 import time
 from functools import partial
@@ -16,6 +18,7 @@ from src.core import Report, RunError
 from src.recording import delivery, record, series
 from src.recording.curves import Curves
 from src.recording.delivery import Delivery
+from src.recording.disk import insist
 from tests.reference.fake_runs import CONFIG, recorded, reports
 from tests.reference.full_disk import FullDisk
 
@@ -92,6 +95,22 @@ def test_a_disk_that_stays_full_lets_the_run_train_to_its_end_and_then_it_fails(
         assert checkpoint.read_meta(tmp_path / "models" / "1" / str(step)).env_step == step
 
 
+def test_two_signals_end_a_run_that_waits_for_a_full_disk_at_its_end(start, tmp_path, monkeypatch):
+    monkeypatch.setattr(record, "PATIENCE", 60.0)
+    disk = FullDisk(monkeypatch, tmp_path)
+
+    def fill(step):
+        disk.full = step >= 150
+        if step == 300:
+            for seconds in (0.5, 1.0):
+                threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGTERM)).start()
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        start(reports(300, fill), every_steps=60)
+    assert time.monotonic() - began < 40.0
+
+
 def test_a_disk_that_is_full_while_a_run_starts_is_waited_for(start, tmp_path, monkeypatch, capfd):
     disk = FullDisk(monkeypatch, tmp_path)
     disk.full = True
@@ -100,6 +119,14 @@ def test_a_disk_that_is_full_while_a_run_starts_is_waited_for(start, tmp_path, m
     assert everything(tmp_path) == ([30, 60, 90],) * 2
     assert "cannot be written: No space left on device; it is tried again" in capfd.readouterr().err
     assert [path.name for path in (tmp_path / "sacred").iterdir() if path.name.isdigit()] == ["1"]
+
+
+def test_a_disk_that_stays_full_while_a_run_starts_is_told_in_a_sentence(start, tmp_path, monkeypatch):
+    disk = FullDisk(monkeypatch, tmp_path)
+    disk.full = True
+    monkeypatch.setattr(insist, "__defaults__", (print, 0.1))
+    with pytest.raises(RunError, match="cannot be written: No space left on device; nothing has been trained: make room"):
+        start(reports(90))
 
 
 def test_an_observer_that_raises_is_called_again_with_what_it_missed_and_holds_up_nobody(start, tmp_path, capsys):

@@ -6,6 +6,7 @@ import math
 import os
 import signal
 import time
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from src.recording import screen as screen_module
 from src import checkpoint
 from src.core import Report, RunError
 from src.recording import provenance, series
-from src.recording.files import lock
+from src.recording.files import FileRecord, lock
 from src.recording.places import Places
 from src.recording.record import Resume
 from tests.reference.fake_runs import CONFIG, recorded, reports
@@ -211,6 +212,19 @@ def test_a_record_file_is_replaced_whole(start, tmp_path, monkeypatch):
     assert seen.keys() >= {"run.json", "config.json", "metrics.json"}
     assert seen["metrics.json"][-1]["train/return"]["steps"] == [30, 60, 90, 120, 150]
     assert seen["run.json"][0]["status"] == "RUNNING" and seen["run.json"][-1]["status"] == "COMPLETED"
+
+
+def test_what_a_heartbeat_writes_does_not_grow_with_the_run(tmp_path):
+    record = FileRecord(tmp_path / "sacred")
+    record._make_run_dir(None)
+    path, written, seen = tmp_path / "sacred" / "1" / "metrics.json", 0, None
+    for step in range(1, 1001):
+        points = {"steps": [step], "values": [0.5], "timestamps": [datetime(2026, 3, 1)]}
+        record.log_metrics({"train/return": points, "train/loss": points}, {})
+        written, seen = written + (path.stat().st_ino != seen), path.stat().st_ino
+    record.join()
+    assert written <= 12  # Sacred's file, which is written whole: at the first beat and each time there are twice as many points
+    assert series.of(path.parent)["train/loss"].steps.tolist() == list(range(1, 1001))
 
 
 def test_a_screen_that_is_gone_ends_nothing(start, tmp_path, monkeypatch):

@@ -131,6 +131,7 @@ def test_what_cannot_be_written_gives_way_to_a_newer_state_and_is_not_taken_for_
     assert disk.tried.wait(20)
     saver.save(Report(120, 1, {}), {"step": np.full(3, 120)})
     assert saver.best == 8.0  # the ninth is not on the disk
+    saver.close(None, patience=0.0)
 
 
 def test_what_is_half_written_is_removed_so_that_it_takes_no_room(make, monkeypatch):
