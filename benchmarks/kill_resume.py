@@ -1,12 +1,14 @@
 """Real runs killed with SIGKILL at random moments and gone on with: `python benchmarks/kill_resume.py`.
 
 One run is killed again and again, each time gone on with by `train --resume`, until it was killed as often as asked for;
-then it may end. Counted: did it go on every time, was any metric point lost that was on the disk, is any there twice, and
-is the end bit-identical to a run that was never stopped.
+then it may end. The moments are in training, while a file of the record or a checkpoint is half written, and, the last
+one, while the film is made. Counted: did it go on every time, was any metric point lost that was on the disk, is any
+there twice, and is the end bit-identical to a run that was never stopped.
 """
 
 import argparse
 import json
+import os
 import random
 import signal
 import subprocess
@@ -35,11 +37,14 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="tandem-kills-"))
     lots = random.Random(options.seed)
     words = ["--config=mazero_seq", "--env-config=matrix_game", "with", f"t_max={options.t_max}", *SMALL]
-    kills = [kill(folder, words, lots.uniform(0, options.longest))]
+    kills = [kill(folder, words, lots.uniform(0, options.longest), "training")]
     while len(kills) < options.kills:
-        kills.append(kill(folder, ["train", "--resume=1"], lots.uniform(0, options.longest)))
+        moment = "film" if len(kills) == options.kills - 1 else lots.choice(["training", "recording"])
+        kills.append(kill(folder, ["train", "--resume=1"], lots.uniform(0, options.longest), moment))
         print(f"kill {len(kills)}: {kills[-1]}", flush=True)
-    for last in (["train", "--resume=1"], ["rerun", "--run=1"]):  # to its end, and the same without being stopped
+    ended = json.loads((folder / "results" / "sacred" / "1" / "run.json").read_text())["status"] == "COMPLETED"
+    # To its end, if it was not there when the film was made, and the same without being stopped.
+    for last in ([] if ended else [["train", "--resume=1"]]) + [["rerun", "--run=1"]]:
         subprocess.run(command(*last), cwd=folder, check=True, stdout=subprocess.DEVNULL)
     same = compare(folder, str(options.t_max))
     went_on, lost, twice = (sum(kill[what] for kill in kills) for what in ("went_on", "lost", "twice"))
@@ -52,28 +57,41 @@ def command(*words: str) -> list[str]:
     return [sys.executable, str(harness.ROOT / "src" / "main.py"), *words]
 
 
-def kill(folder: Path, words: list[str], after: float) -> dict:
-    """Start a run, kill it `after` seconds after its first report, and say what is there."""
+def kill(folder: Path, words: list[str], after: float, moment: str) -> dict:
+    """Start a run, kill it at a moment of a kind, `after` seconds after its first report or its end, and say what is there."""
     before = points(folder)
     start = newest(folder)
     with open(folder / "log.txt", "a") as log:
         pipes = {"stdout": subprocess.PIPE, "stderr": log, "text": True}
         with subprocess.Popen(command(*words), cwd=folder, **pipes) as process:
             went_on = any(" steps | " in line for line in process.stdout)  # up to the first report
+            if moment == "film":
+                any(": done" in line for line in process.stdout)
             time.sleep(after)
+            if moment == "recording":
+                wait_for_half_a_file(folder / "results", process)
             process.send_signal(signal.SIGKILL)
     there = points(folder)
     # What was on the disk up to the checkpoint that the run went on from must still be there.
     lost = sum(len({p for p in set(steps) if p <= start} - set(there.get(name, []))) for name, steps in before.items())
     gaps = sum(holes(steps) for name, steps in there.items() if name == "train/return")
     twice = sum(len(steps) - len(set(steps)) for steps in there.values())
-    return {"after": after, "went_on": went_on, "lost": lost + gaps, "twice": twice, "checkpoint": newest(folder)}
+    return {"moment": moment, "after": after, "went_on": went_on, "lost": lost + gaps, "twice": twice, "checkpoint": newest(folder)}
+
+
+def wait_for_half_a_file(results: Path, process: subprocess.Popen) -> None:
+    """Wait until something is being written, under a name that begins with a dot."""
+    while process.poll() is None:
+        for folder in (results / "sacred" / "1", results / "models" / "1"):
+            if any(name.startswith(".") and name != ".lock" for name in os.listdir(folder)):
+                return
 
 
 def points(folder: Path) -> dict[str, list[int]]:
     """Return {metric: steps} of the record; a file that cannot be read fails the benchmark."""
-    path = folder / "results" / "sacred" / "1" / "metrics.json"
-    return {name: series["steps"] for name, series in json.loads(path.read_text()).items()} if path.exists() else {}
+    from src.recording import series
+
+    return {name: one.steps.tolist() for name, one in series.of(folder / "results" / "sacred" / "1").items()}
 
 
 def holes(steps: list[int]) -> int:
@@ -90,14 +108,15 @@ def newest(folder: Path) -> int:
 def compare(folder: Path, step: str) -> dict[str, bool]:
     """Return whether states and metrics of runs 1 and 2 are the same at their end, but for time itself."""
     from src import checkpoint
+    from src.recording.series import of as recorded
 
     states, series = [], []
     for run in "12":
         path = folder / "results" / "models" / run / step
         sums = checkpoint.read_meta(path).sums
         states.append({name: sums[name] for name in sums if name != "training_seconds"})
-        metrics = json.loads((folder / "results" / "sacred" / run / "metrics.json").read_text())
-        series.append({n: (m["steps"], m["values"]) for n, m in metrics.items() if not n.startswith("time/")})
+        held = recorded(folder / "results" / "sacred" / run)
+        series.append({n: (m.steps, m.values.tobytes()) for n, m in held.items() if not n.startswith("time/")})
     return {"states": states[0] == states[1], "metrics": series[0] == series[1]}
 
 

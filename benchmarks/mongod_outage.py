@@ -48,7 +48,7 @@ def run(options: argparse.Namespace, server: Mongod, folder: Path) -> tuple[dict
     words = [f"mongo_url={server.url('outage')}", f"results_dir={folder}", f"max_minutes={options.minutes}", "video=false"]
     words += ["eval_args.every=1000000000"]  # one evaluation, at the end: reports are alike
     command = [sys.executable, harness.ROOT / "src" / "main.py", f"--config={options.config}", f"--env-config={options.env_config}"]
-    path = folder / "sacred" / "1" / "metrics.json"
+    path = folder / "sacred" / "1" / "metrics.json"  # written as the points double, and whole at the end
     with subprocess.Popen([*command, "with", *words]) as process:
         while process.poll() is None and not (path.exists() and "time/steps_per_second" in path.read_text()):
             time.sleep(0.5)

@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--replayed", type=int, default=200, help="episodes that are played in both, step by step")
     options = parser.parse_args()
 
-    from src import backend, build
+    from src import backend
 
     backend.prepare_jax("cpu", "auto")
     ours, theirs = in_jax(options.episodes), in_pettingzoo(options.episodes)

@@ -19,7 +19,7 @@ def main() -> None:
     seconds = []
     for i in range(1 + options.warm_starts):
         began = time.monotonic()
-        settings = [f"compile_cache_dir={folder / 'cache'}", "max_minutes=0.001", "eval_args.episodes=2"]
+        settings = [f"compile_cache_dir={folder / 'cache'}", "max_minutes=0.001", "eval_args.episodes=2", "video=False"]
         harness.train(folder / str(i), options.config, options.env_config, settings)
         whole = time.monotonic() - began
         # Until the first report: what the runner measured, and what came before it (imports, checks, building).

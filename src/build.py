@@ -14,7 +14,7 @@ import jax
 from src import contracts, recorded_rows
 from src.config import schema
 from src.config.loader import ConfigError
-from src.core import Acting, Environment, EnvSpec, HostEnvironment, Learner, Planner, Runner, RunPlan
+from src.core import Acting, Environment, EnvSpec, HostEnvironment, Learner, Planner, Replay, Runner, RunPlan
 from src.matching import mismatches, unplayable
 from src.registry import FAMILIES, Entry, find
 
@@ -27,6 +27,7 @@ class Built:
     plan: RunPlan
     env: Environment | HostEnvironment
     planner: Planner
+    replay: Replay
     players: dict[str, Planner]  # all ways to play, as evaluations name them
     learner: Learner
 
@@ -73,7 +74,7 @@ def build(config: Mapping[str, Any]) -> Built:
         "runner", env, planner, planner.players(), learner, replay, t_max=config["t_max"], max_minutes=config["max_minutes"],
         eval_episodes=config["eval_args"]["episodes"], eval_every=config["eval_args"]["every"], **elsewhere,
     )  # fmt: skip
-    return Built(run=run, plan=plan, env=env, planner=planner, players=planner.players(), learner=learner)
+    return Built(run=run, plan=plan, env=env, planner=planner, players=planner.players(), replay=replay, learner=learner)
 
 
 def remake(config: Mapping[str, Any]) -> Acting:

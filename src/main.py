@@ -1,6 +1,7 @@
 """The command line: `python src/main.py [COMMAND] --config=ALG --env-config=ENV with key=value ...`."""
 
 import importlib
+import io
 import logging
 import os
 import subprocess
@@ -13,7 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 if Path(sys.path[0] or ".").resolve() == ROOT / "src":
     sys.path[0] = str(ROOT)  # modules are imported as `src.x`; src/ itself must not stand on the path
 
-from src.config import commandline, listing  # noqa: E402  (after the path; quick to import, the rest when needed)
+from src import machine  # noqa: E402
+from src.config import commandline, listing, values  # noqa: E402  (after the path; quick to import, the rest when needed)
 
 COMMANDS = ("train", "rerun", "list", "help", "print_config", "print_dependencies", "save_config")
 # Commands on recorded runs: each a module with its own flags and `main(words) -> exit status`; no run of theirs is recorded.
@@ -27,17 +29,24 @@ TOOLS: dict[str, str] = {
     "tune": "src.commands.tune",
     "ablation": "src.commands.ablation",
 }
+READERS = {"show", "upload", "compare"}  # which compute nothing: room for JAX is not asked for
 OK, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
 def main(argv: Sequence[str]) -> int:
     """Run one command and return the exit status: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted."""
-    try:
-        return dispatch(argv)
-    except commandline.UsageError as error:  # a wrong configuration is one of them
-        from src.recording.mongo_place import hidden
+    from src.recording.stopping import handled, interrupt
 
-        print(hidden(str(error)), file=sys.stderr)  # a mistyped setting may hold a password
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may lack a letter of a folder's name
+    try:
+        with handled(interrupt):  # SIGTERM and a closed terminal end whatever goes on as Ctrl-C does
+            return dispatch(argv)
+    except commandline.UsageError as error:  # a wrong configuration is one of them
+        from src.hiding import hidden
+
+        print(values.printable(hidden(str(error))), file=sys.stderr)  # a mistyped setting may hold a password
         return BAD_USAGE
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -52,9 +61,15 @@ def dispatch(argv: Sequence[str]) -> int:
     Raises:
       UsageError: the command line or the configuration cannot be used; nothing has been started or written.
     """
+    if not set(argv[:1]) & READERS and (problem := machine.too_tight()):
+        raise commandline.UsageError(problem)
     if argv and argv[0] in TOOLS:
         return importlib.import_module(TOOLS[argv[0]]).main(argv[1:])
     request = commandline.parse(argv, (*COMMANDS, *TOOLS))
+    if request.command in TOOLS:
+        text = f"'{request.command}' must be the first word: python src/main.py {request.command} ..."
+        raise commandline.UsageError(text)
+    commandline.check_flags(request)
     if request.command == "help":
         print(listing.usage(), flush=True)
         return OK
@@ -62,18 +77,21 @@ def dispatch(argv: Sequence[str]) -> int:
         print(listing.listing(request.topics), flush=True)
         return OK
     config, again, place = configuration(request)
+    held = hold(again) if again and again.resumes else None
     if request.command in ("train", "rerun"):
         from src import build
+        from src.commands import flags
 
+        flags.check_results(config)
         config = build.settled(config)
-    experiment = make_experiment(config, again and again.resume_at)
-    options = parse_flags(experiment, request)
-    hide_credentials(place, config, options)
+    experiment = make_experiment(config, again and again.resume_at, held)
+    options = sacreds_options(request)
+    hide_credentials(experiment, place, config, options)
     experiment.add_config(config)
     if request.command in ("train", "rerun"):
         if place:
             add_mongo(experiment, place, config)
-        add_train(experiment, config, again)
+        add_train(experiment, config, again, recorded=not options.get("--unobserved"))
     if again and again.resumes:
         options["--id"] = again.run.id
     return run_command(experiment, "train" if request.command == "rerun" else request.command, options)
@@ -111,11 +129,28 @@ def stored_config(request: commandline.Request) -> dict[str, Any] | None:
         return None
 
 
-def make_experiment(config: dict[str, Any], resume_at: int | None = None) -> Any:
+def hold(again: Any) -> Any:
+    """Return the lock of the record that is to be gone on with, which nobody else can take from now on.
+
+    Raises:
+      UsageError: another process has it.
+    """
+    from src.recording.files import lock
+
+    try:
+        return lock(again.run.folder)
+    except BlockingIOError:
+        raise commandline.UsageError(
+            f"run '{again.run.id}' is being gone on with by another process; wait for it or stop it ({again.run.folder})"
+        ) from None
+
+
+def make_experiment(config: dict[str, Any], resume_at: int | None = None, held: Any = None) -> Any:
     """Return the Sacred experiment with its file observer; the configuration is still to be given to it.
 
     Args:
       resume_at: environment step from which a recorded run goes on; None = a new run.
+      held: the lock of the recorded run.
     """
     from sacred import SETTINGS, Experiment
 
@@ -126,7 +161,7 @@ def make_experiment(config: dict[str, Any], resume_at: int | None = None) -> Any
     experiment.logger = logging.getLogger("tandem")
     experiment.logger.setLevel(logging.ERROR)  # -l INFO brings Sacred's own messages back
     experiment.logger.addHandler(logging.StreamHandler())
-    experiment.observers.append(FileRecord(Path(config["results_dir"]) / "sacred", resume_at))
+    experiment.observers.append(FileRecord(Path(config["results_dir"]) / "sacred", resume_at, held))
     return experiment
 
 
@@ -141,20 +176,20 @@ def _has_commit() -> bool:
         return False
 
 
-def parse_flags(experiment: Any, request: commandline.Request) -> dict[str, Any]:
-    """Return Sacred's options from what our own parser left over.
+def sacreds_options(request: commandline.Request) -> dict[str, Any]:
+    """Return Sacred's options as it takes them.
 
     Raises:
-      UsageError: a flag that Sacred does not know.
+      UsageError: -F names a folder that nothing can be written into.
     """
-    from docopt import DocoptExit, docopt
+    from src.commands import arguments
 
-    try:
-        words = [word for word in request.rest if word != "rerun"]  # which Sacred does not know
-        return docopt(experiment.get_usage()[2], words, default_help=False)
-    except DocoptExit:
-        flags = " ".join(word for word in request.rest if word.startswith("-")) or " ".join(request.rest)
-        raise commandline.UsageError(f"cannot read '{flags}'; see `python src/main.py --help`") from None
+    options = {**request.options, "UPDATE": [f"{update.key}={update.raw}" for update in request.updates]}
+    if "--file_storage" in options:
+        options["--file_storage"] = folder = os.path.expanduser(options["--file_storage"])
+        if said := arguments.problem_of_folder(folder):
+            raise commandline.UsageError(f"-F {said}")
+    return options
 
 
 def choose_mongo(request: commandline.Request, stored: dict[str, Any] | None = None) -> Any:
@@ -187,14 +222,24 @@ def choose_mongo(request: commandline.Request, stored: dict[str, Any] | None = N
     return place
 
 
-def hide_credentials(place: Any, config: dict[str, Any], options: dict[str, Any]) -> None:
-    """Replace the credentials of MongoDB in what Sacred is going to store."""
-    from src.recording.mongo_place import hidden_url
+def hide_credentials(experiment: Any, place: Any, config: dict[str, Any], options: dict[str, Any]) -> None:
+    """Replace all secrets in what Sacred is going to store: MongoDB's, those of its flags, and those of git's addresses.
+
+    Raises:
+      UsageError: a flag of Sacred's needs the secret that it would store.
+    """
+    from src.hiding import hidden, hidden_in
 
     if options.pop("--mongo_db", None):  # hidden among other flags: Sacred would store it as it is
         raise commandline.UsageError("write -m apart from other flags: -m URL")
-    config["mongo_url"] = hidden_url(place.url) if place else config["mongo_url"]
-    options["UPDATE"] = [hidden_url(word) if "://" in word else word for word in options["UPDATE"]]
+    config["mongo_url"] = hidden(place.url) if place else config["mongo_url"]
+    for flag, value in options.items():
+        options[flag] = hidden_in(value)
+        if options[flag] != value and flag not in ("UPDATE", "--comment", "--name"):
+            problem = "Sacred would store the password with the run; use -m URL"
+            raise commandline.UsageError(f"{flag}={options[flag]}: {problem}")
+    for source in experiment.sources:
+        source.repo = source.repo and hidden(source.repo)
 
 
 def add_mongo(experiment: Any, place: Any, config: dict[str, Any]) -> None:
@@ -204,13 +249,14 @@ def add_mongo(experiment: Any, place: Any, config: dict[str, Any]) -> None:
     experiment.observers.append(MongoMirror(place, Path(config["results_dir"]) / "sacred"))
 
 
-def add_train(experiment: Any, config: dict[str, Any], again: Any = None) -> None:
+def add_train(experiment: Any, config: dict[str, Any], again: Any = None, recorded: bool = True) -> None:
     """Build the run and give the experiment its `train` command; a mistake found here leaves no record behind."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's notes on the machine would tear the progress bar
-    from src import build
+    from src import build, footprint
     from src.recording.record import record
 
     built = build.build(config)
+    footprint.check(built, config, copies=recorded)
     resume = None
     if again and again.resumes:
         from src.commands.again import state
@@ -219,22 +265,12 @@ def add_train(experiment: Any, config: dict[str, Any], again: Any = None) -> Non
 
     @experiment.command
     def train(_run):
-        result = record(_run, config, built.run, resume)
-        if config["video"] and _run._id is not None:
-            film(Path(config["results_dir"]) / "sacred" / str(_run._id))
-        return result
+        return record(_run, config, built.run, resume)
 
+    if config["video"]:
+        from src.commands.render import FilmAtEnd
 
-def film(folder: Path) -> None:
-    """Write the film that a finished run leaves; a run that cannot be filmed is finished all the same."""
-    try:
-        from src import runs
-        from src.commands.render import film_at_end
-
-        for path in film_at_end(runs.find(str(folder))):
-            print(f"film:    {path}", flush=True)
-    except Exception as error:  # whatever it is: the training is over and recorded
-        print(f"no film: {type(error).__name__}: {error}; try `python src/main.py render --run={folder}`", flush=True)
+        experiment.observers.append(FilmAtEnd(Path(config["results_dir"]) / "sacred"))
 
 
 def run_command(experiment: Any, command: str, options: dict[str, Any]) -> int:
@@ -245,8 +281,16 @@ def run_command(experiment: Any, command: str, options: dict[str, Any]) -> int:
 
     try:
         experiment.run(command, options=options)
+        lacking = [observer.problem for observer in experiment.observers if getattr(observer, "problem", "")]
+        if lacking:
+            raise RunError("; ".join(lacking))
     except SacredError as error:
         print(format_sacred_error(error, experiment.get_usage()[0]), file=sys.stderr)
+        return FAILED
+    except OSError as error:
+        if command == "train":
+            raise
+        print(f"{command}: {error}", file=sys.stderr)  # save_config, where nothing can be written
         return FAILED
     except RunError as error:  # its message says all
         print(f"{error}\nTo go on from the last checkpoint, if there is one: `train --resume=RUN`.", file=sys.stderr)
@@ -263,5 +307,22 @@ def run_command(experiment: Any, command: str, options: dict[str, Any]) -> int:
     return OK
 
 
+def in_utf8() -> None:
+    """Begin again in Python's UTF-8 mode where the locale is another: files and their names are UTF-8 to us."""
+    if sys.getfilesystemencoding() != "utf-8":
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def leave(status: int, command: str) -> None:
+    """End the process. One that is interrupted while XLA compiles leaves at once: its threads crash while Python takes itself down."""
+    if status == INTERRUPTED and command not in TOOLS:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    in_utf8()
+    leave(main(sys.argv[1:]), *sys.argv[1:2] or [""])

@@ -13,6 +13,8 @@ from src.config.commandline import Update
 from src.core import Environment, Params, Planner
 from src.runs import StoredRun
 
+OWN_CACHE = "compile_cache_dir"
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Restored:
@@ -41,7 +43,7 @@ def restore(run: StoredRun, checkpoint: str = "best", updates: Sequence[Update] 
     path = pick(folder(run.results, run.id), checkpoint)
     config = checked_config(run, updates)
     built = build.build(config)
-    like = jax.eval_shape(built.learner.init, jax.random.key(0)).params
+    like = jax.eval_shape(lambda key: built.learner.acting(built.learner.init(key)), jax.random.key(0))
     return Restored(
         env=built.env,
         planner=built.planner,
@@ -53,9 +55,14 @@ def restore(run: StoredRun, checkpoint: str = "best", updates: Sequence[Update] 
 
 
 def checked_config(run: StoredRun, updates: Sequence[Update] = ()) -> dict[str, Any]:
-    """Return the run's stored configuration, checked, its results folder where the run lies now; prepares JAX for it."""
-    given = {update.key: update.value for update in updates}
-    wanted = {key: given.get(key, run.config.get(key, "auto")) for key in ("platform", "compile_cache_dir", "runner")}
-    backend.prepare_jax(**wanted)  # before the parts are imported, which loading does: some compute on import
-    config = loader.stored(run.config, str(run.folder / "config.json"), updates)
+    """Return the run's stored configuration, checked, its results folder where the run lies now; prepares JAX for it.
+
+    The cache of compiled programs is the reader's own: what lies in the one that the record names may be anybody's machine
+    code, and nothing is to be written there either.
+    """
+    own = {key: value for key, value in run.config.items() if key != OWN_CACHE}
+    given = loader.default_settings() | own | {update.key: update.value for update in updates}
+    # Before the parts are imported, because some compute on import.
+    backend.prepare_jax(*(given.get(key) for key in ("platform", OWN_CACHE, "runner")))
+    config = loader.stored(own, str(run.folder / "config.json"), updates)
     return config | {"results_dir": str(run.results)}

@@ -1,9 +1,27 @@
-"""Recorded runs on disk: found by id or path, and read back."""
+"""Recorded runs on disk: found by id or path, read back, and how they stand.
+
+A record may be somebody else's, or damaged. So each of its JSON files is read by `read_json`, which checks what kind of
+thing it holds, and each name that stands in it by `inside`, which holds it to its folder.
+"""
 
 import dataclasses
+import fcntl
 import json
+import os
+import struct
+import weakref
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+LOCK = ".lock"  # the file in a record that the run's process holds locked as long as it lives
+FLOCK = "hhqqi"  # the system's struct flock: type, whence, start, length, process
+WHOLE_FILE = struct.pack(FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+KINDS = {dict: "an object", list: "a list", str: "text", int: "a number", float: "a number", bool: "true or false"}
+
+
+class RecordError(ValueError):
+    """A record that cannot be used; `str` is the message for the user."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,29 +40,189 @@ class StoredRun:
         """The results folder that the run lies in."""
         return self.folder.parent.parent
 
-    def read(self, name: str) -> Any:
-        """Return one of the record's JSON files: "run.json", "metrics.json"."""
-        return json.loads((self.folder / name).read_text())
+    @property
+    def status(self) -> str:
+        """Sacred's word for how the run stands: COMPLETED, RUNNING, INTERRUPTED or FAILED; "" if there is none."""
+        try:
+            word = self.read("run.json").get("status")
+        except (OSError, RecordError):
+            return ""
+        return word if isinstance(word, str) else ""
+
+    @property
+    def running(self) -> bool:
+        """Whether a process holds the run's record, so that the run is going on, whatever started it."""
+        return is_locked(self.folder)
+
+    def read(self, name: str) -> dict[str, Any]:
+        """Return one of the record's JSON files: "run.json", "info.json".
+
+        Raises:
+          FileNotFoundError: there is no such file (yet).
+          RecordError: the file is damaged or holds something else.
+        """
+        return read_json(self.folder / name)
 
 
 def find(run: str, results_dir: str | Path = "results") -> StoredRun:
     """Return the recorded run with this id under `results_dir`, or at this path.
 
     Raises:
-      ValueError: no such run, or a record without a readable configuration; one sentence that says what was looked for.
+      RecordError: there is no such run, or its record cannot be used; one sentence that says what was looked for.
     """
-    path = Path(run)
-    folder = Path(results_dir) / "sacred" / run if run.isdigit() else path.parent if path.is_file() else path
-    if not folder.is_dir():
-        known = ids(results_dir)
-        there = f"there are runs {', '.join(known[-10:])}" if known else "there are no runs there"
-        raise ValueError(f"no run '{run}': {folder} does not exist; in {Path(results_dir) / 'sacred'} {there}")
+    folder = _folder(run, Path(results_dir))
     try:
-        return StoredRun(folder, json.loads((folder / "config.json").read_text()))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"run '{run}': {folder / 'config.json'} cannot be read ({error}); is this a run's folder?") from error
+        config = read_json(folder / "config.json")
+    except FileNotFoundError as error:
+        raise RecordError(f"run '{run}': {folder / 'config.json'} does not exist; is this a run's folder?") from error
+    except RecordError as error:
+        raise RecordError(f"run '{run}': {error}; is this a run's folder?") from error
+    found = StoredRun(folder, config)
+    check_contents(folder)
+    models = found.results / "models"
+    if (models / found.id).exists():
+        check_contents(inside(models, found.id))
+    return found
+
+
+def _folder(run: str, results_dir: Path) -> Path:
+    """Return the folder that an id or a path stands for."""
+    path = Path(run)
+    try:
+        folder = results_dir / "sacred" / run if is_number(run) else path.parent if path.is_file() else path
+        if folder.is_dir():  # `..` and `.` have no name of their own, and ./7 lies in no visible results folder
+            return folder if len(folder.parts) > 2 and ".." not in folder.parts else Path(os.path.abspath(folder))
+    except OSError as error:  # a name that is too long, or a folder that may not be searched
+        raise RecordError(f"no run '{run}': {error.strerror}") from error
+    known = ids(results_dir)
+    there = f"there are runs {', '.join(known[-10:])}" if known else "there are no runs there"
+    raise RecordError(f"no run '{run}': {folder} does not exist; in {results_dir / 'sacred'} {there}")
 
 
 def ids(results_dir: str | Path = "results") -> list[str]:
-    """Return the ids of all recorded runs, oldest first."""
-    return sorted((path.name for path in (Path(results_dir) / "sacred").glob("[0-9]*")), key=int)
+    """Return the ids of all recorded runs, oldest first; whatever else lies beside them is passed over."""
+    found = (path for path in (Path(results_dir) / "sacred").glob("[0-9]*") if is_number(path.name))
+    return sorted((path.name for path in found if path.is_dir()), key=int)
+
+
+def is_number(text: str) -> bool:
+    """Return whether a text is a whole number in plain digits: Python calls "²" a digit, too, but cannot read it."""
+    return text.isascii() and text.isdigit()
+
+
+def read_json(path: Path, kind: type = dict) -> Any:
+    """Return what a JSON file of a record holds.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      RecordError: the file cannot be read, or holds something of another kind; one sentence that names the file.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise RecordError(f"{path} cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"{path} is damaged: {error}") from error
+    if not isinstance(content, kind):
+        raise RecordError(f"{path} is damaged: it holds {KINDS.get(type(content), 'nothing')} instead of {KINDS[kind]}")
+    return content
+
+
+def read_series(path: Path) -> dict[str, dict[str, list]]:
+    """Return the series that a run's metrics.json holds, by metric.
+
+    Raises:
+      FileNotFoundError, RecordError: as `read_json`; also if a series is not as Sacred writes it.
+    """
+    found = read_json(path)
+    for name, series in found.items():
+        if not _is_series(series):
+            raise RecordError(f"{path} is damaged: '{name}' is no series of numbers at steps")
+    return found
+
+
+def _is_series(series: Any) -> bool:
+    if not isinstance(series, Mapping):
+        return False
+    columns = series.values()
+    if not {"steps", "values"} <= series.keys() or not all(isinstance(column, list) for column in columns):
+        return False
+    kinds = {"steps": {int}, "values": {int, float}, "timestamps": {str}}
+    even = len({len(column) for column in columns}) == 1
+    return even and all({type(item) for item in series.get(name, ())} <= kind for name, kind in kinds.items())
+
+
+def inside(folder: Path, name: Any) -> Path:
+    """Return what a record calls `name`, which lies in `folder` for sure, links followed.
+
+    Raises:
+      RecordError: the name is absolute, holds `..`, or is a link that leads out of the folder.
+    """
+    fits = isinstance(name, str) and name and "\0" not in name
+    fits = fits and not os.path.isabs(name) and ".." not in Path(name).parts
+    if fits and Path(os.path.realpath(folder / name)).is_relative_to(os.path.realpath(folder)):
+        return folder / name
+    raise RecordError(
+        f"the record names {name!r}, which leads out of {folder}; it is left alone, because a record may be somebody "
+        "else's: put the file itself there, or take the name out"
+    )
+
+
+def check_contents(folder: Path) -> None:
+    """Complain of anything in a record's folder that is not a file or folder of its own.
+
+    Raises:
+      RecordError: a link that leads out of the folder, or a device or pipe, at which reading would hang.
+    """
+    for parent, folders, files in os.walk(folder):
+        for path in (Path(parent, name) for name in (*folders, *files)):
+            if path.is_symlink():
+                inside(folder, str(path.relative_to(folder)))
+            elif not path.is_dir() and not path.is_file():
+                raise RecordError(f"{path} is neither a file nor a folder; remove it, because reading it may hang")
+
+
+def is_locked(folder: Path) -> bool:
+    """Return whether a process holds a record.
+
+    Asking takes no lock itself, and a run that starts at this moment is not refused because of it.
+    """
+    try:
+        with open(folder / LOCK, "rb") as file:
+            answer = fcntl.fcntl(file, fcntl.F_OFD_GETLK, WHOLE_FILE)
+    except OSError:  # there is no lock yet, or the file system has none: nobody can tell
+        return False
+    return struct.unpack(FLOCK, answer)[0] != fcntl.F_UNLCK
+
+
+class Lock:
+    """Holds a record for this process until it is closed or nobody has it any more, also if the process is killed."""
+
+    def __init__(self, handle: int):
+        self.close = weakref.finalize(self, os.close, handle)  # which may be called again
+
+    def __enter__(self) -> "Lock":
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.close()
+
+
+def lock(folder: Path) -> Lock:
+    """Return what holds a record.
+
+    Raises:
+      BlockingIOError: another process holds it.
+    """
+    handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    held = Lock(handle)
+    try:
+        fcntl.fcntl(handle, fcntl.F_OFD_SETLK, WHOLE_FILE)
+    except BlockingIOError:
+        held.close()
+        raise
+    except OSError:  # a file system without locks: nobody can tell
+        pass
+    return held

@@ -1,50 +1,64 @@
 """The layers of docs/architecture.md, enforced: who may import whom, and module names that would break Python."""
 
 import ast
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
-SRC = Path(__file__).parent.parent / "src"
+ROOT = Path(__file__).parent.parent
+SRC = ROOT / "src"
 GROUND = {"core", "registry", "ops", "config"}
 PARTS = {"envs", "networks", "planners", "learners", "replay", "runners"}
 ALLOWED = {
     "scene": set(),
     "machine": set(),
+    "cluster": {"core", "machine"},
+    "hiding": set(),
     "core": {"scene"},
     "registry": set(),
     "ops": {"core"},
-    "config": {"core", "registry"},
+    "config": {"core", "hiding", "registry"},
     "networks": {"core", "ops"},
     "envs": {"core", "registry", "ops", "scene"},
-    "replay": {"core", "registry", "ops"},
-    "planners": {"core", "registry", "ops", "networks"},
-    "learners": {"core", "registry", "ops", "networks"},
+    "replay": {"core", "ops"},
+    "planners": {"core", "ops"},
+    "learners": {"core", "ops"},
     "runners": {
+        "cluster",
         "core",
         "machine",
         "registry",
         "ops",
         "envs.auto_reset",
     },  # the one wrapper that belongs to the loop, not to an environment
-    "recording": {"core", "checkpoint", "runs"},
-    "checkpoint": {"core"},
+    "recording": {"core", "checkpoint", "config", "hiding", "runs"},
+    "checkpoint": {"core", "runs"},
     "runs": set(),
-    "build": GROUND | PARTS,
-    "restored": {"build", "checkpoint", "config", "core", "runs"},
+    "build": GROUND | PARTS | {"contracts", "matching", "recorded_rows"},
+    "contracts": {"core"},
+    "matching": {"core", "registry"},
+    "recorded_rows": {"checkpoint", "core", "runs"},
+    "backend": {"config", "registry"},
+    "footprint": {"build", "config", "contracts", "core", "machine", "runners.collect"},
+    "restored": {"backend", "build", "checkpoint", "config", "core", "runs"},
     "commands": {
-        "build", "config", "core", "machine", "recording", "checkpoint", "restored", "runs", "analysis", "registry",
+        "backend", "build", "cluster", "config", "core", "footprint", "hiding", "machine", "recording", "checkpoint", "restored", "runs", "analysis",
+        "registry",
         "runners.collect", "runners.host_collect", "runners.host_envs",  # episodes are played as in training
     },
     "analysis": {
-        "core", "runs", "ops", "scene",
-        "recording.mongo_place", "recording.mongo_read",  # runs are also read from the database
+        "core", "config", "runs", "ops", "scene",
+        "recording.series", "recording.mongo_place", "recording.mongo_read",  # runs are also read from the database
     },
-    "main": {"core", "build", "checkpoint", "config", "recording", "restored", "runs", "commands"},
+    "main": {
+        "core", "backend", "build", "checkpoint", "config", "footprint", "hiding", "machine", "recording", "restored", "runs", "commands",
+    },
 }
 SINGLE_FILES = {name for names in ALLOWED.values() for name in names if "." in name}
 MODULES = sorted(SRC.rglob("*.py"))
+BENCHMARKS = sorted((ROOT / "benchmarks").rglob("*.py"))
 
 
 def part(path: Path) -> str:
@@ -72,6 +86,13 @@ def test_a_part_imports_only_what_its_layer_may(path):
     assert own in ALLOWED, f"say in ALLOWED and in docs/architecture.md what {own} may import"
     foreign = {name for name in imported_parts(path) if name.split(".")[0] != own}
     assert foreign <= ALLOWED[own] | {name for name in SINGLE_FILES if name.split(".")[0] in ALLOWED[own]}
+
+
+def test_ray_is_started_in_one_place_alone():
+    # Every other start would have to be kept from strangers, from long paths and from what RAY_ADDRESS says once more.
+    starts = re.compile(r"\bray\.init\b")
+    starting = {str(path.relative_to(ROOT)) for path in [*MODULES, *BENCHMARKS] if starts.search(path.read_text())}
+    assert starting == {"src/cluster/start.py"}
 
 
 @pytest.mark.parametrize("family", ["planners", "learners", "envs", "replay", "runners", "networks", "ops"])

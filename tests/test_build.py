@@ -1,9 +1,11 @@
 """Every pair of configurations can be built; parts and sizes that do not fit are refused in a sentence."""
 
 import os
+import pwd
 import re
 from pathlib import Path
 
+import jax
 import pytest
 import yaml
 
@@ -297,3 +299,35 @@ def test_actors_that_environments_cannot_be_dealt_out_to_are_refused():
     assert told == "runner 'ray_async': runner_args.num_envs=32 cannot be dealt out to num_actors=5 evenly"
     built = build.build(load("runner=ray_async", "runner_args.num_envs=30", "runner_args.num_actors=5"))
     assert built.run.parts.config.num_actors == 5 and callable(built.run)
+
+
+def test_a_user_without_a_home_folder_has_no_cache_and_no_traceback(monkeypatch):
+    def unknown(*_):
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    before = jax.config.jax_compilation_cache_dir
+    build.prepare_jax("cpu", "auto")
+    assert jax.config.jax_compilation_cache_dir == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "config", "complaint"),
+    [
+        (["t_max=2147483647"], "mazero_seq", "t_max=2147483647: steps are counted in 32 bits.*2147482047 is the most"),
+        (["t_max=3e9"], "mappo", "t_max=3000000000: steps are counted in 32 bits"),
+        (["t_max=2e9", "runner_args.report_every=1900000000"], "mazero_seq", "t_max=2000000000: steps are counted in 32 bits"),
+        (["t_max=2e9", "runner_args.updates_per_step=2"], "mazero_seq", "t_max=2000000000: 4000000000 optimiser steps"),
+        (["t_max=2e9", "runner_args.num_envs=4", "runner_args.rollout_length=1"], "mappo", "t_max=2000000000: [0-9]+ optimiser steps"),
+        (["t_max=2e9", "runner_args.num_envs=4", "runner_args.rollout_length=1"], "mappo_distil", "t_max=2000000000: [0-9]+ optimiser steps"),
+    ],
+)
+def test_no_clock_of_a_run_can_wrap(settings, config, complaint):
+    assert re.match(complaint, mistake(*settings, config=config))
+
+
+def test_as_many_steps_as_can_be_counted_are_allowed():
+    built = build.build(load("t_max=2147482047"))
+    assert built.run.loop.t_max + built.run.loop.steps_per_report == 2**31 - 1

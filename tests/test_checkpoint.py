@@ -1,5 +1,7 @@
 """What checkpoints promise: whole or not there, the same to the bit, and a clear word where something is wrong."""
 
+import contextlib
+import json
 import random
 import signal
 import subprocess
@@ -155,3 +157,117 @@ def test_configurations_are_told_apart_by_the_settings_that_differ():
     other = {"seed": 1, "learner_args": {"unroll": 2, "n_step": 5}, "new": 2}
     assert checkpoint.differences(one, other) == ["learner_args.unroll", "new"]
     assert checkpoint.differences(one, one) == []
+
+
+@pytest.mark.parametrize("name", ["results [v1]", "a\\b", "*", "wh?", "{a,b}", "new\nline", "~", "%20 #1", "ä"])
+def test_a_checkpoint_comes_back_from_a_folder_of_any_name(tmp_path, shapes, name):
+    path = tmp_path / name / "models" / "30"
+    save(path, make_state())
+    assert bits(checkpoint.read(path, shapes)) == bits(make_state())
+    assert [path.name for path in tmp_path.iterdir()] == [name]  # a backslash once led to another folder
+
+
+def test_checkpoints_of_the_same_step_in_two_folders_are_not_taken_for_each_other(tmp_path, shapes):
+    paths = [tmp_path / name / "30" for name in ("[a]", "[b]")]
+    for seed, path in enumerate(paths):
+        save(path, make_state(seed))
+    assert [bits(checkpoint.read(path, shapes)) for path in paths] == [bits(make_state(seed)) for seed in (0, 1)]
+
+
+def test_what_was_written_and_cannot_be_read_is_no_checkpoint(tmp_path, monkeypatch):
+    @contextlib.contextmanager
+    def as_it_is(folder):
+        yield folder.absolute()
+
+    save(tmp_path / "[v1]" / "30", make_state(1))
+    monkeypatch.setattr(checkpoint, "_plainly_named", as_it_is)  # orbax then leaves the arrays unmerged
+    for step in ("30", "60"):
+        with pytest.raises(CheckpointError, match=f"{step} is damaged"):
+            save(tmp_path / "[v1]" / step, make_state(2))
+    monkeypatch.undo()
+    assert checkpoint.steps(tmp_path / "[v1]") == [30]
+    checkpoint.read(tmp_path / "[v1]" / "30", jax.eval_shape(make_state))
+
+
+def test_an_array_that_comes_back_altered_is_found_out_when_it_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "_restored", lambda path, names: {name: np.zeros(3) for name in names})
+    with pytest.raises(CheckpointError, match="does not hold what was written: count came back altered"):
+        checkpoint.write(tmp_path / "30", {"count": np.arange(3)}, Meta(30, 2, None, {}, {}))
+    assert checkpoint.steps(tmp_path) == []
+
+
+def test_only_so_much_is_read_back_as_memory_has_room_for(tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(checkpoint, "BYTES_READ_BACK", 100)
+    monkeypatch.setattr(checkpoint, "_restored", lambda path, names: read.extend(names) or {name: sizes[name] for name in names})
+    sizes = {"large": np.arange(50), "small": np.arange(5), "middle": np.arange(7)}
+    checkpoint.write(tmp_path / "30", sizes, Meta(30, 2, None, {}, {}))
+    assert read == ["small", "middle"]
+
+
+@pytest.mark.parametrize("killed_at", [1, 2])
+def test_of_a_checkpoint_that_takes_anothers_place_one_is_there_at_any_moment(saved, shapes, monkeypatch, killed_at):
+    rename, count = Path.rename, 0
+
+    def killed(self, target):
+        nonlocal count
+        count += self.parent == saved.parent
+        if count == killed_at and self.parent == saved.parent:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", killed)
+    with pytest.raises(KeyboardInterrupt):
+        save(saved, make_state(2))
+    monkeypatch.undo()
+    checkpoint.tidy(saved.parent)
+    assert [path.name for path in saved.parent.iterdir()] == ["30"]
+    assert bits(checkpoint.read(saved, shapes)) == bits(make_state(1))
+    save(saved, make_state(2))
+    assert [path.name for path in saved.parent.iterdir()] == ["30"]
+    assert bits(checkpoint.read(saved, shapes)) == bits(make_state(2))
+
+
+@pytest.fixture
+def three(tmp_path):
+    """Return a folder with three checkpoints, of which the middle one is the best."""
+    for step, score in ((30, 5.0), (60, 8.0), (90, float("inf"))):
+        save(tmp_path / str(step), {"a": jnp.zeros(3)}, score=score)
+    return tmp_path
+
+
+def test_a_best_checkpoint_that_is_damaged_is_not_passed_over_in_silence(three):
+    like = {"a": jax.ShapeDtypeStruct((3,), jnp.float32)}
+    (three / "60" / "state" / "manifest.ocdbt").unlink()
+    assert checkpoint.pick(three, "best").name == "60"
+    with pytest.raises(CheckpointError, match="60 is damaged .*manifest.*; there is also --checkpoint=30 or 90"):
+        checkpoint.read(checkpoint.pick(three, "best"), like)
+
+
+def test_the_best_is_not_guessed_where_a_checkpoint_does_not_say_its_score(three):
+    (three / "60" / "meta.json").write_text("{")
+    with pytest.raises(CheckpointError, match="the best checkpoint cannot be told: .*60 is damaged.*--checkpoint=30 or 90"):
+        checkpoint.pick(three, "best")
+    assert checkpoint.best(three).name == "30"  # what to keep and to upload must be decided all the same
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"score": "high"}, {"score": []}, {"files": None}, {"files": {"../../x": 5}}, {"sums": []}, {"config": 5}, {"keys": "k"},
+     {"env_step": None}, {"keys": {"a": "no generator"}}, {"keys": {"a": 5}}, {"more": 1}],
+)  # fmt: skip
+def test_a_meta_file_of_another_kind_is_damage(three, said):
+    path = three / "60"
+    meta = json.loads((path / "meta.json").read_text())
+    (path / "meta.json").write_text(json.dumps(meta | said))
+    with pytest.raises(CheckpointError, match="60 is damaged"):
+        checkpoint.read(path, {"a": jax.ShapeDtypeStruct((3,), jnp.float32)})
+
+
+def test_odd_names_beside_checkpoints_are_passed_over(three):
+    for name in ("60.bak", "²", "notes"):
+        (three / name).mkdir()
+    (three / "120").write_text("a file")
+    assert checkpoint.steps(three) == [30, 60, 90]
+    with pytest.raises(CheckpointError, match="no checkpoint '²'"):
+        checkpoint.pick(three, "²")

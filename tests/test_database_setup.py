@@ -1,5 +1,6 @@
 """How a user gets a MongoDB: the script without Docker, and the compose file."""
 
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -8,6 +9,7 @@ import pymongo
 import pytest
 import yaml
 
+from src.recording import mongo_place
 from tests.reference.mongod import Mongod, program
 
 ROOT = Path(__file__).parent.parent
@@ -40,13 +42,43 @@ def test_the_script_says_why_a_server_ended(tmp_path):
     assert done.returncode == 1 and "mongod has ended" in done.stderr and "no space left" in done.stderr
 
 
-def test_the_compose_file_has_three_services_on_loopback_and_keeps_the_data():
-    compose = yaml.safe_load((ROOT / "compose.yaml").read_text())
+@pytest.fixture(scope="module")
+def compose():
+    return yaml.safe_load((ROOT / "compose.yaml").read_text())
+
+
+def test_the_compose_file_has_three_services_on_loopback_and_keeps_the_data(compose):
     assert set(compose["services"]) == {"mongo", "omniboard", "tensorboard"}
     ports = [port for service in compose["services"].values() for port in service["ports"]]
     assert len(ports) == 3 and all(port.startswith("127.0.0.1:") for port in ports)
+    assert not [name for name, service in compose["services"].items() if {"network_mode", "expose"} & set(service)]
     named = [volume.partition(":")[0] for volume in compose["services"]["mongo"]["volumes"]]
     assert set(named) == set(compose["volumes"]) and "mongo-data" in named
+
+
+def test_the_compose_file_names_the_version_of_everything(compose):
+    bases = [service.get("image", "") for service in compose["services"].values()]
+    built = [service.get("build", {}).get("dockerfile_inline", "") for service in compose["services"].values()]
+    bases += [line.split()[1] for text in built for line in text.splitlines() if line.startswith("FROM")]
+    assert all(re.search(r":[\w.-]*\d", base) for base in bases if base) and "latest" not in str(compose)
+    installed = [word for text in built for word in text.split("install ")[-1].split() if not word.startswith("-") and text]
     pins = (ROOT / "requirements.lock").read_text()
-    built = compose["services"]["tensorboard"]["build"]["dockerfile_inline"]
-    assert all(f"{pin} " in pins for pin in built.split() if "==" in pin)
+    assert all(f"{pin} " in pins for pin in installed if "==" in pin) and len(installed) == 3
+    assert [pin for pin in installed if "==" not in pin] == ["omniboard@2.16.1"]
+    assert "Omniboard 2.16.1 from npm" in (ROOT / "README.md").read_text()
+
+
+def test_the_database_of_the_compose_file_has_a_password_that_must_be_chosen(compose):
+    given = compose["services"]["mongo"]["environment"]
+    (asked,) = re.findall(r"^\$\{TANDEM_MONGO_PASSWORD:\?(.+)\}$", given["MONGO_INITDB_ROOT_PASSWORD"])
+    assert "is not set; choose a password" in asked
+    url = compose["services"]["omniboard"]["environment"]["MONGO_URI"].replace("${TANDEM_MONGO_PASSWORD:?" + asked + "}", "chosen1")
+    read = pymongo.uri_parser.parse_uri(url)
+    assert (read["username"], read["password"]) == (given["MONGO_INITDB_ROOT_USERNAME"], "chosen1")
+    assert read["nodelist"] == [("mongo", 27017)] and read["database"] == "sacred" and read["options"]["authSource"] == "admin"
+
+
+def test_the_address_that_the_compose_file_tells_a_user_to_export_is_understood():
+    (line,) = [line for line in (ROOT / "compose.yaml").read_text().splitlines() if "export \"TANDEM_MONGO_URL=" in line]
+    url = line.partition("URL=")[2].rstrip('"').replace("$TANDEM_MONGO_PASSWORD", "chosen1")
+    assert str(mongo_place.parse(url, "-m")) == "127.0.0.1:27017/sacred"

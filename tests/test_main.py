@@ -99,6 +99,19 @@ def test_ctrl_c_ends_a_run_cleanly(tmp_path):
     assert "train/return" in read(tmp_path, "metrics.json")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_it_compiles_ends_a_run_cleanly(tmp_path, number):
+    words = ["--config=mazero_seq", "--env-config=matrix_game", "with", *SMALL, "network_args.hidden_size=65", "compile_cache_dir="]
+    fresh = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}  # nothing is compiled already
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "env": fresh | {"JAX_LOG_COMPILES": "1"}}
+    with subprocess.Popen([sys.executable, str(ROOT / "src" / "main.py"), *words], cwd=tmp_path, **pipes) as process:
+        first = next((line for line in process.stdout if "Compiling jit(_report)" in line), None)  # XLA is about to begin
+        process.send_signal(number)
+        process.communicate(timeout=200)
+    assert first and process.returncode == 130
+    assert read(tmp_path, "run.json")["status"] == "INTERRUPTED"
+
+
 def test_all_mistakes_come_in_one_message_and_leave_no_record(tmp_path):
     done = type_in(
         tmp_path,
@@ -159,9 +172,36 @@ def test_list_prints_the_settings_of_a_part(tmp_path):
     assert "num_simulations = " in out and "simulations per search" in out and "t_max" in out
 
 
+def test_a_terminal_that_lacks_the_letters_of_a_name_is_no_reason_to_stop(tmp_path):
+    names = ["name=жар", "results_dir=жар/[v1]"]
+    command = [sys.executable, str(ROOT / "src" / "main.py"), "print_config", "--env-config=matrix_game", "with", *names]
+    for locale in ({"LC_ALL": "C", "PYTHONUTF8": "0"}, {"PYTHONIOENCODING": "ascii"}):
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=300, check=False, env={**os.environ, **locale})
+        assert done.returncode == 0 and done.stderr == b"", done
+        assert "name = 'жар'".encode() in done.stdout or b"name = '\\u0436\\u0430\\u0440'" in done.stdout
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_configuration_that_cannot_be_written_is_told_of_in_a_line(tmp_path):
+    (tmp_path / "config.json").mkdir()
+    done = type_in(tmp_path, "save_config", "--env-config=matrix_game")
+    assert done.returncode == 1 and "config.json" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_sacreds_own_command_shows_the_merged_configuration(tmp_path):
     done = type_in(
         tmp_path, "print_config", "--config=mazero_joint", "--env-config", "matrix_game", "with", "seed=1234"
     )
     assert done.returncode == 0 and "planner = 'joint'" in done.stdout and "seed = 1234" in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("flag", ["-v", "-d"])
+def test_without_room_for_jax_nothing_is_imported(tmp_path, flag):
+    limited = f"ulimit {flag} 300000; exec {sys.executable} {ROOT / 'src' / 'main.py'} {' '.join(TINY)}"
+    done = subprocess.run(["bash", "-c", limited], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert_refused(done, tmp_path, "not enough memory to start", f"ulimit {flag}")
+
+
+def test_a_replay_that_memory_cannot_hold_is_refused(tmp_path):
+    assert_refused(type_in(tmp_path, *TINY, "replay_args.capacity=1e12"), tmp_path, "replay_args.capacity=1000000000000", "GiB are free")

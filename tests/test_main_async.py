@@ -14,6 +14,7 @@ import pytest
 
 from src import main
 from src.runners.ray_async import default_actors
+from tests.reference.listening import assert_kept_to_themselves
 from tests.test_main import CACHE, ROOT
 
 SMALL = [
@@ -65,6 +66,7 @@ def assert_gone(family: list[psutil.Process]) -> None:
 def test_ctrl_c_and_a_killed_learner_leave_a_run_that_can_go_on_and_no_process(tmp_path, scratch):
     with start(tmp_path, "train", *START) as process:
         family = wait_for_steps(process)
+        assert_kept_to_themselves([psutil.Process(process.pid), *family])
         os.killpg(process.pid, signal.SIGINT)
         keep_interrupting(process, family)
         out, err = process.communicate(timeout=120)
@@ -106,7 +108,7 @@ def test_a_run_stores_how_many_actors_this_machine_gave_it(monkeypatch):
         monkeypatch.setenv(name, os.environ.get(name, ""))
     stored = {}
     experiment = SimpleNamespace(add_config=stored.update)  # Sacred's own would start git
-    stand_ins = {"make_experiment": experiment, "parse_flags": {"UPDATE": []}, "add_train": None, "run_command": main.OK}
+    stand_ins = {"make_experiment": experiment, "sacreds_options": {"UPDATE": []}, "add_train": None, "run_command": main.OK}
     for name, value in stand_ins.items():
         monkeypatch.setattr(main, name, lambda *args, value=value: value)
     words = ["runner_args.num_actors=0" if "num_actors" in word else word for word in START]

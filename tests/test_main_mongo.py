@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import gridfs
 import pymongo
@@ -12,7 +14,8 @@ import pytest
 from tests.reference.mongod import SECRET
 from tests.test_main import ROOT, TINY
 
-CONFIGURED, VARIABLE = "c0nfigured", "v4riable"
+CONFIGURED, VARIABLE, OPTION, COMMENT, WRITTEN = "c0nfigured", "v4riable", "0ption", "c0mment", "wr1tten"
+SECRETS = (SECRET, CONFIGURED, VARIABLE, OPTION, COMMENT, WRITTEN)
 
 
 def type_in(folder, *words, **environ):
@@ -24,11 +27,18 @@ def type_in(folder, *words, **environ):
 
 @pytest.fixture(scope="module")
 def trained(guarded, tmp_path_factory):
-    """Train once, the database named in all three ways; the flag must win."""
+    """Train once, the database named in all four ways; the flag must win."""
     folder = tmp_path_factory.mktemp("trained")
-    settings = [f"mongo_url=mongodb://me:{CONFIGURED}@127.0.0.1:1/db", "max_minutes=0.003", "seed=3"]
+    options = f"?tlsCertificateKeyFilePassword={OPTION}&authMechanismProperties=AWS_SESSION_TOKEN:{OPTION}"
+    settings = [f"mongo_url=mongodb://me:{CONFIGURED}@127.0.0.1:1/db{options}", "max_minutes=0.003", "seed=3"]
+    settings += ["-c", f"not mongodb://me:a {COMMENT}/x@h/db"]
     flag = guarded.url("trained", f"writer:{SECRET}", "?authSource=admin")
-    done = type_in(folder, *TINY, *settings, "-m", flag, TANDEM_MONGO_URL=f"mongodb://me:{VARIABLE}@127.0.0.1:2/db")
+    written = (ROOT / "src" / "config" / "algs" / "mazero_seq.yaml").read_text()
+    with tempfile.TemporaryDirectory() as elsewhere:
+        own = Path(elsewhere) / "mazero_seq.yaml"
+        own.write_text(f"{written}\nmongo_url: mongodb://me:{WRITTEN}@127.0.0.1:3/db\n")
+        words = [f"--config={own}", *TINY[1:], *settings, "-m", flag]
+        done = type_in(folder, *words, TANDEM_MONGO_URL=f"mongodb://me:{VARIABLE}@127.0.0.1:2/db")
     with pymongo.MongoClient(flag) as client:
         yield done, folder, client["trained"]
 
@@ -57,8 +67,9 @@ def test_no_password_is_printed_or_stored(trained):
     rows = [repr(one).encode() for name in database.list_collection_names() for one in database[name].find()]
     stored_files = [gridfs.GridFS(database).get(one["_id"]).read() for one in database["fs.files"].find()]
     everything = [done.stdout.encode(), done.stderr.encode(), *files, *rows, *stored_files]
-    assert len(files) > 5 and len(rows) > 10
-    assert not [text for text in everything for secret in (SECRET, CONFIGURED, VARIABLE) if secret.encode() in text]
+    assert len(files) > 5 and len(rows) > 10 and any(path.name == "provenance.json" for path in folder.rglob("*"))
+    assert any(b"mongodb://***@h/db" in text for text in files)  # the comment
+    assert not [text for text in everything for secret in SECRETS if secret.encode() in text]
     assert database.runs.find_one()["config"]["mongo_url"].startswith("mongodb://***@127.0.0.1:")
 
 

@@ -1,23 +1,37 @@
 """What a user does with recorded runs: go on after a kill, repeat, evaluate, look at; and what is refused."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
 
+import jax
 import pytest
 
 from src import checkpoint, main, restored, runs
+from src.commands import again
+from src.config import commandline
+from src.recording.files import lock
 from tests.test_main import ROOT, TINY, type_in
 
 SETTINGS = ["t_max=1440", "eval_args.every=480", "max_minutes=0", "checkpoint_args.every_steps=240", "seed=3"]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def own_cache():
+    """Keep compiled programs where all tests do: what is done with a recorded run uses the reader's own cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", os.environ["JAX_COMPILATION_CACHE_DIR"])
+        yield
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Return a folder with run 1, killed with SIGKILL and gone on with to its end, and run 2, the same never stopped."""
-    folder = tmp_path_factory.mktemp("runs")
+    folder = tmp_path_factory.mktemp("runs") / "of [v1] \\ *"  # a name that libraries take for a pattern
+    folder.mkdir()
     command = [sys.executable, str(ROOT / "src" / "main.py"), *TINY, *SETTINGS]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
         next(line for line in process.stdout if line.startswith("960 of"))
@@ -74,7 +88,8 @@ def test_the_record_of_a_killed_run_that_went_on_has_every_point_once(folder):
 def test_a_run_is_evaluated_by_search_and_by_the_policy_alone(folder, typed):
     status, out, _ = typed("evaluate", "--run=1", "--checkpoint=last", "with", "eval_args.episodes=29")
     assert status == 0 and "return, with search" in out and "optimal, policy alone" in out and "optimal, in turns" in out
-    found = read(folder, "1", "evaluation-1440")
+    (path,) = (folder / "results" / "sacred" / "1").glob("evaluation-1440-*.json")
+    found = json.loads(path.read_text())
     assert (found["episodes"], found["env_step"], found["run"]) == (29, 1440, "1")
     for how in ("search", "policy"):
         assert set(found[how]) == {"return", "length", "optimal", "entropy"}
@@ -126,6 +141,25 @@ def test_what_cannot_be_done_with_a_run_is_said_in_a_sentence(typed, words, expe
     assert all(text in err for text in expected), err
 
 
+def test_the_second_of_two_that_go_on_with_a_run_is_refused_before_any_work_is_done(folder, typed, monkeypatch):
+    from src.commands import again
+
+    # As both see it when they start in one moment: nobody holds the record, and then the other one is first.
+    checked, held = again.prepare, []
+
+    def overtaken(request):
+        found = checked(request)
+        held.append(lock(found.run.folder))
+        return found
+
+    monkeypatch.setattr(again, "prepare", overtaken)
+    before = read(folder, "1", "run")
+    status, out, err = typed("train", "--resume=1", "with", "t_max=2000")
+    held[0].close()
+    assert status == 2 and "run '1' is being gone on with by another process" in err and "Traceback" not in err
+    assert read(folder, "1", "run") == before
+
+
 def test_checkpoints_that_cannot_be_gone_on_with_leave_the_record_as_it_was(folder, typed):
     for run in ("1", "2"):
         shutil.copytree(folder / "results" / "sacred" / run, folder / "bad" / "sacred" / run, dirs_exist_ok=True)
@@ -150,3 +184,82 @@ def test_checkpoints_that_cannot_be_gone_on_with_leave_the_record_as_it_was(fold
     refused("damaged", "bytes", "--checkpoint=")
     shutil.rmtree(models / "1")
     refused("no checkpoint: there is none in")
+
+
+def copied(folder, name: str):
+    """Return a results folder with a copy of run 1 and its checkpoints."""
+    results = folder / name
+    shutil.copytree(folder / "results" / "sacred" / "1", results / "sacred" / "1", dirs_exist_ok=True)
+    shutil.copytree(folder / "results" / "models" / "1", results / "models" / "1", dirs_exist_ok=True)
+    return results
+
+
+def rewrite(path, change) -> None:
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def prepare(results, *words: str) -> again.Again:
+    request = commandline.parse(["train", f"--resume={results / 'sacred' / '1'}", "with", *words], main.COMMANDS)
+    return again.prepare(request)
+
+
+def test_a_run_recorded_before_a_setting_existed_is_gone_on_with(folder):
+    results = copied(folder, "older")
+
+    def without_new_settings(config):
+        del config["learner_args"]["weight_decay"], config["video"]
+
+    rewrite(results / "sacred" / "1" / "config.json", without_new_settings)
+    for meta in (results / "models" / "1").glob("*/meta.json"):
+        rewrite(meta, lambda content: content["config"]["learner_args"].pop("weight_decay"))
+    assert prepare(results, "t_max=2000").path.name == "1440"
+    rewrite(meta, lambda content: content["config"]["learner_args"].update(weight_decay=0.5))
+    with pytest.raises(commandline.UsageError, match="they differ in learner_args.weight_decay"):
+        prepare(results, "t_max=2000")
+
+
+def test_programs_are_kept_in_the_readers_own_cache_whatever_a_record_says(folder):
+    results = copied(folder, "foreign")
+    strange = folder / "strange"
+    rewrite(results / "sacred" / "1" / "config.json", lambda config: config.update(compile_cache_dir=str(strange)))
+    config = prepare(results, "t_max=2000").config
+    assert config["compile_cache_dir"] == "auto" and not strange.exists()
+    assert jax.config.jax_compilation_cache_dir.startswith(os.environ["XDG_CACHE_HOME"])
+    assert prepare(results, "t_max=2000", f"compile_cache_dir={folder / 'mine'}").config["compile_cache_dir"].endswith("mine")
+
+
+def test_curves_that_a_record_places_elsewhere_are_not_written(folder, typed):
+    results = copied(folder, "curves")
+    rewrite(results / "sacred" / "1" / "provenance.json", lambda facts: facts.update(curves="../../strange"))
+    status, _, err = typed("train", "--resume=curves/sacred/1", "with", "t_max=2000")
+    assert status == 2 and "leads out of" in err and "'../../../strange'" in err, err
+
+
+def test_evaluations_with_different_settings_stand_beside_each_other(folder, typed):
+    copied(folder, "several")
+    words = ("evaluate", "--run=several/sacred/1", "--checkpoint=last", "with")
+    for settings in (["eval_args.episodes=11"], ["eval_args.episodes=11", "seed=5"], ["eval_args.episodes=11"]):
+        assert typed(*words, *settings)[0] == 0
+    found = [json.loads(path.read_text()) for path in (folder / "several" / "sacred" / "1").glob("evaluation-1440*.json")]
+    assert sorted(one["settings"].get("seed", 0) for one in found if one["episodes"] == 11) == [0, 5]
+
+
+def test_an_evaluation_that_cannot_be_kept_is_printed_all_the_same(folder, typed):
+    results = copied(folder, "closed")
+    (results / "sacred" / "1" / "evaluation-1440.json").mkdir()  # as little to be written as in a read-only folder
+    status, out, _ = typed("evaluate", "--run=closed/sacred/1", "--checkpoint=last")
+    assert status == 0 and "return, with search" in out and "not kept: closed/sacred/1/evaluation-1440.json cannot be written" in out
+
+
+def test_a_damaged_best_checkpoint_is_told_and_no_other_is_taken_for_it(folder, typed):
+    results = copied(folder, "damaged")
+    best = checkpoint.best(results / "models" / "1")
+    (best / "meta.json").write_text("{")
+    status, out, err = typed("evaluate", "--run=damaged/sacred/1")
+    assert status == 2 and out == "" and "the best checkpoint cannot be told" in err and f"{best} is damaged" in err.replace(
+        "damaged/models", str(results / "models")
+    )
+    status, out, _ = typed("show", "--run=damaged/sacred/1")
+    assert status == 0 and "is damaged (meta.json" in " ".join(out.split())

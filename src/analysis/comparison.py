@@ -29,6 +29,7 @@ class Group:
     histories: list[History]
     metrics: list[str]  # the series compared, by run
     curves: list[tuple[np.ndarray, np.ndarray]]  # x [X], y [X] by run
+    ends: list[float]  # x from which a run that diverged has no score; infinity = never
     differing: dict[str, Any] = dataclasses.field(default_factory=dict)  # settings in which it differs from its likes
     label: str = ""  # its name, and as much of the differing settings as tells it apart
 
@@ -37,10 +38,18 @@ class Group:
         return [history for history in self.histories if not history.finished]
 
     def scores(self, at: float | None) -> np.ndarray:
-        """Return the seeds' final scores [R]: their last values, or those at the point `at` of the x axis."""
-        if at is None:
-            return np.array([y[-1] for _, y in self.curves])
-        return np.array([np.interp(at, x, y) for x, y in self.curves])
+        """Return the seeds' final scores [R]: their last values, or those at the point `at` of the x axis.
+
+        Minus infinity of one that had diverged there: worse than all others, and not left out.
+        """
+        at_ends = [np.inf if at is None else at] * len(self.curves)
+        found = [np.interp(x_at, x, y) for x_at, (x, y) in zip(at_ends, self.curves)]
+        lost = [end < np.inf and end <= x_at for x_at, end in zip(at_ends, self.ends)]
+        return np.where(lost, -np.inf, found)
+
+    def diverged(self, at: float | None) -> int:
+        """Return how many seeds had diverged."""
+        return int(np.isinf(self.scores(at)).sum())
 
     def mean_curve(self, rng: np.random.Generator) -> tuple[np.ndarray, Estimate] | None:
         """Return the points that all seeds cover and the estimate there; None if the seeds share no range."""
@@ -70,11 +79,12 @@ def groups(histories: Sequence[History], metric: str, axis: str, tasks: Mapping[
         shared = without_seed(history.config)
         key = fingerprint(shared)
         if key not in found:
-            found[key] = Group(str(shared.get("name")), tasks[history.label], essence(shared), [], [], [])
+            found[key] = Group(str(shared.get("name")), tasks[history.label], essence(shared), [], [], [], [])
         name = metric_of(history, metric)
         found[key].histories.append(history)
         found[key].metrics.append(name)
         found[key].curves.append(curve(history, name, axis))
+        found[key].ends.append(_divergence(history, axis))
     ordered = sorted(found.values(), key=lambda group: (group.task, group.name))
     _tell_apart(ordered)
     return ordered, notes + more
@@ -153,14 +163,26 @@ def curve(history: History, metric: str, axis: str) -> tuple[np.ndarray, np.ndar
     return (held.steps.astype(float) if axis == "steps" else minutes_at(history.series[SECONDS], held.steps)), held.values
 
 
+def _divergence(history: History, axis: str) -> float:
+    """Return where on the x axis a run diverged; infinity if it did not."""
+    if history.diverged is None:
+        return np.inf
+    step = np.array([history.diverged], float)
+    return float(step[0] if axis == "steps" else minutes_at(history.series[SECONDS], step)[0])
+
+
 def minutes_at(clock: Series, steps: np.ndarray) -> np.ndarray:
     """Return the minutes of training at some steps of a run; the clock stands at some of its steps."""
     return np.interp(steps, clock.steps, clock.values) / 60
 
 
 def default_threshold(same_task: Sequence[Group], at: float | None) -> float:
-    """Return the final interquartile mean that the weakest group reaches: one that tells all of them apart in speed."""
-    return min(float(estimators.interquartile_mean(group.scores(at))) for group in same_task)
+    """Return the final interquartile mean that the weakest group reaches: one that tells all of them apart in speed.
+
+    Groups that have diverged do not count; zero if all have.
+    """
+    finals = [float(estimators.interquartile_mean(group.scores(at))) for group in same_task]
+    return min((final for final in finals if np.isfinite(final)), default=0.0)
 
 
 def reaches(group: Group, threshold: float) -> dict[str, list[float]]:

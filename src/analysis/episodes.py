@@ -1,6 +1,7 @@
 """Greedy episodes, step by step on the host, with all that is worth showing of each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import jax
@@ -14,7 +15,7 @@ from src.ops.team import team_reward
 class Episode(NamedTuple):
     """One episode of T steps."""
 
-    states: list[PyTree]  # T + 1 states of the environment, leaves are NumPy arrays
+    states: Sequence[PyTree]  # T + 1 states of the environment, leaves are NumPy arrays
     action: np.ndarray  # [T, N] int32, or [T, N, A] where actions are continuous
     policy: np.ndarray | None  # [T, N, A] the search's policy, or without search the network's; None if the planner leaves none
     legal: np.ndarray  # [T, N, A] bool
@@ -26,8 +27,13 @@ class Episode(NamedTuple):
 Play = Callable[[Params, Key], list[Episode]]
 
 
-def make_player(env: Environment, planner: Planner, num_episodes: int) -> Play:
-    """Return play(params, key), which plays episodes side by side; compiled at the first call, once."""
+def make_player(
+    env: Environment, planner: Planner, num_episodes: int, limit: Callable[[], AbstractContextManager] = nullcontext
+) -> Play:
+    """Return play(params, key), which plays episodes side by side; compiled at the first call, once.
+
+    Args: limit: within what this returns each step is taken; it raises what is to be raised if they take too long.
+    """
 
     @jax.jit
     def start(key: Key):
@@ -48,7 +54,8 @@ def make_player(env: Environment, planner: Planner, num_episodes: int) -> Play:
         ended, states, seen, shown = np.zeros(num_episodes, bool), [state], [timestep], []
         while not ended.all():
             key, step_key = jax.random.split(key)
-            state, timestep, carry, decided = step(params, step_key, state, timestep, carry)
+            with limit():
+                state, timestep, carry, decided = step(params, step_key, state, timestep, carry)
             states.append(state)
             seen.append(timestep)
             shown.append(decided)

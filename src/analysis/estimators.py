@@ -36,7 +36,7 @@ def over_seeds(scores: np.ndarray, rng: np.random.Generator) -> Estimate:
       scores: [R] or [R, X], one row per seed.
     """
     value = interquartile_mean(scores)
-    if len(scores) < 2:
+    if len(scores) < 2 or np.isinf(scores).any():  # a seed that diverged has no place on the axis
         return Estimate(value)
     return Estimate(value, *_interval([scores], interquartile_mean, rng))
 

@@ -17,6 +17,7 @@ from src.analysis.estimators import Estimate
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 STYLES = ("-", "--", "-.", ":")  # for more groups than colours
 STYLE = {
+    "text.parse_math": False,  # a $ in a run's name is a letter like others
     "svg.fonttype": "none",  # text stays text: it can be searched, and edited for a paper
     "svg.hashsalt": "tandem",  # the same runs give the same file
     "font.size": 10,
@@ -94,10 +95,12 @@ def _curve(axes: Any, group: Group, look: Mapping[str, Any], rng: np.random.Gene
 def _final(axes: Any, row: int, group: Group, final: Estimate, look: Mapping[str, Any], at: float | None) -> None:
     """Draw one group's final score with its interval, and the seeds as small dots, below those of the groups before."""
     scores = group.scores(at)
+    scores = scores[np.isfinite(scores)]  # those that diverged have no place on the axis
     axes.plot(scores, np.full(len(scores), row), "o", markersize=3.5, alpha=0.45, color=look["color"], markeredgewidth=0)
     if final.low is not None:
         axes.plot([final.low, final.high], [row, row], linewidth=7, alpha=0.3, color=look["color"], solid_capstyle="butt")
-    axes.plot([final.value] * 2, [row - 0.22, row + 0.22], linewidth=2.2, color=look["color"])
+    if np.isfinite(final.value):
+        axes.plot([final.value] * 2, [row - 0.22, row + 0.22], linewidth=2.2, color=look["color"])
 
 
 def _dress(left: Any, right: Any, task: str, num_groups: int, metric: str, axis: str, at: float | None) -> None:

@@ -1,8 +1,11 @@
 """Episodes -> pictures -> mp4, gif and one strip for TensorBoard."""
 
+import contextlib
 import dataclasses
 import math
 import warnings
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +23,31 @@ PANEL = 564  # where the panel begins
 SECONDS = 5.0  # that the longest episode lasts, unless that would be too fast or too slow to follow
 SLOWEST, FASTEST = 1, 10  # frames per second
 HOLD_SECONDS = 1.0  # on the last frame of each episode
-MOST_FRAMES = 450  # of a film, 1.6 MB each in memory; of longer episodes every second, third, ... step is shown
+MOST_FRAMES = 450  # of a film; of longer episodes every second, third, ... step is shown
+FFMPEG_SECONDS = 30.0  # to finish a file once it has all frames
+INDEX_BYTES = 1_000_000  # of the end of an mp4, where the index of its frames stands if it is whole
 STRIP, STRIP_SCALE = 5, 2  # pictures in a strip, and how many times smaller than a frame they are
 NOWHERE = Scene((), (0.0, 0.0, 1.0, 1.0), "this environment has no picture")
+
+
+class Frames(Sequence):
+    """Pictures [544, 960, 3] uint8, each drawn when it is asked for: memory holds one, and not the film."""
+
+    def __init__(self, drawers: list[Callable[[], np.ndarray]]):
+        self.drawers = drawers
+
+    def __len__(self) -> int:
+        return len(self.drawers)
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        return self.drawers[i]()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Film:
     """Pictures [544, 960, 3] uint8, how long each stays, and which begin an episode."""
 
-    frames: list[np.ndarray]
+    frames: Sequence[np.ndarray]
     repeats: list[int]  # how many times 1 / fps each frame is shown
     fps: int
     starts: list[int]  # index of each episode's first frame
@@ -38,7 +56,8 @@ class Film:
 def make_film(drawing: Drawing | None, episodes: list[Episode], title: str, fps: int = 0) -> Film:
     """Return the film of some episodes; `fps` 0 chooses a pace that can be followed."""
     lengths = [len(episode.reward) for episode in episodes]
-    stride = max(1, math.ceil(sum(lengths) / MOST_FRAMES))
+    kept = max(getattr(episode.states, "stride", 1) for episode in episodes)  # of pictures, not all may be
+    stride = kept * max(1, math.ceil(sum(lengths) / MOST_FRAMES / kept))
     longest = max(lengths) / stride
     fps = fps or int(np.clip(round(longest / SECONDS), SLOWEST, FASTEST))
     frames, repeats, starts = [], [], []
@@ -50,31 +69,56 @@ def make_film(drawing: Drawing | None, episodes: list[Episode], title: str, fps:
         seen = (*bounds[:, :2].min(axis=0), *bounds[:, 2:].max(axis=0))
         for step, scene in zip(steps, scenes, strict=True):
             place = f"episode {number + 1} of {len(episodes)}"
-            frames.append(_frame(drawing, episode, step, scene, seen, title, place))
+            frames.append(partial(_frame, drawing, episode, step, scene, seen, title, place))
         repeats += [1] * (len(scenes) - 1) + [max(1, round(HOLD_SECONDS * fps))]
-    return Film(frames=frames, repeats=repeats, fps=fps, starts=starts)
+    return Film(frames=Frames(frames), repeats=repeats, fps=fps, starts=starts)
 
 
 def write_mp4(film: Film, path: Path) -> None:
     """Write the film as H.264, which browsers play."""
+    with _whole(path) as partial_path:
+        _encode(film, partial_path)
+        with open(partial_path, "rb") as file:
+            file.seek(max(0, partial_path.stat().st_size - INDEX_BYTES))
+            if b"moov" not in file.read():
+                raise OSError("ffmpeg could not write the film to its end; is the disk full?")
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """Give a name to write under, which becomes `path` once all is there."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _encode(film: Film, path: Path) -> None:
+    """Hand frame after frame to ffmpeg."""
     writer = imageio_ffmpeg.write_frames(
-        str(path), (WIDTH, HEIGHT), fps=film.fps, codec="libx264", quality=None, output_params=["-crf", "20", "-threads", "2"]
-    )
+        str(path.absolute()), (WIDTH, HEIGHT), fps=film.fps, codec="libx264", quality=None, ffmpeg_timeout=FFMPEG_SECONDS,
+        output_params=["-crf", "20", "-threads", "2", "-f", "mp4"],
+    )  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # JAX's, of any fork; ffmpeg is executed at once
         writer.send(None)
-    for frame, repeats in zip(film.frames, film.repeats, strict=True):
-        for _ in range(repeats):
-            writer.send(np.ascontiguousarray(frame))
-    writer.close()
+    with contextlib.closing(writer):
+        for frame, repeats in zip(film.frames, film.repeats, strict=True):
+            for _ in range(repeats):
+                writer.send(np.ascontiguousarray(frame))
 
 
 def write_gif(film: Film, path: Path) -> None:
     """Write the film as an animation that starts over for ever."""
     palette = Image.fromarray(np.concatenate([film.frames[0], film.frames[-1]])).quantize(128)
-    images = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in film.frames]
+    images = (Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in film.frames)
     durations = [round(1000 * repeats / film.fps) for repeats in film.repeats]
-    images[0].save(path, save_all=True, append_images=images[1:], duration=durations, loop=0)
+    with _whole(path) as partial_path:
+        next(images).save(
+            partial_path, "GIF", save_all=True, append_images=images, duration=durations, loop=0
+        )
 
 
 def strip(film: Film) -> np.ndarray:

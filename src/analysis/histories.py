@@ -4,7 +4,6 @@ import dataclasses
 import datetime
 import fnmatch
 import glob
-import json
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,10 +16,12 @@ from pymongo.errors import PyMongoError
 from src import runs
 from src.recording.mongo_place import DEFAULT_DATABASE, Place, open_lazily, reason
 from src.recording.mongo_read import read_series
+from src.recording.series import of as recorded
 
 SILENT_SECONDS = 60.0  # a running run's record is touched every ten
 STATUS = {"COMPLETED": "done", "INTERRUPTED": "interrupted", "FAILED": "failed", "RUNNING": "running"}
-SOURCES = "_sources"  # what Sacred keeps beside the runs
+LONGEST_ID = 20  # digits
+GAUGES = ("time/", "actors/")  # metrics that say nothing of what is learned
 
 
 class SourceError(ValueError):
@@ -41,8 +42,9 @@ class History:
 
     label: str  # its id, or the path it was read from
     config: Mapping[str, Any]
-    status: str  # done, running, cut off, interrupted, failed
+    status: str  # done, running, cut off, interrupted, failed, diverged
     series: Mapping[str, Series]
+    diverged: int | None = None  # environment step from which its numbers are not finite; what it scores then is chance
 
     @property
     def seed(self) -> Any:
@@ -60,6 +62,24 @@ def series(steps: Iterable[Any], values: Iterable[Any]) -> Series:
     return Series(np.array(kept, dtype=np.int64), np.array([held[step] for step in kept], dtype=np.float64))
 
 
+def diverged_at(series_of: Mapping[str, tuple[Sequence[Any], Sequence[Any]]]) -> int | None:
+    """Return the step from which some series, steps and values, has no finite values any more; None if all end in one.
+
+    One value between finite ones is no divergence: parameters that are not finite never become so again.
+    """
+    ends = (_end_of_finite(*points) for name, points in series_of.items() if not name.startswith(GAUGES))
+    return min((step for step in ends if step is not None), default=None)
+
+
+def _end_of_finite(steps: Sequence[Any], values: Sequence[Any]) -> int | None:
+    found = None
+    for step, value in zip(reversed(steps), reversed(values)):
+        if math.isfinite(value):
+            break
+        found = int(step)
+    return found
+
+
 def status(sacred_status: str, heartbeat: datetime.datetime | None, now: float) -> str:
     """Return how a run stands; a running one that has long been silent was cut off."""
     word = STATUS.get(sacred_status, sacred_status.lower() or "unknown")
@@ -68,80 +88,132 @@ def status(sacred_status: str, heartbeat: datetime.datetime | None, now: float) 
     return word
 
 
-def from_folders(words: Sequence[str], results_dir: str | Path = "results") -> list[History]:
-    """Return the runs that the words stand for: ids ("7"), ranges of ids ("3-9"), folders, patterns ("results/*/1*").
+def from_folders(words: Sequence[str], results_dir: str | Path = "results") -> tuple[list[History], list[str]]:
+    """Return the runs that the words stand for, and notes on those among several that had to be left out.
 
-    A folder is a run's, or one of results, whose runs are all meant.
+    A word is an id ("7"), a range of ids ("3-9"), a folder or a pattern ("results/*/1*"). A folder is a run's, or one of
+    results, whose runs are all meant.
 
     Raises:
-      SourceError: a word that stands for no run.
+      SourceError: a word stands for no run, or for a single one whose record cannot be used.
     """
-    found = {}
+    found, notes = {}, []
     for word in words:
-        for run in _runs(word, results_dir):
-            found.setdefault(run.folder.resolve(), run)
+        several = _several(word, results_dir)
+        for name in [word] if several is None else several:
+            try:
+                history = _from_folder(runs.find(name, results_dir))
+                found.setdefault(Path(history.label).resolve(), history)
+            except (OSError, runs.RecordError) as error:
+                if several is None:
+                    raise SourceError(str(error)) from error
+                notes.append(f"left out: {error}")
     if not found:
-        raise SourceError(f"no run among {', '.join(words)}")
-    return [_from_folder(run) for run in found.values()]
+        raise SourceError("; ".join([f"no run among {', '.join(words)}", *notes]))
+    return list(found.values()), notes
 
 
-def _runs(word: str, results_dir: str | Path) -> list[runs.StoredRun]:
-    """Return the runs one word stands for; folders that a pattern finds beside runs are passed over."""
+def _several(word: str, results_dir: str | Path) -> list[str] | None:
+    """Return the ids or folders of runs if a word stands for several; None if it means one run.
+
+    Raises:
+      SourceError: there is none.
+    """
     path = Path(word)
-    try:
-        if ends := _range(word):
-            there = [name for name in runs.ids(results_dir) if ends[0] <= int(name) <= ends[1]]
-            return _some([runs.find(name, results_dir) for name in there], word)
-        if (path / "sacred").is_dir():
-            return _some([runs.find(str(folder)) for folder in _folders(str(path / "sacred" / "*"))], word)
-        if glob.has_magic(word) and not path.exists():
-            return _some([run for name in _folders(word) for run in _runs(name, results_dir)], word)
-        if path.name == SOURCES and path.is_dir():  # a shell makes `compare results/sacred/*` of a pattern without quotes
-            return []
-        return [runs.find(word, results_dir)]
-    except ValueError as error:
-        raise SourceError(str(error)) from error
-
-
-def _range(word: str) -> tuple[int, int] | None:
-    """Return the ends of "3-9"."""
-    first, _, last = word.partition("-")
-    return (int(first), int(last)) if first.isdigit() and last.isdigit() else None
-
-
-def _folders(pattern: str) -> list[str]:
-    """Return the folders of runs or results that a pattern finds, runs in the order of their ids."""
-    found = [name for name in glob.glob(pattern) if Path(name, "config.json").is_file() or Path(name, "sacred").is_dir()]
-    return sorted(found, key=_natural)
-
-
-def _some(found: list[runs.StoredRun], word: str) -> list[runs.StoredRun]:
+    if ends := _range(word):
+        found = [name for name in runs.ids(results_dir) if ends[0] <= int(name) <= ends[1]]
+    elif _is_folder(path / "sacred"):
+        found = [str(path / "sacred" / name) for name in runs.ids(path)]
+    elif _is_folder(path):
+        return [] if _beside_runs(path) else None
+    elif glob.has_magic(word):
+        found = [name for folder in _folders(word) for name in _several(folder, results_dir) or [folder]]
+    else:
+        return None
     if not found:
         raise SourceError(f"no run matches '{word}'")
     return found
 
 
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name that is too long; complained of where the run is looked for
+        return False
+
+
+def _beside_runs(path: Path) -> bool:
+    """Return whether a folder only lies beside runs. A shell puts it among them: `results/sacred/*` without quotes."""
+    return path.parent.name == "sacred" and not runs.is_number(path.name) and not (path / "config.json").is_file()
+
+
+def _range(word: str) -> tuple[int, int] | None:
+    """Return the ends of "3-9"."""
+    first, _, last = word.partition("-")
+    ends = (first, last)
+    return (int(first), int(last)) if all(runs.is_number(end) and len(end) < LONGEST_ID for end in ends) else None
+
+
+def _folders(pattern: str) -> list[str]:
+    """Return the folders of runs or results that a pattern finds, runs in the order of their ids.
+
+    The folders that the pattern begins with count as they are written if there are such, brackets and all.
+    """
+    parts = Path(pattern).parts
+    plain = max((cut for cut in range(len(parts)) if _is_folder(Path(*parts[:cut]))), default=0)
+    literal = glob.escape(str(Path(*parts[:plain])))
+    found = glob.glob(str(Path(literal, *parts[plain:])))
+    return sorted((name for name in found if _holds_runs(Path(name))), key=_natural)
+
+
+def _holds_runs(path: Path) -> bool:
+    """Return whether a folder is a run's, or one of results."""
+    return (path / "config.json").is_file() or (path / "sacred").is_dir()
+
+
 def _natural(path: str) -> tuple[str, int]:
     name = Path(path).name
-    return (str(Path(path).parent), int(name)) if name.isdigit() else (path, 0)
+    return (str(Path(path).parent), int(name)) if runs.is_number(name) else (path, 0)
 
 
 def _from_folder(run: runs.StoredRun) -> History:
-    """Return a recorded run's history; files that are not there yet count as empty."""
-    record, metrics = (_read(run, name) for name in ("run.json", "metrics.json"))
-    heartbeat = record.get("heartbeat")
-    heard = datetime.datetime.fromisoformat(heartbeat).replace(tzinfo=datetime.UTC) if heartbeat else None
-    series_of = {name: series(entry["steps"], entry["values"]) for name, entry in metrics.items()}
-    return History(str(run.folder), run.config, status(record.get("status", ""), heard, time.time()), series_of)
+    """Return a recorded run's history; files that are not there yet count as empty.
 
-
-def _read(run: runs.StoredRun, name: str) -> dict[str, Any]:
+    Raises:
+      RecordError: one of its files is damaged, or the run is of another kind of experiment.
+    """
     try:
-        return run.read(name)
+        record = run.read("run.json")
     except FileNotFoundError:
-        return {}
-    except (OSError, json.JSONDecodeError) as error:
-        raise SourceError(f"{run.folder / name} cannot be read: {error}") from error
+        record = {}
+    _check_config(run.config, str(run.folder / "config.json"))
+    stands = "running" if run.running else status(run.status, _time(record.get("heartbeat")), time.time())
+    points = {name: (found.steps, found.values) for name, found in recorded(run.folder).items()}
+    return _history(str(run.folder), run.config, stands, points)
+
+
+def _history(label: str, config: Mapping[str, Any], word: str, points: Mapping[str, tuple[Sequence[Any], Sequence[Any]]]) -> History:
+    """Return a run's history from the steps and values of its metrics."""
+    diverged = diverged_at(points)
+    held = {name: series(*found) for name, found in points.items()}
+    return History(label, config, word if diverged is None else "diverged", held, diverged)
+
+
+def _time(text: Any) -> datetime.datetime | None:
+    """Return the time that a record gives in UTC; None if it gives none."""
+    try:
+        return datetime.datetime.fromisoformat(text).replace(tzinfo=datetime.UTC)
+    except (TypeError, ValueError):
+        return None
+
+
+def _check_config(config: Any, where: str) -> None:
+    """Complain of a configuration that does not say what was run."""
+    kinds = {"name": str, "env": str, "env_args": Mapping}
+    found = config if isinstance(config, Mapping) else {}
+    odd = [key for key, kind in kinds.items() if not isinstance(found.get(key), kind)]
+    if odd:
+        raise runs.RecordError(f"{where} does not say '{odd[0]}'; is this a run of Tandem?")
 
 
 def from_mongo(place: Place, words: Sequence[str]) -> list[History]:
@@ -157,6 +229,8 @@ def from_mongo(place: Place, words: Sequence[str]) -> list[History]:
             return [_from_entry(entry, database) for entry in _matching(entries, words)]
     except PyMongoError as error:
         raise SourceError(f"MongoDB at {place} {reason(error)}") from None
+    except runs.RecordError as error:
+        raise SourceError(str(error)) from error
 
 
 def _matching(entries: Sequence[Mapping[str, Any]], words: Sequence[str]) -> list[Mapping[str, Any]]:
@@ -178,5 +252,6 @@ def _matches(run_id: Any, word: str) -> bool:
 def _from_entry(entry: Mapping[str, Any], database: Any) -> History:
     heard = entry.get("heartbeat")
     heard = heard.replace(tzinfo=datetime.UTC) if heard else None
-    held = {name: series(points.steps, points.values) for name, points in read_series(database, entry["_id"]).items()}
-    return History(f"run {entry['_id']}", entry["config"], status(entry.get("status", ""), heard, time.time()), held)
+    _check_config(entry.get("config"), f"run {entry['_id']} in the database")
+    points = {name: (found.steps, found.values) for name, found in read_series(database, entry["_id"]).items()}
+    return _history(f"run {entry['_id']}", entry["config"], status(entry.get("status", ""), heard, time.time()), points)

@@ -1,17 +1,31 @@
 """Greedy episodes of an environment outside JAX, one after another; its own pictures stand where states are."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import jax
 import numpy as np
 
 from src.analysis.episodes import Episode, Play
+from src.analysis.pictures import Pictures
 from src.core import HostEnvironment, Key, Params, Planner, TimeStep
 from src.ops.team import team_reward
 
 
-def make_host_player(make_env: Callable[[], HostEnvironment], planner: Planner, num_episodes: int) -> Play:
-    """Return play(params, key), which plays episodes; compiled at the first call, once."""
+def make_host_player(
+    make_env: Callable[[], HostEnvironment],
+    planner: Planner,
+    num_episodes: int,
+    most_pictures: int,
+    size: tuple[int, int],
+    limit: Callable[[], AbstractContextManager] = nullcontext,
+) -> Play:
+    """Return play(params, key), which plays episodes; compiled at the first call, once.
+
+    Args:
+      most_pictures: so many are kept, of all episodes together, each no larger than `size`, width and height.
+      limit: within what this returns the environment is called; it raises what is to be raised if that takes too long.
+    """
 
     @jax.jit
     def plan(params: Params, key: Key, carry, timestep: TimeStep):
@@ -20,28 +34,37 @@ def make_host_player(make_env: Callable[[], HostEnvironment], planner: Planner, 
         return carry, (plan.action[0], plan.extras.policy[0])
 
     def play(params: Params, key: Key) -> list[Episode]:
-        env, episodes = make_env(), []
+        with limit():
+            env, episodes = make_env(), []
         try:
             for i in range(num_episodes):
-                episodes.append(_play(env, plan, planner, params, jax.random.fold_in(key, i)))
+                pictures = Pictures(most_pictures // num_episodes, size)
+                episodes.append(_play(env, plan, planner, params, jax.random.fold_in(key, i), pictures, limit))
         finally:
-            env.close()
+            with limit():
+                env.close()
         return episodes
 
     return play
 
 
-def _play(env: HostEnvironment, plan: Callable, planner: Planner, params: Params, key: Key) -> Episode:
+def _play(
+    env: HostEnvironment, plan: Callable, planner: Planner, params: Params, key: Key, pictures: Pictures, limit: Callable
+) -> Episode:
     """Return one episode."""
-    timestep = env.reset(int(jax.random.randint(key, (), 0, np.iinfo(np.int32).max)))
-    carry, seen, shown, pictures = planner.init(1), [timestep], [], [env.render()]
+    seed = int(jax.random.randint(key, (), 0, np.iinfo(np.int32).max))
+    with limit():
+        timestep = env.reset(seed)
+        pictures.append(env.render())
+    carry, seen, shown = planner.init(1), [timestep], []
     while not (timestep.terminated or timestep.truncated):
         carry, decided = plan(params, jax.random.fold_in(key, len(seen)), carry, timestep)
         action, policy = jax.device_get(decided)
-        timestep = env.step(action)
+        with limit():
+            timestep = env.step(action)
+            pictures.append(env.render())
         shown.append((action, policy, team_reward(np.asarray(timestep.reward), env.spec.shared_reward)))
         seen.append(timestep)
-        pictures.append(env.render())
     action, policy, reward = (np.stack(values) for values in zip(*shown, strict=True))
     return Episode(
         states=pictures, action=action, policy=policy, legal=np.stack([one.legal for one in seen[:-1]]),

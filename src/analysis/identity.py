@@ -5,11 +5,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# Settings that say where and how a run is recorded, and change nothing in what it computes; a section counts whole.
-BOOKKEEPING = (
-    "results_dir", "compile_cache_dir", "mongo_url", "mongo_optional", "video", "checkpoint_args", "tensorboard_args",
-    "recording_args",
-)
+from src.config import schema
+
 ABSENT = "absent"  # shown where a configuration has no such key
 
 
@@ -26,7 +23,7 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def essence(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that decide what a run computes, flat, as JSON would give them back."""
-    kept = {key: value for key, value in config.items() if key not in BOOKKEEPING}
+    kept = {key: value for key, value in config.items() if key not in schema.bookkeeping()}
     return json.loads(json.dumps(flat(kept), sort_keys=True))
 
 

@@ -24,7 +24,8 @@ def row(group: Group, final: Estimate, at: float | None, threshold: float) -> Ro
         "differing": group.differing,
         "seeds": len(group.histories),
         "unfinished": ", ".join(f"{run.label} ({run.status})" for run in group.unfinished),
-        "final": float(final.value),
+        "diverged": group.diverged(at),
+        "final": _finite(final.value),
         "final_low": None if final.low is None else float(final.low),
         "final_high": None if final.high is None else float(final.high),
         "steps": float(np.median([run.series[name].steps[-1] for run, name in zip(group.histories, group.metrics)])),
@@ -35,7 +36,7 @@ def row(group: Group, final: Estimate, at: float | None, threshold: float) -> Ro
         "metric": ", ".join(dict.fromkeys(group.metrics)),
         "runs": [
             {
-                "run": run.label, "seed": run.seed, "status": run.status, "final": float(score),
+                "run": run.label, "seed": run.seed, "status": run.status, "final": _finite(score),
                 "steps_to_threshold": _finite(steps), "minutes_to_threshold": _finite(minutes),
             }
             for run, score, steps, minutes in zip(group.histories, group.scores(at), reached["steps"], reached["time"])
@@ -73,6 +74,9 @@ def markdown(rows: Sequence[Row], improvements: Sequence[Mapping[str, Any]]) -> 
 
 
 def _interval(row: Row) -> str:
+    if row["diverged"]:
+        count = f"{row['diverged']} of {row['seeds']} diverged"
+        return count if row["final"] is None else f"{row['final']:.2f} ({count})"
     if row["final_low"] is None:
         return f"{row['final']:.2f} (one seed)"
     return f"{row['final']:.2f} [{row['final_low']:.2f}, {row['final_high']:.2f}]"

@@ -1,14 +1,17 @@
 """`python src/main.py ablation FILE.yaml`: variants on environments under seeds, batch after batch, and their comparison."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from src.commands import batch, compare, flags, seeds
+from src.commands import arguments, batch, compare, flags, seeds
+from src.config import yaml_files
 from src.config.commandline import UsageError
+from src.config.schema import LONGEST_NAME, is_file_name
+from src.config.values import shortened, shown, written
+from src.hiding import hidden
 from src.registry import nearest
 
 DESCRIPTION = """Train every variant of FILE.yaml on every environment under all seeds; --report compares what is recorded.
@@ -59,20 +62,21 @@ def main(words: Sequence[str]) -> int:
     """Run the command and return the exit status: 0 all seeds are finished (or reported on), 1 not all, 130 interrupted."""
     own = flags.parser("ablation", DESCRIPTION)
     own.epilog = EXAMPLE
-    own.add_argument("file", metavar="FILE.yaml", help="what to vary, and on what")
+    own.add_argument("file", metavar="FILE.yaml", type=arguments.path, help="what to vary, and on what")
     own.add_argument("--seeds", help="instead of the file's")
     own.add_argument("--jobs", default="", help="runs at once, as for batch; default: $JOBS, or what fits")
     own.add_argument("--report", action="store_true", help="train nothing; compare what is recorded")
     own.add_argument("--dry-run", action="store_true", help="check all configurations and print the batches")
-    own.add_argument("--results-dir", default="results", help="folder of all records")
+    own.add_argument("--results-dir", default="results", type=arguments.path, help="folder of all records")
     given = own.parse_args(list(words))
+    batch.check_jobs(given.jobs or batch.AUTO)
     plan = read(Path(given.file), given.seeds, given.results_dir)
     configs = [checked(cell, builds=not given.report) for cell in plan.cells]
     if given.report:
         return report(plan, configs, Path(given.results_dir))
     commands = [[*cell.words[:2], f"--seeds={plan.seeds}", *jobs(given.jobs), *cell.words[2:]] for cell in plan.cells]
     if given.dry_run:
-        print("\n".join(" ".join(["python src/main.py batch", *command]) for command in commands))
+        print("\n".join("python src/main.py batch " + shlex.join(map(hidden, command)) for command in commands))
         return OK
     return run(plan, commands)
 
@@ -105,9 +109,14 @@ def report(plan: Plan, configs: Sequence[Mapping[str, Any]], results: Path) -> i
         environments |= {str(run.folder): cell.environment for run in recorded.values()}
     if not environments:
         raise UsageError(f"ablation: no run of {plan.name} is recorded in {results}; leave --report out to train")
-    options = [f"--{key}={value}" for key, value in plan.report.items()]
+    options = report_words(plan.report)
     out = [f"--out={results / 'ablations' / plan.name}", f"--results-dir={results}"]
     return compare.main([*environments, *options, *out], environments)
+
+
+def report_words(chosen: Mapping[str, Any]) -> list[str]:
+    """Return the section `report` as flags of `compare`."""
+    return [f"--{key}={value}" for key, value in chosen.items()]
 
 
 def checked(cell: Cell, builds: bool = True) -> dict[str, Any]:
@@ -132,22 +141,36 @@ def read(path: Path, chosen_seeds: str | None, results_dir: str) -> Plan:
       UsageError: the file cannot be read, or a key is missing, unknown or of the wrong kind.
     """
     try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"ablation: {path} cannot be read: {' '.join(str(error).split())}") from None
+        content = yaml_files.read(path)
+    except yaml_files.Unreadable as error:
+        raise UsageError(f"ablation: {shortened(str(path))} cannot be read: {error}") from None
     content = _mapping(path, "the file", content, KEYS)
     for key in PARTS:
         if not content.get(key):
             raise UsageError(f"ablation: {path}: '{key}' names none; see `python src/main.py ablation --help`")
         content[key] = _mapping(path, key, content[key])
-    shared = _flat(_mapping(path, "settings", content.get("settings")))
+    shared = _settings(path, "settings", content.get("settings"))
     number = str(content.get("seeds", "") if chosen_seeds is None else chosen_seeds)
     seeds.parse(number)
     cells = tuple(
         _cell(path, variant, environment, content, shared, results_dir)
         for environment in content["environments"] for variant in content["variants"]
     )
-    return Plan(str(content.get("name", path.stem)), number, cells, _mapping(path, "report", content.get("report"), REPORT))
+    name = str(content.get("name", path.stem))
+    if not is_file_name(name):
+        wanted = f"a name that files can have, at most {LONGEST_NAME} bytes"
+        raise UsageError(f"ablation: {path}: name: got {shown(name)}, expected {wanted}")
+    return Plan(name, number, cells, _report(path, content.get("report")))
+
+
+def _report(path: Path, given: Any) -> dict[str, Any]:
+    """Return what the comparison is asked for; a mistake in it is told now, not when all is trained."""
+    chosen = _mapping(path, "report", given, REPORT)
+    try:
+        compare.parser().parse_args(["1", *report_words(chosen)])
+    except UsageError as error:
+        raise UsageError(f"ablation: {path}: report: {error}") from None
+    return chosen
 
 
 def _cell(path: Path, variant: str, environment: str, content: Mapping, shared: Mapping, results_dir: str) -> Cell:
@@ -158,11 +181,11 @@ def _cell(path: Path, variant: str, environment: str, content: Mapping, shared: 
         chosen[family] = part.get(PARTS[family])
         if not chosen[family]:
             raise UsageError(f"ablation: {path}: {family}.{name} needs '{PARTS[family]}'")
-        merged |= _flat(_mapping(path, f"{family}.{name}.settings", part.get("settings")))
+        merged |= _settings(path, f"{family}.{name}.settings", part.get("settings"))
     for key in {"seed", "name", "results_dir"} & merged.keys():
         raise UsageError(f"ablation: {path}: '{key}' is not a setting of an ablation: seeds, names and --results-dir say it")
     merged |= {"name": variant, "results_dir": results_dir}
-    settings = [f"{key}={value}" for key, value in merged.items()]
+    settings = [f"{key}={written(value)}" for key, value in merged.items()]
     return Cell(variant, environment, (f"--config={chosen['variants']}", f"--env-config={chosen['environments']}", "with", *settings))
 
 
@@ -175,18 +198,31 @@ def _mapping(path: Path, what: str, value: Any, known: Sequence[str] | None = No
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise UsageError(f"ablation: {path}: {what}: expected `key: value` lines, got {value!r}")
+        raise UsageError(f"ablation: {path}: {what}: expected `key: value` lines, got {shown(value)}")
     for key in value:
         if known and key not in known:
             guess = nearest(str(key), known)
             hint = f"did you mean '{guess}'? " if guess else ""
-            raise UsageError(f"ablation: {path}: {what}: '{key}' is not known; {hint}known: {', '.join(known)}")
+            said = f"{shown(str(key))} is not known; {hint}known: {', '.join(known)}"
+            raise UsageError(f"ablation: {path}: {what}: {said}")
     return {str(key): item for key, item in value.items()}
 
 
-def _flat(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Return nested settings under dotted keys."""
-    flat: dict[str, Any] = {}
+def _settings(path: Path, what: str, value: Any) -> dict[str, Any]:
+    """Return a section of settings under dotted keys.
+
+    Raises:
+      UsageError: it is no section, or a key stands there both dotted and indented.
+    """
+    found = list(_flat(_mapping(path, what, value)))
+    keys = [key for key, _ in found]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise UsageError(f"ablation: {path}: {what}: {shown(key)} is written twice; keep one")
+    return dict(found)
+
+
+def _flat(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield nested settings under dotted keys."""
     for key, value in settings.items():
-        flat |= _flat(value, f"{above}{key}.") if isinstance(value, Mapping) else {f"{above}{key}": value}
-    return flat
+        yield from _flat(value, f"{above}{key}.") if isinstance(value, Mapping) else [(f"{above}{key}", value)]

@@ -1,14 +1,16 @@
 """`train --resume=RUN` and `rerun --run=RUN`: configurations that come from a recorded run instead of files."""
 
-import json
+import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from src import checkpoint, restored, runs
 from src.commands.arguments import results_dir, settings
+from src.config import loader
 from src.config.commandline import Request, UsageError
 from src.core import Runner
-from src.recording import files, provenance
+from src.recording import provenance, series
 from src.recording.record import FREE, FREE_SECTIONS, Resume, decisive
 
 
@@ -70,12 +72,10 @@ def _check_resumable(run: runs.StoredRun, request: Request) -> None:
     """Complain of a run that is still going on, or over with nothing left to do."""
     if {"-u", "--unobserved"} & set(request.rest):
         raise UsageError("-u: a run that goes on needs its record; leave the flag out")
-    try:
-        files.lock(run.folder).close()
-    except BlockingIOError:
-        raise UsageError(f"run '{run.id}' is still running; stop it first ({run.folder})") from None
+    if run.running:
+        raise UsageError(f"run '{run.id}' is still running; stop it first ({run.folder})")
     more = {update.key for update in request.updates} & {"t_max", "max_minutes"}
-    if not more and _status(run) == "COMPLETED":
+    if not more and run.status == "COMPLETED":
         raise UsageError(
             f"run '{run.id}' is complete; to train it further: --resume={run.id} with t_max=... or max_minutes=... "
             f"(they were {run.config.get('t_max')} and {run.config.get('max_minutes')})"
@@ -96,19 +96,18 @@ def resumable(run: runs.StoredRun) -> bool:
 
 def _just_begun(run: runs.StoredRun) -> bool:
     models = checkpoint.folder(run.results, run.id)
-    return not checkpoint.steps(models) and (models.is_dir() or not (run.folder / "metrics.json").exists())
-
-
-def _status(run: runs.StoredRun) -> str:
-    try:
-        return run.read("run.json")["status"]
-    except (OSError, ValueError, KeyError):
-        return "unknown"
+    return not checkpoint.steps(models) and (models.is_dir() or not series.begun(run.folder))
 
 
 def _check_same(again: Again) -> None:
-    """Complain of a checkpoint that was made with other settings than the run's."""
-    odd = checkpoint.differences(checkpoint.read_meta(again.path).config, decisive(again.config))
+    """Complain of a checkpoint that was made with other settings than the run's.
+
+    Both may be older than some of today's settings, so both have these filled in before they are compared.
+    """
+    saved = checkpoint.read_meta(again.path).config
+    with contextlib.suppress(loader.ConfigError):  # a part or setting that there is not: it shows as a difference
+        saved = loader.stored(saved, str(again.path / checkpoint.META))
+    odd = checkpoint.differences(decisive(saved), decisive(again.config))
     if odd:
         raise UsageError(
             f"the checkpoint {again.path} is of another configuration than {again.run.folder / 'config.json'}: "
@@ -119,7 +118,7 @@ def _check_same(again: Again) -> None:
 def _tell_changes(again: Again) -> None:
     """Say what is not as it was when the run was started: without the same code and packages it ends elsewhere."""
     diff = again.run.folder / provenance.DIFF
-    then = diff.read_text() if diff.exists() else ""
+    then = diff.read_text(errors="replace") if diff.exists() else ""
     now, diff_now = provenance.collect(again.config)
     for change in provenance.changes(provenance.read(again.run.folder), then, now, diff_now):
         print(f"not as in run {again.run.id}: {change}", flush=True)
@@ -129,22 +128,34 @@ def state(again: Again, runner: Runner) -> Resume:
     """Return where the run goes on.
 
     Raises:
-      UsageError: a checkpoint that is damaged or does not fit.
+      UsageError: a checkpoint or a record that is damaged or does not fit.
     """
     try:
-        saved = checkpoint.read(again.path, runner.shapes()) if again.path else None
-    except checkpoint.CheckpointError as error:
+        return _state(again, runner)
+    except (checkpoint.CheckpointError, runs.RecordError) as error:
         raise UsageError(str(error)) from None
-    series = files.until(_metrics(again.run), again.resume_at)
-    latest = {name: values["values"][-1] for name, values in series.items()}
-    curves = provenance.read(again.run.folder).get("curves")
-    return Resume(again.run.id, again.resume_at, saved, latest, curves)
 
 
-def _metrics(run: runs.StoredRun) -> dict[str, Any]:
-    try:
-        return run.read("metrics.json")
-    except FileNotFoundError:  # killed before any was written
-        return {}
-    except json.JSONDecodeError as error:
-        raise UsageError(f"{run.folder / 'metrics.json'} is damaged: {error}") from None
+def _state(again: Again, runner: Runner) -> Resume:
+    saved = checkpoint.read(again.path, runner.shapes()) if again.path else None
+    kept = series.until(series.of(again.run.folder), again.resume_at)
+    latest = {name: points.values[-1] for name, points in kept.items()}
+    if saved is not None:
+        for jump in jumps(again, latest, runner.parts.learner.rates(saved.learner.step)):
+            print(jump, flush=True)
+    return Resume(again.run.id, again.resume_at, saved, latest, provenance.curves(again.run))
+
+
+def jumps(again: Again, latest: Mapping[str, float], rates: Mapping[str, Any]) -> list[str]:
+    """Return a line on what leaps where a run goes on with another t_max, over which progress and learning rates are laid.
+
+    Args:
+      latest: values of the metrics until now.
+      rates: the learning rates from here on, under their metrics' names.
+    """
+    before, now, step = again.run.config.get("t_max"), again.config["t_max"], again.resume_at
+    if before in (None, now) or not step:
+        return []
+    leaps = [f"progress from {min(step / before, 1.0):.2f} to {min(step / now, 1.0):.2f}"]
+    leaps += [f"{name} from {latest[name]:.3g} to {float(rate):.3g}" for name, rate in rates.items() if name in latest]
+    return [f"t_max was {before} and is {now}, and schedules are laid over all of it: {', '.join(leaps)}"]

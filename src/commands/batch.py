@@ -3,6 +3,7 @@
 import dataclasses
 import fcntl
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -18,7 +19,8 @@ from src import machine, runs
 from src.commands import again, children, flags, room, seeds
 from src.commands.batch_table import live_table, summary
 from src.config.commandline import Request, UsageError
-from src.recording.mongo_place import hidden
+from src.config.values import shown
+from src.hiding import hidden
 from src.recording.record import FREE, FREE_SECTIONS
 
 DESCRIPTION = """Train one configuration under several seeds, as many at once as the machine has room for.
@@ -27,6 +29,7 @@ It is safe to call again: finished seeds are skipped, those cut off are resumed 
 their beginning if they had not come to one. Other settings make another batch. Ctrl-C ends all runs and saves them."""
 EXAMPLE = "example: python src/main.py batch --config=mazero_seq --env-config=mpe --seeds=5 with max_minutes=20"
 OK, FAILED, INTERRUPTED = 0, 1, 130
+AUTO = "auto"  # as many jobs as fit
 
 
 @dataclasses.dataclass
@@ -50,7 +53,7 @@ def main(words: Sequence[str]) -> int:
     own = flags.parser("batch", DESCRIPTION)
     own.epilog = EXAMPLE
     own.add_argument("--seeds", required=True, help="a count (3 = seeds 1 to 3), a list (1,4,7) or a range (2-5)")
-    own.add_argument("--jobs", default=os.environ.get("JOBS") or "auto", help="runs at once; $JOBS; default: what fits")
+    own.add_argument("--jobs", default=os.environ.get("JOBS") or AUTO, help="runs at once; $JOBS; default: what fits")
     given, request = flags.parse(own, words)
     wanted = seeds.parse(given.seeds)
     if any(update.key == "seed" for update in request.updates):
@@ -68,10 +71,19 @@ def number_of_jobs(asked: str, num_seeds: int, num_gpus: int) -> int:
     Raises:
       UsageError: what was asked for is no number.
     """
-    if asked != "auto" and not (asked.isdigit() and int(asked)):
-        raise UsageError(f"jobs '{asked}' (--jobs or $JOBS): expected a whole number, 1 or more")
-    fitting = room.default_jobs(len(machine.cores()), room.free_memory(), num_gpus)
-    return min(num_seeds, fitting if asked == "auto" else int(asked))
+    check_jobs(asked)
+    fitting = room.default_jobs(len(machine.cores()), machine.free_memory().free, num_gpus)
+    return min(num_seeds, fitting if asked == AUTO else int(asked))
+
+
+def check_jobs(asked: str) -> None:
+    """Complain of a number of runs that is none.
+
+    Raises:
+      UsageError: what was asked for.
+    """
+    if asked != AUTO and not re.fullmatch(r"0*[1-9][0-9]{0,8}", asked):
+        raise UsageError(f"jobs {shown(asked)} (--jobs or $JOBS): expected a whole number, 1 or more")
 
 
 class Drive:
@@ -82,7 +94,7 @@ class Drive:
         self.shares = room.shares(machine.cores(), jobs)
         self.free = list(range(jobs))  # slots; a slot is a share of the cores
         self.jobs = [Job(seed) for seed in batch.seeds]
-        self.console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+        self.console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 120)
 
     def run(self) -> int:
         """Run the whole batch and return the exit status."""
@@ -108,9 +120,9 @@ class Drive:
         recorded = self.batch.recorded()
         for job in self.jobs:
             run = recorded.get(job.seed)
-            if run and seeds.status(run) == seeds.DONE:
+            if run and run.status == seeds.DONE:
                 job.state = "skipped"
-            elif run and seeds.running(run):
+            elif run and run.running:
                 job.state = "elsewhere"
             elif run and again.resumable(run):
                 job.words = resume_words(self.request, run)
@@ -133,7 +145,8 @@ class Drive:
             job.state = "elsewhere"
             return self.say(f"seed {job.seed}: another batch is running it")
         job.slot = self.free.pop(0)
-        command = hidden(f"python src/main.py {shlex.join(job.words)}")  # MongoDB's password is for the run alone
+        words = [hidden(word) for word in job.words]  # MongoDB's password is for the run alone
+        command = f"python src/main.py {shlex.join(words)}"
         job.log.write(f"\n--- {time.strftime('%Y-%m-%d %H:%M:%S')}  {command}\n")
         job.log.flush()
         job.process = children.start(job.words, job.log, self.shares[job.slot], self.environments[job.slot])

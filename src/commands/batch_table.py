@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from src.commands import seeds
 
@@ -28,7 +29,7 @@ def summary(batch: seeds.Batch, states: Mapping[int, str]) -> Table:
     """Return the closing table: a row for each seed, and the mean over the finished ones."""
     recorded = batch.recorded()
     rows = {seed: seeds.last_values(recorded[seed]) if seed in recorded else {} for seed in states}
-    table = Table(title=f"{batch.config['name']}, {len(states)} seeds", title_justify="left")
+    table = Table(title=Text(f"{batch.config['name']}, {len(states)} seeds"), title_justify="left")
     for column in ("seed", *COLUMNS.values(), "env steps", "minutes", "status", "run"):
         left = column in ("seed", "status", "run")
         table.add_column(column, justify="left" if left else "right", no_wrap=True)

@@ -1,7 +1,6 @@
 """Training runs as processes of their own: started on their cores, told to end, waited for."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -9,8 +8,9 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from src.recording import stopping
+
 MAIN = Path(__file__).resolve().parent.parent / "main.py"
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 POLL_SECONDS = 0.2
 PATIENCE = 60.0  # seconds that a run gets to write its record and checkpoint
 
@@ -48,13 +48,12 @@ class Signals:
         self.count = 0
 
     def __enter__(self) -> "Signals":
-        heeded = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
-        self.before = {number: signal.signal(number, self._count) for number in heeded}
+        self.handled = stopping.handled(self._count)
+        self.handled.__enter__()
         return self
 
     def __exit__(self, *error: Any) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
+        self.handled.__exit__(*error)
 
     def _count(self, number: int, frame: Any) -> None:
         self.count += 1

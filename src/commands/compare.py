@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from src.analysis import comparison, estimators, histories
-from src.commands import flags
+from src.commands import arguments, flags
 from src.commands.arguments import Parser
 from src.config.commandline import UsageError
 from src.recording import mongo_place
@@ -17,7 +17,8 @@ from src.recording.places import task
 DESCRIPTION = """Compare recorded runs: curves, final scores, the way to a threshold, and who beats whom.
 
 Runs with the same configuration apart from the seed are one group; groups of one name are told apart by the settings
-in which they differ. Means are interquartile means, intervals 95 % bootstrap intervals over seeds."""
+in which they differ. Means are interquartile means, intervals 95 % bootstrap intervals over seeds.
+A run that diverged, whose numbers are not finite at its end, counts as worse than all others."""
 EXAMPLES = """examples:
   python src/main.py compare 1-10
   python src/main.py compare 'results/sacred/*' --x time --out paper/
@@ -35,17 +36,20 @@ def main(words: Sequence[str], tasks: Mapping[str, str] | None = None) -> int:
       tasks: what each run, by its folder, was to do; runs are compared within a task. Default: environment and scenario.
     """
     given = parser().parse_args(list(words))
+    out = Path(given.out or Path(given.results_dir) / "compare" / time.strftime("%Y%m%d-%H%M%S"))
     try:
-        found = (
-            histories.from_mongo(database(given.mongo), given.runs) if given.mongo is not None
+        found, left_out = (
+            (histories.from_mongo(database(given.mongo), given.runs), []) if given.mongo is not None
             else histories.from_folders(given.runs, given.results_dir)
         )
         tasks = tasks or {history.label: task(history.config) for history in found}
         groups, notes = comparison.groups(found, given.metric, given.x, tasks)
     except (histories.SourceError, mongo_place.Unusable) as error:
         raise UsageError(f"compare: {error}") from None
-    out = Path(given.out or Path(given.results_dir) / "compare" / time.strftime("%Y%m%d-%H%M%S"))
-    report(groups, [*notes, *remarks(groups, given.x)], given.metric, given.x, given.at, given.threshold, out)
+    if said := arguments.problem_of_folder(out):  # before figures are drawn that could not be kept
+        raise UsageError(f"compare: --out={said}")
+    notes = [*left_out, *notes, *remarks(groups, given.x)]
+    report(groups, notes, given.metric, given.x, given.at, given.threshold, out)
     return OK
 
 
@@ -70,10 +74,10 @@ def parser() -> Parser:
         help="series to compare, more is better; default eval/return: with search, or the policy's where there is none",
     )
     own.add_argument("--x", choices=comparison.AXES, default="steps", help="environment steps, or minutes of training")
-    own.add_argument("--threshold", type=float, help="default: what the weakest group of a task ends at")
-    own.add_argument("--at", type=float, help="score at this x instead of at the end")
-    own.add_argument("--out", help="folder of the files; default results/compare/<time>")
-    own.add_argument("--results-dir", default="results", help="where ids are looked for")
+    own.add_argument("--threshold", type=arguments.number, help="default: what the weakest group of a task ends at")
+    own.add_argument("--at", type=arguments.number, help="score at this x instead of at the end")
+    own.add_argument("--out", type=arguments.out_folder, help="folder of the files; default results/compare/<time>")
+    own.add_argument("--results-dir", default="results", type=arguments.path, help="where ids are looked for")
     own.add_argument(
         "-m", "--mongo", metavar="URL", nargs="?", const="",
         help=f"read from this MongoDB, or that in ${mongo_place.VARIABLE}; RUN is then an id, a range or a pattern",

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from src import build
+from src.analysis.identity import fingerprint
 from src.commands import restoring
 from src.config.commandline import UsageError
 from src.core import Environment, Key, Planner, RunError
@@ -43,10 +44,23 @@ def main(words: Sequence[str]) -> int:
         "settings": {update.key: update.value for update in settings},
         **found,
     }
-    path = run.folder / f"evaluation-{restored.env_step}.json"
-    replace_file(path, json.dumps(result, indent=1) + "\n")
-    show(result, f"{title(restored.config)}, step {restored.env_step:,}, {result['episodes']} episodes", path)
+    kept = keep(result, run.folder)
+    show(result, f"{title(restored.config)}, step {restored.env_step:,}, {result['episodes']} episodes", kept)
     return 0
+
+
+def keep(result: Mapping[str, Any], folder: Path) -> str:
+    """Write the result into the run's folder; return in a line where it is, or why it could not be kept.
+
+    Each choice of settings has a file of its own, so that evaluations with different ones stand beside each other.
+    """
+    settings = f"-{fingerprint(result['settings'])}" if result["settings"] else ""
+    path = folder / f"evaluation-{result['env_step']}{settings}.json"
+    try:
+        replace_file(path, json.dumps(result, indent=1) + "\n")
+    except OSError as error:
+        return f"not kept: {path} cannot be written ({error.strerror})"
+    return f"written: {path}"
 
 
 def play(restored: Restored, planner: Planner, key: Key, batch: int) -> Scores:
@@ -66,7 +80,8 @@ def play(restored: Restored, planner: Planner, key: Key, batch: int) -> Scores:
 def play_on_host(restored: Restored, planner: Planner, key: Key, wanted: int) -> Scores:
     """Return the scores of episodes of an environment outside JAX; the key decides where they begin."""
     make_env, spec = build.remake(restored.config).make_env, restored.env.spec
-    envs = HostEnvs(make_env, min(wanted, HOST_ENVS), (), restored.config["runner_args"]["env_timeout"], wanted)
+    timeout = restored.config["runner_args"]["env_timeout"]
+    envs = HostEnvs(make_env, min(wanted, HOST_ENVS), (), timeout, wanted, setting="eval_args.episodes")
     seeds = jax.random.randint(key, (wanted,), 0, np.iinfo(np.int32).max).tolist()
     try:
         return evaluate_on_host(envs, planner, spec, restored.params, key, seeds)
@@ -89,8 +104,8 @@ def summary(scores: Scores) -> dict[str, dict[str, float]]:
     }
 
 
-def show(result: Mapping[str, Any], head: str, path: Path) -> None:
-    """Print the table."""
+def show(result: Mapping[str, Any], head: str, kept: str) -> None:
+    """Print the table, and what became of it."""
     table = Table(title=head, title_justify="left")
     table.add_column("metric")
     for column in COLUMNS.values():
@@ -99,6 +114,6 @@ def show(result: Mapping[str, Any], head: str, path: Path) -> None:
         for how in (how for how in PLAYERS if how in result):
             numbers = [result[how][name][column] for column in COLUMNS]
             table.add_row(f"{name}, {PLAYERS[how]}", *("-" if number is None else f"{number:.3f}" for number in numbers))
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
     console.print(table)
-    console.print(f"written: {path}")
+    console.print(kept)

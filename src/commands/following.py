@@ -1,12 +1,16 @@
 """A training run followed while it goes on: what its record in results/sacred/ says so far."""
 
-import json
+import bisect
+import contextlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from src import runs
+from src.recording import series
 from src.recording.progress import PLAIN_RESULT, RESULT
 from src.registry import PLANNERS, nearest
+
+CLOCK = "time/training_seconds"
 
 
 class Point(NamedTuple):
@@ -35,7 +39,7 @@ def find(results_dir: str | Path, comment: str, after: int) -> runs.StoredRun | 
             run = runs.find(run_id, results_dir)
             if run.read("run.json")["meta"].get("comment") == comment:
                 return run
-        except (ValueError, OSError, KeyError):  # one that is just being made
+        except (ValueError, OSError, KeyError, AttributeError):  # one that is just being made, or a damaged one
             continue
     return None
 
@@ -45,26 +49,56 @@ def last_id(results_dir: str | Path) -> int:
     return max(map(int, runs.ids(results_dir)), default=0)
 
 
+class Follower:
+    """The values of one metric while a run goes on; what was read once is not read again."""
+
+    def __init__(self, run: runs.StoredRun, metric: str):
+        self.run, self.metric = run, metric
+        self.reader = series.Reader(run.folder, only=(metric, CLOCK))
+        self.told = 0
+
+    def new(self) -> list[Point]:
+        """Return the values since the last call, oldest first.
+
+        Raises:
+          UnknownMetric: the run has been evaluated, so that all its metrics are known, and this is none of them.
+        """
+        try:
+            found = self.reader.read()
+        except (OSError, ValueError):
+            return []
+        if self.metric not in found:
+            self._complain_if_evaluated()
+            return []
+        points, clock = found[self.metric], found.get(CLOCK, series.Series())
+        new, self.told = range(self.told, len(points)), len(points)
+        return [self._point(points.values[i], points.steps[i], clock) for i in new]
+
+    def _complain_if_evaluated(self) -> None:
+        names = self.reader.names
+        if any(name.startswith("eval/") for name in names):
+            guess = nearest(self.metric, names)
+            hint = f"did you mean {guess}? " if guess else ""
+            known = ", ".join(sorted(names))
+            raise UnknownMetric(f"--metric={self.metric}: runs do not report it; {hint}they report {known}")
+
+    def _point(self, value: float, step: int, clock: series.Series) -> Point:
+        at = bisect.bisect_left(clock.steps, step)
+        known = at < len(clock) and clock.steps[at] == step
+        return Point(value, step, percent(self.run.config, step, clock.values[at] if known else 0.0))
+
+    def close(self) -> None:
+        self.reader.close()
+
+
 def points(run: runs.StoredRun, metric: str) -> list[Point]:
     """Return all values of the metric so far, oldest first.
 
     Raises:
-      UnknownMetric: the run has been evaluated, so that all its metrics are known, and this is none of them.
+      UnknownMetric: see `Follower.new`.
     """
-    try:
-        series = run.read("metrics.json")
-    except (OSError, json.JSONDecodeError):
-        return []
-    if metric not in series:
-        if any(name.startswith("eval/") for name in series):
-            guess = nearest(metric, series)
-            hint = f"did you mean {guess}? " if guess else ""
-            raise UnknownMetric(f"--metric={metric}: runs do not report it; {hint}they report {', '.join(sorted(series))}")
-        return []
-    clock = series.get("time/training_seconds", {"steps": [], "values": []})
-    seconds = dict(zip(clock["steps"], clock["values"], strict=True))
-    values = zip(series[metric]["steps"], series[metric]["values"], strict=True)
-    return [Point(value, step, percent(run.config, step, seconds.get(step, 0.0))) for step, value in values]
+    with contextlib.closing(Follower(run, metric)) as follower:
+        return follower.new()
 
 
 def percent(config: dict[str, Any], env_step: int, seconds: float) -> float:

@@ -1,26 +1,37 @@
 """`render --run=RUN`: films of greedy episodes by what a recorded run has learned."""
 
 import argparse
-from collections.abc import Sequence
+import contextlib
+import math
+import os
+import shlex
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import jax
+from sacred.observers import RunObserver
 
 from src import build
 from src.analysis import film
 from src.analysis.episodes import make_player
 from src.analysis.host_episodes import make_host_player
-from src.commands import restoring
+from src.commands import arguments, restoring
 from src.config.commandline import UsageError
 from src.core import Environment
+from src.recording import provenance
 from src.recording.curves import add_image
 from src.recording.places import title
 from src.restored import Restored, restore
-from src.runs import StoredRun
+from src.runners.host_envs import time_limit
+from src.runs import StoredRun, find
 
 PLAYERS = ("search", "autoregressive", "policy")
 EPISODES = 3
-MOST_EPISODES = 100  # a film of more is watched by nobody, and its frames are held in memory
+MOST_EPISODES = 100  # a film of more is watched by nobody
+SECONDS = 300.0  # that the film at a run's end may take to be played, and to be written
 NAME = "episodes"  # of the files that training leaves
 
 
@@ -28,41 +39,70 @@ def main(words: Sequence[str]) -> int:
     """Write an mp4 and a gif; return the exit status."""
     parser = restoring.parser("render", "Film greedy episodes: the scene, each agent's action and its policy, the return.")
     parser.add_argument("--episodes", type=_count, default=EPISODES, help=f"how many (default: {EPISODES})")
-    parser.add_argument("--player", choices=PLAYERS, default="search", help="who chooses the actions (default: search)")
-    parser.add_argument("--out", type=Path, help="file to write, without its ending (default: in the run's folder)")
+    parser.add_argument("--player", choices=PLAYERS, help="who chooses the actions (default: search if there is one)")
+    out_help = "file to write, without its ending (default: in the run's folder)"
+    parser.add_argument("--out", type=arguments.out_file, help=out_help)
     options, _, run, restored = restoring.read(parser, words)
-    out = options.out or run.folder / f"{NAME}-{restored.env_step}-{options.player}"
-    if not out.parent.is_dir():
-        raise UsageError(f"render: --out={out}: there is no folder {out.parent}")
-    for path in render(restored, out, options.episodes, options.player):
+    player = chosen_player(restored, options.player)
+    out = options.out or run.folder / f"{NAME}-{restored.env_step}-{player}"
+    if not os.access(out.parent, os.W_OK):
+        raise UsageError(f"render: {out.parent} cannot be written; name another place with --out=FILE")
+    for path in render(restored, out, options.episodes, player):
         print(f"written: {path}", flush=True)
     return 0
 
 
 def _count(text: str) -> int:
-    if not text.isdigit() or not 1 <= int(text) <= MOST_EPISODES:
+    if not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= MOST_EPISODES:
         raise argparse.ArgumentTypeError(f"'{text}': expected a number of episodes, 1 to {MOST_EPISODES}")
     return int(text)
 
 
-def render(restored: Restored, out: Path, num_episodes: int = EPISODES, player: str = "search") -> list[Path]:
+def chosen_player(restored: Restored, asked: str | None = None) -> str:
+    """Return the name of who plays: as asked for, else the way to play that the run is judged by.
+
+    Raises:
+      UsageError: the run cannot play in the way that was asked for.
+    """
+    if asked is not None and asked not in restored.players:
+        raise UsageError(f"render: --player={asked}: this run has {', '.join(restored.players)}")
+    return asked or next(name for name in PLAYERS if name in restored.players)
+
+
+def render(restored: Restored, out: Path, num_episodes: int = EPISODES, player: str | None = None) -> list[Path]:
     """Write `out`.mp4 and `out`.gif; return their paths."""
     return write(make(restored, num_episodes, player), out)
 
 
-def make(restored: Restored, num_episodes: int, player: str) -> film.Film:
-    """Return the film of episodes that the run's seed and the checkpoint's step decide."""
-    players = {"search": restored.planner} | restored.players
-    if player not in players:
-        raise UsageError(f"render: --player={player}: this run has {', '.join(players)}")
-    planner = players[player]
+def make(restored: Restored, num_episodes: int, player: str | None = None, seconds: float = math.inf) -> film.Film:
+    """Return the film of episodes that the run's seed and the checkpoint's step decide.
+
+    Raises:
+      TimeoutError: they are not played after so many seconds, or the environment does not answer.
+    """
+    planner = restored.players[chosen_player(restored, player)]
     key = jax.random.fold_in(jax.random.key(restored.config["seed"]), restored.env_step)
     if isinstance(restored.env, Environment):
-        play, drawing = make_player(restored.env, planner, num_episodes), restored.env.drawing
+        play, drawing = make_player(restored.env, planner, num_episodes, until(seconds)), restored.env.drawing
     else:
-        play, drawing = make_host_player(build.remake(restored.config).make_env, planner, num_episodes), None
+        limit = until(seconds, restored.config["runner_args"]["env_timeout"])
+        make_env, size = build.remake(restored.config).make_env, (film.PANEL, film.HEIGHT)
+        play, drawing = make_host_player(make_env, planner, num_episodes, film.MOST_FRAMES, size, limit), None
     episodes = play(restored.params, key)
     return film.make_film(drawing, episodes, f"{title(restored.config)}, step {restored.env_step:,}")
+
+
+def until(seconds: float, each: float = 0.0) -> Callable[[], AbstractContextManager]:
+    """Return limit(), within which TimeoutError is raised `seconds` from now, and `each` (0 = never) from its start."""
+    deadline = time.monotonic() + seconds
+
+    def limit() -> AbstractContextManager:
+        left = deadline - time.monotonic()
+        if left <= 0.0:
+            raise TimeoutError(f"the episodes took longer than {seconds:g} seconds")
+        return time_limit(min(left, each or math.inf)) if left < math.inf or each else nullcontext()
+
+    return limit
 
 
 def write(made: film.Film, out: Path) -> list[Path]:
@@ -76,8 +116,36 @@ def write(made: film.Film, out: Path) -> list[Path]:
 def film_at_end(run: StoredRun) -> list[Path]:
     """Write the film that training leaves, of its last checkpoint: into the run's folder, and a strip beside its curves."""
     restored = restore(run, "last")
-    made = make(restored, EPISODES, "search")
-    curves = run.read("provenance.json").get("curves")
+    made = make(restored, EPISODES, seconds=SECONDS)
+    curves = provenance.curves(run)
     if curves:
         add_image(run.results / curves, "films/episode", film.strip(made), restored.env_step)
-    return write(made, run.folder / NAME)
+    with time_limit(SECONDS):
+        return write(made, run.folder / NAME)
+
+
+class FilmAtEnd(RunObserver):
+    """Makes the film of a finished run, once its record says that it is finished; whatever happens, the run stays so."""
+
+    priority = 15  # after the file record (20), and before MongoDB (10), which takes the film along
+
+    def __init__(self, records: Path):
+        self.records = records
+
+    def started_event(self, ex_info, command, host_info, start_time, config, meta_info, _id) -> None:
+        self.folder = self.records / str(_id)
+
+    def completed_event(self, stop_time: Any, result: Any) -> None:
+        if result is None:  # nothing that was learned can be played
+            return
+        try:
+            for path in film_at_end(find(str(self.folder))):
+                print(f"film:    {path}", flush=True)
+        except KeyboardInterrupt:
+            self._none("interrupted")
+        except Exception as error:  # the training is over and recorded
+            self._none(f"{type(error).__name__}: {error}")
+
+    def _none(self, why: str) -> None:
+        with contextlib.suppress(OSError):  # nobody is left to read it
+            print(f"no film: {why}; try `python src/main.py render --run={shlex.quote(str(self.folder))}`", flush=True)

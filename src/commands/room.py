@@ -6,22 +6,11 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from src.machine import CGROUP
+from src.machine import GIB
 
-GIB = 2**30
 MEMORY_PER_RUN = 2 * GIB  # of a run on the CPU, and room to spare: the main job with joint search took 1.2 GiB at most
 MEMORY_USED = 0.8  # share of the free memory that runs may take together
 GPU_MEMORY_USED = 0.9
-
-
-def free_memory() -> int:
-    """Return the bytes that can still be taken, by the machine's count or the container's, whichever is less."""
-    lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-    machine = int(lines["MemAvailable"].split()[0]) * 1024
-    try:
-        return min(machine, int((CGROUP / "memory.max").read_text()) - int((CGROUP / "memory.current").read_text()))
-    except (OSError, ValueError):
-        return machine
 
 
 def gpus(platform: str, environment: Mapping[str, str] = os.environ) -> list[str]:

@@ -2,22 +2,23 @@
 
 import itertools
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
-from src.config import commandline, files, loader
+from src.config import commandline, files, loader, schema, yaml_files
 from src.config.commandline import Request, Update, UsageError
 from src.config.loader import ConfigError
+from src.config.schema import MOST
+from src.config.values import shortened, shown, written
 from src.registry import FAMILIES, nearest
 
 FOLDER = files.FOLDER / "spaces"
 RANGES = ("uniform", "log_uniform", "int_uniform", "log_int_uniform")  # of two bounds, both included
 KINDS = (*RANGES, "choice")
 GRID = "grid"  # a plain list
-FIXED = ("results_dir", "mongo_url", "mongo_optional", "compile_cache_dir")  # where a run is kept is no part of a search
+MOST_VALUES = 200  # of a list: each is checked before anything starts
 EXAMPLE = "KEY: {log_uniform: [1.0e-4, 1.0e-2]}, {choice: [4, 8]} or a list [4, 8]"
 
 
@@ -42,15 +43,16 @@ def read(name: str) -> tuple[Dimension, ...]:
     """
     path = find(name)
     try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--space={name}: cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        raise ConfigError([f"{path}: not valid YAML: {' '.join(str(error).split())}"]) from None
+        content = yaml_files.read(path)
+    except yaml_files.Unreadable as error:
+        raise ConfigError([f"{path}: {error}"]) from None
     if not isinstance(content, Mapping) or not content:
         raise ConfigError([f"{path}: expected lines such as {EXAMPLE}"])
     mistakes: list[str] = []
-    space = [_dimension(key, value, f"{key} ({path})", mistakes) for key, value in _flat(content)]
+    found = list(_flat(content))
+    space = [_dimension(key, value, f"{shortened(key)} ({path})", mistakes) for key, value in found]
+    keys = [key for key, _ in found]
+    mistakes += [f"{key} ({path}): is written twice; keep one" for key in dict.fromkeys(keys) if keys.count(key) > 1]
     if mistakes:
         raise ConfigError(mistakes)
     return tuple(space)
@@ -65,11 +67,12 @@ def find(name: str) -> Path:
     known = files.names("spaces")
     if name in known:
         return FOLDER / f"{name}.yaml"
-    if not Path(name).is_file():
+    path = Path(os.path.expanduser(name))
+    if not files.is_file(path):
         guess = nearest(name, known)
         hint = f"did you mean {guess}? " if guess else ""
-        raise UsageError(f"--space={name}: no such file; {hint}examples to be named: {', '.join(known)}")
-    return Path(name)
+        raise UsageError(f"--space={shortened(name)}: no such file; {hint}examples to be named: {', '.join(known)}")
+    return path
 
 
 def check(space: Sequence[Dimension], source: str, request: Request) -> None:
@@ -85,7 +88,7 @@ def check(space: Sequence[Dimension], source: str, request: Request) -> None:
     typed = {update.key for update in request.updates}
     twice = "also given on the command line; leave it out in one place"
     mistakes = [f"{one.key} ({source}): {twice}" for one in space if one.key in typed]
-    mistakes += [f"{one.key} ({source}): cannot be searched over; give it after `with`" for one in space if one.key in FIXED]
+    mistakes += [f"{one.key} ({source}): cannot be searched over; give it after `with`" for one in space if fixed(one.key)]
     for candidate in _extremes(space):
         try:
             loader.load(request.config, request.env_config, (*request.updates, *updates(candidate, source)))
@@ -93,6 +96,11 @@ def check(space: Sequence[Dimension], source: str, request: Request) -> None:
             mistakes += error.mistakes
     if mistakes:
         raise ConfigError(list(dict.fromkeys(mistakes)))
+
+
+def fixed(key: str) -> bool:
+    """Return whether a setting only says where and how runs are recorded, which is no part of a search."""
+    return key.partition(".")[0] in schema.bookkeeping()
 
 
 def first_trial(space: Sequence[Dimension], source: str, request: Request) -> Request:
@@ -107,7 +115,7 @@ def updates(settings: Mapping[str, Any], source: str) -> tuple[Update, ...]:
 
 def words(settings: Mapping[str, Any]) -> list[str]:
     """Return settings as key=value, so written that the command line reads the same values."""
-    return [f"{key}={value if isinstance(value, str) else repr(plain(value))}" for key, value in settings.items()]
+    return [f"{key}={written(plain(value))}" for key, value in settings.items()]
 
 
 def plain(value: Any) -> Any:
@@ -134,14 +142,17 @@ def _dimension(key: str, value: Any, where: str, mistakes: list[str]) -> Dimensi
         kind, values = next(iter(value.items()))
     if kind not in (*KINDS, GRID) or (kind == GRID and isinstance(value, Mapping)):
         guess = nearest(kind, KINDS) if kind else None
-        said = f"unknown distribution '{kind}'; " + (f"did you mean {guess}? " if guess else "") if kind else f"got {value!r}; "
+        hint = f"did you mean {guess}? " if guess else ""
+        said = f"unknown distribution {shown(kind)}; {hint}" if kind else f"got {shown(value)}; "
         mistakes.append(f"{where}: {said}expected one of {', '.join(KINDS)}, or a list: {EXAMPLE}")
     elif not isinstance(values, list) or not values:
-        mistakes.append(f"{where}: got {values!r}, expected {_wanted(kind)}")
+        mistakes.append(f"{where}: got {shown(values)}, expected {_wanted(kind)}")
     elif kind in RANGES:
         _check_range(kind, values, where, mistakes)
+    elif len(values) > MOST_VALUES:
+        mistakes.append(f"{where}: names {len(values):,} values; at most {MOST_VALUES} can be tried")
     elif any(values.count(one) > 1 for one in values):
-        mistakes.append(f"{where}: {values} names a value twice")
+        mistakes.append(f"{where}: {shown(values)} names a value twice")
     return Dimension(key, str(kind), tuple(values) if isinstance(values, list) else ())
 
 
@@ -153,10 +164,9 @@ def _check_range(kind: str, values: list, where: str, mistakes: list[str]) -> No
     """Complain of bounds that are no numbers, in the wrong order or, of logarithms, not above 0."""
     whole = "int" in kind
     numbers = [value for value in values if isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)]
-    if len(values) != 2 or len(numbers) != 2 or not all(math.isfinite(number) for number in numbers):
-        text = any(isinstance(value, str) for value in values)
-        hint = " (YAML reads 3e-4 as text: write 3.0e-4)" if text else ""
-        mistakes.append(f"{where}: got {values}, expected {kind}: [LOW, HIGH], two {'whole ' if whole else ''}numbers{hint}")
+    if len(values) != 2 or len(numbers) != 2 or not all(abs(number) <= MOST for number in numbers):
+        wanted = f"{kind}: [LOW, HIGH], two {'whole ' if whole else ''}numbers"
+        mistakes.append(f"{where}: got {shown(values)}, expected {wanted}")
     elif numbers[0] >= numbers[1]:
         mistakes.append(f"{where}: {values} is an empty range; expected LOW < HIGH")
     elif kind.startswith("log") and numbers[0] <= 0:

@@ -1,7 +1,6 @@
 """The runs of a seed batch: which seeds are wanted, and what is already recorded of each."""
 
 import dataclasses
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,11 +8,15 @@ from typing import Any
 
 from src import runs
 from src.analysis.identity import as_asked, fingerprint, without_seed
+from src.config import loader
 from src.config.commandline import UsageError
-from src.recording import files
+from src.config.values import shown
+from src.recording import series
+from src.registry import FAMILIES
 
 DONE = "COMPLETED"  # Sacred's word
 BOUND = 2**31 - 1
+MOST_SEEDS = 10_000
 
 
 def parse(text: str) -> list[int]:
@@ -22,17 +25,15 @@ def parse(text: str) -> list[int]:
     Raises:
       UsageError: none of these.
     """
-    if not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*,?", text):
-        raise UsageError(f"seeds '{text}': expected a count (3), a list (1,4,7) or a range (2-5)")
-    if text.isdigit():
-        seeds = list(range(1, int(text) + 1))
-    else:
-        ends = [[int(end) for end in part.split("-")] for part in text.split(",") if part]
-        seeds = [seed for first, *last in ends for seed in range(first, (last or [first])[0] + 1)]
-    if not seeds or max(seeds) > BOUND or len(seeds) > 10_000:
-        raise UsageError(f"seeds '{text}': no seed among them, or too many" if max(seeds, default=0) <= BOUND else
-                         f"seeds '{text}': a seed is at most {BOUND}")
-    return list(dict.fromkeys(seeds))
+    if not re.fullmatch(r"N(-N)?(,N(-N)?)*,?".replace("N", "[0-9]{1,20}"), text):
+        raise UsageError(f"seeds {shown(text)}: expected a count (3), a list (1,4,7) or a range (2-5)")
+    ends = [[int(end) for end in part.split("-")] for part in text.split(",") if part]
+    ranges = [range(1, ends[0][0] + 1)] if text.isdigit() else [range(part[0], part[-1] + 1) for part in ends]
+    if max(part[-1] for part in ends) > BOUND and not text.isdigit():
+        raise UsageError(f"seeds {shown(text)}: a seed is at most {BOUND}")
+    if not 0 < sum(part.stop - part.start for part in ranges if part.stop > part.start) <= MOST_SEEDS:
+        raise UsageError(f"seeds {shown(text)}: no seed among them, or more than {MOST_SEEDS:,}")
+    return list(dict.fromkeys(seed for part in ranges for seed in part))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,35 +64,28 @@ class Batch:
                 run = runs.find(run_id, self.results)
             except ValueError:  # a folder that is just being made, or was left half made
                 continue
-            seed = wanted.get(fingerprint(as_asked(run.config, self.config)))
-            if seed is not None and (seed not in found or status(found[seed]) != DONE or status(run) == DONE):
+            seed = wanted.get(fingerprint(as_asked(run.config, self.config))) or wanted.get(self._filled_in(run))
+            if seed is not None and (seed not in found or found[seed].status != DONE or run.status == DONE):
                 found[seed] = run
         return found
 
-
-def status(run: runs.StoredRun) -> str:
-    """Return Sacred's word for how a run stands: COMPLETED, RUNNING, INTERRUPTED, FAILED; "" where it cannot be read."""
-    try:
-        return run.read("run.json")["status"]
-    except (OSError, ValueError, KeyError):
-        return ""
-
-
-def running(run: runs.StoredRun) -> bool:
-    """Return whether a process holds the run's record: it is going on, whatever started it."""
-    try:
-        files.lock(run.folder).close()
-        return False
-    except BlockingIOError:
-        return True
+    def _filled_in(self, run: runs.StoredRun) -> str | None:
+        """Return the fingerprint of a run as it would be recorded today, with the settings that have come since."""
+        if any(run.config.get(family) != self.config.get(family) for family in FAMILIES):
+            return None  # other parts make another experiment, and loading them takes time
+        try:
+            config = loader.stored(run.config, str(run.folder / "config.json"))
+        except UsageError:  # a setting of then is no more
+            return None
+        return fingerprint(as_asked(config, self.config))
 
 
 def last_values(run: runs.StoredRun) -> dict[str, float]:
     """Return the last value of every metric of a run, and its last step as "env_step"."""
     try:
-        metrics = run.read("metrics.json")
-    except (OSError, json.JSONDecodeError):
+        found = series.of(run.folder)
+    except (OSError, ValueError):
         return {}
-    steps = [series["steps"][-1] for series in metrics.values() if series["steps"]]
-    values = {name: series["values"][-1] for name, series in metrics.items() if series["values"]}
+    steps = [points.steps[-1] for points in found.values() if points]
+    values = {name: points.values[-1] for name, points in found.items() if points}
     return values | ({"env_step": max(steps)} if steps else {})

@@ -1,5 +1,7 @@
 """`show --run=RUN`: what a recorded run is, where it comes from and what it left."""
 
+import contextlib
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -10,7 +12,7 @@ from rich.table import Table
 
 from src import checkpoint, runs
 from src.commands import arguments
-from src.recording import provenance
+from src.recording import provenance, series
 from src.recording.places import title
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "mctx", "flashbax", "orbax-checkpoint", "jaxmarl", "numpy", "sacred")
@@ -27,46 +29,72 @@ def main(words: Sequence[str]) -> int:
     table = Table(title=_title(run), show_header=False, title_justify="left")
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in (*_state(run), *_origin(origin), *_packages(origin, options.packages), *_places(run, origin)):
+    for name, value in (*_state(run), *_origin(origin), *_packages(origin, options.packages), *_places(run)):
         table.add_row(name, value)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 120)
     console.print(table)
     console.print("configuration:\n" + yaml.safe_dump(run.config, sort_keys=True).rstrip(), markup=False)
     diff = run.folder / provenance.DIFF
     if options.diff and diff.exists():
-        console.print(f"\n{diff.read_text()}", markup=False, soft_wrap=True)
+        console.print(f"\n{diff.read_text(errors='replace')}", markup=False, soft_wrap=True)
     return 0
 
 
 def _title(run: runs.StoredRun) -> str:
     try:
         return f"run {run.id}: {title(run.config)}"
-    except KeyError:  # a record of something else
+    except (AttributeError, KeyError, TypeError):  # a record of something else
         return f"run {run.id}"
 
 
-def _saved(run: runs.StoredRun, name: str) -> Mapping[str, Any]:
-    """Return one of the record's files; nothing where it cannot be read."""
+def _entry(run: runs.StoredRun) -> Mapping[str, Any]:
+    """Return what run.json says; nothing if it cannot be read, which `_damages` tells."""
     try:
-        return run.read(name)
-    except (OSError, ValueError):
+        return run.read("run.json")
+    except (OSError, runs.RecordError):
         return {}
+
+
+def _damages(run: runs.StoredRun) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the record, apart from its metrics."""
+    reads = (lambda: run.read("run.json"), lambda: run.read(provenance.NAME), lambda: provenance.curves(run))
+    for read in reads:
+        try:
+            read()
+        except FileNotFoundError:  # what it would say is shown as unknown
+            continue
+        except (OSError, runs.RecordError) as error:
+            yield "damaged", str(error)
 
 
 def _state(run: runs.StoredRun) -> Iterator[tuple[str, str]]:
     """Yield how the run went."""
-    entry = _saved(run, "run.json")
-    yield "status", str(entry.get("status", "unknown"))
+    entry = _entry(run)
+    yield "status", (run.status or "unknown") + (", going on" if run.running else "")
     yield "started", str(entry.get("start_time", "unknown"))
-    for again in entry.get("resumes", []):
-        yield "resumed", f"{again['time']} from step {again['step']:,}"
+    for again in _dicts(entry.get("resumes")):
+        yield "resumed", f"{again.get('time')} from step {again.get('step')}"
     if "stop_time" in entry:
         yield "ended", str(entry["stop_time"])
-    series = _saved(run, "metrics.json")
-    if series:
-        yield "environment steps", f"{max(values['steps'][-1] for values in series.values()):,}"
-    for name in sorted(name for name in series if name.startswith("eval/")):
-        yield name, f"{series[name]['values'][-1]:.3f} at step {series[name]['steps'][-1]:,}"
+    yield from _damages(run)
+    yield from _ends(run)
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _ends(run: runs.StoredRun) -> Iterator[tuple[str, str]]:
+    """Yield how far the run came, and its last evaluation."""
+    try:
+        found = {name: points for name, points in series.of(run.folder).items() if points}
+    except (OSError, ValueError) as error:
+        yield "damaged", str(error)
+        return
+    if found:
+        yield "environment steps", f"{max(points.steps[-1] for points in found.values()):,}"
+    for name in sorted(name for name in found if name.startswith("eval/")):
+        yield name, f"{found[name].values[-1]:.3f} at step {found[name].steps[-1]:,}"
 
 
 def _origin(origin: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -79,7 +107,7 @@ def _origin(origin: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "commit", (git["commit"] + changes) if git["commit"] else "none (no git repository)"
     if git["untracked"]:
         yield "files unknown to git", ", ".join(git["untracked"])
-    yield "command", " ".join(origin["command"])
+    yield "command", shlex.join(origin["command"])
     yield "seed", str(origin["seed"])
     yield "platform", f"{origin['platform']}, Python {origin['python']}"
     yield "machine", f"{origin['machine']['host']}: {origin['machine']['cpu']}, {origin['machine']['cores']} cores"
@@ -93,16 +121,22 @@ def _packages(origin: Mapping[str, Any], everything: bool) -> Iterator[tuple[str
         yield "packages", ", ".join(f"{name} {versions[name]}" for name in chosen)
 
 
-def _places(run: runs.StoredRun, origin: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _places(run: runs.StoredRun) -> Iterator[tuple[str, str]]:
     """Yield where its files are."""
     yield "records", str(run.folder)
-    if "curves" in origin:
-        yield "curves", str(run.results / origin["curves"])
+    with contextlib.suppress(runs.RecordError):  # `_damages` tells of it
+        if curves := provenance.curves(run):
+            yield "curves", str(run.results / curves)
     models = checkpoint.folder(run.results, run.id)
     steps = checkpoint.steps(models)
     if steps:
-        best = checkpoint.pick(models, "best").name
+        best = checkpoint.best(models).name
         yield "checkpoints", f"{models}: {', '.join(str(step) for step in steps)} (best: {best})"
-    artifacts = _saved(run, "run.json").get("artifacts", [])
+    for step in steps:
+        try:
+            checkpoint.read_meta(models / str(step))
+        except checkpoint.CheckpointError as error:
+            yield "damaged", str(error)
+    artifacts = _entry(run).get("artifacts")
     if artifacts:
-        yield "artifacts", ", ".join(str(item) for item in artifacts)
+        yield "artifacts", ", ".join(map(str, artifacts)) if isinstance(artifacts, list) else str(artifacts)

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from pathlib import Path
 from typing import IO, Any
 
@@ -68,7 +69,9 @@ class Trial(tune.Trainable):
         cores, self.slot = free_cores(sweep)
         memory = {"XLA_PYTHON_CLIENT_MEM_FRACTION": f"{room.GPU_MEMORY_USED * sweep.gpus:.2f}"} if 0 < sweep.gpus < 1 else {}
         self.process = Tied(words, self.log, cores, memory)
-        self.told, self.last = 0, following.Point(math.nan, 0, 0.0)
+        self.follower: following.Follower | None = None
+        self.waiting: deque[following.Point] = deque()  # read, and not told Ray yet
+        self.told, self.last = False, following.Point(math.nan, 0, 0.0)
 
     def step(self) -> dict[str, Any]:
         """Return the next value of the metric, the last one again after STEP_SECONDS, or the end.
@@ -79,10 +82,10 @@ class Trial(tune.Trainable):
         deadline = time.monotonic() + STEP_SECONDS
         while True:
             code = self.process.ended(0.0)  # before the points are read: at the end none is missed
-            new = self.points()[self.told :]
-            if new:
-                self.told, self.last = self.told + 1, new[0]
-                return self.result(done=code is not None and len(new) == 1)
+            self.waiting.extend(self.points())
+            if self.waiting:
+                self.told, self.last = True, self.waiting.popleft()
+                return self.result(done=code is not None and not self.waiting)
             if code is not None:
                 return self.end(code)
             if time.monotonic() > deadline:
@@ -97,14 +100,15 @@ class Trial(tune.Trainable):
         self.fail(f"exit status {code}: {line}" if code else f"ended without {self.sweep.metric}")
 
     def points(self) -> list[following.Point]:
-        """Return all values of the metric so far."""
+        """Return the values of the metric that are new."""
         if self.run is None:
             self.run = following.find(self.sweep.results, self.sweep.comment(self.trial_id), self.after)
             if self.run is None:
                 return []
             self.tell()
+            self.follower = following.Follower(self.run, self.sweep.metric)
         try:
-            return following.points(self.run, self.sweep.metric)
+            return self.follower.new()
         except following.UnknownMetric as error:
             self.fail(str(error), hopeless=True)
 
@@ -125,6 +129,8 @@ class Trial(tune.Trainable):
     def cleanup(self) -> None:
         """End the run, as on Ctrl-C: it saves itself and is recorded as interrupted."""
         self.process.end()
+        if self.follower:
+            self.follower.close()
         self.log.close()
         self.slot.close()
 

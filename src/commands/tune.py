@@ -3,7 +3,7 @@
 import argparse
 import math
 import os
-import signal
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -15,8 +15,12 @@ from typing import Any
 from rich.console import Console
 
 from src import machine
-from src.commands import flags, following, room, search_space, tune_report
+from src.commands import arguments, flags, following, room, search_space, tune_report
 from src.config.commandline import Request, UsageError
+from src.config.values import shown
+from src.core import RunError
+from src.hiding import hidden
+from src.recording.stopping import handled
 
 DESCRIPTION = """Search for good settings with Ray Tune. Every trial is an ordinary run under results/sacred/.
 
@@ -27,6 +31,7 @@ The space is a YAML file, or the name of an example in src/config/spaces/ (mazer
 EXAMPLE = "example: python src/main.py tune --config=mazero_seq --env-config=mpe --space=mazero with max_minutes=5"
 OK, FAILED, INTERRUPTED = 0, 1, 130
 SAMPLES = 10
+MOST_TRIALS = 100_000
 
 
 def main(words: Sequence[str]) -> int:
@@ -43,7 +48,11 @@ def main(words: Sequence[str]) -> int:
 
     from src.commands import tune_ray  # Ray is slow to import: mistakes are told before
 
-    return run(tune_ray, given, request, config, space)
+    try:
+        return run(tune_ray, given, request, config, space)
+    except RunError as error:  # its message says all
+        print(error, file=sys.stderr)
+        return FAILED
 
 
 def read(words: Sequence[str]) -> tuple[argparse.Namespace, Request]:
@@ -60,7 +69,7 @@ def read(words: Sequence[str]) -> tuple[argparse.Namespace, Request]:
         "--sampler", choices=("random", "grid", "optuna"), help="default: random; grid where the space has only lists"
     )
     own.add_argument("--scheduler", choices=("asha", "none"), default="asha", help="asha (default) stops poor trials early")
-    own.add_argument("--grace", type=float, default=11.0, metavar="PERCENT",
+    own.add_argument("--grace", type=arguments.number, default=11.0, metavar="PERCENT",
                      help="asha: no trial is stopped before this much of its t_max or max_minutes (default: 11)")
     own.add_argument("--metric", help="what is compared (default: eval/search/return, eval/policy/return without search)")
     own.add_argument("--mode", choices=("max", "min"), default="max", help="whether more or less of it is better")
@@ -70,17 +79,23 @@ def read(words: Sequence[str]) -> tuple[argparse.Namespace, Request]:
     address = [update.raw for update in request.updates if update.key == "ray_address"]
     given.ray_address = given.ray_address or (address or [None])[-1]
     for name in ("samples", "concurrent"):
-        if getattr(given, name) is not None and getattr(given, name) < 1:
-            raise UsageError(f"--{name}={getattr(given, name)}: expected a whole number, 1 or more")
+        number = getattr(given, name)
+        if number is not None and not 1 <= number <= MOST_TRIALS:
+            raise UsageError(f"--{name}={shown(number)}: expected a whole number, 1 or more, at most {MOST_TRIALS}")
     if not 0 < given.grace < 100:
         raise UsageError(f"--grace={given.grace:g}: expected a percentage above 0 and below 100")
     if request.mongo:
         raise UsageError("-m: a sweep's trials take MongoDB from TANDEM_MONGO_URL, or from `with mongo_url=URL`")
+    if any(update.key == "mongo_url" and hidden(str(update.raw)) != update.raw for update in request.updates):
+        raise UsageError("mongo_url: a sweep keeps the words of its trials; name a MongoDB with a password in TANDEM_MONGO_URL")
     return given, request._replace(updates=tuple(one for one in request.updates if one.key != "ray_address"))
 
 
 def check_sampler(given: argparse.Namespace, space: Sequence[search_space.Dimension]) -> None:
-    """Complain where the sampler cannot search this space."""
+    """Complain where the sampler cannot search this space, or would have to try more of it than anybody waits for."""
+    trials = number_of_trials(given, space)
+    if trials > MOST_TRIALS:
+        raise UsageError(f"--space={given.space}: {trials:,} trials; at most {MOST_TRIALS:,} can be run")
     ranges = [one.key for one in space if not one.listed]
     if given.sampler != "grid":
         return
@@ -101,14 +116,13 @@ def run(
     tune_ray: Any, given: argparse.Namespace, request: Request, config: dict[str, Any], space: Sequence[search_space.Dimension]
 ) -> int:  # fmt: skip
     """Run the sweep, print what it found and return the exit status."""
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 120)
     say = partial(console.print, soft_wrap=True, markup=False)
     trials = number_of_trials(given, space)
     given.samples = given.samples or (1 if given.sampler == "grid" else SAMPLES)
     stopping = Stopping()
     asked = (given.ray_address, slots(given, config, trials), config["platform"])
-    # Ray takes SIGTERM for itself when it starts, so ours is set before and after.
-    with stopping.on_signals(), tune_ray.cluster(*asked) as cluster, stopping.on_signals():
+    with stopping.on_signals(), tune_ray.cluster(*asked) as cluster:
         folder = make_folder(config)
         sweep = tune_ray.sweep(folder, given, request, config, cluster)
         say(f"{trials} trials, {cluster.concurrent} at once; logs: {sweep.trials}")
@@ -121,7 +135,7 @@ def run(
         say(f"failed: {problem}")
     if winner:
         tune_report.write_best(folder / "best.yaml", winner, request, given.metric)
-        say(f"best: run {winner.run.id}; --config={folder / 'best.yaml'}")
+        say(f"best: run {winner.run.id}; --config={shlex.quote(str(folder / 'best.yaml'))}")
     return INTERRUPTED if stopping.asked else OK if winner else FAILED
 
 
@@ -129,7 +143,7 @@ def slots(given: argparse.Namespace, config: dict[str, Any], trials: int) -> int
     """Return how many trials go on at once on this machine; None = as a cluster has room for."""
     if given.concurrent or given.ray_address:
         return given.concurrent and min(given.concurrent, trials)
-    return min(trials, room.default_jobs(len(machine.cores()), room.free_memory(), len(room.gpus(config["platform"]))))
+    return min(trials, room.default_jobs(len(machine.cores()), machine.free_memory().free, len(room.gpus(config["platform"]))))
 
 
 def make_folder(config: dict[str, Any]) -> Path:
@@ -162,10 +176,5 @@ class Stopping:
     @contextmanager
     def on_signals(self) -> Iterator[None]:
         """Within this context SIGINT, SIGTERM and a closed terminal ask for the end."""
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        before = {number: signal.signal(number, self) for number in numbers}
-        try:
+        with handled(self):
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)

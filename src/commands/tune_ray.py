@@ -6,38 +6,39 @@ import json
 import logging
 import os
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-QUIET = {
+from src.cluster import start as ray_start  # before Ray
+
+TOLD = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the other one talks even when told not to
-    "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_worker_niceness": "0",  # Ray's 15 would be the runs' too: starved wherever anything else computes
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the runs' own records are enough
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # signals are ours
 }
-os.environ.update(QUIET)  # before Ray is imported, which reads some of them then
+os.environ.update(TOLD)  # before Ray Tune is imported, which reads some of them then
 
-import psutil  # noqa: E402
 import ray  # noqa: E402
 from ray import tune  # noqa: E402
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler  # noqa: E402
 from ray.tune.search.basic_variant import BasicVariantGenerator  # noqa: E402
 
 from src import machine  # noqa: E402
-from src.commands import children, room, search_space, tether  # noqa: E402
+from src.cluster.authentication import NoCluster  # noqa: E402
+from src.commands import room, search_space, tether  # noqa: E402
 from src.commands.trial import Sweep, Trial  # noqa: E402
 from src.commands.tune_report import shown  # noqa: E402
 from src.config.commandline import Request, UsageError  # noqa: E402
 
-ROOT = children.MAIN.parent.parent
 STORE_BYTES = 100_000_000  # of Ray's object store: nothing large goes through it
-SECONDS_TO_END = 15.0  # for Ray's own processes
+SECONDS_TO_SPARE = 15.0  # beyond the minute that a run has to save itself
+KILLED = (
+    "The sweep's process {pid} was killed (by hand, or for want of memory), and with it the sweep. Its trials save "
+    "themselves: `python src/main.py train --resume=RUN` goes on with one."
+)
 REDUCTION = 3.0  # ASHA goes on with the better third at each rung
 
 
@@ -47,7 +48,6 @@ class Cluster(NamedTuple):
     concurrent: int  # trials at once
     cores: int  # of each
     gpus: float  # of each; less than 1 = shared
-    joined: bool  # not started by us
 
 
 @contextmanager
@@ -59,57 +59,30 @@ def cluster(address: str | None, slots: int | None, platform: str) -> Iterator[C
 
     Raises:
       UsageError: there is no such cluster.
+      RunError: Ray cannot be started.
     """
-    strangers = set(psutil.Process().children(recursive=True))
-    try:
-        yield join(address, slots, platform) if address else begin(slots, platform)
-    finally:
-        mine = [process for process in psutil.Process().children(recursive=True) if process not in strangers]
-        ray.shutdown()
-        for process in psutil.wait_procs(mine, timeout=SECONDS_TO_END)[1]:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
+    cores, gpus = max(1, len(machine.cores()) // (slots or 1)), len(room.gpus(platform))
+    has = {"CPU": (slots or 1) * cores, "GPU": gpus}
+    with ExitStack() as stack:
+        try:
+            killed = KILLED.format(pid=os.getpid())
+            stack.enter_context(ray_start.cluster(address or "", has, STORE_BYTES, killed, TOLD))
+        except NoCluster as error:
+            raise UsageError(f"--ray-address={error}") from None
+        yield joined(slots, platform) if address else Cluster(slots, cores, share(gpus, slots))
 
 
-def begin(slots: int, platform: str) -> Cluster:
-    """Start Ray on this machine, with room for as many trials as are wanted."""
-    cores, gpus = max(1, len(machine.cores()) // slots), len(room.gpus(platform))
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = python_path()  # what Ray starts finds src/
-    try:
-        with warnings.catch_warnings():  # of threads while forking: what Ray forks becomes another program at once
-            warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
-            ray.init(
-                num_cpus=slots * cores, num_gpus=gpus, include_dashboard=False, object_store_memory=STORE_BYTES,
-                logging_level=logging.CRITICAL, log_to_driver=False,
-            )
-    finally:
-        os.environ.pop("PYTHONPATH") if before is None else os.environ.update(PYTHONPATH=before)
-    return Cluster(slots, cores, share(gpus, slots), joined=False)
-
-
-def join(address: str, slots: int | None, platform: str) -> Cluster:
-    """Connect with a running cluster."""
-    try:
-        ray.init(
-            address=address, logging_level=logging.CRITICAL, log_to_driver=False,
-            runtime_env={"env_vars": {**QUIET, "PYTHONPATH": python_path()}},
-        )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise UsageError(f"--ray-address={address}: cannot join this cluster: {str(error).splitlines()[0]}") from None
+def joined(slots: int | None, platform: str) -> Cluster:
+    """Return what a cluster that others have started has room for."""
     there = ray.cluster_resources()
     cores, gpus = int(there.get("CPU", 1)), 0 if platform == "cpu" else int(there.get("GPU", 0))
     slots = slots or gpus or cores
-    return Cluster(slots, max(1, cores // slots), share(gpus, slots), joined=True)
+    return Cluster(slots, max(1, cores // slots), share(gpus, slots))
 
 
 def share(gpus: int, slots: int) -> float:
     """Return how much of a GPU each trial gets: all of one, or a part where trials are more."""
     return min(1.0, gpus / slots) if gpus else 0.0
-
-
-def python_path() -> str:
-    return os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def sweep(folder: Path, given: argparse.Namespace, request: Request, config: Mapping[str, Any], room_: Cluster) -> Sweep:
@@ -239,7 +212,7 @@ class Told(tune.Callback):
 
 def wait_for_runs(shared: Sweep) -> None:
     """Wait until no run of the sweep lives any more; one that is told to end has a minute to save itself."""
-    deadline = time.monotonic() + tether.PATIENCE + SECONDS_TO_END
+    deadline = time.monotonic() + tether.PATIENCE + SECONDS_TO_SPARE
     for log in shared.trials.glob("*.log"):
         with open(log) as file:
             while time.monotonic() < deadline:

@@ -2,16 +2,17 @@
 
 import dataclasses
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.table import Table
 
 from src import runs
+from src.analysis import histories
 from src.commands import following, search_space
-from src.config import loader
+from src.config import loader, schema, yaml_files
 from src.config.commandline import Request
 from src.recording.places import replace_file
 from src.recording.record_files import read_json
@@ -26,7 +27,7 @@ class Found:
     settings: Mapping[str, Any]
     run: runs.StoredRun | None
     last: following.Point | None  # the last value of the metric, if there is any
-    status: str  # one of WORDS' values, or "not recorded"
+    status: str  # one of WORDS' values, "not recorded", or "diverged": its numbers were not finite at its end
     problem: str
 
     @property
@@ -45,18 +46,27 @@ def _read(facts: Path, results: Path, metric: str) -> Found:
     run, last, status = None, None, "not recorded"
     if told["run"]:
         run = runs.find(told["run"], results)
-        word = run.read("run.json")["status"]
-        status = WORDS.get(word, word.lower())
+        status = WORDS.get(run.status, run.status.lower() or status)
         try:
             last = (following.points(run, metric) or [None])[-1]
         except following.UnknownMetric:
             pass
+        if _diverged(run):
+            return Found(told["settings"], run, last, "diverged", told.get("problem", ""))
     return Found(told["settings"], run, last, "failed" if told.get("problem") else status, told.get("problem", ""))
 
 
+def _diverged(run: runs.StoredRun) -> bool:
+    try:
+        metrics = run.read("metrics.json")
+    except (OSError, ValueError):
+        return False
+    return histories.diverged_at({name: (entry["steps"], entry["values"]) for name, entry in metrics.items()}) is not None
+
+
 def best(trials: Sequence[Found], mode: str) -> Found | None:
-    """Return the trial with the best last value: of those that ran to their end, if any did."""
-    scored = [trial for trial in trials if math.isfinite(trial.score)]
+    """Return the trial with the best last value: of those that ran to their end, if any did. None of those that diverged."""
+    scored = [trial for trial in trials if math.isfinite(trial.score) and trial.status != "diverged"]
     ended = [trial for trial in scored if trial.status == "done"] or scored
     return (max if mode == "max" else min)(ended, key=lambda trial: trial.score, default=None)
 
@@ -83,10 +93,11 @@ def shown(value: Any) -> str:
 def write_best(path: Path, winner: Found, request: Request, metric: str) -> None:
     """Write what --config= takes to train with the winner's settings: the algorithm's file with these over it."""
     updates = (*request.updates, *search_space.updates(winner.settings, "search space"))
-    kept = [update for update in updates if update.key not in search_space.FIXED]
+    kept = [update for update in updates if not search_space.fixed(update.key)]
     head = [
         f"{metric} {winner.score:.4g} at step {winner.last.env_step:,}, the best of a sweep: run {winner.run.id}",
-        f"train with it: python src/main.py --config={path} --env-config={request.env_config}",
+        f"train with it: python src/main.py {shlex.join([f'--config={path}', f'--env-config={request.env_config}'])}",
     ]
-    settings = yaml.safe_dump(loader.own_settings(request.config, kept), sort_keys=False, allow_unicode=True)
+    own = loader.own_settings(request.config, kept).items()  # which may name a MongoDB with its password
+    settings = yaml_files.dump({key: value for key, value in own if key not in schema.bookkeeping()})
     replace_file(path, "".join(f"# {line}\n" for line in head) + "\n" + settings)

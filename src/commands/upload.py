@@ -1,12 +1,12 @@
 """`python src/main.py upload --run=ID`: put recorded runs into MongoDB, as if they had been recorded there."""
 
-import argparse
 import os
 from collections.abc import Sequence
 
 from src import runs
+from src.commands.arguments import Parser
 from src.config.commandline import UsageError
-from src.recording import mongo_place, series
+from src.recording import mongo_place, mongo_series
 from src.recording.mongo_upload import Upload
 
 
@@ -25,8 +25,9 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
-def parser() -> argparse.ArgumentParser:
-    result = argparse.ArgumentParser(prog="main.py upload", description=(__doc__ or "").partition(": ")[2])
+def parser() -> Parser:
+    description = "Put recorded runs into MongoDB, as if they had been recorded there."
+    result = Parser(prog="python src/main.py upload", description=description, allow_abbrev=False)
     result.add_argument(
         "--run", action="append", required=True, metavar="ID|PATH", help="a run; may be given several times"
     )
@@ -47,7 +48,8 @@ def upload(run: runs.StoredRun, url: str | None) -> None:
     Raises:
       ValueError: no database is named, it does not answer, or the record is broken.
     """
-    place = mongo_place.choose(url, run.config.get("mongo_url") or None, os.environ)
+    configured = run.config.get("mongo_url") or None
+    place = mongo_place.choose(url, configured if isinstance(configured, str) else None, os.environ)
     if place is None:
         raise ValueError(
             f"run {run.id} names no MongoDB: give its URL with --mongo-url=mongodb://HOST:PORT/DATABASE or in the "
@@ -55,10 +57,12 @@ def upload(run: runs.StoredRun, url: str | None) -> None:
         )
     database = mongo_place.connect(place)
     try:
-        work = Upload(run.folder, database, series.read(run.folder / "metrics.json"))
+        work = Upload(run.folder, database, check_content=True)
+        work.documents.add(mongo_series.in_folder(run.folder))
         work.sync(final=True)
     except (OSError, mongo_place.PyMongoError) as error:
         raise ValueError(f"run {run.id}: MongoDB at {place} {mongo_place.reason(error)}") from error
     finally:
         database.client.close()
-    print(f"{run.folder} -> run {work.run_id} in {place}", flush=True)
+    mended = f"; {len(work.replaced)} series had other points there and are mended" if work.replaced else ""
+    print(f"{run.folder} -> run {work.run_id} in {place}{mended}", flush=True)

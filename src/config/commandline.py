@@ -1,13 +1,31 @@
 """The command line, PyMARL style: [COMMAND] --config=ALG --env-config=ENV with key=value ... [other flags]."""
 
-import ast
-from collections.abc import Sequence
+import difflib
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from src.config import values
 from src.registry import nearest
 
 DEFAULTS = {"--config": "mazero_seq", "--env-config": "mpe"}
 OF_RUNS = ("--resume", "--run", "--checkpoint")  # a recorded run by id or path, and one of its checkpoints
+RUN_FLAGS = {"train": ("--resume", "--checkpoint"), "rerun": ("--run",)}  # which of these a command takes
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+MONGO = "--mongo_db"  # Sacred's, which it would store with all credentials
+# Those of Sacred's flags that we take. The others say where or as what a run is recorded, which the configuration does.
+VALUED = {"-m": MONGO, "-c": "--comment", "-F": "--file_storage", "-l": "--loglevel"}
+SWITCHES = {"-u": "--unobserved", "-D": "--pdb", "-p": "--print-config"}
+SHORT = VALUED | SWITCHES
+KNOWN = (*DEFAULTS, *OF_RUNS, *SHORT.values())
+NEEDS = {
+    "--resume": "a run's id or path: --resume=ID",
+    "--run": "a run's id or path: --run=ID",
+    "--checkpoint": "a name: --checkpoint=NAME",
+    MONGO: "a database: -m mongodb://HOST:PORT/DATABASE or -m HOST:PORT:DATABASE",
+    "--comment": "a text: -c TEXT",
+    "--file_storage": "a folder: -F DIR",
+    "--loglevel": "a level: -l INFO",
+} | {flag: f"a name: {flag}=NAME; `python src/main.py list` prints them" for flag in DEFAULTS}
 
 
 class Update(NamedTuple):
@@ -27,9 +45,10 @@ class Request(NamedTuple):
     config: str
     env_config: str
     updates: tuple[Update, ...]
-    rest: tuple[str, ...]  # command, `with`, its updates and the other flags: what Sacred reads
+    rest: tuple[str, ...]  # command, `with`, its updates and Sacred's flags, as typed
     named: dict[str, str]  # those of --config, --env-config, --resume, --run and --checkpoint that were given
-    mongo: str | None = None  # Sacred's -m, which it would store with all credentials
+    mongo: str | None = None  # what follows -m
+    options: Mapping[str, Any] = {}  # Sacred's flags by their long names; True where they take no value
 
 
 class UsageError(ValueError):
@@ -40,87 +59,127 @@ def parse(argv: Sequence[str], commands: Sequence[str]) -> Request:
     """Return the request in `argv` (without the program's name); the first of `commands` is the default.
 
     Raises:
-      UsageError: an unknown command, or `--config` without a name.
+      UsageError: a word that means nothing where it stands.
     """
-    named, rest = _take_named(argv)
-    mongo, rest = _take_mongo(rest)
-    cut = rest.index("with") if "with" in rest else len(rest)
-    command = rest[0] if cut and not rest[0].startswith("-") else commands[0]
-    if command not in commands:
-        guess = nearest(command, commands)
-        hint = f"did you mean '{guess}'? " if guess else ""
-        raise UsageError(f"unknown command '{command}'; {hint}known: {', '.join(commands)}")
-    if {"-h", "--help"} & set(rest):
-        command = "help"
-    topics = [word for word in rest[1:cut] if not word.startswith("-")] if command == "list" else []
-    given = updates(_until_flag(rest[cut + 1 :]))
+    if {"-h", "--help"} & set(argv):
+        return Request("help", (), *DEFAULTS.values(), (), tuple(argv), {})
+    given, plain, rest = _take_flags(argv)
+    cut = plain.index("with") if "with" in plain else len(plain)
+    command = _command(plain[:cut], commands)
+    topics = tuple(plain[1:cut])
+    if topics and command != "list":
+        hint = "settings come after `with`: with KEY=VALUE ..."
+        raise UsageError(f"cannot read {values.shown(topics[0])} after '{command}'; {hint}")
+    named = {flag: given.pop(flag) for flag in (*DEFAULTS, *OF_RUNS) if flag in given}
     config, env_config = (named.get(flag, default) for flag, default in DEFAULTS.items())
-    return Request(command, tuple(topics), config, env_config, given, tuple(rest), named, mongo)
+    mongo = given.pop(MONGO, None)
+    return Request(command, topics, config, env_config, updates(plain[cut + 1 :]), tuple(rest), named, mongo, given)
 
 
 def updates(words: Sequence[str]) -> tuple[Update, ...]:
-    """Return the settings in the words that follow `with`."""
+    """Return the settings in the words that follow `with`; of a key that is given twice the last one counts."""
     return tuple(_update(word) for word in words)
 
 
-def _take_named(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """Return the names after --config, --env-config and the flags that name a run, and what remains."""
-    named: dict[str, str] = {}
+def check_flags(request: Request) -> None:
+    """Complain of flags that a command would pass over.
+
+    Raises:
+      UsageError: naming the flag and what it belongs to.
+    """
+    if request.command in ("list", "help"):
+        typed = (*request.named, *request.options, *([MONGO] if request.mongo else []))
+        wrong = [*typed, *(update.key for update in request.updates)]
+    else:
+        wrong = [flag for flag in OF_RUNS if flag in request.named and flag not in RUN_FLAGS.get(request.command, ())]
+        wrong += ["--checkpoint"] if "--checkpoint" in request.named and "--resume" not in request.named else []
+    if wrong:
+        runs = "`train --resume=RUN [--checkpoint=STEP]` goes on with a run, `rerun --run=RUN` repeats one"
+        hint = runs if wrong[0] in OF_RUNS else "leave it out"
+        raise UsageError(f"{wrong[0]}: '{request.command}' does not take it; {hint}")
+
+
+def _command(words: Sequence[str], commands: Sequence[str]) -> str:
+    command = words[0] if words else commands[0]
+    if command in commands:
+        return command
+    if "=" in command:
+        hint = f"settings come after `with`: with {values.shortened(command)}"
+        raise UsageError(f"{values.shown(command)} stands where a command is expected; {hint}")
+    guess = nearest(command, commands)
+    hint = f"did you mean '{guess}'? " if guess else ""
+    raise UsageError(f"unknown command {values.shown(command)}; {hint}known: {', '.join(commands)}")
+
+
+def _take_flags(argv: Sequence[str]) -> tuple[dict[str, Any], list[str], list[str]]:
+    """Return the flags by their long names, the words that are none, and all but those that we take for ourselves."""
+    given: dict[str, Any] = {}
+    plain: list[str] = []
     rest: list[str] = []
     words = iter(argv)
     for word in words:
-        flag, sep, value = word.partition("=")
-        if flag not in (*DEFAULTS, *OF_RUNS):
+        if not word.startswith("-"):
+            plain.append(word)
             rest.append(word)
             continue
-        value = value if sep else next(words, "")
-        if not value or value == "with" or value.startswith("-"):
-            what = "a run's id or path: " if flag in OF_RUNS[:2] else "a name: "
-            hint = "" if flag in OF_RUNS else "; `python src/main.py list` prints them"
-            raise UsageError(f"{flag} needs {what}{flag}={'ID' if flag in OF_RUNS[:2] else 'NAME'}{hint}")
-        named[flag] = value
-    return named, rest
+        flag, value = _flag(word)
+        typed = [word]
+        if flag not in SWITCHES.values():
+            if value is None:
+                value = next(words, "")
+                typed.append(value)
+            _check_value(flag, value)
+        if flag in given:
+            raise UsageError(f"{flag} is given twice; leave one of them out")
+        given[flag] = True if value is None else value
+        rest += typed if flag in SHORT.values() and flag != MONGO else []
+    return given, plain, rest
 
 
-def _take_mongo(words: Sequence[str]) -> tuple[str | None, list[str]]:
-    """Return what follows -m or --mongo_db (or its beginnings, as Sacred takes them), and what remains."""
-    mongo, rest = None, []
-    words = iter(words)
-    for word in words:
-        flag, sep, value = word.partition("=")
-        if len(flag) > 2 and "--mongo_db".startswith(flag):
-            mongo = value if sep else next(words, "")
-        elif word.startswith("-m"):
-            mongo = word[2:] or next(words, "")
-        else:
-            rest.append(word)
-            continue
-        if not mongo or mongo == "with" or mongo.startswith("-"):
-            raise UsageError(f"{flag} needs a database: -m mongodb://HOST:PORT/DATABASE or -m HOST:PORT:DATABASE")
-    return mongo, rest
+def _flag(word: str) -> tuple[str, str | None]:
+    """Return the long name of the flag in a word, and the value that is attached to it, if any.
+
+    Raises:
+      UsageError: there is no such flag; also where a long flag has one dash, and would be read as a short one.
+    """
+    name, sep, value = word.partition("=")
+    if len(name) > 2 and MONGO.startswith(name):  # its beginnings too, as Sacred takes them
+        return MONGO, value if sep else None
+    if name in KNOWN and (not sep or name not in SWITCHES.values()):
+        return name, value if sep else None
+    short, attached = word[:2], word[2:]
+    if short in SHORT and not attached:
+        return SHORT[short], None
+    if short in VALUED and not misread(word, KNOWN):
+        return VALUED[short], attached
+    raise UsageError(f"cannot read '{name if sep else word}'; {_hint(name, sep)}see `python src/main.py --help`")
 
 
-def _until_flag(words: Sequence[str]) -> list[str]:
-    """Return the words before the first flag."""
-    taken = []
-    for word in words:
-        if word.startswith("-"):
-            break
-        taken.append(word)
-    return taken
+def misread(word: str, known: Sequence[str]) -> bool:
+    """Return whether a word with one dash was not meant as a short flag and its value, as `-config=mappo`."""
+    name, sep, _ = word.partition("=")
+    like = difflib.get_close_matches(f"-{name}", known, n=1, cutoff=0.8)
+    return bool(like) or (bool(sep) and "://" not in name)
+
+
+def _hint(name: str, sep: str) -> str:
+    """Return what was probably meant by a flag that there is not."""
+    bare = name.lstrip("-")
+    if not bare:
+        return "leave it out; "
+    guess = difflib.get_close_matches(f"--{bare}", KNOWN, n=1, cutoff=0.7)
+    if guess:
+        return f"did you mean {guess[0]}? "
+    return f"a setting has no dash: with {bare}=VALUE; " if sep else ""
+
+
+def _check_value(flag: str, value: str) -> None:
+    if not value or value == "with" or value.startswith("-"):
+        raise UsageError(f"{'-m' if flag == MONGO else flag} needs {NEEDS[flag]}")
+    if flag == "--loglevel" and not (value in LEVELS or (value.isdecimal() and len(value) < 3 and int(value) <= 50)):
+        raise UsageError(f"-l {values.shown(value)}: expected one of {', '.join(LEVELS)}, or a number from 0 to 50")
 
 
 def _update(text: str) -> Update:
     key, sep, raw = text.partition("=")
-    return Update(key.strip(), _value(raw.strip()), raw.strip()) if sep else Update(text, None, None)
-
-
-def _value(raw: str) -> Any:
-    """Return a Python literal's value; true, false and null as YAML has them; anything else as text."""
-    words = {"true": True, "false": False, "null": None}
-    if raw.lower() in words:
-        return words[raw.lower()]
-    try:
-        return ast.literal_eval(raw)
-    except (ValueError, SyntaxError):
-        return raw
+    return Update(key.strip(), values.typed(raw.strip()), raw.strip()) if sep else Update(text, None, None)

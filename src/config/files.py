@@ -1,11 +1,11 @@
 """The configuration files: which there are and what they say of themselves."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from src.config import yaml_files
 from src.config.commandline import Update
 
 FOLDER = Path(__file__).parent
@@ -18,18 +18,26 @@ def names(folder: str) -> list[str]:
 
 def is_path(name: str) -> bool:
     """Return whether what follows --config= or --env-config= means a file by its path, not a configuration by its name."""
-    return "/" in name or (name.endswith((".yaml", ".yml")) and Path(name).is_file())
+    return "/" in name or (name.endswith((".yaml", ".yml")) and is_file(name))
+
+
+def is_file(path: str | Path) -> bool:
+    """Return whether a file is there; a name that no file can have, for it is too long, is none."""
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def locate(folder: str, name: str) -> Path:
     """Return the YAML file that a name in `algs` or `envs` or a path stands for; it may not exist."""
     own = FOLDER / folder / f"{name.removesuffix('.yaml')}.yaml"
-    return own if "/" not in name and (own.is_file() or not is_path(name)) else Path(name)
+    return own if "/" not in name and (is_file(own) or not is_path(name)) else Path(os.path.expanduser(name))
 
 
 def description(folder: str, name: str) -> str:
     """Return the first comment line of a configuration file."""
-    first = (FOLDER / folder / f"{name}.yaml").read_text().partition("\n")[0]
+    first = (FOLDER / folder / f"{name}.yaml").read_text(encoding="utf-8").partition("\n")[0]
     return first.lstrip("# ") if first.startswith("#") else ""
 
 
@@ -48,8 +56,8 @@ def peek(
         return stored.get(key)
     for path in (locate("algs", config), locate("envs", env_config), FOLDER / "default.yaml"):
         try:
-            content = yaml.safe_load(path.read_text())
-        except (OSError, yaml.YAMLError):  # the loader will complain
+            content = yaml_files.read(path)
+        except yaml_files.Unreadable:  # the loader will complain
             continue
         if isinstance(content, dict) and key in content:
             return content[key]

@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
-from src.config import schema
+from src.config import schema, yaml_files
 from src.config.commandline import Update
-from src.config.files import FOLDER, is_path, locate, names
+from src.config.files import FOLDER, is_file, is_path, locate, names
+from src.config.values import shortened, shown
 from src.registry import FAMILIES, find, nearest
 
 
@@ -25,21 +24,22 @@ Name = tuple[str, ...]  # ("seed",) or ("planner_args", "num_simulations")
 
 def sections() -> dict[str, type]:
     """Return the sections whose settings do not depend on a part's name."""
-    return {"eval_args": schema.EvalConfig, "checkpoint_args": schema.CheckpointConfig}
+    return dict(schema.SECTIONS)
 
 
 def named_layer(folder: str, name: str, flag: str, mistakes: list[str]) -> dict[Name, Given]:
     """Return the layer of a file of `folder`, or of a YAML file anywhere."""
     path = locate(folder, name)
-    if path.is_file():
+    if is_file(path):
         own = path.parent == FOLDER / folder
         return file_layer(f"{folder}/{path.name}", mistakes) if own else _read(path, str(path), mistakes)
     if is_path(name):
-        near = _guess(path.name, [found.name for found in path.parent.glob("*.yaml")])
-        mistakes.append(f"{flag}={name}: no such file; {near}a name without a slash is looked for in src/config/{folder}/")
+        hint = f"{_near(path)}a name without a slash is looked for in src/config/{folder}/"
+        mistakes.append(f"{flag}={shortened(name)}: no such file; {hint}")
     else:
         known = names(folder)
-        mistakes.append(f"{flag}={name}: no file {folder}/{name}.yaml; {_guess(name, known)}known: {', '.join(known)}")
+        said = f"no file {folder}/{shortened(name)}.yaml; {_guess(name, known)}known: {', '.join(known)}"
+        mistakes.append(f"{flag}={shortened(name)}: {said}")
     return {}
 
 
@@ -51,24 +51,22 @@ def file_layer(name: str, mistakes: list[str]) -> dict[Name, Given]:
 def _read(path: Path, source: str, mistakes: list[str]) -> dict[Name, Given]:
     """Return one YAML file as a layer; `source` is what to call it."""
     try:
-        content = yaml.safe_load(path.read_text()) or {}
-    except (OSError, UnicodeDecodeError) as error:
-        mistakes.append(f"{source}: cannot be read: {error}")
+        content = yaml_files.read(path)
+    except yaml_files.Unreadable as error:
+        mistakes.append(f"{source}: {error}")
         return {}
-    except yaml.YAMLError as error:
-        mistakes.append(f"{source}: not valid YAML: {' '.join(str(error).split())}")
+    if content is not None and not isinstance(content, Mapping):
+        mistakes.append(f"{source}: expected `key: value` lines, got {shown(content)}")
         return {}
-    if not isinstance(content, Mapping):
-        mistakes.append(f"{source}: expected `key: value` lines")
-        return {}
-    return nested_layer(content, source)
+    return nested_layer(content or {}, source)
 
 
 def nested_layer(content: Mapping[str, Any], source: str) -> dict[Name, Given]:
-    """Return nested settings as a layer."""
+    """Return nested settings as a layer; a section with nothing in it says nothing."""
     layer: dict[Name, Given] = {}
     for key, value in content.items():
-        if str(key) in _section_names() and isinstance(value, Mapping):
+        if str(key) in _section_names() and (value is None or isinstance(value, Mapping)):
+            value = value or {}
             layer |= {(str(key), str(inner)): Given(item, source) for inner, item in value.items()}
         else:
             layer[str(key),] = Given(value, source)
@@ -81,7 +79,12 @@ def typed_layer(updates: Sequence[Update], mistakes: list[str]) -> dict[Name, Gi
     for update in updates:
         path = tuple(update.key.split("."))
         if update.value is None and update.raw is None:
-            mistakes.append(f"'{update.key}' ({update.source}): expected key=value after `with`")
+            mistakes.append(f"{shown(update.key)} ({update.source}): expected key=value after `with`")
+        elif not all(path):
+            bare = ".".join(filter(None, path))
+            hint = f"did you mean {bare}? " if bare else ""
+            said = f"no such setting; {hint}a key is NAME or SECTION.NAME"
+            mistakes.append(f"{shown(update.key)} ({update.source}): {said}")
         elif len(path) == 1 and path[0] in _section_names() and isinstance(update.value, Mapping):
             layer |= {(path[0], str(inner)): Given(item, update.source) for inner, item in update.value.items()}
         elif len(path) > 2 and path[0] in _section_names():
@@ -136,6 +139,14 @@ def _has(family: str, part: Any, key: str) -> bool:
         return key in schema.fields(find(family, str(part)).config())
     except (KeyError, ImportError):
         return True
+
+
+def _near(path: Path) -> str:
+    """Return a hint at a file beside `path` whose name is like its name."""
+    try:
+        return _guess(path.name, [found.name for found in path.parent.glob("*.yaml")])
+    except (OSError, ValueError):
+        return ""
 
 
 def _guess(name: str, known: Sequence[str]) -> str:

@@ -32,12 +32,14 @@ Commands:
 Configuration, later ones win:
   src/config/default.yaml < src/config/envs/ENVIRONMENT.yaml < src/config/algs/ALGORITHM.yaml < KEY=VALUE
   ALGORITHM and ENVIRONMENT are names there, or paths of YAML files anywhere
+  of a KEY that is given twice the last one counts; a file must not have a key twice
   without the flags: {defaults}
 
-Flags (Sacred's):
+Flags (those of Sacred's that are taken):
   -c TEXT        comment, kept with the run          -u      record nothing with Sacred
   -F DIR         a second folder of records          -m URL  record in MongoDB as well (as mongo_url=URL)
   -l LEVEL       Sacred's messages (INFO, DEBUG)     -D      on a crash, start the debugger
+                                                     -p      print the configuration first
 
 Examples:
   python src/main.py --config=mazero_seq --env-config=mpe

@@ -10,6 +10,7 @@ from typing import Any
 from src.config import schema
 from src.config.commandline import Update, UsageError
 from src.config.layers import Given, Name, file_layer, merge, named_layer, nested_layer, sections, typed_layer
+from src.config.values import shortened, shown
 from src.registry import FAMILIES, find, nearest
 
 
@@ -58,6 +59,11 @@ def stored(config: Mapping[str, Any], source: str, updates: Sequence[Update] = (
     return resolved
 
 
+def default_settings() -> dict[str, Any]:
+    """Return the run-level values of default.yaml, unchecked."""
+    return {path[0]: given.value for path, given in file_layer("default.yaml", []).items() if len(path) == 1}
+
+
 def own_settings(config: str, updates: Sequence[Update]) -> dict[str, Any]:
     """Return what an algorithm's file and the settings over it say, without what they stand upon, nested as in a YAML file."""
     merged = merge([named_layer("algs", config, "--config", []), typed_layer(updates, [])])
@@ -99,7 +105,7 @@ def _resolve(given: Mapping[Name, Given], mistakes: list[str]) -> dict[str, Any]
         if path[0] in unknown_sections or (not section and key in FAMILIES):
             continue
         if key not in schema.fields(schemas[section]) if section in schemas else True:
-            mistakes.append(_unknown(".".join(path), entry, schemas, named))
+            mistakes.append(_unknown(path, entry, schemas, named))
     resolved: dict[str, Any] = {}
     for section, keys in schemas.items():
         values = _section(section, keys, given, mistakes)
@@ -146,7 +152,7 @@ def _section(section: str, keys: type, given: Mapping[Name, Given], mistakes: li
                 values[name] = list(default) if isinstance(default, tuple) else default
         except schema.Invalid:
             mistakes.append(
-                f"{'.'.join(path)} ({entry.source}): got {entry.value!r}, expected "
+                f"{'.'.join(path)} ({entry.source}): got {shown(entry.value)}, expected "
                 f"{schema.describe(keys, name)}{_hint(entry.value, keys, name)}"
             )
     return values
@@ -154,36 +160,40 @@ def _section(section: str, keys: type, given: Mapping[Name, Given], mistakes: li
 
 def _as_text(entry: Given, kind: Any) -> Any:
     """Return the value, as typed where text is wanted: name=2024 is a fine name."""
-    return entry.raw if kind is str and entry.raw is not None and not isinstance(entry.value, str) else entry.value
+    wants_text = isinstance(kind, type) and issubclass(kind, str)
+    return entry.raw if wants_text and entry.raw is not None and not isinstance(entry.value, str) else entry.value
 
 
 def _hint(value: Any, keys: type, name: str) -> str:
-    """Return the nearest choice for a wrong one, or what to write for a number that YAML reads as text."""
-    if not isinstance(value, str):
-        return ""
-    choices = schema.fields(keys)[name].metadata.get("choices")
-    if choices:
+    """Return the nearest choice for a wrong one, or what to write for a value that is nearly right."""
+    choices, kind = schema.fields(keys)[name].metadata.get("choices"), schema.kind(keys, name)
+    if choices and isinstance(value, str):
         guess = nearest(value, choices)
         return f"; did you mean {guess}?" if guess else ""
-    try:
-        number = float(value)
-    except ValueError:
-        return ""
-    mantissa, _, exponent = value.lower().partition("e")
-    better = f"{mantissa}.0e{exponent}" if exponent and "." not in mantissa else repr(number)
-    return f" (YAML reads {value} as text: write {better})"
+    if isinstance(value, str) and kind is bool and value.lower() in ("yes", "no", "on", "off"):
+        return "; write true or false"
+    if isinstance(value, (int, float)) and kind is not bool and not isinstance(value, bool):
+        return schema.beyond(keys, name, value)
+    return ""
 
 
-def _unknown(key: str, entry: Given, schemas: Mapping[str, type], named: Mapping[str, str]) -> str:
+def _unknown(path: Name, entry: Given, schemas: Mapping[str, type], named: Mapping[str, str]) -> str:
     """Return the sentence for a key that no schema has, with the nearest valid one."""
-    section = key.rpartition(".")[0]
+    key, section = ".".join(path), ".".join(path[:-1])
+    said = f"{shortened(key)} ({entry.source})"
+    if path[0] in schemas and len(path) == 1:
+        wanted = f"its settings: `with {key}.NAME=VALUE`, or indented below it in a file"
+        return f"{said}: got {shown(entry.value)}, expected {wanted}"
+    if any("." in part for part in path):
+        better = key.replace(".", ":` and below it `")
+        return f"{said}: in a file the parts of a key stand below each other, indented: `{better}: ...`"
     family = section.removesuffix("_args")
     owner = f"{family} '{named[family]}' has no such setting" if family in named else "no such setting"
     guess = _nearest_key(key, schemas)
     if guess:
-        return f"{key} ({entry.source}): {owner}; did you mean {guess}?"
+        return f"{said}: {owner}; did you mean {guess}?"
     where = f"list {family}.{named[family]}" if family in named else "list run"
-    return f"{key} ({entry.source}): {owner}; see `python src/main.py {where}`"
+    return f"{said}: {owner}; see `python src/main.py {where}`"
 
 
 def _nearest_key(key: str, schemas: Mapping[str, type]) -> str | None:

@@ -2,38 +2,61 @@
 
 import dataclasses
 import math
+import re
 import types
 import typing
 from collections.abc import Mapping
 from typing import Any
 
+from src.config.values import expanded, odd_characters
 from src.core import setting
 
 REQUIRED = dataclasses.MISSING  # the value lives in default.yaml, its only home
+
+
+# The device computes steps and sizes in 32-bit whole numbers, the rest in 32-bit floats: what is beyond would wrap.
+MOST_WHOLE, MOST = 2**31 - 1, 3.4e38
+MOST_STORED = 2**63 - 1  # of a number that we only hand on
+LONGEST_NAME = 200  # bytes: file systems take 255, and names get endings such as a date
+LONGEST_TEXT = 4000
+
+
+class FileName(str):
+    """The kind of a setting that becomes part of a file's name."""
+
+
+class Folder(str):
+    """The kind of a setting that names a folder; ~ is the home folder."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """The keys of a run that belong to no part; their values stand in default.yaml."""
 
-    name: str = setting(REQUIRED, "label of the run in records and plots; algorithm configs set it")
+    name: FileName = setting(REQUIRED, "label of the run in records and plots; algorithm configs set it")
     seed: int = setting(REQUIRED, "seed of everything random", low=0, high=2**31 - 1)
     t_max: int = setting(REQUIRED, "environment steps in all", low=1)
     max_minutes: float = setting(REQUIRED, "wall-clock limit of training in minutes, start-up apart; 0 = none", low=0)
     discount: float = setting(REQUIRED, "discount per environment step", low=0, high=1)
-    results_dir: str = setting(REQUIRED, "folder of all records")
+    results_dir: Folder = setting(REQUIRED, "folder of all records", decides=False)
     mongo_url: str | None = setting(
         REQUIRED,
         "MongoDB to record in as well, mongodb://USER:PASSWORD@HOST:PORT/DATABASE or HOST:PORT:DATABASE; None = what "
         "TANDEM_MONGO_URL says, '' = none",
+        decides=False,
     )
-    video: bool = setting(REQUIRED, "leave a film of a few episodes in the run's folder at the end")
-    mongo_optional: bool = setting(REQUIRED, "start also if MongoDB cannot be reached")
+    on_nan: str = setting(
+        REQUIRED, "what a run does whose losses or parameters are no longer finite numbers: end as failed, or train on",
+        choices=("stop", "continue"), decides=False,
+    )
+    video: bool = setting(REQUIRED, "leave a film of a few episodes in the run's folder at the end", decides=False)
+    mongo_optional: bool = setting(REQUIRED, "start also if MongoDB cannot be reached", decides=False)
     platform: str = setting(
         REQUIRED, "where JAX computes; auto takes a GPU where there is one", choices=("auto", "cpu", "gpu")
     )
     compile_cache_dir: str = setting(
-        REQUIRED, "folder of compiled programs, kept between runs; auto = in the user's cache, '' = none"
+        REQUIRED, "folder of compiled programs, kept between runs; auto = in the user's cache, '' = none",
+        decides=False,
     )
 
 
@@ -49,10 +72,22 @@ class EvalConfig:
 class CheckpointConfig:
     """The section `checkpoint_args`."""
 
-    every_minutes: float = setting(REQUIRED, "minutes from one checkpoint to the next; 0 = none by the clock", low=0)
-    every_steps: int = setting(REQUIRED, "environment steps from one to the next; 0 = none by steps", low=0)
-    keep_last: int = setting(REQUIRED, "newest checkpoints kept", low=1)
-    keep_best: bool = setting(REQUIRED, "also save and keep the one of the best evaluation with search")
+    every_minutes: float = setting(REQUIRED, "minutes from one checkpoint to the next; 0 = none by the clock", low=0, decides=False)
+    every_steps: int = setting(REQUIRED, "environment steps from one to the next; 0 = none by steps", low=0, decides=False)
+    keep_last: int = setting(REQUIRED, "newest checkpoints kept", low=1, decides=False)
+    keep_best: bool = setting(REQUIRED, "also save and keep the one of the best evaluation with search", decides=False)
+
+
+SECTIONS = {"eval_args": EvalConfig, "checkpoint_args": CheckpointConfig}  # which belong to no part
+
+
+def bookkeeping() -> tuple[str, ...]:
+    """Return the settings that do not decide what a run computes; a section of such settings counts whole."""
+    own = [name for name, field in fields(RunConfig).items() if not field.metadata["decides"]]
+    sections = [
+        name for name, keys in SECTIONS.items() if not any(field.metadata["decides"] for field in fields(keys).values())
+    ]
+    return (*own, *sections)
 
 
 class Invalid(ValueError):
@@ -87,6 +122,17 @@ def checked(schema: type, name: str, value: Any) -> Any:
     return value
 
 
+def beyond(schema: type, name: str, value: Any) -> str:
+    """Return what to say of a number that is too large for any setting; nothing where the setting's own bound says it."""
+    bounded = fields(schema)[name].metadata.get("high") is not None
+    if bounded or isinstance(value, bool) or not isinstance(value, (int, float)):
+        return ""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "; it must be finite"
+    most = MOST_WHOLE if kind(schema, name) is int else MOST
+    return f"; at most {most}" if abs(value) > most else ""
+
+
 def describe(schema: type, name: str) -> str:
     """Return what a field takes in words: "whole number, 1 or more"."""
     meta = fields(schema)[name].metadata
@@ -111,17 +157,59 @@ def _typed(wanted: Any, value: Any) -> Any:
     if wanted in (tuple, list) or origin in (tuple, list):
         return _sequence(wanted, value)
     if wanted is dict or origin is dict:
-        return dict(_require(isinstance(value, Mapping), wanted, value))
+        return _mapping(_require(isinstance(value, Mapping), wanted, value))
+    if isinstance(wanted, type) and issubclass(wanted, str):
+        return _text(wanted, value)
     if wanted is float:
-        _require(
-            isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value), wanted, value
-        )
+        _require(isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= MOST, wanted, value)
         return float(value)
-    if wanted is int and isinstance(value, float) and value.is_integer():
+    if wanted is int and isinstance(value, float) and value.is_integer() and abs(value) <= MOST_WHOLE:
         return int(value)  # t_max=2e5 is what people type
+    if wanted is int:
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        return _require(whole and abs(value) <= MOST_WHOLE, wanted, value)
     if wanted is type(None):
         return _require(value is None, wanted, value)
-    return _require(isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool)), wanted, value)
+    return _require(isinstance(value, wanted), wanted, value)
+
+
+def _text(wanted: type, value: Any) -> str:
+    """Return a text that can stand where `wanted` says: in a record, as a file's name, as a folder's."""
+    _require(isinstance(value, str) and len(value) <= LONGEST_TEXT and not odd_characters(value), wanted, value)
+    if issubclass(wanted, FileName):
+        _require(is_file_name(value), wanted, value)
+    if issubclass(wanted, Folder):
+        _require(value != "", wanted, value)
+        try:
+            return expanded(value)
+        except ValueError:
+            _require(False, wanted, value)
+    return value
+
+
+def is_file_name(text: str) -> bool:
+    """Return whether a text can be part of a file's name, and leads nowhere else."""
+    fits = 0 < len(text.encode(errors="replace")) <= LONGEST_NAME and text == text.strip()
+    return fits and "/" not in text and not text.startswith(".") and not odd_characters(text)
+
+
+def _mapping(value: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return a mapping whose names and values every record can hold: JSON, Sacred's and MongoDB's."""
+    for key, item in value.items():
+        named = isinstance(key, str) and re.fullmatch(r"(?!\$|py/)[^.=]+", key)
+        _require(named and not odd_characters(key), dict, value)
+        _require(_storable(item), dict, value)
+    return dict(value)
+
+
+def _storable(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return bool(_mapping(value)) or not value
+    if isinstance(value, (list, tuple)):
+        return all(_storable(item) for item in value)
+    if isinstance(value, (int, float)):
+        return abs(value) <= MOST_STORED if isinstance(value, int) else math.isfinite(value)
+    return value is None or not odd_characters(value)
 
 
 def _first_fit(options: tuple, value: Any) -> Any:
@@ -171,6 +259,8 @@ def _words(wanted: Any) -> str:
         int: "whole number",
         float: "number",
         str: "text",
+        FileName: f"a name that files can have: without / or a dot in front, at most {LONGEST_NAME} bytes",
+        Folder: "a folder",
         type(None): "None",
         dict: "mapping",
     }

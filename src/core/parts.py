@@ -106,6 +106,7 @@ class Learner(NamedTuple):
     metric_names: tuple[str, ...]  # keys of the metrics dict that update returns
     # remarks(a report's metrics) -> {what about: a sentence for people on what goes wrong there, and what to do}
     remarks: Callable[[dict[str, float]], dict[str, str]] = lambda metrics: {}
+    rates: Callable[[Array], dict[str, Array]] = lambda step: {}  # optimiser step -> learning rates by the schedules, as metrics
     acting: Callable[[LearnerState], Params] = lambda state: state.params  # the parameters that playing needs, all that players get
 
 

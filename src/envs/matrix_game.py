@@ -28,7 +28,7 @@ NUM_SITUATIONS = {"climbing": 2, "penalty": 2, "two_step": 4}
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     scenario: str = setting("climbing", "the game", choices=tuple(NUM_ACTIONS))
-    num_agents: int = setting(2, "number of agents", low=2)
+    num_agents: int = setting(2, "number of agents", low=2, high=1000)
     relabel: bool = setting(
         False, "each agent numbers the moves differently, so that a common habit (all play 0, as untrained argmax does) is no luck"
     )

@@ -16,7 +16,8 @@ from src.core import (
     Array, Batch, Key, Learner, LearnerState, Model, Params, RunPlan, SearchExtras, Transition, setting,
 )  # fmt: skip
 from src.learners.sgd import make_optimiser, sgd_step
-from src.ops.losses import cosine_loss, cross_entropy, masked_mean, scale_gradient
+from src.ops.clocks import update_problems
+from src.ops.losses import cosine_loss, cross_entropy, masked_mean, mean_of, scale_gradient
 from src.ops.masking import entropy, kl_divergence
 from src.ops.returns import bootstrap_index, n_step_targets, unroll_masks
 from src.ops.team import team_reward
@@ -56,7 +57,7 @@ TOLERABLE = 0.01  # share of targets that the bins cannot hold
 
 def problems(config: Config, plan: RunPlan) -> list[str]:
     """Return a sentence for each setting that cannot work in this run."""
-    found = []
+    found = update_problems(plan.total_steps, plan.total_updates)
     if config.unroll > plan.spec.episode_limit:
         found.append(
             f"learner_args.unroll={config.unroll}: longer than an episode of this environment, which ends after {plan.spec.episode_limit}"
@@ -93,6 +94,9 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
         target = jax.tree.map(jnp.copy, params)
         return LearnerState(params=params, target=target, opt=optimiser.init(params), step=jnp.zeros((), jnp.int32))
 
+    def rates(step: Array) -> dict[str, Array]:
+        return {"train/learning_rate": schedule(step)}
+
     def update(state: LearnerState, batch: Batch, key: Key):
         reward = config.reward_scale * team_reward(batch.traj.reward, spec.shared_reward)  # [B, T]
         values = value_targets(config, model, discount, state.target, batch.traj, reward)
@@ -105,12 +109,12 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
         params, opt, grad_norm, (metrics, priorities) = sgd_step(objective, optimiser, state.params, state.opt)
         step = state.step + 1
         target = optax.periodic_update(params, state.target, step, config.target_period_updates)
-        metrics |= {"train/grad_norm": grad_norm, "train/learning_rate": schedule(state.step)}
+        metrics |= {"train/grad_norm": grad_norm, **rates(state.step)}
         return LearnerState(params=params, target=target, opt=opt, step=step), metrics, priorities
 
     names = tuple(f"train/{name}" for name in METRICS) + tuple(f"search/{name}" for name in SEARCH_METRICS)
     return Learner(
-        init=init, update=update, sequence_length=config.unroll + config.n_step, metric_names=names, remarks=remarks,
+        init=init, update=update, sequence_length=config.unroll + config.n_step, metric_names=names, remarks=remarks, rates=rates,
         acting=lambda state: model.acting(state.params),
     )  # fmt: skip
 
@@ -205,7 +209,11 @@ def policy_targets(config: Config, extras: SearchExtras, alive: Array) -> Array:
 
 
 def loss(config: Config, model: Model, params: Params, batch: Batch, targets: Targets, key: Key):
-    """Return the scalar loss and (metrics, priorities [B])."""
+    """Return the scalar loss and (metrics, priorities [B]).
+
+    Means over agents are over those alive at the step: the dead choose nothing, and their targets are whatever a search made of
+    them. An agent that dies at a step still counts in it, so that the model learns its death.
+    """
     steps, traj = config.unroll, batch.traj
     value_codec, reward_codec = model.team_value.codec, model.latents.reward
     action = traj.action[:, : steps + 1]
@@ -217,17 +225,17 @@ def loss(config: Config, model: Model, params: Params, batch: Batch, targets: Ta
     value_logits = model.team_value.logits(params, latents, action, committed)  # [B, U + 1, V]
     real = jax.lax.stop_gradient(model.self_supervision.project(params, represent(model, params, traj.next_obs[:, :steps])))
 
-    alive, known = targets.alive, targets.known
+    alive, known, living = targets.alive, targets.known, traj.alive[:, : steps + 1]  # of episodes, of what is known, of agents
     value = alive * targets.value
-    target = policy_targets(config, extras, alive)
-    policy_losses = alive * jnp.mean(cross_entropy(policy_logits, target), axis=-1)
+    target = jnp.where(living[..., None], policy_targets(config, extras, alive), 0.0)
+    policy_losses = alive * mean_of(cross_entropy(policy_logits, target), living, axis=-1)
     value_target = value_codec.target(value)
     value_losses = known * cross_entropy(value_logits, value_target)
     reward = alive[:, :-1] * targets.reward[:, :steps]
     reward_target = reward_codec.target(reward)
     reward_losses = known[:, :-1] * cross_entropy(reward_logits, reward_target)
     foreseen = model.self_supervision.foresee(params, latents[:, 1:])
-    consistency_losses = alive[:, :-1] * jnp.mean(cosine_loss(foreseen, real), axis=-1)
+    consistency_losses = alive[:, :-1] * mean_of(cosine_loss(foreseen, real), living[:, :-1], axis=-1)
 
     per_sequence = {
         "policy_loss": jnp.sum(policy_losses, axis=1) / steps,
@@ -247,9 +255,9 @@ def loss(config: Config, model: Model, params: Params, batch: Batch, targets: Ta
         "train/loss": objective,
         "train/value_clipped": clipped(value, value_target, value_codec.mean),
         "train/reward_clipped": clipped(reward, reward_target, reward_codec.mean),
-        "search/policy_entropy": jnp.mean(entropy(policy)),
-        "search/target_entropy": jnp.mean(entropy(extras.policy[:, 0])),
-        "search/policy_kl": jnp.mean(kl_divergence(extras.policy[:, 0], policy)),
+        "search/policy_entropy": mean_of(entropy(policy), living[:, 0]),
+        "search/target_entropy": mean_of(entropy(extras.policy[:, 0]), living[:, 0]),
+        "search/policy_kl": mean_of(kl_divergence(extras.policy[:, 0], policy), living[:, 0]),
         "search/value_error": jnp.mean(priorities),
         "search/value_mean": jnp.mean(predicted),
         "search/target_mean": jnp.mean(targets.value[:, 0]),

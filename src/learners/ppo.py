@@ -14,6 +14,7 @@ from src.learners.on_policy import (
     Chunks, RolloutConfig, check, chunk_problems, init_state, judge, make_adam, policy_loss, run_epochs, value_loss,
 )  # fmt: skip
 from src.learners.sgd import sgd_step
+from src.ops.clocks import update_problems
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,8 +34,9 @@ METRICS = (
 
 
 def problems(config: Config, plan: RunPlan) -> list[str]:
-    """Return a sentence for each size by which this run's rollouts cannot be cut and dealt."""
-    return chunk_problems(config, plan, {"num_minibatches": config.num_minibatches})
+    """Return a sentence for each size by which this run's rollouts cannot be cut and dealt, or its steps not counted."""
+    steps = update_problems(plan.total_steps, plan.total_updates, config.epochs * config.num_minibatches)
+    return steps + chunk_problems(config, plan, {"num_minibatches": config.num_minibatches})
 
 
 def make(config: Config, model: Model, plan: RunPlan) -> Learner:
@@ -58,18 +60,21 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
         params, opt, grad_norm, metrics = sgd_step(lambda params: loss(config, model, params, batch), optimiser, *carry)
         return (params, opt), metrics | {"train/grad_norm": grad_norm}
 
+    def rates(step: Array) -> dict[str, Array]:
+        return {"train/learning_rate": schedule(step)}
+
     def update(state: LearnerState, batch: Batch, key: Key):
         lambdas = (config.gae_lambda, config.gae_lambda)
         state, chunks, judged = judge(config, model, spec, discount, lambdas, state, batch.traj)
         carry, metrics = run_epochs(step, (state.params, state.opt), chunks, key, config.epochs, config.num_minibatches)
-        metrics |= judged | {"train/learning_rate": schedule(state.step)}
+        metrics |= judged | rates(state.step)
         state = state.replace(params=carry[0], opt=carry[1], step=state.step + steps)
         return state, metrics, jnp.ones_like(batch.weight)
 
+    names = tuple(f"train/{name}" for name in METRICS)
     return Learner(
-        init=init, update=update, sequence_length=0, metric_names=tuple(f"train/{name}" for name in METRICS),
-        acting=lambda state: acting(state.params),
-    )  # fmt: skip
+        init=init, update=update, sequence_length=0, metric_names=names, rates=rates, acting=lambda state: acting(state.params)
+    )
 
 
 def loss(config: Config, model: ActorCritic, params: Params, batch: Chunks) -> tuple[Array, dict[str, Array]]:

@@ -25,6 +25,7 @@ from src.learners.on_policy import (
     Chunks, RolloutConfig, check, chunk_problems, error_loss, init_state, judge, make_adam, policy_loss, run_epochs, value_loss, value_mask,
 )  # fmt: skip
 from src.learners.sgd import sgd_step
+from src.ops.clocks import update_problems
 from src.ops.losses import masked_mean
 
 
@@ -68,13 +69,15 @@ METRICS = ("value_mean", "explained_variance", "reward_scale")
 
 
 def problems(config: Config, plan: RunPlan) -> list[str]:
-    """Return a sentence for each size by which this run's rollouts cannot be cut and dealt."""
+    """Return a sentence for each size by which this run's rollouts cannot be cut and dealt, or its steps not counted."""
+    steps = config.policy_epochs * config.policy_minibatches + config.value_epochs * config.value_minibatches
+    steps += config.distil_epochs * config.distil_minibatches
     counts = {
         "policy_minibatches": config.policy_minibatches,
         "value_minibatches": config.value_minibatches,
         "distil_minibatches": config.distil_minibatches,
     }
-    return chunk_problems(config, plan, counts)
+    return update_problems(plan.total_steps, plan.total_updates, steps) + chunk_problems(config, plan, counts)
 
 
 def make(config: Config, model: Model, plan: RunPlan) -> Learner:
@@ -98,24 +101,26 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
 
         return init_state(config, begin(key), plan, make_opt)
 
+    def rates(step: Array) -> dict[str, Array]:
+        rollouts = step // sum(steps.values())  # a phase's schedule counts its own steps
+        return {f"train/{name}_learning_rate": adams[name][1](rollouts * own) for name, own in steps.items()}
+
     def update(state: LearnerState, batch: Batch, key: Key):
         lambdas = (config.policy_gae_lambda, config.value_gae_lambda)
         state, chunks, metrics = judge(config, model, spec, discount, lambdas, state, batch.traj)
         for phase, phase_key in zip(phases, jax.random.split(key, len(phases)), strict=True):
-            adam, schedule = adams[phase.name]
-            state, learned = run_phase(config, phase, adam, state, chunks, phase_key)
-            rate = schedule(state.step // sum(steps.values()) * steps[phase.name])  # by the phase's own steps
-            metrics |= learned | {f"train/{phase.name}_learning_rate": rate}
-        return state.replace(step=state.step + sum(steps.values())), metrics, jnp.ones_like(batch.weight)
+            state, learned = run_phase(config, phase, adams[phase.name][0], state, chunks, phase_key)
+            metrics |= learned
+        return state.replace(step=state.step + sum(steps.values())), metrics | rates(state.step), jnp.ones_like(batch.weight)
 
     own = ("grad_norm", "learning_rate")
     names = METRICS + tuple(
         name for phase in phases for name in (*phase.metric_names, *(f"{phase.name}_{ending}" for ending in own))
     )
+    names = tuple(f"train/{name}" for name in names)
     return Learner(
-        init=init, update=update, sequence_length=0, metric_names=tuple(f"train/{name}" for name in names),
-        acting=lambda state: acting(state.params),
-    )  # fmt: skip
+        init=init, update=update, sequence_length=0, metric_names=names, rates=rates, acting=lambda state: acting(state.params)
+    )
 
 
 def make_phases(config: Config, model: ActorCritic) -> tuple[Phase, ...]:

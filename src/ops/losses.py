@@ -44,6 +44,17 @@ def masked_mean(x: Array, mask: Array) -> Array:
     return jnp.sum(jnp.where(mask > 0, x, 0.0) * mask) / jnp.maximum(jnp.sum(mask), 1.0)
 
 
+def mean_of(x: Array, mask: Array, axis: int | None = None) -> Array:
+    """Return the mean along `axis` (None = all) of x where mask is set, both of one shape; zero where it is set nowhere.
+
+    Where all is set it is `jnp.mean` itself, selected and not worked out anew, so that a loss and its gradient keep the bits that
+    they have without masks. (A whole run is one program, in which XLA may round in another order.)
+    """
+    kept = jnp.sum(jnp.where(mask, x, 0.0), axis=axis)
+    count = jnp.sum(mask, axis=axis, dtype=x.dtype)
+    return jnp.where(jnp.all(mask, axis=axis), jnp.mean(x, axis=axis), kept / jnp.maximum(count, 1.0))
+
+
 def huber(error: Array, delta: float) -> Array:
     """Return half the square of each error up to `delta`, and beyond it the tangent there."""
     size = jnp.abs(error)

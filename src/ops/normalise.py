@@ -28,11 +28,14 @@ def no_moments() -> Moments:
 
 
 def add_moments(moments: Moments, x: Array, mask: Array, decay: float) -> Moments:
-    """Return the moments with those of x where mask is set, both of one shape; unchanged if it is set nowhere."""
-    mask = mask.astype(jnp.float32)
-    share = jnp.where(jnp.sum(mask) > 0, 1.0 - decay, 0.0)
-    count = jnp.maximum(jnp.sum(mask), 1.0)
-    batch = (jnp.sum(mask * x) / count, jnp.sum(mask * x * x) / count, jnp.ones(()))
+    """Return the moments with those of x where mask is set, both of one shape; unchanged if it is set nowhere.
+
+    What is masked may be anything, also not a number.
+    """
+    x, count = _chosen(x, mask)
+    share = jnp.where(count > 0, 1.0 - decay, 0.0)
+    count = jnp.maximum(count, 1.0)
+    batch = (jnp.sum(x) / count, jnp.sum(x * x) / count, jnp.ones(()))
     before = (moments.mean, moments.square, moments.weight)
     mean, square, weight = ((1.0 - share) * old + share * new for old, new in zip(before, batch, strict=True))
     return Moments(mean=mean, square=square, weight=weight)
@@ -60,8 +63,16 @@ def _mean_and_std(moments: Moments, smallest_ratio: float) -> tuple[Array, Array
 
 
 def standardise(x: Array, mask: Array) -> Array:
-    """Return x with mean zero and spread one where mask is set, both of one shape, and zero elsewhere."""
-    mask = mask.astype(jnp.float32)
-    count = jnp.maximum(jnp.sum(mask), 1.0)
-    centred = mask * (x - jnp.sum(mask * x) / count)
+    """Return x with mean zero and spread one where mask is set, both of one shape, and zero elsewhere, whatever stands there."""
+    chosen, count = _chosen(x, mask)
+    count = jnp.maximum(count, 1.0)
+    centred = jnp.where(mask > 0, chosen - jnp.sum(chosen) / count, 0.0)
     return centred / jnp.maximum(jnp.sqrt(jnp.sum(centred**2) / count), SMALLEST_STD)
+
+
+def _chosen(x: Array, mask: Array) -> tuple[Array, Array]:
+    """Return x with zeros where mask is not set, and how often it is set, [] float32.
+
+    Selected, not multiplied: zero times what is not a number is not a number.
+    """
+    return jnp.where(mask > 0, x, 0.0), jnp.sum((mask > 0).astype(jnp.float32))

@@ -5,7 +5,6 @@ that matter most (Custom Scalars), the configuration (Text), distributions, pict
 run of its own, with a clock for a name; here they are the run's own, so that a run has one name in every tab.
 """
 
-import contextlib
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,21 +12,19 @@ from typing import Any
 
 import numpy as np
 import yaml
-from tensorboardX import SummaryWriter
 from tensorboardX.proto.api_pb2 import STATUS_SUCCESS
 from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
 from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboardX.proto.tensor_pb2 import TensorProto
 from tensorboardX.proto.tensor_shape_pb2 import TensorShapeProto
-from tensorboardX.summary import custom_scalars
+from tensorboardX.summary import custom_scalars, histogram, image, scalar
 
+from src.config import schema
 from src.core import Report
+from src.recording.events import EventFile
 from src.recording.progress import result
 
 BINS = 30  # as many as TensorBoard draws
-# Settings of records, which nobody compares runs by.
-NOT_COMPARED = ("results_dir", "compile_cache_dir", "mongo_url", "mongo_optional", "checkpoint_args")
-
 # What a run is judged by, under one name for all algorithms. A name that is sorted first: the HParams tab shows five metrics.
 JUDGED = "eval/main/return"
 
@@ -53,8 +50,9 @@ OF_EVERY_TASK = ("return", "return_stderr", "length", "entropy")  # of an evalua
 
 def add_image(folder: Path, name: str, picture: np.ndarray, step: int) -> None:
     """Write a picture [height, width, 3] uint8 beside the curves of a run that has ended."""
-    with contextlib.closing(SummaryWriter(str(folder), filename_suffix=".film")) as writer:
-        writer.add_image(name, picture, step, dataformats="HWC")
+    events = EventFile(folder, ".film")
+    events.add(image(name, picture, dataformats="HWC"), step)
+    events.flush()
 
 
 class Curves:
@@ -64,36 +62,38 @@ class Curves:
         """Args: resume_at: environment step from which a run goes on; what is there after it is hidden. None = a new run."""
         purge = None if resume_at is None else resume_at + 1
         suffix = "" if resume_at is None else f".{resume_at}"  # a file's name is else the second in which it was begun
-        self.writer = SummaryWriter(str(folder), flush_secs=10, purge_step=purge, filename_suffix=suffix)
+        self.folder = folder
+        self.events = EventFile(folder, suffix, purge)
         self.names: set[str] = set()
         self.layout: dict[str, dict[str, str]] = {}
         self._add(text("config", f"```yaml\n{yaml.safe_dump(dict(config), sort_keys=False)}```"), resume_at or 0)
         self._add(session_start(flat(config)), 0)
 
-    def write(self, report: Report) -> None:
-        """Write the numbers of one report, and its distributions if it has any."""
+    def write(self, report: Report, at: float | None = None) -> None:
+        """Add the numbers of one report, and its distributions if it has any; `at` is its time, else now."""
         judged = result(report.metrics)
         metrics = report.metrics if judged is None else report.metrics | {JUDGED: judged}
         for name, value in metrics.items():
-            self.writer.add_scalar(name, float(value), report.env_step)
+            self.events.add(scalar(name, float(value)), report.env_step, at)
         for name, values in report.histograms.items():
             finite = np.asarray(values, np.float64)[np.isfinite(values)]
             if finite.size:
-                self.writer.add_histogram(name, finite, report.env_step, bins=BINS)
+                self.events.add(histogram(name, finite, BINS), report.env_step, at)
         if not self.names >= metrics.keys():
             self.names |= metrics.keys()
             self._lay_out(report.env_step)
 
     def flush(self) -> None:
-        """See that all that was written is on the disk."""
-        self.writer.flush()
+        """See that all that was added is on the disk.
+
+        Raises:
+          OSError: it is not; it is kept for the next time.
+        """
+        self.events.flush()
 
     def finish(self) -> None:
         """Say that the run has reached its end; one that was cut off may yet go on, and then says so."""
         self._add(session_end(), 0)
-
-    def close(self) -> None:
-        self.writer.close()
 
     def _lay_out(self, step: int) -> None:
         """Write the layout if it has changed; TensorBoard takes the last one, and puts those of all runs together."""
@@ -107,7 +107,7 @@ class Curves:
             self._add(custom_scalars(charts), step)
 
     def _add(self, summary: Summary, step: int) -> None:
-        self.writer.file_writer.add_summary(summary, step)
+        self.events.add(summary, step)
 
 
 def layout(names: Iterable[str]) -> dict[str, dict[str, str]]:
@@ -128,7 +128,7 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return the settings that runs are compared by: {"planner_args.num_simulations": 16}."""
     found = {}
     for key, value in config.items():
-        if not prefix and key in NOT_COMPARED:
+        if not prefix and key in schema.bookkeeping():  # which nobody compares runs by
             continue
         found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return found

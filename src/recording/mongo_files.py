@@ -6,6 +6,7 @@ that its content gives it: whoever writes it, and however often, writes the same
 """
 
 import hashlib
+import json
 import mimetypes
 import tarfile
 import tempfile
@@ -18,7 +19,10 @@ from bson import ObjectId
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
+from src.hiding import hidden, hidden_in
+
 CHUNK = 255 * 1024  # bytes; GridFS's own
+TEXTS = (".json", ".patch")  # what a run says of itself; its code and its videos are stored as they are
 
 
 def derived_id(*words: object) -> ObjectId:
@@ -48,7 +52,8 @@ class Files:
         stat = path.stat()
         key = (path, filename, stat.st_mtime_ns, stat.st_size)
         if key not in self.stored:
-            self.stored[key] = self._put(path, filename)
+            with without_secrets(path) as file:
+                self.stored[key] = self._put(file, filename)
         return self.stored[key]
 
     def _put(self, path: Path, filename: str) -> ObjectId:
@@ -106,3 +111,24 @@ def as_file(path: Path) -> Iterator[Path]:
             for member in sorted(path.rglob("*")):
                 tar.add(member, f"{path.name}/{member.relative_to(path)}", recursive=False)
         yield archive
+
+
+@contextmanager
+def without_secrets(path: Path) -> Iterator[Path]:
+    """Give a file itself, or a copy without the passwords that a record of an earlier version may hold."""
+    text = path.read_text(errors="surrogateescape") if path.suffix in TEXTS else ""
+    if hidden(text) == text:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
+        clean = Path(folder) / path.name
+        clean.write_text(_hidden_json(text) if path.suffix == ".json" else hidden(text), errors="surrogateescape")
+        yield clean
+
+
+def _hidden_json(text: str) -> str:
+    """Return JSON with its texts hidden one by one, so that it stays JSON; what is none is hidden as a whole."""
+    try:
+        return json.dumps(hidden_in(json.loads(text)), indent=1)
+    except ValueError:
+        return hidden(text)

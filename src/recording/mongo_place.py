@@ -2,11 +2,14 @@
 
 import dataclasses
 import re
+import warnings
 from collections.abc import Mapping
 
 import pymongo
 from pymongo.database import Database
 from pymongo.errors import ConfigurationError, InvalidURI, OperationFailure, PyMongoError
+
+from src.hiding import GONE, hidden
 
 VARIABLE = "TANDEM_MONGO_URL"
 DEFAULT_DATABASE = "sacred"  # Sacred's and Omniboard's
@@ -34,21 +37,8 @@ class Place:
     source: str  # "-m", "mongo_url" or the environment variable
 
     def __str__(self) -> str:
-        hosts, _, path = hidden_url(self.url).rpartition("@")[2].rpartition("://")[2].partition("/")
+        hosts, _, path = hidden(self.url).rpartition("@")[2].rpartition("://")[2].partition("/")
         return f"{hosts}/{path.partition('?')[0] or DEFAULT_DATABASE}"
-
-
-def hidden_url(url: str) -> str:
-    """Return a URL with its credentials, and options that hold secrets, replaced by ***."""
-    head, at, rest = url.rpartition("@")  # the last one: an unescaped password may hold others
-    scheme = f"{head.partition('://')[0]}://" if "://" in head else ""
-    shown = f"{scheme}***@{rest}" if at else url
-    return re.sub(r"(?i)\b(\w*(?:password|properties|token|secret)\w*=)[^&]*", r"\1***", shown)
-
-
-def hidden(text: str) -> str:
-    """Return a text with the credentials of every URL in it replaced by ***."""
-    return re.sub(r"\S+://\S*", lambda match: hidden_url(match[0]), text)
 
 
 def choose(flag: str | None, configured: str | None, environ: Mapping[str, str]) -> Place | None:
@@ -61,7 +51,7 @@ def choose(flag: str | None, configured: str | None, environ: Mapping[str, str])
       Unusable: a text that names no database.
     """
     variable = environ.get(VARIABLE) or None
-    lost = configured is not None and "***" in configured
+    lost = configured is not None and GONE in configured
     if flag:
         return parse(flag, "-m")
     if configured is not None and not (lost and variable):
@@ -75,32 +65,51 @@ def parse(text: str, source: str) -> Place:
     Raises:
       Unusable: it is neither.
     """
-    if "***" in text:
+    if GONE in text:
         raise Unusable(
-            f"{source}={hidden_url(text)}: credentials are not stored with a run; give the whole URL in {VARIABLE} "
+            f"{source}={hidden(text)}: credentials are not stored with a run; give the whole URL in {VARIABLE} "
             "or with -m"
         )
     place = Place(text if "://" in text else _from_sacreds_form(text, source), source)
     try:
-        _client(place).close()
+        _check_credentials(place.url)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # of an option, of which it would name a piece
+            _client(place).close()
     except (
         InvalidURI,
         ConfigurationError,
         ValueError,
         TypeError,
+        UserWarning,
     ) as error:  # whose texts may quote a piece of a password
         raise Unusable(
-            f"{source}={hidden_url(text)}: not a MongoDB URL ({type(error).__name__}); write {FORMS}, with special "
-            "characters of user and password percent-encoded (@ is %40, : is %3A, / is %2F, % is %25)"
+            f"{source}={hidden(text)}: not a MongoDB URL, or one with an option that is not known or has a wrong value "
+            f"({type(error).__name__}); write {FORMS}, with special characters of user, password and options "
+            "percent-encoded (@ is %40, : is %3A, / is %2F, & is %26, % is %25)"
         ) from None
     return place
+
+
+def _check_credentials(url: str) -> None:
+    """Complain of an @ that stands anywhere but between password and host.
+
+    The driver takes the first / for the end of the hosts. Of a password with a / it would make a host, look for it and
+    name it in its error.
+
+    Raises:
+      ValueError: there is such an @.
+    """
+    before, *after = re.split("[/?#]", url.partition("://")[2], maxsplit=1)
+    if before.count("@") > 1 or "@" in "".join(after):
+        raise ValueError("an @ in a password, or after a / in one")
 
 
 def _from_sacreds_form(text: str, source: str) -> str:
     """Return the URL of [HOST:PORT:]DATABASE or HOST:PORT, the form of Sacred's flag."""
     match = re.fullmatch(r"(?:([\w.-]+:\d+)(?::(?=.)|$))?([A-Za-z_][\w-]*)?", text)
     if not match or not text:
-        raise Unusable(f"{source}={hidden_url(text)}: names no MongoDB database; write {FORMS}")
+        raise Unusable(f"{source}={hidden(text)}: names no MongoDB database; write {FORMS}")
     return f"mongodb://{match[1] or 'localhost:27017'}/{match[2] or DEFAULT_DATABASE}"
 
 

@@ -1,26 +1,35 @@
 """A run's folder -> MongoDB, in Sacred's schema (`runs`, `metrics`, GridFS), so that Omniboard and Incense read it.
 
-Everything here may be repeated: ids follow from the run and from content, points are appended only where the server's
-series ends where ours says, and a run counts as finished in the database only after all the rest is there.
+Everything here may be repeated: ids follow from the run and from content, points are appended only where those that
+the server has are the first of ours, and a run counts as finished in the database only after all the rest is there.
 """
 
 import dataclasses
 import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pymongo
-from bson.datetime_ms import DatetimeMS
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 from sacred.observers.mongo import force_bson_encodeable
 
+from src.hiding import hidden_in
 from src.recording import record_files
-from src.recording.mongo_files import Files, as_file, derived_id
-from src.recording.series import Series, Tail
+from src.recording.mongo_files import Files, as_file
+from src.recording.mongo_series import Document, Documents, State, content, recall
 
-POINTS_PER_DOCUMENT = 250_000  # a document may have 16 MB, a point takes up to 48 bytes
+POINTS_PER_REQUEST = 50_000  # about 10 MB while they are put together, and 2 MB on the way
+
+
+class Slice(NamedTuple):
+    """Points [begin, end) of a document."""
+
+    document: Document
+    begin: int
+    end: int
 
 
 class OutOfStep(ValueError):
@@ -29,11 +38,11 @@ class OutOfStep(ValueError):
 
 @dataclasses.dataclass
 class Upload:
-    """Keeps one run's documents in step with its folder; `series` are the run's metrics."""
+    """Keeps one run's documents in step with its folder; whoever makes it adds the run's points to `documents`."""
 
     folder: Path
     database: Database
-    series: dict[str, Series]
+    check_content: bool = False  # read the server's points themselves, whatever hash is stored with them
     run_id: int | str | None = None  # in the database
     last_progress: float = 0.0  # time.monotonic() of the last thing the server took
 
@@ -42,7 +51,10 @@ class Upload:
         self.metrics: Collection = self.database["metrics"]
         self.files = Files(self.database, self._progress)
         self.uid = record_files.identity(self.folder)
-        self.held: dict[Any, Tail] | None = None  # the server's series by document; None: to be asked for
+        self.documents = Documents(self.uid)
+        self.held: dict[Any, State | None] | None = None  # what the server has by document; None: to be asked for
+        self.touched = 0  # points of the documents that the last attempt wrote to, old ones included
+        self.replaced: list[str] = []  # series that the server held with other points
         self.sent: dict[str, Any] = {}  # the run's document as the server has it
 
     def sync(self, final: bool) -> None:
@@ -105,7 +117,7 @@ class Upload:
 
     def _sync_entry(self, entry: dict[str, Any]) -> None:
         """Write the fields that have changed, and take away those that a resumed run no longer has."""
-        entry = force_bson_encodeable(entry)
+        entry = hidden_in(force_bson_encodeable(entry))  # a record of an earlier version may hold secrets
         changed = {key: value for key, value in entry.items() if key not in self.sent or self.sent[key] != value}
         gone = {
             key: "" for key in ("stop_time", "fail_trace") if key not in entry and (not self.sent or key in self.sent)
@@ -121,59 +133,71 @@ class Upload:
     def _sync_series(self) -> list[dict[str, str]]:
         """Write the points that the server lacks; return Sacred's list of the run's metrics."""
         first = self.held is None
-        held = self._ask() if first else self.held
-        writes, tails, listed = [], {}, []
-        for metric, series in sorted(list(self.series.items())):  # a copy at once: another thread adds metrics
-            for part, begin in enumerate(range(0, len(series), POINTS_PER_DOCUMENT)):
-                name = f"{metric} [{part + 1}]" if part else metric
-                key = derived_id("metric", self.uid, name)
-                end = min(begin + POINTS_PER_DOCUMENT, len(series))
-                tails[key] = series.tail(begin, end)
-                listed.append({"name": name, "id": str(key)})
-                if held.get(key) != tails[key]:
-                    writes.append(self._write(key, name, series, begin, end, held.get(key)))
-        self._send(writes)
+        held = self.held = self._ask() if self.held is None else self.held
+        stale = [document for document in self.documents if held.get(document.key) != document.state()]
+        self.touched = sum(map(len, stale))
+        recall([one for one in stale if self._common(one, held) < one.forgotten], self.folder)
+        for batch in _batches(self._slices(stale, held)):
+            self._send(batch, held)
         if first:  # after a resumed run went back to its checkpoint
-            self.metrics.delete_many({"run_id": self.run_id, "_id": {"$nin": list(tails)}})
-        self.held = tails
-        return listed
+            self.metrics.delete_many({"run_id": self.run_id, "_id": {"$nin": [one.key for one in self.documents]}})
+        return [{"name": one.name, "id": str(one.key)} for one in self.documents]
 
-    def _ask(self) -> dict[Any, Tail]:
+    def _ask(self) -> dict[Any, State | None]:
         """Return what the server holds of this run's series."""
-        fields = {"size": {"$size": "$steps"}}
-        fields |= {
-            short: {"$arrayElemAt": [field, -1]} for short, field in (("step", "$steps"), ("time", "$timestamps"))
-        }
-        found = self.metrics.aggregate([{"$match": {"run_id": self.run_id}}, {"$project": fields}])
-        return {
-            one["_id"]: Tail(one["size"], one["step"], int(DatetimeMS(one["time"]))) for one in found if one["size"]
-        }
+        fields = {"size": {"$cond": [{"$isArray": "$steps"}, {"$size": "$steps"}, -1]}, "tandem": 1}
+        found = list(self.metrics.aggregate([{"$match": {"run_id": self.run_id}}, {"$project": fields}]))
+        return {one["_id"]: self._state(one["_id"], one["size"], one.get("tandem")) for one in found}
 
-    def _write(self, key, name: str, series: Series, begin: int, end: int, held: Tail | None) -> Any:
-        """Return the request that appends what the server lacks if its points are the first of ours, or writes all."""
-        if held and held.size < end - begin and held == series.tail(begin, begin + held.size):
-            pushed = {field: {"$each": items} for field, items in _points(series, begin + held.size, end).items()}
-            return pymongo.UpdateOne({"_id": key, "steps": {"$size": held.size}}, {"$push": pushed})
-        document = {"run_id": self.run_id, "name": name, **_points(series, begin, end)}
-        return pymongo.ReplaceOne({"_id": key}, document, upsert=True)
+    def _state(self, key: Any, size: int, stored: dict[str, Any] | None) -> State | None:
+        """Return a document's state as it was stored with its points; where it was not, as they give it."""
+        if stored and stored.get("size") == size and not self.check_content:
+            return State(**stored)
+        return content(self.metrics.find_one({"_id": key}) or {})
 
-    def _send(self, writes: list) -> None:
-        if not writes:
-            return
-        result = self.metrics.bulk_write(writes, ordered=False)
-        if result.matched_count + result.upserted_count != len(writes):
+    def _common(self, document: Document, held: dict[Any, State | None]) -> int:
+        """Return how many points the server has that are the first of ours, with none after them."""
+        there = held.get(document.key)
+        return there.size if there and there == document.state(there.size) else 0
+
+    def _slices(self, stale: Sequence[Document], held: Mapping[Any, State | None]) -> Iterator[Slice]:
+        """Cut what the server lacks into pieces that neither side needs much memory for."""
+        for document in stale:
+            common = self._common(document, held)
+            if not common and document.key in held:
+                self.replaced.append(document.name)
+            for begin in range(common, len(document), POINTS_PER_REQUEST):
+                yield Slice(document, begin, min(begin + POINTS_PER_REQUEST, len(document)))
+
+    def _send(self, batch: Sequence[Slice], held: dict[Any, State | None]) -> None:
+        """Have the server take pieces, in their order, and forget them."""
+        result = self.metrics.bulk_write([self._request(*piece) for piece in batch])
+        if result.matched_count + result.upserted_count != len(batch):
             raise OutOfStep("a series on the server has changed")
+        for document, _, end in batch:
+            held[document.key] = document.state(end)
+        for document, _, end in batch:
+            document.forget(end)
         self._progress()
+
+    def _request(self, document: Document, begin: int, end: int) -> pymongo.UpdateOne | pymongo.ReplaceOne:
+        """Return the request that appends a piece to the server's points, or begins the document anew with it."""
+        points, state = document.fields(begin, end), document.state(end)._asdict()
+        if not begin:
+            fields = {"run_id": self.run_id, "name": document.name, "tandem": state, **points}
+            return pymongo.ReplaceOne({"_id": document.key}, fields, upsert=True)
+        pushed = {field: {"$each": items} for field, items in points.items()}
+        same = {"_id": document.key, "steps": {"$size": begin}}
+        return pymongo.UpdateOne(same, {"$push": pushed, "$set": {"tandem": state}})
 
     # Files.
 
     def _sync_files(self, entry: dict[str, Any], final: bool) -> set[Any]:
         """Store sources and artifacts, and put their ids where Sacred has them; return ids that are of no use now."""
-        experiment, records = entry["experiment"], self.folder.parent
+        experiment = entry["experiment"]
         experiment["sources"] = [
-            [name, self.files.put(records / where, str(Path(experiment.get("base_dir", "")) / name))]
-            for name, where in experiment.get("sources", [])
-            if (records / where).is_file()
+            [name, self.files.put(path, str(Path(experiment.get("base_dir", "")) / name))]
+            for name, path in record_files.sources(self.folder, entry)
         ]
         before = {one["file_id"] for one in self._artifacts_held()}
         found = record_files.artifacts(self.folder, entry, final)
@@ -190,7 +214,13 @@ class Upload:
             return self.files.put(file, f"artifact://runs/{self.run_id}/{name}")
 
 
-def _points(series: Series, begin: int, end: int) -> dict[str, list]:
-    """Return points [begin, end) as Sacred has them in its documents."""
-    times = [DatetimeMS(time) for time in series.times[begin:end]]
-    return {"steps": series.steps[begin:end].tolist(), "values": series.values[begin:end].tolist(), "timestamps": times}
+def _batches(slices: Iterable[Slice]) -> Iterator[list[Slice]]:
+    """Put pieces together until a request is full."""
+    batch: list[Slice] = []
+    for piece in slices:
+        if batch and sum(end - begin for _, begin, end in [*batch, piece]) > POINTS_PER_REQUEST:
+            yield batch
+            batch = []
+        batch.append(piece)
+    if batch:
+        yield batch

@@ -1,11 +1,12 @@
 """What a run is called and where its records lie."""
 
+import contextlib
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from src import checkpoint
 
@@ -23,9 +24,20 @@ def task(config: Mapping[str, Any]) -> str:
 
 def replace_file(path: Path, text: str) -> None:
     """Write a file so that at any moment either the old content or the new is there, whole."""
+    replace_with(path, lambda file: file.write(text))
+
+
+def replace_with(path: Path, write: Callable[[IO[str]], Any]) -> None:
+    """Have a file written so that at any moment either the old content or the new is there, whole."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    partial.write_text(text)
-    partial.replace(path)
+    try:
+        with open(partial, "w") as file:
+            write(file)
+        partial.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):  # on a full disk it would take the room of what is tried next
+            partial.unlink(missing_ok=True)
+        raise
 
 
 class Places:

@@ -1,7 +1,9 @@
 """How far a run is, and how fast."""
 
 import dataclasses
+import math
 import time
+from collections.abc import Mapping
 
 from src.core import Report
 
@@ -13,6 +15,11 @@ SHOWN = {RESULT: "search", PLAIN_RESULT: "policy", "train/return": "train"}
 def result(metrics: dict[str, float]) -> float | None:
     """Return what a run is judged by: the return with search, of the policy alone where nothing searches, None if unknown."""
     return metrics.get(RESULT, metrics.get(PLAIN_RESULT))
+
+
+def not_finite(metrics: Mapping[str, float]) -> list[str]:
+    """Return the names of the metrics that are not finite numbers. What a report has nothing to say of is not in it."""
+    return sorted(name for name, value in metrics.items() if not math.isfinite(value))
 
 
 @dataclasses.dataclass

@@ -1,12 +1,14 @@
 """Where a run comes from: the code, the packages, the machine and the settings that it ran with."""
 
+import contextlib
 import importlib.metadata
 import json
 import os
 import platform
-import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,15 +16,20 @@ from typing import Any
 
 import jax
 
+from src.hiding import hidden, hidden_in
 from src.recording.places import Places, replace_file
+from src.runs import RecordError, StoredRun, inside, read_json
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NAME, DIFF = "provenance.json", "diff.patch"
+LOGS = "tb_logs"  # where the curves of all runs lie, in the results folder
+SOURCES = "src"  # what is kept of files that git does not know
+LARGEST_SOURCE, ALL_SOURCES = 300_000, 3_000_000  # bytes; what is larger is hardly a source, and only its name is kept
 
 
 def collect(config: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """Return (what a run comes from, the working tree's difference from its commit), both free of credentials."""
-    diff = without_credentials(git("diff", "HEAD", "--no-color", "--no-ext-diff"))
+    diff = hidden(difference())
     facts = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": ["python", *sys.argv],
@@ -40,13 +47,48 @@ def collect(config: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
         "devices": [{"platform": device.platform, "kind": device.device_kind} for device in jax.devices()],
         "config": dict(config),
     }
-    return json.loads(without_credentials(json.dumps(facts))), diff
+    return hidden_in(facts), diff
 
 
-def git(*words: str) -> str:
-    """Return what git says of this tree; nothing where there is no git or no commit."""
+def difference() -> str:
+    """Return what the working tree has that its commit has not; files unknown to git count if they are sources.
+
+    They are entered into a copy of git's index as files to come, so that git shows them as new and its own index stays as
+    it is.
+    """
+    sources = _unknown_sources()
+    with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
+        index = Path(folder) / "index"
+        with contextlib.suppress(OSError):
+            shutil.copyfile(git("rev-parse", "--path-format=absolute", "--git-path", "index").strip(), index)
+        if sources and index.exists():
+            git("add", "--intent-to-add", "--", *sources, index=index)
+        return git("diff", "HEAD", "--no-color", "--no-ext-diff", index=index if index.exists() else None)
+
+
+def _unknown_sources() -> list[str]:
+    """Return the files under src/ that git does not know and does not ignore, as many as a record has room for."""
+    found, size = [], 0
+    for name in sorted(git("ls-files", "-z", "--others", "--exclude-standard", "--", SOURCES).split("\0")):
+        path = ROOT / name
+        if not name or path.is_symlink() or not path.is_file() or path.stat().st_size > LARGEST_SOURCE:
+            continue
+        size += path.stat().st_size
+        if size > ALL_SOURCES:
+            break
+        found.append(name)
+    return found
+
+
+def git(*words: str, index: Path | None = None) -> str:
+    """Return what git says of this tree; nothing where there is no git or no commit.
+
+    Args: index: the file to use for git's own index.
+    """
+    environment = {**os.environ, "GIT_INDEX_FILE": str(index)} if index else None
+    command = ["git", "-C", str(ROOT), "--literal-pathspecs", *words]  # a name may hold brackets
     try:
-        done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, check=False)
+        done = subprocess.run(command, capture_output=True, check=False, env=environment)
     except OSError:
         return ""
     return done.stdout.decode(errors="replace") if done.returncode == 0 else ""
@@ -66,11 +108,6 @@ def _cpu() -> str:
         return platform.processor()
 
 
-def without_credentials(text: str) -> str:
-    """Return the text with what stands between :// and @ in an address taken out."""
-    return re.sub(r"://[^\s\"'\\]+@", "://***@", text)
-
-
 def add(sacred_run: Any, config: Mapping[str, Any], places: Places, resumed_at: int | None) -> None:
     """Put provenance.json and diff.patch with a run's record; where it is gone on with, provenance-<step>.json and so on."""
     if places.record is None:
@@ -85,11 +122,46 @@ def add(sacred_run: Any, config: Mapping[str, Any], places: Places, resumed_at: 
 
 
 def read(record: Path) -> dict[str, Any]:
-    """Return what a run comes from as its record says; nothing where it has none."""
+    """Return what a run comes from as its record says; nothing if it does not say, or not in the form of `collect`."""
     try:
-        return json.loads((record / NAME).read_text())
-    except (OSError, ValueError):
+        facts = hidden_in(read_json(record / NAME))  # older ones hold options of URLs with their secrets
+    except (OSError, RecordError):
         return {}
+    return facts if _fits(facts) else {}
+
+
+def _fits(facts: Mapping[str, Any]) -> bool:
+    """Return whether all is there that is shown and compared."""
+    kinds = {"git": dict, "machine": dict, "packages": dict, "devices": list, "command": list}
+    kinds |= {"python": str, "platform": str}
+    if not all(isinstance(facts.get(key), kind) for key, kind in kinds.items()) or "seed" not in facts:
+        return False
+    devices = facts["devices"]
+    lists = [facts["command"], list(facts["packages"].values()), facts["git"].get("untracked")]
+    return (
+        {"commit", "changed", "untracked"} <= facts["git"].keys() and isinstance(facts["git"]["commit"], str)
+        and {"host", "cpu", "cores"} <= facts["machine"].keys()
+        and bool(devices)
+        and all(isinstance(device, dict) and {"kind", "platform"} <= device.keys() for device in devices)
+        and all(isinstance(words, list) and all(isinstance(word, str) for word in words) for words in lists)
+    )
+
+
+def curves(run: StoredRun) -> str | None:
+    """Return the folder of a run's curves, from its results folder on; None if its record names none.
+
+    Raises:
+      RecordError: the record names a folder that does not lie among the curves of all runs.
+    """
+    try:
+        named = run.read(NAME).get("curves")
+    except (OSError, RecordError):
+        return None
+    if named is None:
+        return None
+    top, _, name = str(named).partition("/")
+    inside(run.results / LOGS, name if top == LOGS else f"../{named}")
+    return str(named)
 
 
 def changes(before: Mapping[str, Any], diff_before: str, now: Mapping[str, Any], diff_now: str) -> list[str]:

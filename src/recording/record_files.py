@@ -9,6 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from src import checkpoint, runs
+
 FORMAT = "MongoObserver-0.7.0"  # Sacred's name for the schema
 IDENTITY = "mongo.json"  # what tells the run from all others in a database, whatever becomes of its other files
 TIMES = ("start_time", "stop_time", "heartbeat")
@@ -24,10 +26,12 @@ def read_entry(folder: Path) -> dict[str, Any]:
     Raises:
       OSError, ValueError: a file is missing or broken.
     """
-    entry = read_json(folder / "run.json")
-    for key in TIMES:
-        if isinstance(entry.get(key), str):
+    entry = read_run(folder / "run.json")
+    for key in (key for key in TIMES if isinstance(entry.get(key), str)):
+        try:
             entry[key] = datetime.fromisoformat(entry[key])
+        except ValueError as error:
+            raise runs.RecordError(f"{folder / 'run.json'} is damaged: {key}: {error}") from error
     entry["format"] = FORMAT
     entry["config"] = read_json(folder / "config.json")
     entry["info"] = read_json(folder / "info.json") if (folder / "info.json").exists() else {}
@@ -37,15 +41,42 @@ def read_entry(folder: Path) -> dict[str, Any]:
     return entry
 
 
-def read_json(path: Path) -> Any:
-    """Return what a JSON file holds; where Sacred is writing it at this moment, what it holds afterwards."""
+def read_run(path: Path) -> dict[str, Any]:
+    """Return run.json, with what is put together from it there and in the right form.
+
+    Raises:
+      FileNotFoundError, RecordError: there is no such file, or it is damaged.
+    """
+    entry = read_json(path)
+    experiment = entry.setdefault("experiment", {})
+    fits = isinstance(experiment, dict) and _are_pairs(experiment.setdefault("sources", []))
+    fits = fits and all(isinstance(experiment.get(key, ""), str) for key in ("base_dir", "name"))
+    fits = fits and isinstance(entry.setdefault("artifacts", []), list)
+    if not (fits and isinstance(entry.setdefault("host", {}), dict)):
+        raise runs.RecordError(f"{path} is damaged: 'experiment', 'artifacts' or 'host' is not as Sacred writes it")
+    return entry
+
+
+def _are_pairs(sources: Any) -> bool:
+    """Return whether these are source files as Sacred lists them: [[name, where the copy lies], ...]."""
+    return isinstance(sources, list) and all(
+        isinstance(pair, list) and len(pair) == 2 and all(isinstance(part, str) for part in pair) for pair in sources
+    )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return what a JSON file holds; where Sacred is writing it at this moment, what it holds afterwards.
+
+    Raises:
+      FileNotFoundError, RecordError: there is no such file, or it is damaged.
+    """
     deadline = time.monotonic() + SECONDS_TO_WRITE
     while True:
         try:
-            return json.loads(path.read_text())
-        except ValueError as error:
+            return runs.read_json(path)
+        except runs.RecordError:
             if time.monotonic() > deadline:
-                raise ValueError(f"{path} is broken: {error}") from error
+                raise
             time.sleep(0.05)
 
 
@@ -53,8 +84,8 @@ def identity(folder: Path) -> str:
     """Return the run's name among all runs: as it was first written down, else from when and where it began."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         return str(json.loads((folder / IDENTITY).read_text())["uid"])
-    entry, config = read_json(folder / "run.json"), read_json(folder / "config.json")
-    origin = [folder.name, entry.get("start_time"), entry.get("host", {}).get("hostname"), config]
+    entry, config = read_run(folder / "run.json"), read_json(folder / "config.json")
+    origin = [folder.name, entry.get("start_time"), entry["host"].get("hostname"), config]
     uid = hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()[:24]
     with contextlib.suppress(OSError):  # a folder that may not be written gives the same name the next time
         partial = folder / f".{IDENTITY}"
@@ -63,11 +94,26 @@ def identity(folder: Path) -> str:
     return uid
 
 
+def sources(folder: Path, entry: dict[str, Any]) -> list[tuple[str, Path]]:
+    """Return the names of a run's source files, and where Sacred keeps them, beside the runs.
+
+    Raises:
+      RecordError: the record names a file that does not lie there.
+    """
+    named = [(name, runs.inside(folder.parent, where)) for name, where in entry["experiment"]["sources"]]
+    return [(name, path) for name, path in named if path.is_file()]
+
+
 def artifacts(folder: Path, entry: dict[str, Any], final: bool) -> dict[str, Path]:
     """Return a run's artifacts by name: the resolved configuration, what the run added itself and, if `final`, its
-    videos and the checkpoint of its best evaluation, a folder."""
+    videos and the checkpoint of its best evaluation, a folder.
+
+    Raises:
+      RecordError: the record names an artifact that does not lie in the run's folder.
+    """
     found = {"config.json": folder / "config.json"}
-    found |= {name: folder / name for name in entry.get("artifacts", []) if (folder / name).is_file()}
+    named = {name: runs.inside(folder, name) for name in entry["artifacts"]}
+    found |= {name: path for name, path in named.items() if path.is_file()}
     if final:
         found |= {path.name: path for pattern in VIDEOS for path in sorted(folder.rglob(pattern))}
         best = best_checkpoint(folder)
@@ -81,9 +127,7 @@ def artifacts(folder: Path, entry: dict[str, Any], final: bool) -> dict[str, Pat
 
 def best_checkpoint(folder: Path) -> Path | None:
     """Return the run's checkpoint with the best evaluation, results/models/<id>/<step>; None if none was evaluated."""
-    scores = {}
-    for meta in (folder.parent.parent / "models" / folder.name).glob("[0-9]*/meta.json"):
-        with contextlib.suppress(OSError, ValueError):
-            score = json.loads(meta.read_text()).get("score")
-            scores |= {meta.parent: (score, int(meta.parent.name))} if score is not None else {}
-    return max(scores, key=scores.__getitem__) if scores else None
+    best = checkpoint.best(checkpoint.folder(folder.parent.parent, folder.name))
+    with contextlib.suppress(checkpoint.CheckpointError):
+        return None if best is None or checkpoint.score(best) is None else best
+    return None

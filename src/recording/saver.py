@@ -1,9 +1,10 @@
 """When a run's checkpoints are written, in the background, and which are kept."""
 
 import math
+import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ import numpy as np
 from src import checkpoint
 from src.checkpoint import Arrays, CheckpointError, Meta
 from src.core import PyTree, Report
+from src.recording.disk import PATIENCE, RETRY_SECONDS, reason, tell
 from src.recording.progress import result
+
+HANGING_SECONDS = 600.0  # a checkpoint that takes longer will never be there
 
 
 class Saver:
@@ -24,21 +28,28 @@ class Saver:
     """
 
     def __init__(
-        self, models: Path, settings: Mapping[str, Any], config: Mapping[str, Any], before: Callable[[int], None]
+        self,
+        models: Path,
+        settings: Mapping[str, Any],
+        config: Mapping[str, Any],
+        before: Callable[[int], None],
+        say: Callable[[str], Any] = tell,
     ):
         """Args:
         models: the folder of the run's checkpoints.
         settings: the section `checkpoint_args`.
         config: the settings that decide what a state means, kept with it.
         before: called in the thread with the environment step, before a checkpoint of that step can be seen.
+        say: told in one line that a checkpoint cannot be written, at once, and that it has been.
         """
-        self.models, self.settings, self.config, self.before = models, settings, dict(config), before
+        self.models, self.settings, self.config, self.before, self.say = models, settings, dict(config), before, say
         self.best = _best(models)
         self.last_step, self.last_time = 0, time.monotonic()
         self.buffers: Arrays = {}
-        self.thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self.preparing: Future | None = None
         self.writing: Future | None = None
+        self.give_way = threading.Event()  # what cannot be written is to be left, for a newer state or at the end
+        self.hung = False  # the thread has not come back for very long
         self.problem: str | None = None  # why the last checkpoint could not be written
         self.blocked, self.written = [], []  # seconds of each checkpoint: training waited, in all
 
@@ -55,7 +66,7 @@ class Saver:
         if self.preparing is None:
             arrays, _ = checkpoint.split(state)
             shapes = {name: (array.shape, array.dtype) for name, array in arrays.items()}
-            self.preparing = self.thread.submit(self._prepare, shapes)
+            self.preparing = _in_background(self._prepare, shapes)
         score = _score(report)
         best = self.settings["keep_best"] and score is not None and score > self.best
         busy = self.writing is not None and not self.writing.done()
@@ -68,8 +79,9 @@ class Saver:
         return by_steps or 0 < 60 * minutes <= time.monotonic() - self.last_time
 
     def save(self, report: Report, state: PyTree) -> None:
-        """Copy the state and have it written; a checkpoint that is still being written is waited for."""
-        self._wait()
+        """Copy the state and have it written; a checkpoint being written is waited for, one that fails is left."""
+        if not self._leave_what_fails():
+            return
         began = time.monotonic()
         arrays, keys = checkpoint.split(state)
         self._copy(arrays)
@@ -78,7 +90,7 @@ class Saver:
         self.last_step, self.last_time = report.env_step, time.monotonic()
         meta = Meta(env_step=report.env_step, update=report.update, score=score, config=self.config, keys=keys)
         self.blocked.append(time.monotonic() - began)
-        self.writing = self.thread.submit(self._write, meta, began)
+        self.writing = _in_background(self._write, meta, began)
 
     def _prepare(self, shapes: Mapping[str, tuple]) -> None:
         """Get the memory that states are copied to; getting it takes longer than copying (0.14 s against 0.02 for 56 MB)."""
@@ -93,34 +105,91 @@ class Saver:
                 self.buffers[name] = np.array(array)
 
     def _write(self, meta: Meta, began: float) -> None:
-        """Write what was copied, then remove what need not be kept; runs in the thread."""
+        """Write what was copied, again and again until it is there; runs in the thread."""
+        while not self._written(meta) and not self.give_way.wait(RETRY_SECONDS):
+            pass
+        self.written.append(time.monotonic() - began)
+
+    def _written(self, meta: Meta) -> bool:
+        """Write a checkpoint, remove what need not be kept, and return whether that went well; trouble is said once."""
         try:
             self.before(meta.env_step)
             checkpoint.write(self.models / str(meta.env_step), self.buffers, meta)
             for step in _superfluous(self.models, self.settings):
                 checkpoint.remove(self.models / str(step))
-            self.problem = None
         except Exception as error:  # a full disk must not end the training
-            self.problem = f"the checkpoint at step {meta.env_step:,} could not be written: {error}"
-        self.written.append(time.monotonic() - began)
+            checkpoint.tidy(self.models)  # what is half written takes the room of what is tried next
+            what = f"the checkpoint at step {meta.env_step:,}"
+            if self.problem is None:
+                self.say(f"{what} cannot be written: {reason(error)}; it is tried again")
+            self.problem = f"{what} could not be written: {reason(error)}"
+            return False
+        if self.problem is not None:
+            self.say(f"the checkpoint at step {meta.env_step:,} is written")
+        self.problem = None
+        return True
 
-    def _wait(self) -> None:
-        for task in (self.preparing, self.writing):
-            if task is not None:
-                task.result()
+    def _wait(self, seconds: float = HANGING_SECONDS) -> bool:
+        """Return whether the thread has ended, waiting for it no longer than so many seconds."""
+        tasks = [task for task in (self.preparing, self.writing) if task is not None]
+        done, left = wait(tasks, seconds)
+        for task in done:
+            task.result()
+        return not left
 
-    def close(self, last: tuple[Report, PyTree] | None) -> None:
-        """Save the run's last state, if it is not saved yet, and wait until it is on the disk."""
+    def _leave_what_fails(self) -> bool:
+        """Return whether the memory for states is free: a checkpoint that fails leaves it, and was not the best."""
+        self.give_way.set()
+        if not self._wait(0.0 if self.hung else HANGING_SECONDS):
+            self._hang()
+            return False
+        self.give_way.clear()
+        self.hung = False
+        if self.problem:
+            self.best = _best(self.models)
+        return True
+
+    def _hang(self) -> None:
+        """Note that the thread does not come back, as where a network disk is gone, and say it once."""
+        self.problem = f"a checkpoint in {self.models} has hung for {HANGING_SECONDS:.0f} seconds while it was written"
+        if not self.hung:
+            self.say(f"{self.problem}; the run goes on without")
+        self.hung = True
+
+    def close(self, last: tuple[Report, PyTree] | None, patience: float = PATIENCE) -> None:
+        """Save the run's last state, if it is not saved yet, and wait until it is on the disk.
+
+        A disk that takes nothing is waited for `patience` seconds; `problem` says then what is missing.
+        """
         if last is not None and last[0].env_step != self.last_step:
             self.save(*last)
-        self._wait()
-        self.thread.shutdown()
+        deadline = time.monotonic() + patience
+        while not self._wait(RETRY_SECONDS / 5):
+            if self.problem and time.monotonic() >= deadline:
+                self.give_way.set()
+            if self.hung or time.monotonic() >= deadline + HANGING_SECONDS:
+                self._hang()
+                return
+
+
+def _in_background(call: Callable[..., None], *args: Any) -> Future:
+    """Call in a thread that keeps no process from ending, as one of an executor would if the disk hangs."""
+    future: Future = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(call(*args))
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=work, name="checkpoint", daemon=True).start()
+    return future
 
 
 def _score(report: Report) -> float | None:
     """Return what checkpoints are compared by, if this report holds an evaluation."""
     score = result(report.metrics)
-    return None if score is None or math.isnan(score) else float(score)
+    return None if score is None or not math.isfinite(score) else float(score)
 
 
 def _best(models: Path) -> float:
@@ -133,7 +202,7 @@ def _saved_score(path: Path) -> float:
         score = checkpoint.read_meta(path).score
     except CheckpointError:
         score = None
-    return -math.inf if score is None else score
+    return -math.inf if score is None or not math.isfinite(score) else score
 
 
 def _superfluous(models: Path, settings: Mapping[str, Any]) -> list[int]:
@@ -141,5 +210,5 @@ def _superfluous(models: Path, settings: Mapping[str, Any]) -> list[int]:
     steps = checkpoint.steps(models)
     kept = set(steps[-settings["keep_last"] :])
     if settings["keep_best"]:
-        kept.add(int(checkpoint.pick(models, "best").name))
+        kept.add(int(checkpoint.best(models).name))
     return [step for step in steps if step not in kept]

@@ -1,5 +1,6 @@
 """What a person sees of a run: one progress bar, and a closing table."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Mapping
@@ -42,15 +43,18 @@ class Screen:
 
     def __exit__(self, *error: Any) -> None:
         if self.live:
-            self.live.stop()
+            with contextlib.suppress(OSError):
+                self.live.stop()
 
     def say(self, what: Any) -> None:
         self.transcript.say(what)
         self._print(what)
 
     def _print(self, what: Any) -> None:
-        self.console.print(what, soft_wrap=isinstance(what, str))
-        self.console.file.flush()
+        """Print, if there is anything to print to: a closed terminal, pipe or full disk must not end the training."""
+        with contextlib.suppress(OSError):
+            self.console.print(what, soft_wrap=isinstance(what, str))
+            self.console.file.flush()
 
     def show(self, report: Report) -> None:
         """Take note of a report: plain output gets a line if it holds an evaluation or one is due."""

@@ -1,30 +1,84 @@
-"""How a run is told to stop: SIGINT (Ctrl-C) and SIGTERM."""
+"""How a process is told to stop: Ctrl-C (SIGINT), SIGTERM and a closed terminal (SIGHUP)."""
 
+import contextlib
+import os
 import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+DEAF_SECONDS = 10.0  # after a second signal that Python has not heard because native code does not come back
+INTERRUPTED = 130  # exit status
+
+
+def heeded() -> list[signal.Signals]:
+    """Return the signals that stop this process; those that are ignored (SIGHUP under nohup) stay so."""
+    return [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+
+
+@contextlib.contextmanager
+def handled(handler: Callable[[int, Any], Any]) -> Iterator[None]:
+    """Within this context the signals that stop a process call the handler."""
+    before = {number: signal.signal(number, handler) for number in heeded()}
+    try:
+        yield
+    finally:
+        for number, former in before.items():
+            if former is not None:  # set by other than Python
+                signal.signal(number, former)
+
+
+def interrupt(number: int, frame: Any) -> None:
+    """Handle a signal as Python handles Ctrl-C."""
+    raise KeyboardInterrupt
 
 
 class Stopping:
     """Within this context a signal asks the run to stop at its next report, so that its state can be saved.
 
-    A second signal stops at once, as does one while there is nothing to lose: before the first report.
+    A second signal stops at once, as does one while there is nothing to lose: before the first report. Where Python does
+    not hear the second one, because native code (a compilation) does not come back, the process is ended after a while.
     """
 
     def __init__(self):
         self.asked = False
         self.reported = False  # set by whoever drives the run
+        self.patient = True  # nobody has asked for the end at once
+        self.heard = threading.Event()  # a second signal, or the only one that is needed
 
     def __enter__(self) -> "Stopping":
-        self.before = {number: signal.signal(number, self._handle) for number in SIGNALS}
+        self.context = contextlib.ExitStack()
+        ours, pythons = socket.socketpair()
+        pythons.setblocking(False)
+        before = signal.set_wakeup_fd(pythons.fileno(), warn_on_full_buffer=False)
+        self.context.callback(pythons.close)
+        self.context.callback(signal.set_wakeup_fd, before)
+        self.context.enter_context(handled(self._handle))
+        threading.Thread(target=self._watch, args=(ours,), name="signals", daemon=True).start()
         return self
 
     def __exit__(self, *error: Any) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
+        self.heard.set()
+        self.context.close()
 
     def _handle(self, number: int, frame: Any) -> None:
         if self.asked or not self.reported:
+            self.patient = False
+            self.heard.set()
             raise KeyboardInterrupt
         self.asked = True
+
+    def _watch(self, signals: socket.socket) -> None:
+        """Count the signals that the system has delivered, whether Python has come to handle them or not."""
+        count = 0
+        with signals:
+            while count < 2:
+                numbers = signals.recv(64)
+                if not numbers:  # the context is left
+                    return
+                count += sum(number in SIGNALS for number in numbers)
+            if not self.heard.wait(DEAF_SECONDS):
+                os.write(2, b"the run does not answer: it is ended at once, without being saved\n")
+                os._exit(INTERRUPTED)

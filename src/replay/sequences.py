@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from flashbax.buffers import trajectory_buffer
 
 from src.core import Array, PyTree, RunPlan, Transition
+from src.ops.clocks import MOST
 from src.ops.episodes import given_up
 
 
@@ -44,6 +45,8 @@ def make_layout(capacity: int, min_size: int, num_envs: int, length: int) -> Lay
 def problems(config: Any, plan: RunPlan) -> list[str]:
     """Return a sentence for each of a replay's sizes that cannot work in this run."""
     found = []
+    if config.capacity > MOST:
+        found.append(f"replay_args.capacity={config.capacity}: rows are counted in 32 bits; {MOST} is the most")
     if config.min_size > plan.total_steps:
         found.append(f"replay_args.min_size={config.min_size}: more than t_max={plan.total_steps}; learning would never begin")
     slots = config.capacity // plan.num_envs

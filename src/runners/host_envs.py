@@ -5,11 +5,13 @@ import itertools
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from src.core import EnvSpec, HostEnvironment, RunError, TimeStep
+from src.runners.tally import ADVICE, SETTING, Tally
 
 LAST_LINES = 30  # of a traceback
 FIRST_TRIES = 3  # to start one before any has worked: a game's ports may be taken, but a wrong setting stays wrong
@@ -20,18 +22,21 @@ class HostEnvs:
 
     def __init__(
         self, make_env: Callable[[], HostEnvironment], num_envs: int, stream: Sequence[int], timeout: float = 0.0,
-        max_failures: int = 0,
+        max_failures: int = 0, setting: str = SETTING, worked: bool = False,
     ):  # fmt: skip
         """Args:
         stream: non-negative whole numbers that nobody else's environments have, in this order; they decide all seeds.
         timeout: seconds that one `reset` or `step` may take; 0 = for ever.
-        max_failures: so many are lived with; less where nothing ever worked, for that is hardly bad luck.
+        max_failures: so many are lived with in a million steps; less where nothing ever worked, because that is hardly
+          bad luck.
+        setting: the name of what says how many, for people.
+        worked: whether other environments of the same kind have.
         """
-        self.make_env, self.stream, self.timeout, self.max_failures = make_env, tuple(stream), timeout, max_failures
+        self.make_env, self.stream, self.timeout, self.worked = make_env, tuple(stream), timeout, worked
+        self.tally = Tally(max_failures, setting)
         self.envs: list[HostEnvironment | None] = [None] * num_envs
         self.lives = [0] * num_envs  # how often each was made
-        self.worked = False  # any of them, ever
-        self.num_failures = 0
+        self.num_steps = 0  # of all of them
         self.failures: list[str] = []  # tracebacks since they were last taken
 
     def reset(self, i: int, seed: int | None = None) -> TimeStep:
@@ -44,24 +49,27 @@ class HostEnvs:
           RunError: it failed too often, or never worked.
         """
         for tries in itertools.count():
-            given = None if seed is None else another_seed(seed, tries)
             try:
-                with time_limit(self.timeout):
-                    if self.envs[i] is None:
-                        self.lives[i] += 1
-                        self.envs[i] = self.make_env()
-                        given = self._seed(i) if seed is None else given
-                    timestep = typed(self.envs[i].reset(given), self.envs[i].spec)
+                timestep = limited(self.timeout, lambda: self._begin(i, seed, tries))  # noqa: B023  (called at once)
                 self.worked = True
                 return timestep
             except Exception as error:  # of somebody else's program: anything may come
                 self._failed(i, error)
 
+    def _begin(self, i: int, seed: int | None, tries: int) -> TimeStep:
+        given = None if seed is None else another_seed(seed, tries)
+        if self.envs[i] is None:
+            self.lives[i] += 1
+            self.envs[i] = self.make_env()
+            given = self._seed(i) if seed is None else given
+        return typed(self.envs[i].reset(given), self.envs[i].spec)
+
     def step(self, i: int, action: np.ndarray) -> TimeStep | None:
         """Return the outcome of actions [N] in environment i; None if it failed, and wants to be reset."""
         try:
-            with time_limit(self.timeout):
-                return typed(self.envs[i].step(action), self.envs[i].spec)
+            outcome = limited(self.timeout, lambda: typed(self.envs[i].step(action), self.envs[i].spec))
+            self.num_steps += 1
+            return outcome
         except Exception as error:
             self._failed(i, error)
             return None
@@ -81,19 +89,20 @@ class HostEnvs:
     def _failed(self, i: int, error: Exception) -> None:
         lines = "".join(traceback.format_exception(error)).rstrip().splitlines()
         text = "\n".join(lines[-LAST_LINES:])
-        self.num_failures += 1
+        self.tally.add(self.num_steps)
         self.failures.append(text)
         self._discard(i)
-        if not self.worked and self.num_failures >= min(FIRST_TRIES, self.max_failures + 1):
-            raise RunError(f"the environment cannot be started, tried {self.num_failures} times; the last time:\n{text}")
-        if self.num_failures > self.max_failures:
-            raise RunError(f"environments failed more than {self.max_failures} times; the last time:\n{text}")
+        tried = self.tally.total
+        if not self.worked and tried >= min(FIRST_TRIES, self.tally.most + 1):
+            raise RunError(f"the environment cannot be started, tried {tried} times; the last time:\n{text}")
+        if self.tally.too_many:
+            raise RunError(f"environments failed too often: {self.tally}; {ADVICE}. The last one:\n{text}")
 
     def _discard(self, i: int) -> None:
         env, self.envs[i] = self.envs[i], None
-        with contextlib.suppress(Exception), time_limit(self.timeout):
+        with contextlib.suppress(Exception):
             if env is not None:
-                env.close()
+                limited(self.timeout, lambda: env.close())
 
 
 def another_seed(seed: int, tries: int) -> int:
@@ -126,20 +135,26 @@ def typed(timestep: TimeStep, spec: EnvSpec) -> TimeStep:
     return TimeStep(**fields, metrics=metrics)
 
 
-@contextlib.contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError in what takes longer, wherever it waits; only in a process's main thread, elsewhere do nothing."""
+def limited(seconds: float, call: Callable[[], Any]) -> Any:
+    """Return what a function in Python returns; raise TimeoutError in it, wherever it waits, if that takes longer.
+
+    Only in a process's main thread; elsewhere there is no limit. An alarm that comes when the function has just returned
+    is passed over, because its work is done. An alarm that the function itself swallows is followed by others.
+    """
     if not seconds or threading.current_thread() is not threading.main_thread():
-        yield
-        return
+        return call()
+    results: list[Any] = []
 
     def late(number, frame):
-        raise TimeoutError(f"no answer for {seconds:g} seconds")
+        if not results:
+            raise TimeoutError(f"no answer for {seconds:g} seconds")
 
     before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        yield
+        signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
+        results.append(call())
     finally:
+        results.append(None)  # from here on every alarm comes too late
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, before)
+    return results[0]

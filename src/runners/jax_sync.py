@@ -14,8 +14,10 @@ import jax
 import jax.numpy as jnp
 
 from src.core import (
-    Array, EnvSpec, Environment, Key, Learner, LearnerState, Planner, PyTree, Replay, Report, RunPlan, pytree, setting,
+    Array, EnvSpec, Environment, Key, Learner, LearnerState, Params, Planner, PyTree, Replay, Report, RunPlan, Transition, pytree,
+    setting,
 )  # fmt: skip
+from src.ops.clocks import step_problems
 from src.runners.collect import Actors, collect, evaluate, start
 from src.runners.learn import Parts, absorb, progress_at
 from src.runners.loop import Loop, keys, priorities, sums_of
@@ -42,7 +44,8 @@ def plan(config: Config, spec: EnvSpec, discount: float, t_max: int, on_policy: 
 
 def problems(config: Config, plan: RunPlan) -> list[str]:
     """Return a sentence for each setting that cannot work in a run of this length with this learner."""
-    found, rows = [], config.num_envs * config.rollout_length
+    rows = config.num_envs * config.rollout_length
+    found = step_problems(plan.total_steps, rows, config.report_every)
     if plan.total_steps < rows:
         found.append(
             f"t_max={plan.total_steps}: less than one round of collecting, runner_args.num_envs * rollout_length = "
@@ -126,17 +129,21 @@ class SyncRunner:
 def _init(parts: Parts, key: Key) -> RunState:
     learner_key, env_key, plan_key, key = jax.random.split(key, 4)
     learner = parts.learner.init(learner_key)
-    params = parts.learner.acting(learner)
     actors = start(parts.env, parts.planner, env_key, parts.config.num_envs)
-    _, rows, _ = jax.eval_shape(
-        lambda: collect(parts.env, parts.planner, params, actors, plan_key, 1, jnp.zeros((), jnp.int32), jnp.zeros(()))
-    )
-    example = jax.tree.map(lambda x: jnp.zeros(x.shape[2:], x.dtype), rows)
+    example = _example(parts, parts.learner.acting(learner), actors, plan_key)
     zero = jnp.zeros((), jnp.int32)
     return RunState(
         learner=learner, replay=parts.replay.store.init(example), actors=actors, key=key, env_step=zero, cycle=zero,
         last_eval=zero, training_seconds=jnp.zeros(()),
     )
+
+
+def _example(parts: Parts, params: Params, actors: Actors, key: Key) -> Transition:
+    """Return a row of zeros, as the replay will get them."""
+    _, rows, _ = jax.eval_shape(
+        lambda: collect(parts.env, parts.planner, params, actors, key, 1, jnp.zeros((), jnp.int32), jnp.zeros(()))
+    )
+    return jax.tree.map(lambda x: jnp.zeros(x.shape[2:], x.dtype), rows)
 
 
 def _report(parts: Parts, state: RunState, *, num_cycles: int) -> tuple[RunState, dict[str, dict[str, Array]]]:

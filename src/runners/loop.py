@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from src.core import Array, Key, Learner, PyTree, Replay, Report
 from src.runners.collect import Episodes
 
+NORM = "train/parameter_norm"
 ACTORS = 2  # what of a seed's key is theirs; `keys` has 0 and 1
 
 
@@ -48,9 +50,10 @@ class Loop:
             else:
                 training_seconds += seconds
                 metrics["time/steps_per_second"] = self.steps_per_report / seconds
+            metrics[NORM] = float(_norm(state.learner.params))
             over, histograms = self._over(step, training_seconds), {}
             if over or step - last_eval >= self.eval_every:
-                evaluation, histograms = self._evaluation(state, jax.random.fold_in(eval_key, step))
+                evaluation, histograms = self._evaluation(state, jax.random.fold_in(eval_key, step), metrics[NORM])
                 metrics |= evaluation
                 last_eval = step
             metrics["time/training_seconds"] = training_seconds
@@ -62,8 +65,14 @@ class Loop:
     def _over(self, step: int, training_seconds: float) -> bool:
         return step >= self.t_max or 0 < self.max_seconds <= training_seconds
 
-    def _evaluation(self, state: PyTree, key: Key) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-        """Return the metrics of every evaluator and the time they took, and the distributions worth a look."""
+    def _evaluation(self, state: PyTree, key: Key, norm: float) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+        """Return the metrics of every evaluator and the time they took, and the distributions worth a look.
+
+        Parameters whose `norm` is not finite are not played: whatever they get is chance. A policy that is not a number plays
+        action 0, which is the best one of some games. So their return is not a number either.
+        """
+        if not np.isfinite(norm):
+            return {f"eval/{name}/return": float("nan") for name in self.evaluators}, {}
         began, metrics, histograms = time.monotonic(), {}, {}
         params = self.learner.acting(state.learner)
         for name, evaluator in self.evaluators.items():
@@ -75,6 +84,9 @@ class Loop:
             if np.ptp(priorities):  # where all are equal, as in uniform sampling, there is nothing to see
                 histograms["histograms/priority"] = priorities
         return metrics | {"time/eval_seconds": time.monotonic() - began}, histograms
+
+
+_norm = jax.jit(optax.tree.norm)
 
 
 def keys(seed: int) -> tuple[Key, Key]:
@@ -110,7 +122,8 @@ def priorities(replay: Replay, state: PyTree, key: Key) -> Array:
 def _summary(name: str, scores: dict[str, np.ndarray]) -> dict[str, float]:
     metrics = {f"eval/{name}/{metric}": float(np.mean(values)) for metric, values in scores.items()}
     returns = scores["return"]
-    metrics[f"eval/{name}/return_stderr"] = float(np.std(returns, ddof=1) / len(returns) ** 0.5) if len(returns) > 1 else 0.0
+    if len(returns) > 1:  # of a single episode it is unknown, which is not 0
+        metrics[f"eval/{name}/return_stderr"] = float(np.std(returns, ddof=1) / len(returns) ** 0.5)
     return metrics
 
 

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from src.core import (
     Array, Environment, EnvSpec, Key, Learner, LearnerState, Planner, PyTree, Replay, Report, RunPlan, Transition, pytree, setting,
 )  # fmt: skip
+from src.ops.clocks import step_problems
 from src.runners.collect import evaluate
 from src.runners.learn import learn_once
 from src.runners.loop import Loop, keys
@@ -37,7 +38,7 @@ def plan(config: Config, spec: EnvSpec, discount: float, t_max: int, on_policy: 
 
 def problems(config: Config, plan: RunPlan) -> list[str]:
     """Return a sentence for each setting that cannot work."""
-    found = []
+    found = step_problems(plan.total_steps, 1, config.report_every)
     if not config.rows:
         found.append("runner_args.rows: not given; name the recorded run from whose rows is learned")
     if plan.on_policy:

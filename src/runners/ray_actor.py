@@ -131,14 +131,14 @@ class HostBody:
     def __init__(self, acting: Acting, seat: Seat, born: tuple[int, int], state: PyTree):
         del state
         self.acting, self.seat, self.spec = acting, seat, acting.make_env().spec
-        envs = self._envs(TRAINING, born)
+        envs = self._envs(TRAINING, born, worked=False)
         self.actors = HostActors(envs, acting.planner, self.spec)
         self.trial_envs: HostEnvs | None = None  # of an evaluation that is going on
 
-    def _envs(self, kind: int, born: tuple[int, int]) -> HostEnvs:
+    def _envs(self, kind: int, born: tuple[int, int], worked: bool) -> HostEnvs:
         seat = self.seat
         stream = (seat.seed, kind, seat.index, *born)
-        return HostEnvs(self.acting.make_env, seat.num_envs, stream, seat.env_timeout, seat.max_failures)
+        return HostEnvs(self.acting.make_env, seat.num_envs, stream, seat.env_timeout, seat.max_failures, worked=worked)
 
     def collect(self, key: jax.Array, published: Published, order: Order) -> Trajectory:
         self._end_evaluation()
@@ -151,7 +151,7 @@ class HostBody:
         )  # fmt: skip
 
     def evaluate(self, name: str, params: Params, key: jax.Array, seeds: list[int]) -> tuple[dict, tuple[str, ...]]:
-        self.trial_envs = self.trial_envs or self._envs(EVALUATION, (0, 0))
+        self.trial_envs = self.trial_envs or self._envs(EVALUATION, (0, 0), self.actors.envs.worked)
         planner = self.acting.players[name]
         scores = evaluate(self.trial_envs, planner, self.spec, params, key, seeds)
         return scores, self.trial_envs.take_failures()

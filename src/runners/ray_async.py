@@ -46,7 +46,9 @@ class Config(jax_sync.Config):
     actor_timeout: float = setting(
         900.0, "seconds for a cycle, a round of episodes or a batch of plans, after which an actor is started again", low=1.0
     )
-    max_failures: int = setting(50, "failures of actors and of environments outside JAX that a run lives with", low=0)
+    max_failures: int = setting(
+        50, "failures of actors and of environments outside JAX that a run lives with in a million of its steps", low=0
+    )
 
 
 def make(
@@ -181,8 +183,8 @@ class AsyncRunner:
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[2:], x.dtype), found)
 
     def __call__(self, seed: int, resume: RunState | None = None) -> Iterator[tuple[Report, RunState]]:
-        from src.runners.ray_cluster import deaf  # brings Ray along
-        from src.runners.ray_session import Session
+        from src.cluster.signals import deaf
+        from src.runners.ray_session import Session  # brings Ray along
 
         began, config = time.monotonic(), self.parts.config
         cycles = max(1, round(config.report_every / self.parts.steps_per_cycle))

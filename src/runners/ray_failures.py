@@ -1,33 +1,46 @@
 """What goes wrong with the actors of a run: counted together, told to people, and the end of the run when it is too much."""
 
+import re
+from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from ray.exceptions import GetTimeoutError, RayError, RayTaskError
+from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
 
 from src.core import RunError
+from src.runners.tally import ADVICE, Tally
 
-IN_MAKING = "creation task"  # Ray's words for an actor that could not even be made
+
+REMADE = "an environment failed and was made anew; its episode is discarded"
+
+
+class Loss(NamedTuple):
+    """Why an actor is of no use any more."""
+
+    why: str  # a line, or a traceback where it could not even be made
+    in_making: bool = False
 
 
 class Failures:
     """The failures of a run's actors and of their environments."""
 
     def __init__(self, most: int):
-        """Args: most: so many are lived with."""
-        self.most = most
+        """Args: most: so many are lived with in a million environment steps."""
+        self.tally = Tally(most)
+        self.env_step = 0  # of the run; whoever knows it writes it here
         self.restarts, self.env_failures = 0, 0
-        self.notes: list[str] = []  # for people, since they were last taken
+        self.notes = Notes()
 
-    def restarted(self, who: str, why: str) -> None:
+    def restarted(self, who: str, loss: Loss) -> None:
         """Count an actor that is to be started again.
 
         Raises:
           RunError: there were too many, or it could never be started.
         """
-        if IN_MAKING in why:
-            raise RunError(f"{who} cannot be started:\n{why}")
+        if loss.in_making:
+            raise RunError(f"{who} cannot be started:\n{loss.why}")
         self.restarts += 1
-        self._count(f"{who} was started again: {why}", f"{who}: {why}")
+        self._count(f"{who} was started again", loss.why, f"{who}: {loss.why}")
 
     def of_environments(self, who: str, tracebacks: Sequence[str]) -> None:
         """Count the failures of an actor's environments.
@@ -37,18 +50,49 @@ class Failures:
         """
         for text in tracebacks:
             self.env_failures += 1
-            self._count(f"an environment of {who} failed and was made anew; its episode is discarded:\n{text}", text)
+            self._count(REMADE, text, f"an environment of {who}:\n{text}")
 
-    def _count(self, note: str, last: str) -> None:
-        self.notes.append(note)
-        if self.restarts + self.env_failures > self.most:
-            raise RunError(
-                f"more than runner_args.max_failures={self.most} failures of actors and environments; the last one:\n{last}"
-            )
+    def _count(self, what: str, why: str, last: str) -> None:
+        self.notes.add(what, why)
+        self.tally.add(self.env_step)
+        if self.tally.too_many:
+            raise RunError(f"actors and environments failed too often: {self.tally}; {ADVICE}. The last one:\n{last}")
 
     def take_notes(self) -> tuple[str, ...]:
-        notes, self.notes = tuple(self.notes), []
-        return notes
+        return self.notes.take()
+
+
+class Notes:
+    """What people are told: the first failure of its kind whole, and after that how often it came again."""
+
+    def __init__(self):
+        self.totals: Counter[int] = Counter()  # by kind, of all that were ever added
+        self.new: dict[int, tuple[str, int]] = {}  # by kind: the first that was not told yet, and how many there are
+
+    def add(self, what: str, why: str) -> None:
+        kind = hash((what, re.sub(r"0x[0-9a-f]+|\d+", "#", why)))  # seeds, addresses and times differ
+        self.totals[kind] += 1
+        text, number = self.new.get(kind, (f"{what}:\n{why}" if "\n" in why else f"{what}: {why}", 0))
+        self.new[kind] = text, number + 1
+
+    def take(self) -> tuple[str, ...]:
+        """Return what is to be told since the last call."""
+        found = tuple(told(text, number, self.totals[kind]) for kind, (text, number) in self.new.items())
+        self.new = {}
+        return found
+
+
+def told(text: str, number: int, total: int) -> str:
+    """Return how a failure is told of which there are `number` new ones, and `total` in all."""
+    if number == total:
+        return text if total == 1 else f"{text}\n(and {times(total - 1)} more)"
+    lines = text.splitlines()
+    short = lines[0] if len(lines) == 1 else f"{lines[0]} {lines[-1]}"
+    return f"{short} (as told before; {times(number)} more, {total} in all)"
+
+
+def times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
 
 
 def problem(error: RayTaskError) -> RunError:
@@ -56,13 +100,15 @@ def problem(error: RayTaskError) -> RunError:
     return RunError(str(error.cause) if isinstance(error.cause, RunError) else f"in an actor: {error}")
 
 
-def reason(error: RayError, waited: float) -> str:
-    """Return why an actor is of no use any more, in a line, or with its traceback if it could not be made.
+def loss(error: RayError, waited: float) -> Loss:
+    """Return what an error says of an actor that is gone.
 
     Args:
       waited: seconds, where there was no answer.
     """
     if isinstance(error, GetTimeoutError):
-        return f"no answer for {waited:g} seconds (runner_args.actor_timeout)"
+        return Loss(f"no answer for {waited:g} seconds (runner_args.actor_timeout)")
     text = str(error).strip()
-    return text if IN_MAKING in text else (text.splitlines() or [type(error).__name__])[0]
+    if isinstance(error, RayActorError) and error.actor_init_failed:
+        return Loss(text, in_making=True)
+    return Loss((text.splitlines() or [type(error).__name__])[0])

@@ -17,7 +17,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from src.core import Acting, Key, Params, PyTree
 from src.runners.ray_actor import Actor, Order, Replanner, Seat, Trajectory
-from src.runners.ray_failures import Failures, problem, reason
+from src.runners.ray_failures import Failures, Loss, loss, problem
 
 POLL_SECONDS = 1.0
 
@@ -80,7 +80,7 @@ class Fleet:
                     taken[member.seat.index] = trajectory
                     seconds += time.perf_counter() - fetching
                 elif time.monotonic() - began[member.seat.index] > self.actor_timeout:
-                    self._replace(member, cycle, f"no trajectory for {self.actor_timeout:g} seconds (runner_args.actor_timeout)")
+                    self._replace(member, cycle, Loss(f"no trajectory for {self.actor_timeout:g} seconds (runner_args.actor_timeout)"))
                     began[member.seat.index] = time.monotonic()
         return [taken[member.seat.index] for member in self.members], seconds
 
@@ -93,7 +93,7 @@ class Fleet:
         except RayTaskError as error:
             raise problem(error) from None
         except RayError as error:
-            self._replace(member, cycle, reason(error, self.actor_timeout))
+            self._replace(member, cycle, loss(error, self.actor_timeout))
             return None
         assert (trajectory.index, trajectory.cycle) == (member.seat.index, cycle)
         member.state = trajectory.state
@@ -106,7 +106,7 @@ class Fleet:
         member.handle = actor.remote(self.remake, member.seat, (cycle, member.lives), member.state)
         member.lives += 1
 
-    def _replace(self, member: Member, cycle: int, why: str) -> None:
+    def _replace(self, member: Member, cycle: int, why: Loss) -> None:
         """Put a new process in an actor's place and ask it for what is still wanted."""
         self.failures.restarted(member.name, why)
         with suppress(RayError, ValueError):
@@ -159,7 +159,7 @@ class Fleet:
             except RayTaskError as error:
                 raise problem(error) from None
             except RayError as error:
-                self._replace(member, cycle, reason(error, seconds))
+                self._replace(member, cycle, loss(error, seconds))
                 task = member.handle.evaluate.remote(*job)
             else:
                 self.failures.of_environments(member.name, failures)
@@ -208,11 +208,11 @@ class Replanners:
             except RayTaskError as error:
                 raise problem(error) from None
             except RayError as error:
-                self._replace(len(done), reason(error, self.actor_timeout))
+                self._replace(len(done), loss(error, self.actor_timeout))
         self.jobs, self.tasks = [], []
         return done
 
-    def _replace(self, number: int, why: str) -> None:
+    def _replace(self, number: int, why: Loss) -> None:
         """Put a new process in the place of the planner that had this job, and send it the job and those that come after."""
         place = number % len(self.handles)
         self.failures.restarted(f"planner {place}", why)

@@ -1,6 +1,7 @@
 """One asynchronous run while it goes on: the fleet of actors, the learner between them, and what both are doing."""
 
 import math
+import os
 import time
 from contextlib import ExitStack
 from functools import partial
@@ -10,14 +11,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from src.cluster.authentication import NoCluster
+from src.cluster.start import cluster
 from src.core import Key, Params, PyTree, RunError, Transition
-from src.runners import ray_cluster
+from src.runners import ray_room
 from src.runners.jax_sync import RunState
 from src.runners.learn import draw_seen, replans_due
 from src.runners.ray_actor import Order, Published, Seat, Trajectory, packed, unpacked
 
 MEGABYTE = 1e6
 SECONDS_TO_CLOSE = 5.0  # for programs outside JAX
+KILLED = (
+    "The learner's process {pid} was killed (by hand, or for want of memory), and with it the run. "
+    "`python src/main.py train --resume=RUN` goes on from its last checkpoint."
+)
 
 
 class Session:
@@ -44,7 +51,7 @@ class Session:
         failures = self.fleet.failures
         sums["actors"] = gauges.metrics() | {
             "actors/restarts": failures.restarts, "actors/env_failures": failures.env_failures,
-            "actors/store_mb": ray_cluster.store_use(),
+            "actors/store_mb": ray_room.store_use(),
         }  # fmt: skip
         actors = tuple(unpacked(m.state, x) for m, x in zip(self.fleet.members, self.like, strict=False))  # none of the host
         return state.replace(actors=actors), sums
@@ -53,16 +60,16 @@ class Session:
         """Start Ray and the actors, ask them for the first cycles, and compile the learner's program meanwhile."""
         config = self.config
         number = config.num_actors + config.reanalyse_actors
-        wants = ray_cluster.wanted(config.cpus_per_actor, config.actor_resources)
-        store = int(config.object_store_mb * MEGABYTE)
+        wants = ray_room.wanted(config.cpus_per_actor, config.actor_resources)
         rows_like = self._rows_like()
         self._check_store(num_bytes(rows_like) / MEGABYTE)
-        self.stack.enter_context(ray_cluster.cluster(config.ray_address, number, wants, store))
-        room = self.stack.enter_context(ray_cluster.reserved(number, wants))
+        self._enter_cluster({name: amount * number for name, amount in wants.items()})
+        ray_room.check_room(number, wants)
+        room = self.stack.enter_context(ray_room.reserved(number, wants))
         from src.runners.ray_failures import Failures
         from src.runners.ray_fleet import Fleet, Replanners
 
-        options = ray_cluster.actor_options(wants, config.threads_per_actor) | room
+        options = ray_room.actor_options(wants, config.threads_per_actor) | room
         self.cycle, self.env_step = int(state.cycle), int(state.env_step)
         reports = math.ceil((self.parts.t_max - self.env_step) / (self.cycles * self.parts.steps_per_cycle))
         self.last_cycle = self.cycle + max(1, reports) * self.cycles - 1
@@ -83,6 +90,13 @@ class Session:
             self.drawn: list[jax.Array] = []  # where the rows lie that are being planned again
         self.like = jax.eval_shape(lambda: actors)
         self.learn = self.runner.learn.lower(state, rows_like).compile()
+
+    def _enter_cluster(self, resources: dict[str, float]) -> None:
+        config, store_bytes = self.config, int(self.config.object_store_mb * MEGABYTE)
+        try:
+            self.stack.enter_context(cluster(config.ray_address, resources, store_bytes, KILLED.format(pid=os.getpid())))
+        except NoCluster as error:
+            raise RunError(f"runner_args.ray_address={error}") from None
 
     def _seat(self, index: int) -> Seat:
         config = self.config
@@ -110,7 +124,7 @@ class Session:
         """Return a reference to the parameters, which no later update changes; waits for the updates that make them."""
         params = jax.device_get(self.parts.learner.acting(state.learner))  # may be a view of what is donated next, so it is not kept
         self.params_bytes = num_bytes(params)
-        return ray_cluster.ray.put(Published(self.cycle, params))
+        return ray_room.ray.put(Published(self.cycle, params))
 
     def _request(self, published: Any, ahead: int) -> None:
         """Ask for the cycle that comes `ahead` cycles after the next, if the run will want it."""
@@ -124,6 +138,7 @@ class Session:
     def _cycle(self, state: RunState, gauges: "Gauges") -> tuple[RunState, dict[str, dict[str, Any]]]:
         """Return the state after one cycle and the sums of its metrics."""
         began, queue, cycle = time.perf_counter(), self.fleet.num_waiting(), self.cycle
+        self.fleet.failures.env_step = self.env_step
         state = self._write_plans(state)
         trajectories, fetching = self.fleet.take(cycle)
         taken = time.perf_counter()

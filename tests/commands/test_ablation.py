@@ -88,10 +88,18 @@ def test_the_report_compares_the_runs_of_the_file_and_no_others(file, capsys):
         ("{max_minutes: 3,", "{seed: 3,", "'seed' is not a setting of an ablation"),
         ("metric: eval", "metrik: eval", "did you mean 'metric'"),
         ("name: heads", "name: [", "cannot be read"),
+        ("name: heads", "name: ../up", "name: got '../up', expected a name that files can have"),
+        ("name: heads", "name: heads\nname: tails", "line 3: 'name' is written twice"),
+        ("sum: {", "'../up': {", "variant '../up' on 'climbing': .*name .*got '../up'"),
+        ("max_minutes: 3,", "max_minutes: 3, learner_args.n_step: 1,", "settings: 'learner_args.n_step' is written twice"),
+        ("report: {metric: eval/policy/return}", "report: {x: nope}", "report: .*--x"),
+        ("report: {metric: eval/policy/return}", "report: {at: .nan}", "report: .*--at"),
+        ("seeds: 1-2", "seeds: 99999999999", "seeds '99999999999'"),
+        ("name: heads", "name: \udcff", "not UTF-8"),
     ],
 )
 def test_mistakes_are_told_before_anything_starts(file, old, new, message):
-    file.write_text(FILE.replace(old, new, 1))
+    file.write_bytes(FILE.replace(old, new, 1).encode(errors="surrogateescape"))
     with pytest.raises(UsageError, match=f"(?s){message}"):
         ablation.main([*words_of(file)[1:], "--dry-run"])
     assert [path.name for path in file.parent.iterdir()] == ["heads.yaml"]

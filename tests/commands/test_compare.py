@@ -1,10 +1,14 @@
 """`python src/main.py compare`, on runs that were written by hand."""
 
+import html
 import json
+import math
 from datetime import datetime
 
 import pytest
 
+from src import runs
+from src.analysis import histories
 from src.commands import compare
 from src.config.commandline import UsageError
 from src.recording import mongo_place
@@ -44,6 +48,13 @@ def test_the_figures_are_a_picture_and_text_that_can_be_edited(results):
     assert (results / "out" / "curves.png").read_bytes().startswith(b"\x89PNG")
     drawing = (results / "out" / "curves.svg").read_text()
     assert "<text" in drawing and "other" in drawing and "environment steps" in drawing
+
+
+@pytest.mark.parametrize("name", ["a$\\frac$b", "[red]x[v1]", "_hidden", "it's <b>&amp;"])
+def test_a_name_is_drawn_as_it_is_written(results, name):
+    stub_runs.write(results, 20, [-2.0, -1.0], name=name)
+    run(results, "1-2", "20")
+    assert html.escape(name, quote=False) in (results / "out" / "curves.svg").read_text()
 
 
 def test_minutes_can_be_the_axis(results):
@@ -135,3 +146,84 @@ def test_a_database_that_cannot_be_read_is_told_without_its_password(results, mo
     with pytest.raises(UsageError, match="127.0.0.1:1/x .*does not answer" if url else "--mongo needs a URL") as error:
         compare.main(["1", f"--results-dir={results}", f"--mongo={url}"])
     assert "s3cret" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["results [v1]", "re*", "wh?", "a\\b", "[!x]"])
+@pytest.mark.parametrize("words", ["{}", "{}/sacred/*", "{}/sacred/[12]", "{}/sacred/2"])
+def test_runs_are_found_in_folders_of_any_name(tmp_path, name, words):
+    for seed in (1, 2):
+        stub_runs.write(tmp_path / name, seed, [-2.0], seed=seed)
+    found, notes = histories.from_folders([words.format(tmp_path / name)])
+    assert [history.seed for history in found] == ([2] if words.endswith("/2") else [1, 2]) and notes == []
+
+
+@pytest.mark.parametrize("words", [["{}"], ["{}/sacred/*"], ["1-20"], ["{}/sacred/1", "{}/sacred/1.bak", "{}/sacred/2", "11-13"]])
+@pytest.mark.parametrize("name", ["1.bak", "\u00b2", "notes"])
+def test_what_else_lies_beside_runs_is_passed_over(results, words, name):
+    (results / "sacred" / name).mkdir()
+    (results / "sacred" / "1.bak").mkdir(exist_ok=True)
+    groups = run(results, *(word.format(results) for word in words))["groups"]
+    assert [group["seeds"] for group in groups] == [2, 3]
+
+
+BROKEN = {"config.json": ["[]", "{}", "{"], "run.json": ["null", "5"], "metrics.json": ["[]", '{"a": {"steps": 5}}']}
+
+
+@pytest.mark.parametrize(("name", "content"), [(name, content) for name in BROKEN for content in BROKEN[name]])
+@pytest.mark.parametrize("words", ["{}", "{}/sacred/*", "1-20"])
+def test_a_damaged_record_among_several_is_left_out_with_a_word_and_alone_refused(results, capsys, words, name, content):
+    (results / "sacred" / "12" / name).write_text(content)
+    groups = run(results, words.format(results))["groups"]
+    assert [group["seeds"] for group in groups] == [2, 2]
+    assert "note: left out: " in (out := capsys.readouterr().out) and f"sacred/12/{name}" in out
+    with pytest.raises(UsageError, match=f"sacred/12/{name}"):
+        run(results, "11", "12")
+
+
+def test_a_run_whose_process_lives_is_running_however_long_it_was_silent(results):
+    folder = stub_runs.write(results, 20, [-2.0], seed=3, status="RUNNING")
+    with runs.lock(folder):
+        assert histories.from_folders(["20"], results)[0][0].status == "running"
+    assert histories.from_folders(["20"], results)[0][0].status == "cut off"
+
+
+def diverge(folder, since: int):
+    """Make the losses of a recorded run not a number from a step on; what it scores then is luck, and may be the best."""
+    path = folder / "metrics.json"
+    metrics = json.loads(path.read_text())
+    steps = metrics["time/training_seconds"]["steps"]
+    metrics["train/loss"] = {"steps": steps, "values": [math.nan if step >= since else 0.5 for step in steps]}
+    path.write_text(json.dumps(metrics))
+
+
+def test_a_run_that_diverged_is_never_first(results, capsys):
+    diverge(stub_runs.write(results, 20, [-5.0, 11.0, 11.0], name="broken"), since=200)
+    groups = {group["algorithm"]: group for group in run(results, "1-2", "11-13", "20")["groups"]}
+    assert groups["broken"]["final"] is None and groups["broken"]["diverged"] == 1
+    assert groups["broken"]["runs"][0]["status"] == "diverged" and groups["alg"]["threshold"] == pytest.approx(-4.5)
+    pairs = json.loads((results / "out" / "compare.json").read_text())["improvements"]
+    assert [pair["estimate"]["value"] for pair in pairs if pair["second"] == "broken"] == [1.0]
+    assert [pair["estimate"]["value"] for pair in pairs if pair["first"] == "broken"] == [0.0]
+    out = capsys.readouterr().out
+    assert "1 of 1 diverged" in out and "(diverged)" in out
+    before = {group["algorithm"]: group for group in run(results, "1-2", "20", "--at=150")["groups"]}["broken"]
+    assert (before["final"], before["diverged"]) == (3.0, 0)  # it was still sound there
+    assert {group["algorithm"]: group for group in run(results, "1-2", "20", "--x=time")["groups"]}["broken"]["final"] is None
+
+
+def test_one_seed_of_several_that_diverged_counts_as_the_worst(results):
+    for seed in (1, 2, 3, 4):
+        folder = stub_runs.write(results, 30 + seed, [-3.0, float(seed)], name="some", seed=seed)
+    diverge(folder, since=200)
+    (group,) = run(results, "31-34")["groups"]
+    assert (group["final"], group["diverged"], group["final_low"]) == (1.5, 1, None)  # of the middle two of -inf, 1, 2, 3
+
+
+def test_a_number_that_was_not_finite_for_once_is_no_divergence(results):
+    folder = stub_runs.write(results, 20, [-5.0, -4.0, -3.0], name="shaky")
+    diverge(folder, since=200)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics["train/loss"]["values"] = [0.5, math.inf, 0.5]
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    (group,) = run(results, "20")["groups"]
+    assert (group["final"], group["diverged"]) == (-3.0, 0)

@@ -1,6 +1,10 @@
 """Films of episodes: what is on them, and that players can read them."""
 
 import functools
+import itertools
+import math
+from pathlib import Path
+from types import SimpleNamespace
 
 import imageio_ffmpeg
 import jax
@@ -10,10 +14,13 @@ from PIL import Image
 
 from src.analysis import film
 from src.analysis.episodes import make_player
+from src.analysis.host_episodes import make_host_player
+from src.analysis.pictures import Pictures
 from src.commands import render
 from src.config.commandline import UsageError
 from src.core import Plan, Planner, PolicyExtras
 from src.envs import matrix_game, mpe, smax
+from tests.reference.host_games import Troubled, hang
 
 ENVS = {
     "matrix_game": lambda: matrix_game.make(matrix_game.Config(scenario="two_step")),
@@ -46,7 +53,7 @@ def test_every_environment_is_drawn_step_by_step(name):
     episodes, found = made(name)
     assert len(found.frames) == sum(len(episode.reward) + 1 for episode in episodes)
     assert all(frame.shape == (film.HEIGHT, film.WIDTH, 3) and frame.dtype == np.uint8 for frame in found.frames)
-    for first, second in zip(found.frames, found.frames[1:]):
+    for first, second in itertools.pairwise(found.frames):
         assert (first != second).any()
     scene = found.frames[0][:, : film.PANEL]
     assert len(np.unique(scene.reshape(-1, 3), axis=0)) > 3  # not an empty field
@@ -67,14 +74,25 @@ def test_of_long_episodes_only_some_steps_are_shown_and_always_the_ends(monkeypa
 
 @pytest.mark.jaxmarl
 @pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # reading, as writing, starts ffmpeg beside JAX
-def test_films_can_be_read_back_with_all_their_frames(tmp_path):
+def test_films_can_be_read_back_with_all_their_frames(tmp_path, monkeypatch):
     _, found = made("mpe")
-    film.write_mp4(found, tmp_path / "a.mp4")
+    monkeypatch.chdir(tmp_path)
+    film.write_mp4(found, Path("a:[b].mp4"))  # ffmpeg takes what stands before a colon for a protocol
+    (tmp_path / "a:[b].mp4").rename(tmp_path / "a.mp4")
     film.write_gif(found, tmp_path / "a.gif")
     frames, seconds = imageio_ffmpeg.count_frames_and_secs(str(tmp_path / "a.mp4"))
     assert frames == sum(found.repeats) and seconds == pytest.approx(frames / found.fps, abs=0.1)
     with Image.open(tmp_path / "a.gif") as gif:
         assert gif.n_frames == len(found.frames) and gif.size == (film.WIDTH, film.HEIGHT)
+
+
+@pytest.mark.parametrize(("players", "first"), [("search autoregressive policy", "search"), ("policy", "policy")])
+def test_who_plays_is_who_the_film_is_named_after(players, first):
+    restored = SimpleNamespace(players=dict.fromkeys(players.split()))
+    assert render.chosen_player(restored) == first and render.chosen_player(restored, "policy") == "policy"
+    if first != "search":
+        with pytest.raises(UsageError, match="--player=search: this run has policy"):
+            render.chosen_player(restored, "search")
 
 
 @pytest.mark.parametrize(
@@ -85,3 +103,52 @@ def test_what_cannot_be_filmed_is_told(tmp_path, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=message):
         render.main(words)
+
+
+def test_of_an_environments_own_pictures_only_some_are_kept_however_long_the_episode_lasts():
+    kept = Pictures(most=20, size=(11, 7))
+    for step in range(1001):
+        kept.append(np.full((14, 33, 3), step % 251, np.uint8))
+    assert len(kept) == 1001 and len(kept.kept) <= 20 and kept.stride == 64
+    assert kept[1000].max() == 1000 % 251 and kept[64].max() == 64 and kept[0].shape == (5, 11, 3)
+    assert kept[127].max() == 64  # the nearest before
+
+
+@pytest.mark.jaxmarl
+def test_a_program_that_hangs_ends_the_film_and_is_closed():
+    game = Troubled(ENVS["mpe"](), 3, hang)
+    game.reset(0)
+    game.step(np.zeros(game.spec.num_agents, np.int32))  # compiled: what is timed below is the game
+    limit = render.until(math.inf, 2.0)
+    play = make_host_player(lambda: game, random_planner(game.spec), 1, 20, (99, 99), limit)
+    with pytest.raises(TimeoutError, match="no answer for 2 seconds"):
+        play(None, jax.random.key(1))
+    assert game.left == 0 and game.closed == 1
+
+
+@pytest.mark.jaxmarl
+def test_episodes_that_take_too_long_end_the_film():
+    env = ENVS["mpe"]()
+    play = make_player(env, random_planner(env.spec), 2, render.until(0.0))
+    with pytest.raises(TimeoutError, match="took longer than 0 seconds"):
+        play(None, jax.random.key(3))
+
+
+def test_a_film_that_cannot_be_made_changes_nothing_of_the_finished_run(tmp_path, monkeypatch, capsys):
+    def fail(run):
+        raise raised
+
+    monkeypatch.setattr(render, "find", lambda folder: folder)
+    monkeypatch.setattr(render, "film_at_end", fail)
+    end = render.FilmAtEnd(tmp_path)
+    end.started_event(None, None, None, None, None, None, "7")
+    for raised, said in ((ValueError("odd"), "ValueError: odd"), (KeyboardInterrupt(), "interrupted")):
+        end.completed_event(None, None)
+        assert f"no film: {said}; try `python src/main.py render --run={tmp_path / '7'}`" in capsys.readouterr().out
+
+
+def test_a_film_that_ffmpeg_does_not_finish_leaves_no_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(film, "_encode", lambda made, path: path.write_bytes(b"only half"))
+    with pytest.raises(OSError, match="could not write the film to its end"):
+        film.write_mp4(None, tmp_path / "a.mp4")
+    assert list(tmp_path.iterdir()) == []

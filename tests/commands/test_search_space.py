@@ -73,7 +73,7 @@ def test_a_space_is_read_with_its_distributions(space):
         ("learner_args.learning_rate: {uniform: [0.3, 0.3]}", ["empty range"]),
         ("learner_args.learning_rate: {uniform: [0.3]}", ["uniform: [LOW, HIGH]"]),
         ("learner_args.learning_rate: {log_uniform: [0, 0.3]}", ["no logarithm", "LOW above 0"]),
-        ("learner_args.learning_rate: {log_uniform: [3e-4, 0.3]}", ["write 3.0e-4"]),
+        ("learner_args.learning_rate: {log_uniform: [3e-4x, 0.3]}", ["two numbers"]),
         ("learner_args.learning_rate: {uniform: [0.1, .inf]}", ["two numbers"]),
         ("learner_args.unroll: {int_uniform: [1.5, 3]}", ["two whole numbers"]),
         ("learner_args.unroll: {int_uniform: [0, 3]}", ["got 0", "between 1 and 64"]),

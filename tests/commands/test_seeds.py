@@ -1,9 +1,13 @@
 """Seed batches: which seeds, what is recorded of them, and what the machine has room for."""
 
+import json
+
 import pytest
 
 from src.commands import room, seeds
+from src.config import loader
 from src.config.commandline import UsageError
+from src.learners import mazero
 from tests.commands import stub_runs
 from tests.commands.stub_runs import config
 
@@ -49,6 +53,32 @@ def test_a_batch_that_leaves_the_number_of_actors_open_finds_its_runs_and_anothe
 def test_where_it_is_recorded_does_not_make_it_another_run(tmp_path):
     stub_runs.write(tmp_path, 1, [0.0], seed=1, mongo_url="mongodb://somewhere", checkpoint_args={"keep_last": 9})
     assert 1 in seeds.Batch(config(tmp_path), [1]).recorded()
+
+
+@pytest.mark.parametrize("name", ["1.bak", "\u00b2", "notes"])
+def test_what_else_lies_beside_runs_does_not_disturb_a_batch(tmp_path, name):
+    stub_runs.write(tmp_path, 1, [0.0])
+    (tmp_path / "sacred" / "1").rename(tmp_path / "sacred" / name)
+    stub_runs.write(tmp_path, 1, [0.0])
+    assert seeds.Batch(config(tmp_path), [1]).recorded()[1].id == "1"
+
+
+@pytest.mark.parametrize("content", ["null", "[]", "{", '{"loss": 5}'])
+def test_damaged_metrics_count_as_none(tmp_path, content):
+    (stub_runs.write(tmp_path, 1, [0.0]) / "metrics.json").write_text(content)
+    assert seeds.last_values(seeds.Batch(config(tmp_path), [1]).recorded()[1]) == {}
+
+
+def test_a_run_recorded_before_a_setting_existed_is_found(tmp_path):
+    asked = loader.load("mazero_seq", "matrix_game") | {"results_dir": str(tmp_path)}
+    older = json.loads(json.dumps(asked))
+    unset = next(name for name, value in asked["learner_args"].items() if value == getattr(mazero.Config(), name))
+    del older["learner_args"][unset], older["mongo_optional"]
+    folder = stub_runs.write(tmp_path, 1, [0.0])
+    (folder / "config.json").write_text(json.dumps(older))
+    assert seeds.Batch(asked, [asked["seed"]]).recorded()[asked["seed"]].id == "1"
+    other = asked | {"t_max": asked["t_max"] + 1}
+    assert seeds.Batch(other, [asked["seed"]]).recorded() == {}
 
 
 @pytest.mark.parametrize(("cores", "gibibytes", "gpus", "jobs"), [(2, 24, 0, 2), (16, 8, 0, 3), (4, 1, 0, 1), (16, 99, 3, 3)])

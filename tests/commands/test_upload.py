@@ -51,5 +51,5 @@ def test_what_is_missing_is_said_in_one_message(results, words, expected):
 
 def test_a_broken_record_is_named(results, mongod, database):
     (results / "sacred" / "1" / "run.json").write_text("{")
-    with pytest.raises(UsageError, match="run.json is broken"):
+    with pytest.raises(UsageError, match="run.json is damaged"):
         upload.main(["--run=1", "-m", mongod.url(database.name)])

@@ -24,6 +24,9 @@ class Searcher:
     widths: tuple[int, ...] = setting((3, 5), "layer widths", low=1)
     clip: float | None = setting(None, "largest step", low=0.0)
     noisy: bool = setting(True, "explore with noise")
+    extra: dict = setting({}, "handed on")
+    step: int = setting(1, "without a bound of its own", low=0)
+    rate: float = setting(1.0, "without a bound of its own")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -108,6 +111,9 @@ def test_every_setting_of_the_named_parts_is_filled_in(write):
         "widths": [3, 5],
         "clip": None,
         "noisy": True,
+        "extra": {},
+        "step": 1,
+        "rate": 1.0,
     }
 
 
@@ -189,6 +195,33 @@ def test_text_that_looks_like_a_number_stays_text(write):
         ("seed.x=3", ["seed.x"]),
         ("planner_args.order.x=3", ["planner_args.order"]),
         ("discount=float('nan')", ["discount"]),
+        ("t_max=3e9", ["got 3000000000.0", "at most 2147483647"]),
+        ("planner_args.step=1e30", ["got 1e+30", "whole number, 0 or more; at most 2147483647"]),
+        ("planner_args.rate=1e999", ["got inf", "it must be finite"]),
+        ("planner_args.rate=-1e39", ["at most 3.4e+38"]),
+        (f"planner_args.rate={'9' * 400}", ["got 999", "(400 characters)", "at most 3.4e+38"]),
+        (f"planner_args.step={'9' * 5000}", ["planner_args.step", "whole number"]),
+        ("planner_args.clip=1e999", ["got inf"]),
+        ("planner_args.widths=[7,1e30]", ["planner_args.widths"]),
+        ("seed=²", ["got '²'", "whole number"]),
+        (".seed=5", ["'.seed'", "did you mean seed?"]),
+        ("planner_args..order=fixed", ["did you mean planner_args.order?"]),
+        ("=5", ["''", "a key is NAME or SECTION.NAME"]),
+        ("planner_args=None", ["got None, expected its settings"]),
+        ("planner_args.extra={'a.b':1}", ["planner_args.extra", "mapping"]),
+        ("planner_args.extra={'$a':1}", ["planner_args.extra"]),
+        ("planner_args.extra={'a':1e999}", ["planner_args.extra"]),
+        ("planner_args.extra={'a':{'b':[1e999]}}", ["planner_args.extra"]),
+        ("planner_args.extra={3:1}", ["planner_args.extra"]),
+        ("name=../up", ["name", "got '../up'", "without / or a dot in front"]),
+        ("name=/abs", ["name"]),
+        ("name=..", ["name"]),
+        ("name=", ["name"]),
+        ("name=a\tb", ["name", "got 'a\\tb'"]),
+        ("name=\udcff", ["name"]),
+        (f"name={'ж' * 101}", ["name", "at most 200 bytes"]),
+        ("results_dir=", ["results_dir", "a folder"]),
+        ("results_dir=~nobody.at.all/x", ["results_dir"]),
     ],
 )
 def test_a_mistake_on_the_command_line_is_explained(write, update, words):
@@ -198,10 +231,62 @@ def test_a_mistake_on_the_command_line_is_explained(write, update, words):
 
 
 def test_a_mistake_in_a_file_names_the_file(write):
-    write(env="env_args:\n  scenarios: valley\n", alg="planner_args:\n  temperature: 5e-4\n")
+    write(env="env_args:\n  scenarios: valley\n", alg="planner_args:\n  noisy: yes\n")
     text = mistakes()
     assert "env_args.scenarios (src/config/envs/env.yaml)" in text and "did you mean env_args.scenario?" in text
-    assert "(src/config/algs/alg.yaml)" in text and "YAML reads 5e-4 as text: write 5.0e-4" in text
+    assert "(src/config/algs/alg.yaml)" in text and "got 'yes', expected True or False; write true or false" in text
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("planner_args.order: fixed", ["planner_args.order", "indented", "`planner_args:` and below it `order: ...`"]),
+        ("planner_args: {order.x: fixed}", ["planner_args.order.x", "indented"]),
+        ("planner_args: 3", ["planner_args", "got 3, expected its settings"]),
+        ("planner_args: {order: fixed, order: random}", ["'order' is written twice"]),
+        ("seed: 1\nplanner_args: {order: fixed}\nseed: 2", ["line 3: 'seed' is written twice, first in line 1"]),
+        ("seed: 012", ["got '012'"]),
+        ("seed: 1:30", ["got '1:30'"]),
+        ("seed: yes", ["got 'yes'"]),
+        ("discount: .nan", ["got nan"]),
+        ("name: 7", ["got 7"]),
+        ("- seed", ["expected `key: value` lines, got ['seed']"]),
+    ],
+)
+def test_what_a_file_cannot_mean_is_refused(write, text, words):
+    write(alg=f"{text}\n")
+    said = mistakes()
+    assert all(word in said for word in ["src/config/algs/alg.yaml", *words]), said
+
+
+def test_a_section_with_nothing_in_it_says_nothing(write):
+    write(alg="planner_args:\n", env="planner_args:\n  order: fixed\n")
+    assert load()["planner_args"]["order"] == "fixed"
+
+
+def test_files_read_numbers_as_the_command_line_does(write):
+    write(alg="t_max: 2e5\nseed: 1_000\nplanner_args: {temperature: 3e-4}\n")
+    config = load()
+    assert (config["t_max"], config["seed"], config["planner_args"]["temperature"]) == (200000, 1000, 3e-4)
+
+
+def test_a_file_that_is_not_utf_8_or_has_too_long_a_name_is_explained(write, tmp_path):
+    from src.config import files
+
+    write()
+    path = tmp_path / "latin.yaml"
+    path.write_bytes("name: \xe9\n".encode("latin-1"))
+    assert "latin.yaml: cannot be read: it is not UTF-8 text" in mistakes(config=str(path))
+    assert files.peek("mongo_url", str(path), "env", ()) is None  # what is needed before the check passes it over
+    assert "no such file" in mistakes(config=f"./{'c' * 300}") and "no file algs/ccc" in mistakes(config="c" * 300)
+
+
+def test_the_home_folder_may_be_written_as_a_tilde(write, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write()
+    (tmp_path / "mine.yaml").write_text("seed: 44\n")
+    config = load("results_dir=~/runs", config="~/mine.yaml")
+    assert (config["results_dir"], config["seed"]) == (str(tmp_path / "runs"), 44)
 
 
 def test_all_mistakes_come_in_one_message(write):

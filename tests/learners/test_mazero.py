@@ -189,6 +189,7 @@ def test_an_update_keeps_structure_and_types_and_compiles_once():
     assert jax.tree.structure(new) == jax.tree.structure(state)
     assert [(x.shape, x.dtype) for x in jax.tree.leaves(new)] == [(x.shape, x.dtype) for x in jax.tree.leaves(state)]
     assert set(metrics) == set(learner().metric_names)
+    assert float(metrics["train/learning_rate"]) == pytest.approx(float(learner().rates(1)["train/learning_rate"]))
     assert priorities.shape == (B,) and bool((priorities >= 0).all())
 
 

@@ -57,3 +57,13 @@ def test_standardised_values_have_mean_zero_and_spread_one_where_they_count(shar
     np.testing.assert_allclose(found[mask], (x[mask] - x[mask].mean()) / x[mask].std(), rtol=1e-4, atol=1e-5)
     assert not found[~mask].any()
     assert not np.asarray(standardise(jnp.asarray(x), jnp.zeros_like(mask))).any()
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+def test_what_is_masked_may_be_anything(odd):
+    rng = np.random.default_rng(3)
+    x, mask = rng.normal(2.0, 3.0, size=(7, 5)).astype(np.float32), rng.random((7, 5)) < 0.6
+    spoilt, mask = jnp.asarray(np.where(mask, x, odd)), jnp.asarray(mask)
+    np.testing.assert_array_equal(standardise(spoilt, mask), standardise(jnp.asarray(x), mask))
+    found, expected = (add_moments(no_moments(), values, mask, DECAY) for values in (spoilt, jnp.asarray(x)))
+    np.testing.assert_array_equal(mean_and_std(found), mean_and_std(expected))

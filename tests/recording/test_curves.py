@@ -83,14 +83,14 @@ def test_distributions_are_written_where_a_report_has_them_and_survive_what_is_n
     odd = Curves(tmp_path / "odd", CONFIG)
     for values in ([np.nan, 1.0, np.inf], [np.nan], []):
         odd.write(next(iter(reports(30)(1)))[0]._replace(histograms={"x": np.array(values)}))
-    odd.close()
+    odd.flush()
     (event,) = EventAccumulator(str(tmp_path / "odd")).Reload().Histograms("x")
     assert (event.histogram_value.num, event.histogram_value.max) == (1, 1.0)
 
 
 def test_pictures_can_be_added(tmp_path):
     picture = np.random.default_rng(1).integers(0, 256, (7, 11, 3), dtype=np.uint8)
-    Curves(tmp_path / "run", CONFIG).close()
+    Curves(tmp_path / "run", CONFIG).flush()
     add_image(tmp_path / "run", "films/episode", picture, 30)
     (event,) = EventAccumulator(str(tmp_path / "run")).Reload().Images("films/episode")
     assert (event.step, event.width, event.height) == (30, 11, 7)

@@ -6,84 +6,21 @@ import shutil
 import signal
 import threading
 import time
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import gridfs
-import numpy as np
+import pymongo
 import pytest
-from sacred import SETTINGS, Experiment
 
-from src.core import Report
-from src.recording import mongo_place, mongo_upload, record_files, series
-from src.recording.files import FileRecord
-from src.recording.mongo import MongoMirror
-from src.recording.mongo_read import read_series
+from src.recording import mongo_place, mongo_series, mongo_upload, record_files
 from src.recording.mongo_upload import Upload
-from src.recording.record import record
+from tests.reference.mongo_runs import Recorder, curve, documents, points, reports, uploaded, wait_for
 from tests.reference.mongod import Mongod
-
-
-def reports(count, disturb=lambda step: None):
-    """Return a runner of `count` reports; `disturb` is called before each."""
-
-    def run(seed):
-        for step in range(1, count + 1):
-            disturb(step)
-            yield Report(30 * step, step, {"train/return": step / 7, "eval/search/return": -float(step)}), {"step": np.int32(step)}
-
-    return run
 
 
 @pytest.fixture
 def start(tmp_path, monkeypatch):
-    """Return a function that records a run in tmp_path and a database, as main does; `start.said` is what it said."""
-    monkeypatch.setattr(SETTINGS, "CAPTURE_MODE", "no")
-    monkeypatch.setattr(mongo_place, "SECONDS_TO_ANSWER", 1.0)
-
-    def start(url, run, patience=10.0, beat=0.02):
-        config = {
-            "name": "alg",
-            "seed": 5,
-            "t_max": 150,
-            "max_minutes": 2.0,
-            "results_dir": str(tmp_path),
-            "env": "world",
-            "checkpoint_args": {"every_minutes": 0.0, "every_steps": 0, "keep_last": 2, "keep_best": False},
-        }
-        config["env_args"] = {"scenario": "valley"}
-        experiment = Experiment("test", save_git_info=False)
-        experiment.add_config(config)
-        place = mongo_place.parse(url, "mongo_url")
-        mirror = MongoMirror(place, tmp_path / "sacred", interval=0.02, patience=patience, say=start.said.append)
-        experiment.observers += [mirror, FileRecord(tmp_path / "sacred")]
-
-        @experiment.command
-        def train(_run):
-            return record(_run, config, run)
-
-        experiment.run("train", options={"--beat-interval": beat})
-
-    start.said = []
-    return start
-
-
-def wait_for(condition):
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
-def points(database, run_id, name):
-    """Return the steps and values of a metric."""
-    found = read_series(database, run_id).get(name, series.Series())
-    return found.steps.tolist(), found.values.tolist()
-
-
-def documents(database):
-    """Return everything in a database."""
-    names = ("runs", "metrics", "fs.files", "fs.chunks")
-    return {name: {str(one["_id"]): one for one in database[name].find()} for name in names}
+    return Recorder(tmp_path, monkeypatch)
 
 
 def test_a_run_is_in_the_database_as_sacred_would_have_put_it_there(start, mongod, database, tmp_path):
@@ -116,8 +53,8 @@ def test_artifacts_videos_and_the_best_checkpoint_come_along(start, mongod, data
         checkpoint = tmp_path / "models" / "1" / str(step)
         (checkpoint / "state").mkdir(parents=True)
         (checkpoint / "state" / "data").write_text(f"weights of {step}")
-        (checkpoint / "meta.json").write_text(json.dumps({"score": score}))
-    Upload(run, database, series.read(run / "metrics.json")).sync(final=True)
+        (checkpoint / "meta.json").write_text(json.dumps({"score": score, "env_step": step, "update": 1, "config": {}, "keys": {}}))
+    uploaded(run, database).sync(final=True)
     files = {one["name"]: gridfs.GridFS(database).get(one["file_id"]) for one in database.runs.find_one()["artifacts"]}
     assert set(files) >= {"config.json", "provenance.json", "final.mp4", "best_checkpoint.tar"}
     assert (
@@ -131,7 +68,7 @@ def test_a_checkpoint_too_large_for_a_database_stays_where_it_is(start, mongod, 
     monkeypatch.setattr(record_files, "CHECKPOINT_LIMIT", 20)
     start(mongod.url(database.name), reports(2))
     checkpoint = tmp_path / "models" / "1" / "60"
-    Upload(tmp_path / "sacred" / "1", database, {}).sync(final=True)
+    Upload(tmp_path / "sacred" / "1", database).sync(final=True)
     run = database.runs.find_one()
     assert "best_checkpoint.tar" not in [one["name"] for one in run["artifacts"]]
     assert str(checkpoint) in run["tandem"]["left_out"]
@@ -142,7 +79,7 @@ def test_an_artifact_that_changes_is_replaced_not_added(start, mongod, database,
     run = tmp_path / "sacred" / "1"
     for content in (b"first", b"second"):
         (run / "film.gif").write_bytes(content)
-        Upload(run, database, series.read(run / "metrics.json")).sync(final=True)
+        uploaded(run, database).sync(final=True)
     (film,) = database["fs.files"].find({"filename": {"$regex": "film"}})
     assert gridfs.GridFS(database).get(film["_id"]).read() == b"second"
     assert {one["files_id"] for one in database["fs.chunks"].find()} == {
@@ -154,9 +91,7 @@ def test_uploading_again_changes_no_document(start, mongod, database, tmp_path):
     start(mongod.url(database.name), reports(5))
     before = documents(database)
     for _ in range(2):
-        Upload(tmp_path / "sacred" / "1", database, series.read(tmp_path / "sacred" / "1" / "metrics.json")).sync(
-            final=True
-        )
+        uploaded(tmp_path / "sacred" / "1", database).sync(final=True)
     assert documents(database) == before
 
 
@@ -261,9 +196,9 @@ def test_ten_runs_at_once_from_ten_machines_share_a_database(start, mongod, data
         (folder / "config.json").write_text(json.dumps({"seed": machine}))
         entry = {"experiment": {"sources": []}, "status": "COMPLETED", "start_time": "2026-01-01T00:00:00", "host": {}}
         (folder / "run.json").write_text(json.dumps(entry))
-    curve = {"loss": series.Series()}
-    curve["loss"].extend(range(50), range(50), [datetime(2026, 1, 1)] * 50)
-    uploads = [Upload(tmp_path / str(machine) / "sacred" / "1", database, curve) for machine in range(10)]
+    uploads = [Upload(tmp_path / str(machine) / "sacred" / "1", database) for machine in range(10)]
+    for upload in uploads:
+        upload.documents.add(curve(range(50)))
     threads = [threading.Thread(target=one.sync, args=(True,)) for one in uploads]
     for thread in threads:
         thread.start()
@@ -276,15 +211,12 @@ def test_ten_runs_at_once_from_ten_machines_share_a_database(start, mongod, data
 
 
 def test_a_series_of_100000_points_is_kept_and_read_back(start, mongod, database, tmp_path, monkeypatch):
-    monkeypatch.setattr(mongo_upload, "POINTS_PER_DOCUMENT", 70_000)  # so that it also needs two documents
+    monkeypatch.setattr(mongo_series, "POINTS_PER_DOCUMENT", 70_000)  # so that it also needs two documents
+    monkeypatch.setattr(mongo_upload, "POINTS_PER_REQUEST", 9_000)  # and several requests
     start(mongod.url(database.name), reports(1))
-    curve = series.Series()
-    work = Upload(tmp_path / "sacred" / "1", database, {"loss": curve})
+    work = Upload(tmp_path / "sacred" / "1", database)
     for begin in range(0, 100_000, 25_000):
-        steps = range(begin, begin + 25_000)
-        curve.extend(
-            steps, [step / 3 for step in steps], [datetime(2026, 1, 1) + timedelta(seconds=step) for step in steps]
-        )
+        work.documents.add(curve(range(begin, begin + 25_000)))
         work.sync(final=False)
     steps, values = points(database, 1, "loss")
     assert steps == list(range(100_000)) and values == [step / 3 for step in range(100_000)]
@@ -296,24 +228,22 @@ def test_a_series_of_100000_points_is_kept_and_read_back(start, mongod, database
 def test_a_run_that_went_back_to_a_checkpoint_takes_its_points_back(start, mongod, database, tmp_path, steps):
     """As after kill -9 and resume: the series on the server is other than the record, longer or shorter."""
     start(mongod.url(database.name), reports(5))
-    resumed = {"train/return": series.Series()}
-    resumed["train/return"].extend(steps, steps, [datetime(2026, 1, day) for day in range(1, len(steps) + 1)])
-    work = Upload(tmp_path / "sacred" / "1", database, resumed)
+    work = Upload(tmp_path / "sacred" / "1", database)
+    work.documents.add(curve(steps, "train/return"))
     work.sync(final=False)
-    assert points(database, 1, "train/return") == (steps, steps)
+    assert points(database, 1, "train/return") == (steps, [step / 3 for step in steps])
     assert points(database, 1, "eval/search/return") == ([], [])
-    resumed["train/return"].extend([900], [4.0], [datetime(2026, 1, 20)])
+    work.documents.add(curve([900], "train/return"))
     work.sync(final=False)
     assert points(database, 1, "train/return")[0] == [*steps, 900]
 
 
 def test_two_uploads_of_one_run_at_once_repeat_no_point(start, mongod, database, tmp_path):
     start(mongod.url(database.name), reports(2))
-    curve = {"loss": series.Series()}
-    works = [Upload(tmp_path / "sacred" / "1", database, curve) for _ in range(2)]
+    works = [Upload(tmp_path / "sacred" / "1", database) for _ in range(2)]
     for step in range(4):
-        curve["loss"].extend([step], [step], [datetime(2026, 1, 1 + step)])
         for work in works:
+            work.documents.add(curve([step]))
             work.sync(final=False)
     assert points(database, 1, "loss")[0] == [0, 1, 2, 3] and database.runs.count_documents({}) == 1
 
@@ -321,18 +251,17 @@ def test_two_uploads_of_one_run_at_once_repeat_no_point(start, mongod, database,
 def test_an_answer_that_is_lost_repeats_no_point(start, mongod, database, tmp_path, monkeypatch):
     """The server did what it was asked, and the run never heard of it."""
     start(mongod.url(database.name), reports(2))
-    curve = {"loss": series.Series()}
-    work = Upload(tmp_path / "sacred" / "1", database, curve)
-    send = work._send
+    work = Upload(tmp_path / "sacred" / "1", database)
+    write = pymongo.collection.Collection.bulk_write
 
-    def lose_the_answer(writes):
-        send(writes)
+    def lose_the_answer(*writes):
+        write(*writes)
         raise mongo_place.PyMongoError("connection closed")
 
     for step in range(3):
-        curve["loss"].extend([step], [step], [datetime(2026, 1, 1 + step)])
+        work.documents.add(curve([step]))
         with monkeypatch.context() as patch, pytest.raises(mongo_place.PyMongoError):
-            patch.setattr(work, "_send", lose_the_answer)
+            patch.setattr(pymongo.collection.Collection, "bulk_write", lose_the_answer)
             work.sync(final=False)
         work.sync(final=False)
     assert points(database, 1, "loss")[0] == [0, 1, 2]

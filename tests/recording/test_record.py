@@ -6,6 +6,7 @@ import math
 import os
 import signal
 import time
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -18,8 +19,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from src.recording import progress as progress_module
 from src.recording import screen as screen_module
 from src import checkpoint
-from src.core import Report
-from src.recording import provenance
+from src.core import Report, RunError
+from src.recording import provenance, series
 from src.recording.files import FileRecord, lock
 from src.recording.places import Places
 from src.recording.record import Resume
@@ -72,7 +73,7 @@ def test_metrics_reach_the_disk_while_the_run_goes_on(start, tmp_path):
     assert seen == [True]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_run_and_keeps_what_there_is(start, tmp_path, capsys, number):
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(KeyboardInterrupt):
@@ -186,23 +187,54 @@ def test_every_metric_up_to_a_checkpoint_is_on_the_disk_before_the_checkpoint(st
     seen = []
 
     def look(step):
-        for at in checkpoint.steps(tmp_path / "models" / "1"):
-            steps = read(tmp_path, "metrics.json")["train/return"]["steps"]
-            seen.append(at <= steps[-1])
+        models = tmp_path / "models" / "1"
+        deadline = time.monotonic() + 20
+        while step == 600 and not checkpoint.steps(models) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        for at in checkpoint.steps(models):
+            seen.append(at <= series.of(tmp_path / "sacred" / "1")["train/return"].steps[-1])
 
-    start(reports(3000, look), beat_interval=1000.0, every_steps=60)
+    start(reports(900, look), beat_interval=1000.0, every_steps=60)
     assert seen and all(seen)
 
 
 def test_a_record_file_is_replaced_whole(start, tmp_path, monkeypatch):
-    start(reports(150))
-    seen = []
+    seen = {}
     replace = Path.replace
-    monkeypatch.setattr(Path, "replace", lambda self, target: (seen.append(json.loads(self.read_text())), replace(self, target)))
+
+    def look(self, target):
+        if target.suffix == ".json":
+            seen.setdefault(target.name, []).append(json.loads(self.read_text()))
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", look)
+    start(reports(150))
+    assert seen.keys() >= {"run.json", "config.json", "metrics.json"}
+    assert seen["metrics.json"][-1]["train/return"]["steps"] == [30, 60, 90, 120, 150]
+    assert seen["run.json"][0]["status"] == "RUNNING" and seen["run.json"][-1]["status"] == "COMPLETED"
+
+
+def test_what_a_heartbeat_writes_does_not_grow_with_the_run(tmp_path):
     record = FileRecord(tmp_path / "sacred")
-    record.dir = str(tmp_path / "sacred" / "1")
-    record.log_metrics({"new": {"steps": [7], "values": [1.5], "timestamps": []}}, {})
-    assert seen[0]["new"]["steps"] == [7] and "train/return" in seen[0]
+    record._make_run_dir(None)
+    path, written, seen = tmp_path / "sacred" / "1" / "metrics.json", 0, None
+    for step in range(1, 1001):
+        points = {"steps": [step], "values": [0.5], "timestamps": [datetime(2026, 3, 1)]}
+        record.log_metrics({"train/return": points, "train/loss": points}, {})
+        written, seen = written + (path.stat().st_ino != seen), path.stat().st_ino
+    record.join()
+    assert written <= 12  # Sacred's file, which is written whole: at the first beat and each time there are twice as many points
+    assert series.of(path.parent)["train/loss"].steps.tolist() == list(range(1, 1001))
+
+
+def test_a_screen_that_is_gone_ends_nothing(start, tmp_path, monkeypatch):
+    class Gone(io.StringIO):
+        def write(self, text):
+            raise OSError(5, "Input/output error")  # as of a closed terminal
+
+    monkeypatch.setattr("sys.stdout", Gone())
+    assert start(reports(150)).status == "COMPLETED"
+    assert "seed 5: done" in (tmp_path / "sacred" / "1" / "cout.txt").read_text()
 
 
 def test_a_record_is_held_by_one_process_at_a_time(start, tmp_path):
@@ -250,3 +282,22 @@ def test_the_closing_table_says_how_far_a_run_got_that_the_clock_ended(tmp_path,
     console.print(screen_module.summary(config, progress, Places(config, None, None), interrupted))
     assert ("max_minutes=2, at 59.0 % of t_max=200" in console.file.getvalue()) == said
     assert ("ended by" in console.file.getvalue()) == said
+
+
+def test_a_run_ends_at_its_first_number_that_is_not_finite_if_it_is_told_to(start, tmp_path, capsys):
+    with pytest.raises(RunError, match="ended at step 60, because these are not finite numbers: learner/loss; .*on_nan=continue"):
+        start(reports(150), on_nan="stop", every_steps=30)
+    assert read(tmp_path, "metrics.json")["train/return"]["steps"] == [30, 60]
+    assert read(tmp_path, "run.json")["status"] == "FAILED"
+    assert checkpoint.steps(tmp_path / "models" / "1") == [30]  # what is not a number is not gone on with
+    assert capsys.readouterr().out.count("not finite at step 60: learner/loss") == 1
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
+def test_a_score_that_is_not_finite_is_no_result(start, tmp_path, score):
+    def run(seed):
+        yield Report(30, 1, {"eval/search/return": 3.0}), {"step": np.int32(30)}
+        yield Report(60, 2, {"eval/search/return": score}), {"step": np.int32(60)}
+
+    assert start(run, every_steps=30).result is None
+    assert checkpoint.pick(tmp_path / "models" / "1", "best").name == "30"

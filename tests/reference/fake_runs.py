@@ -1,7 +1,7 @@
 """Runs that compute nothing, recorded as `python src/main.py` does: for tests of what a record holds."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,12 @@ def reports(last: int, disturb: Callable[[int], Any] = lambda step: None):
 
 
 def recorded(
-    folder: Path, run: Callable, beat_interval: float = 10.0, resume: Resume | None = None, **settings: Any
+    folder: Path,
+    run: Callable,
+    beat_interval: float = 10.0,
+    resume: Resume | None = None,
+    observers: Sequence[Any] = (),
+    **settings: Any,
 ) -> Any:
     """Record a run under a folder and return the Sacred run; settings are of `checkpoint_args`, or of the run itself."""
     sections = {key: value for key, value in settings.items() if key in CONFIG["checkpoint_args"]}
@@ -48,7 +53,7 @@ def recorded(
     config["checkpoint_args"] = CONFIG["checkpoint_args"] | sections
     experiment = Experiment("test", save_git_info=False)
     experiment.add_config(config)
-    experiment.observers.append(FileRecord(folder / "sacred", resume and resume.env_step))
+    experiment.observers += [FileRecord(folder / "sacred", resume and resume.env_step), *observers]
 
     @experiment.command
     def train(_run):

@@ -144,7 +144,10 @@ def test_state_keeps_its_types_and_its_memory_in_a_loop(module):
 
     state = jax.tree.map(jnp.copy, replay.store.init(example()))
     compiled = jax.jit(cycle, donate_argnums=0).lower(state, jax.random.key(0)).compile()
-    for size in {f"[{NUM_ENVS},{NUM_SLOTS}", "[127]"}:  # the ring, and the tree over its 51 rows
+    kept = {f"[{NUM_ENVS},{NUM_SLOTS}"} | ({"[127]"} if module is prioritised else set())  # the ring, the tree over its 51 rows
+    assert {size for size in kept if size in compiled.as_text()} == kept  # or the search for copies would look for nothing
+    assert "copy(" in compiled.as_text()  # of other, smaller things: so copies are written
+    for size in kept:
         copies = [line for line in compiled.as_text().splitlines() if " copy(" in line and size in line.split(" copy(")[0]]
         assert not copies, copies
     where = state.experience.obs.unsafe_buffer_pointer()

@@ -1,5 +1,8 @@
 """Rollouts and evaluations of environments outside JAX: what `collect` promises of those in JAX, and what comes of failures."""
 
+import contextlib
+import os
+import signal
 from types import SimpleNamespace
 
 import jax
@@ -8,7 +11,7 @@ import pytest
 
 from src.core import RunError
 from src.ops.episodes import given_up
-from src.runners import host_collect
+from src.runners import host_collect, tally
 from src.runners.host_collect import HostActors
 from src.runners.host_envs import HostEnvs
 from tests.reference.host_games import OnHost, Troubled, crash, hang
@@ -90,6 +93,35 @@ def test_an_environment_that_fails_is_made_anew_and_its_episode_discarded(troubl
     np.testing.assert_array_equal(rows.next_obs[..., 0, 0], rows.obs[..., 0, 0])  # every row belongs to one episode
 
 
+def test_an_alarm_that_comes_when_a_step_is_over_costs_no_episode(monkeypatch):
+    set_timer, before, late = signal.setitimer, signal.getsignal(signal.SIGALRM), []
+
+    def at_the_last_moment(which, seconds, *again):
+        if not seconds:
+            late.append(os.kill(os.getpid(), signal.SIGALRM))
+        return set_timer(which, seconds, *again)
+
+    monkeypatch.setattr(signal, "setitimer", at_the_last_moment)
+    envs = HostEnvs(lambda: OnHost(GAMES[False]), ENVS, (1,), timeout=60.0)
+    roll(actors(envs))
+    assert len(late) >= ENVS * (STEPS + 1) and envs.tally.total == 0
+    failing = HostEnvs(lambda: Troubled(GAMES[False], 1, crash), 1, (1,), timeout=60.0, max_failures=1)
+    failing.reset(0)
+    assert failing.step(0, np.zeros(N, np.int32)) is None and "the game has crashed" in failing.take_failures()[0].splitlines()[-1]
+    assert signal.getsignal(signal.SIGALRM) is before and signal.getitimer(signal.ITIMER_REAL)[0] == 0.0
+
+
+def test_an_environment_that_swallows_the_alarm_is_stopped_by_the_next():
+    class Deaf(OnHost):
+        def reset(self, seed):
+            with contextlib.suppress(TimeoutError):
+                hang()
+            hang()
+
+    with pytest.raises(RunError, match="no answer for 0.1 seconds"):
+        HostEnvs(lambda: Deaf(GAMES[False]), 1, (1,), timeout=0.1).reset(0)
+
+
 class Picky(OnHost):
     """An environment that cannot begin the episodes of some seeds."""
 
@@ -112,7 +144,7 @@ def test_an_episode_that_cannot_begin_is_tried_again_from_another_seed_that_is_t
         envs = HostEnvs(lambda asked=asked: Picky({1, 2, 4, 5, 6}, asked), 1, (1,), max_failures=5)
         envs.reset(0, seed)  # though none has worked before
         envs.reset(0, 8)
-        assert envs.num_failures == 5
+        assert envs.tally.total == 5
         runs.append(asked)
     assert runs[0] == runs[1] and len(set(runs[0])) == 7 and runs[0][3] == 8 and (seed is None or runs[0][0] == seed)
     assert all(0 <= seed < 2**31 for seed in runs[0])
@@ -140,9 +172,22 @@ def test_a_run_with_environments_that_only_fail_ends_with_their_traceback():
     with pytest.raises(RunError, match="(?s)cannot be started, tried 1 times.*Traceback.*no such game"):
         roll(actors(HostEnvs(lambda: open("no such game"), ENVS, (1,), max_failures=0)))
     envs = HostEnvs(lambda: Troubled(GAMES[False], 2, crash), ENVS, (1,), max_failures=7)
-    with pytest.raises(RunError, match="(?s)more than 7 times.*the game has crashed"):
+    with pytest.raises(RunError, match="(?s)runner_args.max_failures=7 failures.*the game has crashed"):
         roll(actors(envs))
-    assert envs.num_failures == 8
+    assert envs.tally.total == 8
+
+
+def test_environments_may_fail_for_ever_as_long_as_it_is_seldom(monkeypatch):
+    monkeypatch.setattr(tally, "WINDOW", 20)
+    envs = HostEnvs(lambda: Troubled(GAMES[False], 15, crash), 1, (1,), max_failures=2)
+    host = HostActors(envs, make_planner(), GAMES[False].spec)
+    for rollout in range(25):
+        roll(host, rollout)
+    assert envs.tally.total > 5
+    monkeypatch.setattr(tally, "WINDOW", 100)
+    with pytest.raises(RunError, match="(?s)failed too often: more than runner_args.max_failures=2 failures .*the game has crashed"):
+        for rollout in range(25):
+            roll(host, rollout)
 
 
 def test_an_environment_that_breaks_its_own_spec_is_told_so():

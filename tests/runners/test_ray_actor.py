@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from src.replay import uniform
-from src.runners import ray_async, ray_cluster
+from src.runners import ray_async, ray_room
 from src.runners.collect import as_timestep
 from src.runners.loop import keys
 from src.runners.ray_actor import Actor, Order, Published, Replanner, Seat, packed
@@ -70,6 +70,25 @@ def test_games_of_an_evaluation_are_shared_by_all_ways_to_play_and_closed_when_a
     assert [game.closed for game in training] == [1] * ENVS and made[-1].closed == 1
 
 
+def test_an_evaluation_whose_first_games_fail_is_tried_on_where_training_works():
+    made = []
+
+    def make_game() -> OnHost:
+        made.append(len(made))
+        if trouble and len(made) <= trouble[-1]:
+            raise OSError("the port is taken")
+        return OnHost(make_env(shared=False))
+
+    trouble = []
+    actor = Actor(lambda: remakes.on_host()._replace(make_env=make_game), seat(0), (0, 0), ())
+    published, key = Published(0, {"updates": np.int32(0)}), np.asarray(jax.random.key_data(jax.random.key(0)))
+    actor.collect(published, Order(0, 0, 0.0))
+    trouble.append(len(made) + 3)
+    scores, failures = actor.evaluate("policy", published.params, key, [3, 4, 5])
+    actor.close()
+    assert scores["return"].shape == (3,) and len(failures) == 3
+
+
 def assert_of_numpy(*trees) -> None:
     """What goes from one process to another holds no array of a device."""
     kinds = {type(leaf) for leaf in jax.tree.leaves(trees)}
@@ -78,7 +97,7 @@ def assert_of_numpy(*trees) -> None:
 
 def test_all_that_goes_between_processes_is_of_numpy(monkeypatch):
     sent = []
-    monkeypatch.setattr(ray_cluster.ray, "put", sent.append)
+    monkeypatch.setattr(ray_room.ray, "put", sent.append)
     run = runner()
     state = run.initial(SEED)
     Session(run, SEED, 1, None)._publish(state)

@@ -18,6 +18,7 @@ from src.replay import uniform
 from src.runners import ray_async
 from tests.reference import small_runs
 from tests.reference.host_games import OnHost
+from tests.reference.listening import METHODS, listening, outer_addresses, says
 from tests.reference.probe import Probe
 from tests.runners import remakes
 from tests.runners.counting import make_env, make_learner, signature
@@ -40,19 +41,22 @@ def quick_compiling():
 
 
 @pytest.fixture(scope="module", autouse=True)
-def address(quick_compiling):
-    """A cluster of two nodes; each run joins it. Actors that ask for a desk are put on the second node."""
-    from src.runners import ray_cluster  # before Ray, which it silences
+def address(quick_compiling, tmp_path_factory):
+    """A cluster of two nodes with a token of its own; each run joins it. Actors that ask for a desk are put on the second node."""
+    from src.cluster import authentication, environment, signals, start  # before Ray, which it silences
 
-    with ray_cluster.own_signals(), ray_cluster.python_path():
+    folder = tmp_path_factory.mktemp("token")
+    token = authentication.own_token(folder) | {"PYTHONPATH": environment.python_path()}
+    with environment.variables(token), signals.own_signals():
         from ray.cluster_utils import Cluster
 
+        authentication.refresh()
         common = {"include_dashboard": False, "object_store_memory": 80_000_000}
-        nodes = ray_cluster.patiently(partial(Cluster, initialize_head=True, head_node_args={"num_cpus": 3, **common}))
-        ray_cluster.patiently(partial(nodes.add_node, num_cpus=3, resources={"desk": 2}, **common))
-    runner.address = nodes.address
-    yield nodes.address
-    nodes.shutdown()
+        nodes = start.patiently(partial(Cluster, initialize_head=True, head_node_args={"num_cpus": 3, **common}))
+        start.patiently(partial(nodes.add_node, num_cpus=3, resources={"desk": 2}, **common))
+        runner.address = nodes.address
+        yield nodes.address
+        nodes.shutdown()
 
 
 def runner(remake=remakes.compiled, t_max=T_MAX, **settings) -> ray_async.AsyncRunner:
@@ -168,7 +172,7 @@ def test_programs_that_fail_and_die_cost_their_episodes_alone(tmp_path):
 
 
 def test_a_run_ends_with_the_traceback_when_failures_are_too_many(tmp_path):
-    with pytest.raises(RunError, match="(?s)failed more than 0 times.*Traceback.*the game has crashed"):
+    with pytest.raises(RunError, match="(?s)failed too often: more than runner_args.max_failures=0 failures.*Traceback.*the game has crashed"):
         watch(runner(partial(remakes.on_host, str(tmp_path)), num_actors=1, max_failures=0), 1)
 
 
@@ -181,35 +185,47 @@ def test_actors_that_nobody_has_room_for_and_clusters_that_are_not_there_are_ref
         next(runner(cpus_per_actor=2.0, reanalyse_actors=1)(1))
     with pytest.raises(RunError, match="object_store_mb=80: a cycle's rows, num_envs . rollout_length = 4 . 100000, take .* MB, and 2"):
         next(runner(ray_address="", object_store_mb=80, rollout_length=100_000)(1))
-    with pytest.raises(RunError, match="ray_address=127.0.0.1:9: cannot join this cluster"):
+    with pytest.raises(RunError, match="ray_address=127.0.0.1:9: cannot join this cluster: no Ray answers there"):
         next(runner(ray_address="127.0.0.1:9")(1))
     with pytest.raises(ValueError, match="num_envs=4 cannot be dealt out to num_actors=3"):
         runner(num_actors=3)
 
 
 def test_actors_whose_room_others_use_are_told_of_instead_of_being_waited_for(address, monkeypatch):
-    from src.runners import ray_cluster
+    from src.cluster.start import cluster
+    from src.runners import ray_room
 
-    monkeypatch.setattr(ray_cluster, "SECONDS_TO_PLACE", 1.0)
+    monkeypatch.setattr(ray_room, "SECONDS_TO_PLACE", 1.0)
     desk = {"CPU": 1.0, "desk": 1.0}
-    with ray_cluster.cluster(address, 1, {}, 0):
-        with ray_cluster.reserved(1, desk):
+    with cluster(address, {}, 0, ""):
+        with ray_room.reserved(1, desk):
             words = ".runner_args: num_actors.* of {'CPU': 6.0, 'desk': 2.0} .* only {'CPU': 5.0, 'desk': 1.0} are free"
             with pytest.raises(RunError, match=f"2 actors need {desk} each {words}"):
                 next(runner(actor_resources={"desk": 1.0})(1))
         monkeypatch.undo()  # a loaded machine takes longer than that second to hand over what is free
-        with ray_cluster.reserved(2, desk) as options:  # given back
+        with ray_room.reserved(2, desk) as options:  # given back
             assert options
 
 
-def test_jax_finds_in_an_actor_the_platform_and_the_threads_that_it_was_told_before(address):
-    from src.runners import ray_cluster
+def test_a_run_on_a_cluster_does_nothing_for_anybody_without_the_clusters_token(address):
+    from src.cluster.start import cluster
 
-    wants = ray_cluster.wanted(1.0, {})
-    with ray_cluster.cluster(address, 1, wants, 0):
-        probe = ray_cluster.ray.remote(**ray_cluster.actor_options(wants, 3))(Probe).remote()
-        found = ray_cluster.ray.get(probe.look.remote(["JAX_PLATFORMS", "NPROC", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"]))
-        ray_cluster.ray.kill(probe)
+    with cluster(address, {}, 0, ""):
+        ports = [port for _, port in listening([psutil.Process()])]
+        assert ports  # Ray has it listen on all interfaces, because actors on other machines answer it
+        for ip, port in itertools.product(["127.0.0.1", *outer_addresses()], ports):
+            assert {says(ip, port, method, "") for method in METHODS} == {"UNAUTHENTICATED", "UNIMPLEMENTED"}
+
+
+def test_jax_finds_in_an_actor_the_platform_and_the_threads_that_it_was_told_before(address):
+    from src.cluster.start import cluster
+    from src.runners import ray_room
+
+    wants = ray_room.wanted(1.0, {})
+    with cluster(address, {}, 0, ""):
+        probe = ray_room.ray.remote(**ray_room.actor_options(wants, 3))(Probe).remote()
+        found = ray_room.ray.get(probe.look.remote(["JAX_PLATFORMS", "NPROC", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"]))
+        ray_room.ray.kill(probe)
     assert not found["imported"] and found["platforms"] == ["cpu"] and found["threads"] == 3
     assert found["told"] == {"JAX_PLATFORMS": "cpu", "NPROC": "3", "OMP_NUM_THREADS": "3", "CUDA_VISIBLE_DEVICES": ""}
 

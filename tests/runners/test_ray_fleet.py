@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 
 from src.core import RunError
-from src.runners import ray_cluster, ray_fleet
+from src.runners import ray_room, ray_fleet
 from src.runners.ray_actor import Seat
-from src.runners.ray_failures import Failures
+from src.runners.ray_failures import Failures, Loss, loss
 from src.runners.ray_fleet import Fleet, Replanners
+from src.runners.tally import WINDOW
 
 ENVS, TIMEOUT = 3, 7.0
-GetTimeoutError, RayActorError = ray_cluster.ray.exceptions.GetTimeoutError, ray_cluster.ray.exceptions.RayActorError
+ActorDiedError, GetTimeoutError, RayActorError, RayTaskError = (
+    getattr(ray_room.ray.exceptions, name) for name in ("ActorDiedError", "GetTimeoutError", "RayActorError", "RayTaskError")
+)
 
 
 class StandIn:
@@ -90,13 +93,13 @@ def test_an_evaluation_goes_on_with_another_process_where_an_actor_dies_or_hangs
     assert len(set(scores.tolist())) == 11 and ray.killed == ray.made[1:3]
     assert set(ray.waited) == {TIMEOUT * (1 + 2)}  # a cycle that is under way, then two rounds of three episodes
     assert found.failures.restarts == 2
-    first, second = found.failures.take_notes()
-    assert first == second and first.startswith("actor 1 was started again")
-    assert re.search(told, first)
+    (note,) = found.failures.take_notes()
+    assert note.startswith("actor 1 was started again") and note.endswith("\n(and once more)")
+    assert re.search(told, note)
 
 
 def test_an_evaluation_that_no_process_can_play_ends_the_run(monkeypatch):
-    with pytest.raises(RunError, match="(?s)more than runner_args.max_failures=3 failures.*actor 1: no answer for 21 seconds"):
+    with pytest.raises(RunError, match="(?s)failed too often: more than runner_args.max_failures=3 failures.*actor 1: no answer for 21 seconds"):
         played(monkeypatch, works, hangs)
 
 
@@ -119,17 +122,55 @@ def test_plans_are_made_by_another_process_where_a_planner_dies_or_hangs(monkeyp
 def test_a_planner_that_always_fails_ends_the_run(monkeypatch):
     found, ray = planners(monkeypatch, dies)
     found.request([("parameters", steps) for steps in range(5)])
-    with pytest.raises(RunError, match="(?s)more than runner_args.max_failures=3 failures.*planner 0: .*before finishing"):
+    with pytest.raises(RunError, match="(?s)failed too often: more than runner_args.max_failures=3 failures.*planner 0: .*before finishing"):
         found.take()
     assert found.failures.restarts == 4
 
 
-def test_actors_and_their_environments_fail_on_one_account(monkeypatch):
+def test_actors_and_their_environments_fail_on_one_account():
     failures = Failures(2)
-    failures.restarted("actor 5", "it died")
+    failures.restarted("actor 5", Loss("it died"))
     failures.of_environments("actor 3", ["a traceback"])
-    assert failures.take_notes()[1].startswith("an environment of actor 3 failed and was made anew") and not failures.take_notes()
-    with pytest.raises(RunError, match="(?s)max_failures=2 .*another traceback"):
+    assert failures.take_notes()[1].startswith("an environment failed and was made anew") and not failures.take_notes()
+    with pytest.raises(RunError, match="(?s)runner_args.max_failures=2 .*environment of actor 3:.*another traceback"):
         failures.of_environments("actor 3", ["another traceback"])
+
+
+def test_failures_are_counted_against_the_steps_taken_meanwhile():
+    failures = Failures(2)
+    for failures.env_step in range(0, 20 * WINDOW, WINDOW // 2):  # two in each window, for as long as you like
+        failures.of_environments("actor 3", ["a traceback"])
+    assert failures.env_failures == 40
+    failures.env_step += WINDOW // 2 - 1
+    with pytest.raises(RunError, match="max_failures=2 failures in 1,000,000 environment steps"):
+        failures.of_environments("actor 3", ["a traceback"])
+
+
+TRACEBACK = "Traceback (most recent call last):\n  File \"game.py\", line {}, in play\nOSError: no map for seed {}"
+
+
+def test_a_traceback_that_comes_again_is_shown_once_with_a_count():
+    failures = Failures(100)
+    for seed in range(5):
+        failures.of_environments(f"actor {seed}", [TRACEBACK.format(7, seed)])
+    failures.of_environments("actor 1", ["OSError: something else"])
+    first, other = failures.take_notes()
+    assert first.count("Traceback") == 1 and first.endswith("no map for seed 0\n(and 4 times more)") and "something else" in other
+    failures.of_environments("actor 1", [TRACEBACK.format(7, 1000), TRACEBACK.format(7, 1001)])
+    (again,) = failures.take_notes()
+    assert again.count("\n") == 0 and again.endswith("OSError: no map for seed 1000 (as told before; 2 times more, 7 in all)")
+    assert failures.take_notes() == ()
+
+
+def test_only_an_actor_that_could_not_be_made_ends_the_run_at_once_whatever_an_environment_says():
+    cause = RayTaskError("Actor.__init__", "Traceback: no such module", ImportError("no such module"))
+    made = loss(ActorDiedError(cause), TIMEOUT)
     with pytest.raises(RunError, match="(?s)actor 5 cannot be started:.*no such module"):
-        Failures(9).restarted("actor 5", "error in the creation task: no such module")
+        Failures(9).restarted("actor 5", made)
+    died = ActorDiedError()
+    died.error_msg = "the game said: raised in its creation task"
+    assert "creation task" in str(died)
+    failures = Failures(9)
+    failures.restarted("actor 5", loss(died, TIMEOUT))
+    failures.of_environments("actor 5", ["Traceback: no creation task was found"])
+    assert (failures.restarts, failures.env_failures) == (1, 1)

@@ -17,7 +17,9 @@ class BudgetConfig:
     value_expansion: int = setting(
         0, "policy steps simulated before bootstrapping from the value head; costs one dynamics call per step", low=0, high=64
     )
-    q_epsilon: float = setting(0.1, "Q-values closer than this, in units of return, are not told apart", low=1e-8)
+    q_epsilon: float = setting(
+        0.1, "smallest range of Q-values used for rescaling them, in units of the scaled reward; a smaller range is damped", low=1e-8
+    )
 
 
 class Query(NamedTuple):

@@ -1,0 +1,50 @@
+"""What Ray and its processes find in their environment. Import this before Ray, which reads some of it then."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # its words on dead workers would tear the progress bar; we say it ourselves
+    "RAY_worker_niceness": "0",  # Ray's 15 would starve actors and trials wherever anything else computes
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+for _key, _value in QUIET.items():
+    os.environ.setdefault(_key, _value)
+
+
+def python_path() -> str:
+    """Return the PYTHONPATH on which a process finds src/."""
+    before = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return os.pathsep.join(dict.fromkeys([str(ROOT), *filter(None, before)]))
+
+
+def told(extra: Mapping[str, str]) -> dict[str, str]:
+    """Return what processes on a cluster's other machines must be told; those of this machine inherit it.
+
+    Args:
+      extra: what else whoever uses the cluster wants them to be told.
+    """
+    return {name: os.environ.get(name, value) for name, value in QUIET.items()} | {"PYTHONPATH": python_path()} | extra
+
+
+@contextmanager
+def variables(values: Mapping[str, str | None]) -> Iterator[None]:
+    """Have these environment variables meanwhile; None = there is none of that name."""
+    before = {name: os.environ.get(name) for name in values}
+    _set(values)
+    try:
+        yield
+    finally:
+        _set(before)
+
+
+def _set(values: Mapping[str, str | None]) -> None:
+    for name, value in values.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value

@@ -1,0 +1,11 @@
+"""What is wrong in a YAML file, said without the file's own text."""
+
+import yaml
+
+
+def said(error: yaml.YAMLError) -> str:
+    """Return what is wrong and where, without the line itself, because it may hold a password, cut at any place."""
+    problem, mark = getattr(error, "problem", None), getattr(error, "problem_mark", None)
+    if not problem or not mark:
+        return f"{type(error).__name__}: {getattr(error, 'reason', 'it cannot be read')}"
+    return f"{problem} in line {mark.line + 1}, column {mark.column + 1}"

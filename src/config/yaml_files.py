@@ -1,0 +1,128 @@
+"""YAML files, read strictly: a plain value means what it means on the command line, and nothing is written twice.
+
+YAML 1.1, which PyYAML reads by itself, takes 012 for ten, 1:30 for ninety, 1e5 for text and yes for True, and of a key
+that is written twice it keeps the last. Here numbers are decimal, as in YAML 1.2, and the rest is text, which the check
+of a number refuses.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from src.config import yaml_errors
+from src.config.values import plain, shown
+
+MOST_BYTES = 1_000_000
+MOST_NODES, MOST_LEVELS = 100_000, 20
+PREFIX = "tag:yaml.org,2002:"
+PLAIN = {  # tag: (pattern, first characters)
+    "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    "null": (r"~|null|Null|NULL|None|", ["~", "n", "N", ""]),
+    "int": (r"[-+]?(0|[1-9](_?[0-9])*)", "-+0123456789"),
+    "float": (
+        r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"
+        r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        "-+.0123456789",
+    ),
+    "merge": (r"<<", "<"),
+}
+
+
+class Unreadable(ValueError):
+    """A file that cannot be used; `str` says why, to be put after the file's name."""
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader with our reading of plain values; it refuses keys that are written twice."""
+
+    yaml_implicit_resolvers: dict[str, list] = {}
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                line = key.start_mark.line + 1
+                if key.value in lines:
+                    first = f"first in line {lines[key.value]}"
+                    raise Unreadable(f"line {line}: {shown(key.value)} is written twice, {first}; keep one")
+                lines[key.value] = line
+        return node
+
+
+class _Dumper(yaml.SafeDumper):
+    """PyYAML's safe dumper, which also puts quotes around text that `_Loader` alone would take for something else."""
+
+
+def _int(loader: _Loader, node: yaml.ScalarNode) -> int | str:
+    try:
+        return int(node.value)
+    except ValueError:  # of thousands of digits, or with a tag that does not fit
+        return node.value
+
+
+def _float(loader: _Loader, node: yaml.ScalarNode) -> float | str:
+    try:
+        return float(node.value.lower().replace(".inf", "inf").replace(".nan", "nan"))
+    except ValueError:
+        return node.value
+
+
+for _tag, (_pattern, _first) in PLAIN.items():
+    _Loader.add_implicit_resolver(PREFIX + _tag, re.compile(f"(?:{_pattern})$"), list(_first))
+    _Dumper.add_implicit_resolver(PREFIX + _tag, re.compile(f"(?:{_pattern})$"), list(_first))
+_Loader.add_constructor(f"{PREFIX}int", _int)
+_Loader.add_constructor(f"{PREFIX}float", _float)
+
+
+def read(path: Path) -> Any:
+    """Return what a file holds.
+
+    Raises:
+      Unreadable: it cannot be read, is no UTF-8 or no YAML, or has a key twice.
+    """
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise Unreadable(f"cannot be read: it is larger than {MOST_BYTES:,} bytes, so it is no file of settings")
+        content = yaml.load(path.read_bytes().decode("utf-8-sig"), _Loader)
+        _check(content)
+        return content
+    except OSError as error:
+        raise Unreadable(f"cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"cannot be read: it is not UTF-8 text (byte {error.start + 1})") from None
+    except Unreadable:
+        raise
+    except RecursionError:
+        raise Unreadable("cannot be read: it is nested too deeply") from None
+    except yaml.YAMLError as error:
+        raise Unreadable(f"not valid YAML: {yaml_errors.said(error)}") from None
+    except (ValueError, TypeError, AttributeError, LookupError) as error:  # of odd tags
+        raise Unreadable(f"not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def dump(content: Mapping[str, Any]) -> str:
+    """Return YAML that `read` reads back as the same settings, in their order."""
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+def _check(content: Any) -> None:
+    """Complain of values that no setting has, and of too many: a few anchors (&a, *a) can stand for billions."""
+    nodes, layer = 0, [content]
+    for _ in range(MOST_LEVELS):
+        layer = [item for held in layer for item in _inside(held)]
+        nodes += len(layer)
+        if not layer or nodes > MOST_NODES:
+            break
+    if layer:
+        raise Unreadable(f"cannot be read: it has more than {MOST_NODES:,} values, or more than {MOST_LEVELS} levels")
+    if not plain(content):
+        raise Unreadable("cannot be read: it has values that are no number, text, true, false, null, list or mapping")
+
+
+def _inside(held: Any) -> list[Any]:
+    """Return the values one level below a value."""
+    return list(held.values()) if isinstance(held, Mapping) else held if isinstance(held, list) else []
