@@ -309,7 +309,7 @@ def test_a_user_without_a_home_folder_has_no_cache_and_no_traceback(monkeypatch)
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(pwd, "getpwuid", unknown)
     before = jax.config.jax_compilation_cache_dir
-    build.prepare_jax("cpu", "auto")
+    backend.prepare_jax("cpu", "auto")
     assert jax.config.jax_compilation_cache_dir == before
 
 
