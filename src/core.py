@@ -298,7 +298,8 @@ class Runner(Protocol):
 
 
 def setting(
-    default: Any, help: str, *, low: float | None = None, high: float | None = None, choices: tuple | None = None, decides: bool = True
+    default: Any, help: str, *, low: float | None = None, high: float | None = None, choices: tuple | None = None,
+    decides: bool = True,
 ):
     """Return a dataclass field for a part's `Config`: its default, its one-line meaning and the values it may take.
 

@@ -53,7 +53,8 @@ def _check_rows(run: Runner, config: Mapping[str, Any]) -> None:
     """See that 32 bits can count a replay's rows: JAX cannot even tell the shapes of more."""
     capacity = config["replay_args"].get("capacity", 0)
     if capacity > ROWS:
-        _compare(config, [Share(size(run.example()) * capacity, "replay", "replay_args.capacity")], on_device() or machine.free_memory())
+        replay = Share(size(run.example()) * capacity, "replay", "replay_args.capacity")
+        _compare(config, [replay], on_device() or machine.free_memory())
         raise ConfigError([f"replay_args.capacity={capacity}: rows are counted in 32 bits; {ROWS} is the most"])
 
 
@@ -99,13 +100,15 @@ def size(tree: PyTree) -> int:
 
 
 def _compare(config: Mapping[str, Any], taken: Sequence[Share], limit: Limit) -> None:
+    """Complain if the limit leaves no room for all that is taken, naming the setting of the largest share."""
     needed = sum(share.size for share in taken) + WORKING
     if needed <= limit.free:
         return
     first, *others = sorted(taken, reverse=True)
     largest = first if first.setting or not others else others[0]
-    text = f"this run needs {gib(needed)} of memory or more ({', '.join(f'{s.name} {gib(s.size)}' for s in taken if s.size > GIB / 100)})"
-    raise ConfigError([f"{_shown(config, largest.setting)}: {text}, and {limit}; lower it"])
+    most = ", ".join(f"{share.name} {gib(share.size)}" for share in taken if share.size > GIB / 100)
+    text = f"this run needs {gib(needed)} of memory or more ({most}), and {limit}; lower it"
+    raise ConfigError([f"{_shown(config, largest.setting)}: {text}"])
 
 
 def _shown(config: Mapping[str, Any], setting: str) -> str:
