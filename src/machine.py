@@ -52,7 +52,8 @@ def too_tight() -> str:
     for limit in limits():
         needed = ADDRESSES_TO_START if limit.name == ADDRESS_SPACE else MEMORY_TO_START
         if limit.free < needed:
-            return f"not enough memory to start: {limit}, and JAX alone needs {gib(needed)}; raise the limit, or end what else takes memory"
+            advice = "raise the limit, or end what else takes memory"
+            return f"not enough memory to start: {limit}, and JAX alone needs {gib(needed)}; {advice}"
     return ""
 
 

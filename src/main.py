@@ -315,7 +315,7 @@ def in_utf8() -> None:
 
 
 def leave(status: int, command: str) -> None:
-    """End the process. One that is interrupted while XLA compiles leaves at once: its threads crash while Python takes itself down."""
+    """End the process; at once where it was interrupted, because threads of XLA that compile crash while Python takes itself down."""
     if status == INTERRUPTED and command not in TOOLS:
         sys.stdout.flush()
         sys.stderr.flush()

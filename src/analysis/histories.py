@@ -192,7 +192,9 @@ def _from_folder(run: runs.StoredRun) -> History:
     return _history(str(run.folder), run.config, stands, points)
 
 
-def _history(label: str, config: Mapping[str, Any], word: str, points: Mapping[str, tuple[Sequence[Any], Sequence[Any]]]) -> History:
+def _history(
+    label: str, config: Mapping[str, Any], word: str, points: Mapping[str, tuple[Sequence[Any], Sequence[Any]]]
+) -> History:
     """Return a run's history from the steps and values of its metrics."""
     diverged = diverged_at(points)
     held = {name: series(*found) for name, found in points.items()}
