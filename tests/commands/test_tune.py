@@ -62,7 +62,7 @@ def test_ctrl_c_ends_a_sweep_with_its_trials_saved_and_nothing_left_behind(tmp_p
     command = [*MAIN, *SWEEP, "with", *SETTINGS, "max_minutes=0"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=tmp_path, env=environment(tmp_path), **pipes) as process:
-        assert any("trial 1" in line for line in process.stdout)
+        assert any("trial 1" in line for line in process.stdout), process.stderr.read()
         while not list((tmp_path / "results" / "sacred").glob("1/metrics.json")):
             assert process.poll() is None
         assert "raylet" in alive(tmp_path)
