@@ -67,8 +67,8 @@ def begin(folder: Path) -> subprocess.Popen:
     command = [*MAIN, *SWEEP, "with", *SETTINGS, "max_minutes=0"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     process = subprocess.Popen(command, cwd=folder, env=environment(folder), **pipes)
-    assert any("trial 1" in line for line in process.stdout)
-    while not list((folder / "results" / "sacred").glob("1/metrics.json")):
+    assert any("trial 1" in line for line in process.stdout), process.stderr.read()
+    while not list((folder / "results" / "sacred").glob("1/metrics.json*")):
         assert process.poll() is None
         time.sleep(0.05)
     return process

@@ -13,13 +13,13 @@ CONFIG = prioritised.Config(
     capacity=NUM_ENVS * SLOTS, batch_size=64, min_size=1, alpha=0.7, beta_start=0.3, beta_end=0.9, priority_floor=0.01
 )
 REPLAY = prioritised.make(CONFIG, NUM_ENVS, LENGTH)
-ADD, SAMPLE, SET = jax.jit(REPLAY.add), jax.jit(REPLAY.sample), jax.jit(REPLAY.set_priorities)
+ADD, SAMPLE, SET = jax.jit(REPLAY.store.add), jax.jit(REPLAY.source.sample), jax.jit(REPLAY.source.set_priorities)
 STORED = np.concatenate([env * SLOTS + np.arange(6) for env in range(NUM_ENVS)])  # of 9 rows, 6 begin a sequence
 
 
 @pytest.fixture(scope="module")
 def state():
-    return ADD(REPLAY.init(example()), block(NUM_ENVS, 0, 9))
+    return ADD(REPLAY.store.init(example()), block(NUM_ENVS, 0, 9))
 
 
 def leaves(state) -> np.ndarray:
@@ -35,7 +35,7 @@ def test_sequences_are_drawn_in_proportion_to_priority_to_the_alpha(state):
     priorities = np.random.default_rng(0).exponential(size=18).astype(np.float32)
     state = SET(state, jnp.asarray(STORED), jnp.asarray(priorities))
     keys = jax.random.split(jax.random.key(0), 1000)
-    drawn = jax.jit(jax.vmap(lambda key: REPLAY.sample(state, key, jnp.float32(0.0)).index))(keys)
+    drawn = jax.jit(jax.vmap(lambda key: REPLAY.source.sample(state, key, jnp.float32(0.0)).index))(keys)
     counts = np.bincount(np.asarray(drawn).ravel(), minlength=NUM_ENVS * SLOTS)
     share = np.zeros(NUM_ENVS * SLOTS)
     share[STORED] = stored(priorities) / stored(priorities).sum()

@@ -22,12 +22,14 @@ ADDS = {
 def make(module, **settings):
     config = module.Config(capacity=CAPACITY, batch_size=BATCH, min_size=1, **settings)
     replay = module.make(config, NUM_ENVS, LENGTH)
-    return replay._replace(
+    store = replay.store._replace(
         add=jax.jit(replay.store.add, donate_argnums=0),
-        sample=jax.jit(replay.source.sample),
-        set_priorities=jax.jit(replay.source.set_priorities, donate_argnums=0),
         overwrite_extras=jax.jit(replay.store.overwrite_extras, donate_argnums=0),
     )
+    source = replay.source._replace(
+        sample=jax.jit(replay.source.sample), set_priorities=jax.jit(replay.source.set_priorities, donate_argnums=0)
+    )
+    return replay._replace(store=store, source=source)
 
 
 @pytest.fixture(scope="module", params=MODULES, ids=["prioritised", "uniform"])
