@@ -174,6 +174,8 @@ def test_checkpoints_of_the_same_step_in_two_folders_are_not_taken_for_each_othe
     assert [bits(checkpoint.read(path, shapes)) for path in paths] == [bits(make_state(seed)) for seed in (0, 1)]
 
 
+# orbax, failing, leaves reads behind that answer a loop which has ended.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_what_was_written_and_cannot_be_read_is_no_checkpoint(tmp_path, monkeypatch):
     @contextlib.contextmanager
     def as_it_is(folder):

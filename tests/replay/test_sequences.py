@@ -101,13 +101,13 @@ def test_ready_waits_for_enough_rows_and_one_whole_sequence():
     for module in MODULES:
         large = module.make(module.Config(capacity=CAPACITY, batch_size=5, min_size=17), NUM_ENVS, LENGTH)
         small = module.make(module.Config(capacity=CAPACITY, batch_size=5, min_size=1), NUM_ENVS, LENGTH)
-        state, answers, add = large.init(example()), [], jax.jit(large.add)
+        state, answers, add = large.store.init(example()), [], jax.jit(large.store.add)
         for time in range(7):
             state = add(state, block(NUM_ENVS, time, 1))
-            answers.append((bool(small.ready(state)), bool(large.ready(state))))
+            answers.append((bool(small.source.ready(state)), bool(large.source.ready(state))))
         assert [small for small, _ in answers] == [False] * 3 + [True] * 4
         assert [large for _, large in answers] == [False] * 5 + [True] * 2  # 15 rows after five steps, 18 after six
-        assert large.ready(add(state, block(NUM_ENVS, 7, 17)))
+        assert large.source.ready(add(state, block(NUM_ENVS, 7, 17)))
 
 
 def test_overwrite_extras_touches_the_first_rows_of_the_sequences_and_nothing_else(replay):
