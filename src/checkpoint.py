@@ -37,7 +37,7 @@ class CheckpointError(ValueError):
 class Meta(NamedTuple):
     """What a checkpoint says of itself."""
 
-    env_step: int
+    step: int
     update: int
     score: float | None  # of the evaluation at this step, if there was one
     config: dict[str, Any]  # the settings that decide what the state means
@@ -46,7 +46,7 @@ class Meta(NamedTuple):
     files: dict[str, int] = {}  # bytes of each file; `write` fills this in
 
 
-META_KINDS = {"env_step": int, "update": int, "config": dict, "keys": dict, "sums": dict, "files": dict}
+META_KINDS = {"step": int, "update": int, "config": dict, "keys": dict, "sums": dict, "files": dict}
 
 
 def folder(results: str | Path, run_id: str) -> Path:
@@ -247,7 +247,9 @@ def _read_meta(path: Path) -> Meta:
     if not path.is_dir():
         raise CheckpointError(f"no checkpoint: {path} does not exist")
     try:
-        meta = Meta(**read_json(path / META))
+        said = read_json(path / META)
+        said = {"step": said.pop("env_step"), **said} if "env_step" in said else said  # the name in older ones
+        meta = Meta(**said)
     except (OSError, RecordError, TypeError) as error:
         raise _damaged(path, f"{META} cannot be read: {error}") from error
     odd = [key for key, kind in META_KINDS.items() if not isinstance(getattr(meta, key), kind)]

@@ -261,7 +261,7 @@ def add_train(experiment: Any, config: dict[str, Any], again: Any = None, record
     if again and again.resumes:
         from src.commands.again import state
 
-        resume = state(again, built.run)
+        resume = state(again, built)
 
     @experiment.command
     def train(_run):

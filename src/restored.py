@@ -25,7 +25,7 @@ class Restored:
     players: dict[str, Planner]  # all ways to play, as evaluations name them: "search", "autoregressive", "policy"
     params: Params  # on the device
     config: dict[str, Any]  # the run's, checked, with the caller's settings over it
-    env_step: int  # of the checkpoint
+    step: int  # of the checkpoint
 
 
 def restore(run: StoredRun, checkpoint: str = "best", updates: Sequence[Update] = ()) -> Restored:
@@ -50,7 +50,7 @@ def restore(run: StoredRun, checkpoint: str = "best", updates: Sequence[Update] 
         players=built.players,
         params=read(path, like, under="learner.params"),
         config=config,
-        env_step=int(path.name),
+        step=int(path.name),
     )
 
 

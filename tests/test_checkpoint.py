@@ -38,7 +38,7 @@ def make_state(seed: int = 1) -> State:
 
 def save(path: Path, state, step: int | None = None, **said) -> None:
     arrays, keys = checkpoint.split(state)
-    meta = Meta(env_step=int(path.name), update=2, **{"score": None, "config": {}, **said}, keys=keys)
+    meta = Meta(step=int(path.name), update=2, **{"score": None, "config": {}, **said}, keys=keys)
     checkpoint.write(path, jax.tree.map(np.array, arrays), meta)
 
 
@@ -256,7 +256,7 @@ def test_the_best_is_not_guessed_where_a_checkpoint_does_not_say_its_score(three
 @pytest.mark.parametrize(
     "said",
     [{"score": "high"}, {"score": []}, {"files": None}, {"files": {"../../x": 5}}, {"sums": []}, {"config": 5}, {"keys": "k"},
-     {"env_step": None}, {"keys": {"a": "no generator"}}, {"keys": {"a": 5}}, {"more": 1}],
+     {"step": None}, {"keys": {"a": "no generator"}}, {"keys": {"a": 5}}, {"more": 1}],
 )  # fmt: skip
 def test_a_meta_file_of_another_kind_is_damage(three, said):
     path = three / "60"

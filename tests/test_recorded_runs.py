@@ -102,7 +102,7 @@ def test_a_run_is_evaluated_by_search_and_by_the_policy_alone(folder, typed):
 def test_a_runs_parts_come_back_with_the_parameters_of_its_checkpoint(folder):
     run = runs.find("1", folder / "results")
     last = restored.restore(run, "last")
-    assert last.env_step == 1440 and last.env.spec.num_agents == 2 and last.config["seed"] == 3
+    assert last.step == 1440 and last.env.spec.num_agents == 2 and last.config["seed"] == 3
     state, _ = checkpoint.split({"learner": {"params": last.params}})
     written = checkpoint.read_meta(checkpoint.folder(folder / "results", "1") / "1440").sums
     assert set(state) == {name for name in written if name.startswith("learner.params.")}

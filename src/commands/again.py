@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from src import checkpoint, restored, runs
 from src.commands.arguments import results_dir, settings
+from src.build import Built
 from src.config import loader
 from src.config.commandline import Request, UsageError
-from src.core import Runner
 from src.recording import provenance, series
 from src.recording.record import FREE, FREE_SECTIONS, Resume, decisive
 
@@ -124,24 +124,24 @@ def _tell_changes(again: Again) -> None:
         print(f"not as in run {again.run.id}: {change}", flush=True)
 
 
-def state(again: Again, runner: Runner) -> Resume:
+def state(again: Again, built: Built) -> Resume:
     """Return where the run goes on.
 
     Raises:
       UsageError: a checkpoint or a record that is damaged or does not fit.
     """
     try:
-        return _state(again, runner)
+        return _state(again, built)
     except (checkpoint.CheckpointError, runs.RecordError) as error:
         raise UsageError(str(error)) from None
 
 
-def _state(again: Again, runner: Runner) -> Resume:
-    saved = checkpoint.read(again.path, runner.shapes()) if again.path else None
+def _state(again: Again, built: Built) -> Resume:
+    saved = checkpoint.read(again.path, built.run.shapes()) if again.path else None
     kept = series.until(series.of(again.run.folder), again.resume_at)
     latest = {name: points.values[-1] for name, points in kept.items()}
     if saved is not None:
-        for jump in jumps(again, latest, runner.parts.learner.rates(saved.learner.step)):
+        for jump in jumps(again, latest, built.learner.rates(saved.learner.step)):
             print(jump, flush=True)
     return Resume(again.run.id, again.resume_at, saved, latest, provenance.curves(again.run))
 

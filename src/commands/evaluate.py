@@ -33,19 +33,19 @@ def main(words: Sequence[str]) -> int:
     """Evaluate a run, print a table and write a JSON file into the run's folder; return the exit status."""
     parser = restoring.parser("evaluate", "Play greedy episodes; `with eval_args.episodes=1000` says how many.")
     _, settings, run, restored = restoring.read(parser, words)
-    key = jax.random.fold_in(jax.random.key(restored.config["seed"]), restored.env_step)
+    key = jax.random.fold_in(jax.random.key(restored.config["seed"]), restored.step)
     batch = min(restored.config["eval_args"]["episodes"], run.config["eval_args"]["episodes"])
     found = {name: summary(play(restored, planner, key, batch)) for name, planner in restored.players.items()}
     result = {
         "run": run.id,
-        "env_step": restored.env_step,
+        "env_step": restored.step,
         "episodes": restored.config["eval_args"]["episodes"],
         "seed": restored.config["seed"],
         "settings": {update.key: update.value for update in settings},
         **found,
     }
     kept = keep(result, run.folder)
-    show(result, f"{title(restored.config)}, step {restored.env_step:,}, {result['episodes']} episodes", kept)
+    show(result, f"{title(restored.config)}, step {restored.step:,}, {result['episodes']} episodes", kept)
     return 0
 
 

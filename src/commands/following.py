@@ -17,7 +17,7 @@ class Point(NamedTuple):
     """One value of the metric that a sweep compares."""
 
     score: float
-    env_step: int
+    step: int
     percent: float  # of the run's t_max or max_minutes, whichever is nearer to its end
 
 
@@ -101,7 +101,7 @@ def points(run: runs.StoredRun, metric: str) -> list[Point]:
         return follower.new()
 
 
-def percent(config: dict[str, Any], env_step: int, seconds: float) -> float:
+def percent(config: dict[str, Any], step: int, seconds: float) -> float:
     """Return how much of its budget a run has used, by steps or by the clock, whichever is more."""
     limit = 60.0 * config["max_minutes"]
-    return min(100.0, 100.0 * max(env_step / config["t_max"], seconds / limit if limit else 0.0))
+    return min(100.0, 100.0 * max(step / config["t_max"], seconds / limit if limit else 0.0))

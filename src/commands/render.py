@@ -44,7 +44,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--out", type=arguments.out_file, help=out_help)
     options, _, run, restored = restoring.read(parser, words)
     player = chosen_player(restored, options.player)
-    out = options.out or run.folder / f"{NAME}-{restored.env_step}-{player}"
+    out = options.out or run.folder / f"{NAME}-{restored.step}-{player}"
     if not os.access(out.parent, os.W_OK):
         raise UsageError(f"render: {out.parent} cannot be written; name another place with --out=FILE")
     for path in render(restored, out, options.episodes, player):
@@ -81,7 +81,7 @@ def make(restored: Restored, num_episodes: int, player: str | None = None, secon
       TimeoutError: they are not played after so many seconds, or the environment does not answer.
     """
     planner = restored.players[chosen_player(restored, player)]
-    key = jax.random.fold_in(jax.random.key(restored.config["seed"]), restored.env_step)
+    key = jax.random.fold_in(jax.random.key(restored.config["seed"]), restored.step)
     if isinstance(restored.env, Environment):
         play, drawing = make_player(restored.env, planner, num_episodes, until(seconds)), restored.env.drawing
     else:
@@ -89,7 +89,7 @@ def make(restored: Restored, num_episodes: int, player: str | None = None, secon
         make_env, size = build.remake(restored.config).make_env, (film.PANEL, film.HEIGHT)
         play, drawing = make_host_player(make_env, planner, num_episodes, film.MOST_FRAMES, size, limit), None
     episodes = play(restored.params, key)
-    return film.make_film(drawing, episodes, f"{title(restored.config)}, step {restored.env_step:,}")
+    return film.make_film(drawing, episodes, f"{title(restored.config)}, step {restored.step:,}")
 
 
 def until(seconds: float, each: float = 0.0) -> Callable[[], AbstractContextManager]:
@@ -119,7 +119,7 @@ def film_at_end(run: StoredRun) -> list[Path]:
     made = make(restored, EPISODES, seconds=SECONDS)
     curves = provenance.curves(run)
     if curves:
-        add_image(run.results / curves, "films/episode", film.strip(made), restored.env_step)
+        add_image(run.results / curves, "films/episode", film.strip(made), restored.step)
     with time_limit(SECONDS):
         return write(made, run.folder / NAME)
 

@@ -114,7 +114,7 @@ class Trial(tune.Trainable):
 
     def result(self, done: bool) -> dict[str, Any]:
         percent = self.last.percent if done else min(self.last.percent, 99.0)  # at 100 ASHA would stop a run that is just ending
-        return {"score": self.last.score, "env_step": self.last.env_step, "percent": percent, "done": done}
+        return {"score": self.last.score, "env_step": self.last.step, "percent": percent, "done": done}
 
     def fail(self, problem: str, hopeless: bool = False) -> None:
         """Write down what went wrong and have Ray call the trial failed; a `hopeless` problem is one of all trials."""

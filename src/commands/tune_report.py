@@ -78,7 +78,7 @@ def table(trials: Sequence[Found], winner: Found | None, metric: str) -> Table:
     for column in ("run", *keys, "score", "steps", "status"):
         made.add_column(column, justify="right" if column in ("score", "steps") else "left", overflow="fold")
     for trial in trials:
-        numbers = [f"{trial.last.score:.3f}", f"{trial.last.env_step:,}"] if trial.last else ["-", "-"]
+        numbers = [f"{trial.last.score:.3f}", f"{trial.last.step:,}"] if trial.last else ["-", "-"]
         settings = [shown(trial.settings.get(key, "-")) for key in keys]
         name = trial.run.id if trial.run else "-"
         made.add_row(name, *settings, *numbers, trial.status, style="bold" if trial is winner else None)
@@ -95,7 +95,7 @@ def write_best(path: Path, winner: Found, request: Request, metric: str) -> None
     updates = (*request.updates, *search_space.updates(winner.settings, "search space"))
     kept = [update for update in updates if not search_space.fixed(update.key)]
     head = [
-        f"{metric} {winner.score:.4g} at step {winner.last.env_step:,}, the best of a sweep: run {winner.run.id}",
+        f"{metric} {winner.score:.4g} at step {winner.last.step:,}, the best of a sweep: run {winner.run.id}",
         f"train with it: python src/main.py {shlex.join([f'--config={path}', f'--env-config={request.env_config}'])}",
     ]
     own = loader.own_settings(request.config, kept).items()  # which may name a MongoDB with its password

@@ -26,7 +26,7 @@ class LearnerState:
 class Report(NamedTuple):
     """A few numbers on the host; keys are "group/name"."""
 
-    env_step: int
+    step: int  # of the run's clock: environment steps, or updates where it learns from recorded rows
     update: int
     metrics: dict[str, float]
     histograms: dict[str, np.ndarray] = {}  # values of any shape, whose distribution is worth a look; few and seldom
@@ -149,6 +149,8 @@ class RunError(Exception):
 
 class Runner(Protocol):
     """Drives a run. It never logs and never saves; who consumes it does."""
+
+    clock: str  # what it counts its steps in: "environment steps", or "updates" where nobody acts
 
     def __call__(self, seed: int, resume: PyTree | None = None):
         """Yield (Report, run state) again and again; with a state that it once yielded, go on from there.

@@ -74,14 +74,14 @@ class Curves:
         judged = result(report.metrics)
         metrics = report.metrics if judged is None else report.metrics | {JUDGED: judged}
         for name, value in metrics.items():
-            self.events.add(scalar(name, float(value)), report.env_step, at)
+            self.events.add(scalar(name, float(value)), report.step, at)
         for name, values in report.histograms.items():
             finite = np.asarray(values, np.float64)[np.isfinite(values)]
             if finite.size:
-                self.events.add(histogram(name, finite, BINS), report.env_step, at)
+                self.events.add(histogram(name, finite, BINS), report.step, at)
         if not self.names >= metrics.keys():
             self.names |= metrics.keys()
-            self._lay_out(report.env_step)
+            self._lay_out(report.step)
 
     def flush(self) -> None:
         """See that all that was added is on the disk.

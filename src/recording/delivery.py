@@ -84,7 +84,7 @@ def points_of(reports: list[Stamped]) -> dict[str, Any]:
     for at, report in reports:
         for name, value in report.metrics.items():
             points = found.setdefault(name, {"steps": [], "values": [], "timestamps": [], "name": name})
-            points["steps"].append(int(report.env_step))
+            points["steps"].append(int(report.step))
             points["values"].append(float(value))
             points["timestamps"].append(at)
     return found

@@ -28,17 +28,18 @@ class Progress:
 
     t_max: int
     max_seconds: float  # of training; 0 = no limit
+    clock: str = "environment steps"  # what the run counts
     last: dict[str, float] = dataclasses.field(default_factory=dict)  # latest value of each metric
-    env_step: int = 0
+    step: int = 0
     update: int = 0
     begun: float = dataclasses.field(default_factory=time.monotonic)
     first: tuple[float, int, float] | None = None  # time, step, training time at the first report: all is compiled
 
     def add(self, report: Report) -> None:
-        self.env_step, self.update = report.env_step, report.update
+        self.step, self.update = report.step, report.update
         self.last |= report.metrics
         if self.first is None:
-            self.first = time.monotonic(), report.env_step, report.metrics.get("time/training_seconds", 0.0)
+            self.first = time.monotonic(), report.step, report.metrics.get("time/training_seconds", 0.0)
 
     @property
     def training_seconds(self) -> float:
@@ -51,34 +52,34 @@ class Progress:
 
     @property
     def steps_per_second(self) -> float:
-        steps, seconds = (self.env_step - self.first[1], self.training_seconds - self.first[2]) if self.first else (0, 0.0)
+        steps, seconds = (self.step - self.first[1], self.training_seconds - self.first[2]) if self.first else (0, 0.0)
         return steps / seconds if steps and seconds else 0.0
 
     @property
     def fraction(self) -> float:
         time_used = self.training_seconds / self.max_seconds if self.max_seconds else 0.0
-        return min(1.0, max(self.env_step / self.t_max, time_used))
+        return min(1.0, max(self.step / self.t_max, time_used))
 
     @property
     def ended_by_the_clock(self) -> bool:
         """Whether max_minutes leaves no more time, short of t_max."""
-        return 0 < self.max_seconds <= self.training_seconds and self.env_step < self.t_max
+        return 0 < self.max_seconds <= self.training_seconds and self.step < self.t_max
 
     @property
     def seconds_left(self) -> float | None:
         """Seconds until t_max or max_minutes, whichever comes first; None while nobody can tell."""
         limits = []
         if self.steps_per_second:
-            limits.append((self.t_max - self.env_step) / self.steps_per_second)
+            limits.append((self.t_max - self.step) / self.steps_per_second)
         if self.max_seconds and self.first:
             limits.append(self.max_seconds - self.training_seconds)
         return max(0.0, min(limits)) if limits else None
 
     def pace(self) -> str:
         """Return steps, speed and time left."""
-        parts = [f"{self.env_step:,} of {self.t_max:,} steps"]
+        parts = [f"{self.step:,} of {self.t_max:,} {_short(self.clock)}"]
         if self.steps_per_second:
-            parts.append(f"{self.steps_per_second:,.0f} steps/s")
+            parts.append(f"{self.steps_per_second:,.0f} {_short(self.clock)}/s")
         if self.seconds_left is not None:
             parts.append(f"{clock(self.seconds_left)} left")
         return " | ".join(parts)
@@ -106,3 +107,8 @@ def clock(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def _short(clock: str) -> str:
+    """Return the last word of what a run counts: "steps" of "environment steps"."""
+    return clock.split()[-1]

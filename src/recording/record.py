@@ -32,7 +32,7 @@ class Resume(NamedTuple):
     """Where a run that was cut off goes on."""
 
     run_id: str
-    env_step: int  # of the checkpoint; what was recorded after it is dropped and made anew
+    step: int  # of the checkpoint; what was recorded after it is dropped and made anew
     state: PyTree  # None = from the beginning
     metrics: dict[str, float]  # latest value of each until then
     curves: str | None  # folder of its curves, under the results folder
@@ -57,7 +57,7 @@ def record(sacred_run: Any, config: Mapping[str, Any], run: Runner, resume: Resu
     # It warns of every NaN; we say it once.
     logging.getLogger("tensorboardX").setLevel(logging.ERROR)
     places = Places(config, sacred_run._id, resume.curves if resume else None)
-    progress = Progress(t_max=config["t_max"], max_seconds=60 * config["max_minutes"])
+    progress = Progress(config["t_max"], 60 * config["max_minutes"], getattr(run, "clock", "environment steps"))
     transcript = Transcript()
     transcript.keep_with(sacred_run)
     screen = Screen(progress, transcript)
@@ -92,11 +92,11 @@ class Broken:
         names = not_finite(report.metrics)
         if names and not self.told:
             self.told = True
-            say(f"not finite at step {report.env_step:,}: {', '.join(names)}")
+            say(f"not finite at step {report.step:,}: {', '.join(names)}")
         if not names or not self.stops:
             return ""
         return (
-            f"the run has ended at step {report.env_step:,}, because these are not finite numbers: {', '.join(names[:3])}"
+            f"the run has ended at step {report.step:,}, because these are not finite numbers: {', '.join(names[:3])}"
             f"{' and others' if len(names) > 3 else ''}; lower the learning rate or the scale of rewards, or train on all "
             "the same with on_nan=continue"
         )
@@ -104,12 +104,12 @@ class Broken:
 
 def _begin(sacred_run, config, places: Places, progress: Progress, screen: Screen, resume: Resume | None) -> Curves:
     """Say what begins or goes on, write down where it comes from, and return its curves."""
-    step = resume.env_step if resume else None
+    step = resume.step if resume else None
     screen.say(f"{title(config)}\n{places}")
     if resume:
-        progress.env_step, progress.last = resume.env_step, dict(resume.metrics)
+        progress.step, progress.last = resume.step, dict(resume.metrics)
         sacred_run.result = result(resume.metrics)
-        screen.say(f"going on from step {resume.env_step:,}")
+        screen.say(f"going on from step {resume.step:,}")
     need(f"the record {places.record}", lambda: provenance.add(sacred_run, config, places, step), screen.say)
     curves = Curves(places.curves, config, step)
     need(f"the curves {places.curves}", curves.flush, screen.say)
@@ -203,5 +203,5 @@ def _saver(
 
     need(f"the folder {places.models}", prepare, say)
     saver = Saver(places.models, config["checkpoint_args"], decisive(config), flush, say)
-    saver.start_at(resume.env_step if resume else 0)
+    saver.start_at(resume.step if resume else 0)
     return saver

@@ -53,13 +53,13 @@ class Saver:
         self.problem: str | None = None  # why the last checkpoint could not be written
         self.blocked, self.written = [], []  # seconds of each checkpoint: training waited, in all
 
-    def start_at(self, env_step: int) -> None:
+    def start_at(self, begun: int) -> None:
         """Go on from a step: what half a checkpoint a killed process left is removed, and checkpoints after the step."""
         checkpoint.tidy(self.models)
         for step in checkpoint.steps(self.models):
-            if step > env_step:
+            if step > begun:
                 checkpoint.remove(self.models / str(step))
-        self.best, self.last_step = _best(self.models), env_step
+        self.best, self.last_step = _best(self.models), begun
 
     def offer(self, report: Report, state: PyTree) -> None:
         """Save the state if it is due."""
@@ -70,12 +70,12 @@ class Saver:
         score = _score(report)
         best = self.settings["keep_best"] and score is not None and score > self.best
         busy = self.writing is not None and not self.writing.done()
-        if best or (self._due(report.env_step) and not busy):
+        if best or (self._due(report.step) and not busy):
             self.save(report, state)
 
-    def _due(self, env_step: int) -> bool:
+    def _due(self, step: int) -> bool:
         steps, minutes = self.settings["every_steps"], self.settings["every_minutes"]
-        by_steps = 0 < steps <= env_step - self.last_step
+        by_steps = 0 < steps <= step - self.last_step
         return by_steps or 0 < 60 * minutes <= time.monotonic() - self.last_time
 
     def save(self, report: Report, state: PyTree) -> None:
@@ -87,8 +87,8 @@ class Saver:
         self._copy(arrays)
         score = _score(report)
         self.best = max(self.best, -math.inf if score is None else score)
-        self.last_step, self.last_time = report.env_step, time.monotonic()
-        meta = Meta(env_step=report.env_step, update=report.update, score=score, config=self.config, keys=keys)
+        self.last_step, self.last_time = report.step, time.monotonic()
+        meta = Meta(step=report.step, update=report.update, score=score, config=self.config, keys=keys)
         self.blocked.append(time.monotonic() - began)
         self.writing = _in_background(self._write, meta, began)
 
@@ -113,19 +113,19 @@ class Saver:
     def _written(self, meta: Meta) -> bool:
         """Write a checkpoint, remove what need not be kept, and return whether that went well; trouble is said once."""
         try:
-            self.before(meta.env_step)
-            checkpoint.write(self.models / str(meta.env_step), self.buffers, meta)
+            self.before(meta.step)
+            checkpoint.write(self.models / str(meta.step), self.buffers, meta)
             for step in _superfluous(self.models, self.settings):
                 checkpoint.remove(self.models / str(step))
         except Exception as error:  # a full disk must not end the training
             checkpoint.tidy(self.models)  # what is half written takes the room of what is tried next
-            what = f"the checkpoint at step {meta.env_step:,}"
+            what = f"the checkpoint at step {meta.step:,}"
             if self.problem is None:
                 self.say(f"{what} cannot be written: {reason(error)}; it is tried again")
             self.problem = f"{what} could not be written: {reason(error)}"
             return False
         if self.problem is not None:
-            self.say(f"the checkpoint at step {meta.env_step:,} is written")
+            self.say(f"the checkpoint at step {meta.step:,} is written")
         self.problem = None
         return True
 
@@ -161,7 +161,7 @@ class Saver:
 
         A disk that takes nothing is waited for `patience` seconds; `problem` says then what is missing.
         """
-        if last is not None and last[0].env_step != self.last_step:
+        if last is not None and last[0].step != self.last_step:
             self.save(*last)
         deadline = time.monotonic() + patience
         while not self._wait(RETRY_SECONDS / 5):

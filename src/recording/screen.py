@@ -94,11 +94,12 @@ def summary(config: Mapping[str, Any], progress: Progress, places: Places, inter
     table.add_column(overflow="fold")
     for name in sorted(name for name in progress.last if name.startswith("eval/")):
         table.add_row(name, f"{progress.last[name]:.3f}")
-    table.add_row("environment steps", f"{progress.env_step:,}")
+    table.add_row(progress.clock, f"{progress.step:,}")
     if progress.ended_by_the_clock and not interrupted:
-        reached = f"{100 * progress.env_step / progress.t_max:.1f} % of t_max={progress.t_max:,}"
+        reached = f"{100 * progress.step / progress.t_max:.1f} % of t_max={progress.t_max:,}"
         table.add_row("ended by", f"max_minutes={config['max_minutes']:g}, at {reached}, over which learning rates and schedules are laid")
-    table.add_row("updates", f"{progress.update:,}")
+    if progress.clock != "updates":
+        table.add_row("updates", f"{progress.update:,}")
     table.add_row(
         "training time", f"{clock(progress.training_seconds)} (and {clock(progress.startup_seconds)} to start up)"
     )

@@ -23,6 +23,9 @@ from src.runners.learn import Parts, absorb, progress_at
 from src.runners.loop import Loop, keys, priorities, sums_of
 
 
+ENV_STEPS = "environment steps"
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     num_envs: int = setting(32, "E, environments stepped side by side", low=1)
@@ -36,7 +39,7 @@ def plan(config: Config, spec: EnvSpec, discount: float, t_max: int, on_policy: 
     """Return the sizes of a run of `t_max` environment steps; learners from rollouts update once for each of them."""
     rows = config.num_envs * config.rollout_length
     return RunPlan(
-        spec=spec, discount=discount, clock="environment steps", total_steps=t_max,
+        spec=spec, discount=discount, clock=ENV_STEPS, total_steps=t_max,
         total_updates=-(-t_max // rows) if on_policy else int(t_max * config.updates_per_step),
         num_envs=config.num_envs, rollout_length=config.rollout_length, on_policy=on_policy,
     )  # fmt: skip
@@ -113,6 +116,7 @@ class SyncRunner:
 
     parts: Parts
     loop: Loop
+    clock = ENV_STEPS
 
     def shapes(self) -> RunState:
         return jax.eval_shape(partial(_init, self.parts), jax.random.key(0))

@@ -22,6 +22,9 @@ from src.runners.learn import learn_once
 from src.runners.loop import Loop, keys
 
 
+UPDATES = "updates"
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     rows: str = setting("", "the recorded run from whose stored rows is learned: its number, or its folder")
@@ -31,7 +34,7 @@ class Config:
 def plan(config: Config, spec: EnvSpec, discount: float, t_max: int, on_policy: bool) -> RunPlan:
     """Return the sizes of a run of `t_max` updates; all recorded rows count as those of one environment."""
     return RunPlan(
-        spec=spec, discount=discount, clock="updates", total_steps=t_max, total_updates=t_max, num_envs=1, rollout_length=1,
+        spec=spec, discount=discount, clock=UPDATES, total_steps=t_max, total_updates=t_max, num_envs=1, rollout_length=1,
         on_policy=on_policy,
     )  # fmt: skip
 
@@ -116,7 +119,7 @@ class OfflineRunner:
 
     learner: Learner
     loop: Loop
-    clock = "updates"
+    clock = UPDATES
 
     def shapes(self) -> RunState:
         return jax.eval_shape(partial(_init, self.learner), jax.random.key(0))

@@ -23,7 +23,7 @@ from src.core import (
 )  # fmt: skip
 from src.runners import host_collect, jax_sync
 from src.runners.collect import collect, evaluate, start
-from src.runners.jax_sync import RunState
+from src.runners.jax_sync import ENV_STEPS, RunState
 from src.runners.learn import Parts, absorb
 from src.runners.loop import Loop, keys, priorities
 
@@ -144,6 +144,7 @@ def most_actors(num_envs: int, room: int) -> int:
 class AsyncRunner:
     """The runner that `make` returns."""
 
+    clock = ENV_STEPS
     parts: Parts
     remake: Callable[[], Acting]
     start: Callable | None  # key -> one actor's environments; None where they are not in JAX

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from src.commands.again import Again, jumps
-from src.core import EnvSpec
+from src.core import Discrete, EnvSpec, Vector
 from src.learners import mazero
 from tests.learners.test_mazero import MODEL
+from tests.reference.run_plans import run_plan
 
-SPEC = EnvSpec(num_agents=3, obs_size=4, state_size=2, num_actions=5, episode_limit=9, shared_reward=False)
+SPEC = EnvSpec(num_agents=3, obs=Vector(4), state=Vector(2), actions=Discrete(5), episode_limit=9, shared_reward=False)
 
 
 def resumed(before: int, now: int, step: int) -> Again:
@@ -20,7 +21,7 @@ def resumed(before: int, now: int, step: int) -> Again:
 
 def test_a_longer_run_says_how_far_progress_and_learning_rates_leap():
     config = mazero.Config(learning_rate=1e-3, warmup_updates=0, final_rate_fraction=0.1)
-    rates = mazero.make(config, MODEL, SPEC, 0.9, total_updates=200).rates(np.int32(100))
+    rates = mazero.make(config, MODEL, run_plan(SPEC, 0.9, 200)).rates(np.int32(100))
     (line,) = jumps(resumed(1000, 2000, 1000), {"train/learning_rate": 1e-4, "train/loss": 3.0}, rates)
     assert "t_max was 1000 and is 2000" in line
     assert "progress from 1.00 to 0.50" in line and "train/learning_rate from 0.0001 to 0.00055" in line

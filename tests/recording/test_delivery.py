@@ -92,7 +92,7 @@ def test_a_disk_that_stays_full_lets_the_run_train_to_its_end_and_then_it_fails(
         start(reports(300, fill), every_steps=60)
     assert seen[-1] == 300 and checkpoint.steps(tmp_path / "models" / "1")
     for step in checkpoint.steps(tmp_path / "models" / "1"):
-        assert checkpoint.read_meta(tmp_path / "models" / "1" / str(step)).env_step == step
+        assert checkpoint.read_meta(tmp_path / "models" / "1" / str(step)).step == step
 
 
 def test_two_signals_end_a_run_that_waits_for_a_full_disk_at_its_end(start, tmp_path, monkeypatch):

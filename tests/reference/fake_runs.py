@@ -53,7 +53,7 @@ def recorded(
     config["checkpoint_args"] = CONFIG["checkpoint_args"] | sections
     experiment = Experiment("test", save_git_info=False)
     experiment.add_config(config)
-    experiment.observers += [FileRecord(folder / "sacred", resume and resume.env_step), *observers]
+    experiment.observers += [FileRecord(folder / "sacred", resume and resume.step), *observers]
 
     @experiment.command
     def train(_run):

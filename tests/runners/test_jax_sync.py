@@ -76,7 +76,7 @@ def same(one, other) -> bool:
 
 def test_steps_and_updates_are_counted_exactly():
     reports = [seen.report for seen in history()]
-    assert [r.env_step for r in reports] == [24, 48, 72, 96, 120]
+    assert [r.step for r in reports] == [24, 48, 72, 96, 120]
     assert [r.update for r in reports] == [due(k) for k in (2, 4, 6, 8, 10)] == [0, 7, 14, 21, 29]
     assert [seen.params["updates"] for seen in history()] == [r.update for r in reports]
 
@@ -86,7 +86,7 @@ def test_metrics_of_learning_are_means_over_the_reports_own_updates():
     assert not any(name in reports[0].metrics for name in ("train/loss", "search/seen", "replay/age"))
     for before, now in zip(reports, reports[1:], strict=False):
         np.testing.assert_allclose(now.metrics["train/loss"], np.mean(range(before.update + 1, now.update + 1)))
-        assert 0 < now.metrics["replay/age"] < now.env_step
+        assert 0 < now.metrics["replay/age"] < now.step
         assert {now.metrics[f"replay/{name}"] for name in ("weight_mean", "weight_min", "priority_mean")} == {1.0}
 
 
@@ -114,9 +114,9 @@ def test_train_return_is_the_mean_over_the_episodes_that_ended_since_the_last_re
 
 
 def test_evaluations_come_at_their_interval_and_always_at_the_last_report():
-    evaluated = [seen.report.env_step for seen in history() if "eval/search/return" in seen.report.metrics]
+    evaluated = [seen.report.step for seen in history() if "eval/search/return" in seen.report.metrics]
     assert evaluated == [48, 96, 120]
-    assert evaluated == [seen.report.env_step for seen in history() if "eval/policy/return" in seen.report.metrics]
+    assert evaluated == [seen.report.step for seen in history() if "eval/policy/return" in seen.report.metrics]
 
 
 def test_each_evaluation_plays_its_own_planner_on_fresh_environments():
@@ -146,14 +146,14 @@ def test_one_seed_gives_bit_identical_runs_and_another_seed_another_run():
 
 
 def test_the_run_ends_at_the_first_report_that_reaches_t_max():
-    assert [seen.report.env_step for seen in history(t_max=49)] == [24, 48, 72]
-    assert [seen.report.env_step for seen in history()][-1] == T_MAX
+    assert [seen.report.step for seen in history(t_max=49)] == [24, 48, 72]
+    assert [seen.report.step for seen in history()][-1] == T_MAX
 
 
 def test_the_time_limit_leaves_out_the_first_report_and_still_evaluates():
     first, last = history(max_minutes=1e-9, updates_per_step=0.0)
     assert first.report.metrics["time/training_seconds"] == 0 < first.report.metrics["time/startup_seconds"]
-    assert last.report.env_step == 48 and "eval/policy/return" in last.report.metrics
+    assert last.report.step == 48 and "eval/policy/return" in last.report.metrics
     assert last.report.metrics["time/training_seconds"] > 0 and last.report.metrics["time/steps_per_second"] > 0
 
 
@@ -219,8 +219,8 @@ def untimed(report: Report) -> Report:
 def test_a_run_that_was_over_when_it_was_saved_ends_at_once(tmp_path):
     for report, state in runner()(1):
         pass
-    assert report.env_step == T_MAX and list(runner()(1, state)) == []
-    assert [r.env_step for r, _ in runner(t_max=T_MAX + 40)(1, jax.tree.map(jax.numpy.copy, state))] == [144, 168]
+    assert report.step == T_MAX and list(runner()(1, state)) == []
+    assert [r.step for r, _ in runner(t_max=T_MAX + 40)(1, jax.tree.map(jax.numpy.copy, state))] == [144, 168]
 
 
 def part(family: str, name: str, *args, **settings):
@@ -251,7 +251,7 @@ def real_history(seed: int) -> list[Seen]:
 
 def test_the_main_algorithm_reports_every_group_of_metrics():
     first, *_, last = [seen.report for seen in real_history(1)]
-    assert (last.env_step, last.update) == (36, 10) and first.update == 3
+    assert (last.step, last.update) == (36, 10) and first.update == 3
     for names in (
         "train/return train/length train/optimal train/loss train/grad_norm train/learning_rate",
         "search/policy_kl search/policy_entropy search/value_error",

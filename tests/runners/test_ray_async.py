@@ -99,7 +99,7 @@ def assert_each_step_is_there_once(rows: Any, t_max: int = T_MAX) -> None:
 
 def test_steps_updates_and_the_age_of_parameters_are_exact():
     reports = [seen.report for seen in history()]
-    assert [r.env_step for r in reports] == [24, 48, 72, 96]
+    assert [r.step for r in reports] == [24, 48, 72, 96]
     assert [r.update for r in reports] == [due(k) for k in (2, 4, 6, 8)]
     rows = history()[-1].replay
     assert_each_step_is_there_once(rows)
@@ -114,7 +114,7 @@ def test_reports_tell_what_actors_and_learner_do():
     assert all(metrics[f"actors/steps_per_second/actor_{i}"] > 0.0 for i in range(ACTORS))
     assert 0.0 <= metrics["actors/learner_idle"] <= 1.0 and metrics["actors/transport"] > 0.0 < metrics["actors/cycle_mb"]
     assert metrics["actors/store_mb"] >= 0.0
-    evaluated = [seen.report.env_step for seen in history() if "eval/search/return" in seen.report.metrics]
+    evaluated = [seen.report.step for seen in history() if "eval/search/return" in seen.report.metrics]
     assert evaluated == [48, 96] and metrics["eval/policy/return"] == 120.0
 
 
@@ -141,7 +141,7 @@ def test_a_run_goes_on_from_a_checkpoint_where_it_was(tmp_path, address):
     reports.close()
     checkpoint.write(tmp_path / "1", arrays, checkpoint.Meta(1, 1, None, {}, keys))
     seen = watch(run, 1, checkpoint.read(tmp_path / "1", run.shapes()))
-    assert [s.report.env_step for s in seen] == [72, 96] and seen[-1].report.update == due(8)
+    assert [s.report.step for s in seen] == [72, 96] and seen[-1].report.update == due(8)
     assert_each_step_is_there_once(seen[-1].replay)
     assert same(seen[-1].params, history()[-1].params)
 
@@ -163,7 +163,7 @@ def test_programs_that_fail_and_die_cost_their_episodes_alone(tmp_path):
     assert "the game has crashed" in notes and "no answer for 2 seconds" in notes and "Traceback" in notes
     assert "actor 0 was started again" in notes
     last = seen[-1].report
-    assert (last.env_step, last.update) == (T_MAX, due(8))
+    assert (last.step, last.update) == (T_MAX, due(8))
     assert (last.metrics["actors/env_failures"], last.metrics["actors/restarts"]) == (2.0, 1.0)
     programs = [int(path.read_text()) for path in tmp_path.iterdir() if path.read_text()]
     assert len(programs) > ENVS and not [pid for pid in programs if psutil.pid_exists(pid)]  # also of the one that was killed
