@@ -11,10 +11,9 @@ from src.analysis import curves, estimators
 from src.analysis.estimators import Estimate
 from src.analysis.histories import History, Series, SourceError
 from src.analysis.identity import differences, essence, fingerprint, without_seed
+from src.core.metrics import JUDGED_BY, TRAINING_SECONDS
 
 RETURN = "eval/return"  # the evaluation with search, or of the policy where there is no search
-RETURNS = ("eval/search/return", "eval/policy/return")
-SECONDS = "time/training_seconds"
 AXES = ("steps", "time")
 MOST_SHOWN = 3  # differing settings that a label names; compare.json has them all
 
@@ -59,7 +58,7 @@ class Group:
 
 def metric_of(history: History, metric: str) -> str | None:
     """Return the name of the series that is meant in this run, or None if it has none."""
-    wanted = RETURNS if metric == RETURN else (metric,)
+    wanted = JUDGED_BY if metric == RETURN else (metric,)
     return next((name for name in wanted if name in history.series and len(history.series[name].steps)), None)
 
 
@@ -105,10 +104,10 @@ def _with_metric(histories: Sequence[History], metric: str, axis: str) -> tuple[
         for run in histories if run not in kept
     ]
     if axis == "time":
-        timed = [run for run in kept if SECONDS in run.series and len(run.series[SECONDS].steps)]
+        timed = [run for run in kept if TRAINING_SECONDS in run.series and len(run.series[TRAINING_SECONDS].steps)]
         if not timed:
-            raise SourceError(f"--x time: no run has the metric '{SECONDS}'")
-        notes += [f"{run.label} has no '{SECONDS}' and is left out" for run in kept if run not in timed]
+            raise SourceError(f"--x time: no run has the metric '{TRAINING_SECONDS}'")
+        notes += [f"{run.label} has no '{TRAINING_SECONDS}' and is left out" for run in kept if run not in timed]
         kept = timed
     return kept, notes
 
@@ -160,7 +159,7 @@ def _settings(differing: Mapping[str, Any]) -> str:
 def curve(history: History, metric: str, axis: str) -> tuple[np.ndarray, np.ndarray]:
     """Return a run's series as x and y; x is in environment steps or in minutes of training."""
     held = history.series[metric]
-    return (held.steps.astype(float) if axis == "steps" else minutes_at(history.series[SECONDS], held.steps)), held.values
+    return (held.steps.astype(float) if axis == "steps" else minutes_at(history.series[TRAINING_SECONDS], held.steps)), held.values
 
 
 def _divergence(history: History, axis: str) -> float:
@@ -168,7 +167,7 @@ def _divergence(history: History, axis: str) -> float:
     if history.diverged is None:
         return np.inf
     step = np.array([history.diverged], float)
-    return float(step[0] if axis == "steps" else minutes_at(history.series[SECONDS], step)[0])
+    return float(step[0] if axis == "steps" else minutes_at(history.series[TRAINING_SECONDS], step)[0])
 
 
 def minutes_at(clock: Series, steps: np.ndarray) -> np.ndarray:
@@ -191,7 +190,7 @@ def reaches(group: Group, threshold: float) -> dict[str, list[float]]:
     for axis in AXES:
         found[axis] = []
         for history, metric in zip(group.histories, group.metrics):
-            known = axis == "steps" or SECONDS in history.series
+            known = axis == "steps" or TRAINING_SECONDS in history.series
             found[axis].append(
                 curves.first_reach(*curve(history, metric, axis), threshold) if known else float("nan")
             )

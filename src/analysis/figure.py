@@ -12,6 +12,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from src.analysis.comparison import Group
 from src.analysis.estimators import Estimate
+from src.core.metrics import AUTOREGRESSIVE_RETURN, POLICY_RETURN, SEARCH_RETURN, TRAIN_RETURN
 
 # Okabe and Ito's colours, which people with any colour vision tell apart, without the yellow that vanishes on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -31,10 +32,10 @@ STYLE = {
 X_LABELS = {"steps": "environment steps", "time": "training time (minutes)"}
 NAMES = {
     "eval/return": "team return of greedy episodes",
-    "eval/search/return": "team return of greedy episodes, with search",
-    "eval/autoregressive/return": "team return of greedy episodes, no search, earlier agents' actions seen",
-    "eval/policy/return": "team return of greedy episodes, policy alone",
-    "train/return": "team return while training",
+    SEARCH_RETURN: "team return of greedy episodes, with search",
+    AUTOREGRESSIVE_RETURN: "team return of greedy episodes, no search, earlier agents' actions seen",
+    POLICY_RETURN: "team return of greedy episodes, policy alone",
+    TRAIN_RETURN: "team return while training",
 }
 EXPLANATION = (
     "Thick: interquartile mean (IQM) over seeds, where all of them have come; band and bar: its 95 % bootstrap interval; "

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from src import checkpoint, restored, runs
-from src.commands.arguments import results_dir, settings
 from src.build import Built
+from src.commands.arguments import results_dir, settings
 from src.config import loader
 from src.config.commandline import Request, UsageError
 from src.recording import provenance, series

@@ -8,8 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from src.commands import seeds
+from src.core.metrics import POLICY_RETURN, SEARCH_RETURN, TRAINING_SECONDS
 
-COLUMNS = {"eval/search/return": "return, search", "eval/policy/return": "return, policy"}
+COLUMNS = {SEARCH_RETURN: "return, search", POLICY_RETURN: "return, policy"}
 WORDS = {"skipped": "done before", "elsewhere": "running elsewhere"}
 
 
@@ -47,7 +48,7 @@ def _cells(values: Mapping[str, float]) -> list[str]:
     """Return one row's numbers as text; "-" for those there are none of."""
     returns = [f"{values[name]:.2f}" if name in values else "-" for name in COLUMNS]
     steps = f"{values['env_step']:,.0f}" if "env_step" in values else "-"
-    minutes = f"{values['time/training_seconds'] / 60:.1f}" if "time/training_seconds" in values else "-"
+    minutes = f"{values[TRAINING_SECONDS] / 60:.1f}" if TRAINING_SECONDS in values else "-"
     return [*returns, steps, minutes]
 
 

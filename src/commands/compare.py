@@ -11,6 +11,7 @@ from src.analysis import comparison, estimators, histories
 from src.commands import arguments, flags
 from src.commands.arguments import Parser
 from src.config.commandline import UsageError
+from src.core.metrics import POLICY_RETURN
 from src.recording import mongo_place
 from src.recording.places import task
 
@@ -90,7 +91,8 @@ def report(
     threshold: float | None, out: Path,
 ) -> None:
     """Write figure and tables, and print the table; the same runs give the same numbers."""
-    from src.analysis import figure, report as tables  # matplotlib: only when there is something to draw
+    from src.analysis import figure  # matplotlib: only when there is something to draw
+    from src.analysis import report as tables
 
     rng = np.random.default_rng(0)
     finals = {place: estimators.over_seeds(group.scores(at), rng) for place, group in enumerate(groups)}
@@ -121,7 +123,7 @@ def remarks(groups: Sequence[comparison.Group], axis: str) -> list[str]:
             judged.setdefault(metric, {})[group.label] = None
     if len(judged) > 1:
         shown = "; ".join(f"{metric} of {', '.join(labels)}" for metric, labels in sorted(judged.items()))
-        notes.append(f"not the same series is compared: {shown}; --metric={comparison.RETURNS[1]} takes the policies alone")
+        notes.append(f"not the same series is compared: {shown}; --metric={POLICY_RETURN} takes the policies alone")
     if any(1 < len(group.histories) < FEW_SEEDS for group in groups):
         notes.append(f"bootstrap intervals of fewer than {FEW_SEEDS} seeds tend to be too narrow")
     return notes

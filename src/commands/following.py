@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from src import runs
+from src.core.metrics import POLICY_RETURN, SEARCH_RETURN, TRAINING_SECONDS
 from src.recording import series
-from src.recording.progress import PLAIN_RESULT, RESULT
 from src.registry import PLANNERS, nearest
-
-CLOCK = "time/training_seconds"
 
 
 class Point(NamedTuple):
@@ -27,7 +25,7 @@ class UnknownMetric(ValueError):
 
 def default_metric(config: dict[str, Any]) -> str:
     """Return what runs of this configuration are judged by: evaluation with search, by the policy where nothing searches."""
-    return RESULT if PLANNERS[config["planner"]].leaves == "search" else PLAIN_RESULT
+    return SEARCH_RETURN if PLANNERS[config["planner"]].leaves == "search" else POLICY_RETURN
 
 
 def find(results_dir: str | Path, comment: str, after: int) -> runs.StoredRun | None:
@@ -54,7 +52,7 @@ class Follower:
 
     def __init__(self, run: runs.StoredRun, metric: str):
         self.run, self.metric = run, metric
-        self.reader = series.Reader(run.folder, only=(metric, CLOCK))
+        self.reader = series.Reader(run.folder, only=(metric, TRAINING_SECONDS))
         self.told = 0
 
     def new(self) -> list[Point]:
@@ -70,7 +68,7 @@ class Follower:
         if self.metric not in found:
             self._complain_if_evaluated()
             return []
-        points, clock = found[self.metric], found.get(CLOCK, series.Series())
+        points, clock = found[self.metric], found.get(TRAINING_SECONDS, series.Series())
         new, self.told = range(self.told, len(points)), len(points)
         return [self._point(points.values[i], points.steps[i], clock) for i in new]
 

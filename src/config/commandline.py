@@ -1,6 +1,7 @@
 """The command line, PyMARL style: [COMMAND] --config=ALG --env-config=ENV with key=value ... [other flags]."""
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ RUN_FLAGS = {"train": ("--resume", "--checkpoint"), "rerun": ("--run",)}  # whic
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 MONGO = "--mongo_db"  # Sacred's, which it would store with all credentials
 # Those of Sacred's flags that we take. The others say where or as what a run is recorded, which the configuration does.
-VALUED = {"-m": MONGO, "-c": "--comment", "-F": "--file_storage", "-l": "--loglevel"}
+VALUED = {"-m": MONGO, "-c": "--comment", "-F": "--file_storage", "-l": "--loglevel", "-b": "--beat-interval"}
 SWITCHES = {"-u": "--unobserved", "-D": "--pdb", "-p": "--print-config"}
 SHORT = VALUED | SWITCHES
 KNOWN = (*DEFAULTS, *OF_RUNS, *SHORT.values())
@@ -25,6 +26,7 @@ NEEDS = {
     "--comment": "a text: -c TEXT",
     "--file_storage": "a folder: -F DIR",
     "--loglevel": "a level: -l INFO",
+    "--beat-interval": "seconds between two writings of the record: -b 10",
 } | {flag: f"a name: {flag}=NAME; `python src/main.py list` prints them" for flag in DEFAULTS}
 
 
@@ -176,6 +178,8 @@ def _hint(name: str, sep: str) -> str:
 def _check_value(flag: str, value: str) -> None:
     if not value or value == "with" or value.startswith("-"):
         raise UsageError(f"{'-m' if flag == MONGO else flag} needs {NEEDS[flag]}")
+    if flag == "--beat-interval" and not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", value):
+        raise UsageError(f"-b {values.shown(value)}: expected {NEEDS[flag]}")
     if flag == "--loglevel" and not (value in LEVELS or (value.isdecimal() and len(value) < 3 and int(value) <= 50)):
         raise UsageError(f"-l {values.shown(value)}: expected one of {', '.join(LEVELS)}, or a number from 0 to 50")
 

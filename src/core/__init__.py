@@ -2,10 +2,30 @@
 
 from src.core.arrays import Array, Key, Params, PyTree, pytree
 from src.core.faces import (
-    ActorCritic, Codec, Distribution, Imagined, Latents, Model, SelfSupervision, TeamPolicy, TeamValue,
+    ActorCritic,
+    Codec,
+    Distribution,
+    Imagined,
+    Latents,
+    Model,
+    SelfSupervision,
+    TeamPolicy,
+    TeamValue,
 )  # fmt: skip
 from src.core.parts import (
-    Acting, Environment, HostEnvironment, Learner, LearnerState, Planner, Replay, Report, RunError, Runner, RunPlan, Source, Store,
+    Acting,
+    Environment,
+    HostEnvironment,
+    Learner,
+    LearnerState,
+    Planner,
+    Replay,
+    Report,
+    RunError,
+    Runner,
+    RunPlan,
+    Source,
+    Store,
 )  # fmt: skip
 from src.core.settings import setting
 from src.core.spaces import Discrete, Entities, EnvSpec, Group, Image, Numbers, Vector

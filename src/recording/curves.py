@@ -21,8 +21,8 @@ from tensorboardX.summary import custom_scalars, histogram, image, scalar
 
 from src.config import schema
 from src.core import Report
+from src.core.metrics import AUTOREGRESSIVE_RETURN, EVAL_SECONDS, POLICY_RETURN, STEPS_PER_SECOND, TRAIN_RETURN, result
 from src.recording.events import EventFile
-from src.recording.progress import result
 
 BINS = 30  # as many as TensorBoard draws
 # What a run is judged by, under one name for all algorithms. A name that is sorted first: the HParams tab shows five metrics.
@@ -32,9 +32,9 @@ JUDGED = "eval/main/return"
 # TensorBoard puts the layouts of several runs together by adding what is new at the end: what only some have stands last.
 RETURNS = {
     "evaluation, with search where there is one": JUDGED,
-    "evaluation, without search, seeing earlier agents' actions": "eval/autoregressive/return",
-    "evaluation, policy alone": "eval/policy/return",
-    "exploring play": "train/return",
+    "evaluation, without search, seeing earlier agents' actions": AUTOREGRESSIVE_RETURN,
+    "evaluation, policy alone": POLICY_RETURN,
+    "exploring play": TRAIN_RETURN,
 }
 LOSSES = {
     "all that is minimised": "train/loss",
@@ -44,7 +44,7 @@ LOSSES = {
     "consistency": "train/consistency_loss",
     "distillation": "train/distil_loss",
 }
-SPEED = {"environment steps per second": "time/steps_per_second", "seconds of an evaluation": "time/eval_seconds"}
+SPEED = {"environment steps per second": STEPS_PER_SECOND, "seconds of an evaluation": EVAL_SECONDS}
 OF_EVERY_TASK = ("return", "return_stderr", "length", "entropy")  # of an evaluation; the others are the environment's own
 
 

@@ -6,15 +6,9 @@ import time
 from collections.abc import Mapping
 
 from src.core import Report
+from src.core.metrics import POLICY_RETURN, SEARCH_RETURN, TRAIN_RETURN, TRAINING_SECONDS
 
-RESULT = "eval/search/return"
-PLAIN_RESULT = "eval/policy/return"  # of algorithms that do not search
-SHOWN = {RESULT: "search", PLAIN_RESULT: "policy", "train/return": "train"}
-
-
-def result(metrics: dict[str, float]) -> float | None:
-    """Return what a run is judged by: the return with search, of the policy alone where nothing searches, None if unknown."""
-    return metrics.get(RESULT, metrics.get(PLAIN_RESULT))
+SHOWN = {SEARCH_RETURN: "search", POLICY_RETURN: "policy", TRAIN_RETURN: "train"}
 
 
 def not_finite(metrics: Mapping[str, float]) -> list[str]:
@@ -39,12 +33,12 @@ class Progress:
         self.step, self.update = report.step, report.update
         self.last |= report.metrics
         if self.first is None:
-            self.first = time.monotonic(), report.step, report.metrics.get("time/training_seconds", 0.0)
+            self.first = time.monotonic(), report.step, report.metrics.get(TRAINING_SECONDS, 0.0)
 
     @property
     def training_seconds(self) -> float:
         since_first = time.monotonic() - self.first[0] if self.first else 0.0
-        return self.last.get("time/training_seconds", since_first)
+        return self.last.get(TRAINING_SECONDS, since_first)
 
     @property
     def startup_seconds(self) -> float:

@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 from src import checkpoint
 from src.config import schema
 from src.core import PyTree, Report, RunError, Runner
+from src.core.metrics import result
 from src.recording import provenance
 from src.recording.curves import Curves
 from src.recording.delivery import Delivery
 from src.recording.disk import PATIENCE, need
 from src.recording.files import FileRecord
 from src.recording.places import Places, title
-from src.recording.progress import Progress, not_finite, result
+from src.recording.progress import Progress, not_finite
 from src.recording.saver import Saver
 from src.recording.screen import Screen, summary
 from src.recording.stopping import Stopping

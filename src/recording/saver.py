@@ -14,8 +14,8 @@ import numpy as np
 from src import checkpoint
 from src.checkpoint import Arrays, CheckpointError, Meta
 from src.core import PyTree, Report
+from src.core.metrics import result
 from src.recording.disk import PATIENCE, RETRY_SECONDS, reason, tell
-from src.recording.progress import result
 
 HANGING_SECONDS = 600.0  # a checkpoint that takes longer will never be there
 

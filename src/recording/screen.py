@@ -13,8 +13,9 @@ from rich.spinner import Spinner
 from rich.table import Table
 
 from src.core import Report
+from src.core.metrics import result
 from src.recording.places import Places, title
-from src.recording.progress import Progress, clock, result
+from src.recording.progress import Progress, clock
 from src.recording.transcript import Transcript
 
 COMPILING = "compiling, a minute or so at a first start ..."

@@ -14,14 +14,26 @@ import jax
 import jax.numpy as jnp
 
 from src.core import (
-    Array, EnvSpec, Environment, Key, Learner, LearnerState, Params, Planner, PyTree, Replay, Report, RunPlan, Transition, pytree,
+    Array,
+    Environment,
+    EnvSpec,
+    Key,
+    Learner,
+    LearnerState,
+    Params,
+    Planner,
+    PyTree,
+    Replay,
+    Report,
+    RunPlan,
+    Transition,
+    pytree,
     setting,
 )  # fmt: skip
 from src.ops.clocks import step_problems
 from src.runners.collect import Actors, collect, evaluate, start
 from src.runners.learn import Parts, absorb, progress_at
 from src.runners.loop import Loop, keys, priorities, sums_of
-
 
 ENV_STEPS = "environment steps"
 

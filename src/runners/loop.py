@@ -10,9 +10,9 @@ import numpy as np
 import optax
 
 from src.core import Array, Key, Learner, PyTree, Replay, Report
+from src.core.metrics import EVAL_SECONDS, PARAMETER_NORM, STARTUP_SECONDS, STEPS_PER_SECOND, TRAINING_SECONDS, evaluated
 from src.runners.collect import Episodes
 
-NORM = "train/parameter_norm"
 ACTORS = 2  # what of a seed's key is theirs; `keys` has 0 and 1
 
 
@@ -46,17 +46,17 @@ class Loop:
             step, update = int(self.now(state)), int(state.learner.step)
             seconds = time.monotonic() - call_began
             if first:  # it compiled
-                metrics["time/startup_seconds"], first = time.monotonic() - began, False
+                metrics[STARTUP_SECONDS], first = time.monotonic() - began, False
             else:
                 training_seconds += seconds
-                metrics["time/steps_per_second"] = self.steps_per_report / seconds
-            metrics[NORM] = float(_norm(state.learner.params))
+                metrics[STEPS_PER_SECOND] = self.steps_per_report / seconds
+            metrics[PARAMETER_NORM] = float(_norm(state.learner.params))
             over, histograms = self._over(step, training_seconds), {}
             if over or step - last_eval >= self.eval_every:
-                evaluation, histograms = self._evaluation(state, jax.random.fold_in(eval_key, step), metrics[NORM])
+                evaluation, histograms = self._evaluation(state, jax.random.fold_in(eval_key, step), metrics[PARAMETER_NORM])
                 metrics |= evaluation
                 last_eval = step
-            metrics["time/training_seconds"] = training_seconds
+            metrics[TRAINING_SECONDS] = training_seconds
             state = state.replace(last_eval=jnp.int32(last_eval), training_seconds=jnp.float32(training_seconds))
             remarks = {about: text for about, text in self.learner.remarks(metrics).items() if about not in remarked}
             remarked |= remarks.keys()
@@ -72,7 +72,7 @@ class Loop:
         action 0, which is the best one of some games. So their return is not a number either.
         """
         if not np.isfinite(norm):
-            return {f"eval/{name}/return": float("nan") for name in self.evaluators}, {}
+            return {evaluated(name, "return"): float("nan") for name in self.evaluators}, {}
         began, metrics, histograms = time.monotonic(), {}, {}
         params = self.learner.acting(state.learner)
         for name, evaluator in self.evaluators.items():
@@ -83,7 +83,7 @@ class Loop:
             priorities = jax.device_get(self.priorities(state.replay, key))
             if np.ptp(priorities):  # where all are equal, as in uniform sampling, there is nothing to see
                 histograms["histograms/priority"] = priorities
-        return metrics | {"time/eval_seconds": time.monotonic() - began}, histograms
+        return metrics | {EVAL_SECONDS: time.monotonic() - began}, histograms
 
 
 _norm = jax.jit(optax.tree.norm)
@@ -120,10 +120,10 @@ def priorities(replay: Replay, state: PyTree, key: Key) -> Array:
 
 
 def _summary(name: str, scores: dict[str, np.ndarray]) -> dict[str, float]:
-    metrics = {f"eval/{name}/{metric}": float(np.mean(values)) for metric, values in scores.items()}
+    metrics = {evaluated(name, metric): float(np.mean(values)) for metric, values in scores.items()}
     returns = scores["return"]
     if len(returns) > 1:  # of a single episode it is unknown, which is not 0
-        metrics[f"eval/{name}/return_stderr"] = float(np.std(returns, ddof=1) / len(returns) ** 0.5)
+        metrics[evaluated(name, "return_stderr")] = float(np.std(returns, ddof=1) / len(returns) ** 0.5)
     return metrics
 
 

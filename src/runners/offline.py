@@ -14,13 +14,25 @@ import jax
 import jax.numpy as jnp
 
 from src.core import (
-    Array, Environment, EnvSpec, Key, Learner, LearnerState, Planner, PyTree, Replay, Report, RunPlan, Transition, pytree, setting,
+    Array,
+    Environment,
+    EnvSpec,
+    Key,
+    Learner,
+    LearnerState,
+    Planner,
+    PyTree,
+    Replay,
+    Report,
+    RunPlan,
+    Transition,
+    pytree,
+    setting,
 )  # fmt: skip
 from src.ops.clocks import step_problems
 from src.runners.collect import evaluate
 from src.runners.learn import learn_once
 from src.runners.loop import Loop, keys
-
 
 UPDATES = "updates"
 

@@ -19,7 +19,6 @@ from src.runners.host_collect import HostActors, evaluate
 from src.runners.host_envs import HostEnvs
 from src.runners.loop import actor_key
 
-
 TRAINING, EVALUATION = 0, 1  # kinds of random streams
 
 

@@ -19,7 +19,17 @@ import jax.numpy as jnp
 
 from src import machine
 from src.core import (
-    Acting, Environment, HostEnvironment, Key, Learner, Planner, Replay, Report, RunPlan, Transition, setting,
+    Acting,
+    Environment,
+    HostEnvironment,
+    Key,
+    Learner,
+    Planner,
+    Replay,
+    Report,
+    RunPlan,
+    Transition,
+    setting,
 )  # fmt: skip
 from src.runners import host_collect, jax_sync
 from src.runners.collect import collect, evaluate, start

@@ -10,7 +10,6 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskErro
 from src.core import RunError
 from src.runners.tally import ADVICE, Tally
 
-
 REMADE = "an environment failed and was made anew; its episode is discarded"
 
 
