@@ -146,6 +146,9 @@ RENAMED = {
     "planner_args.tree out",
 }
 
+# Settings that are no more: what to write instead.
+MOVED = {"planner_args.tree": "every tree is a planner of its own now; write planner=plies, planner=paths or planner=root_only"}
+
 
 def nearest(name: str, known: Any) -> str | None:
     """Return the known name closest to `name`, or None if nothing is close."""

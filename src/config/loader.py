@@ -11,7 +11,7 @@ from src.config import schema
 from src.config.commandline import Update, UsageError
 from src.config.layers import Given, Name, file_layer, merge, named_layer, nested_layer, sections, typed_layer
 from src.config.values import shortened, shown
-from src.registry import FAMILIES, find, nearest
+from src.registry import FAMILIES, MOVED, find, nearest
 
 
 class ConfigError(UsageError):
@@ -187,6 +187,8 @@ def _unknown(path: Name, entry: Given, schemas: Mapping[str, type], named: Mappi
     if any("." in part for part in path):
         better = key.replace(".", ":` and below it `")
         return f"{said}: in a file the parts of a key stand below each other, indented: `{better}: ...`"
+    if key in MOVED:
+        return f"{said}: {MOVED[key]}"
     family = section.removesuffix("_args")
     owner = f"{family} '{named[family]}' has no such setting" if family in named else "no such setting"
     guess = _nearest_key(key, schemas)

@@ -5,7 +5,7 @@ import itertools
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -119,18 +119,21 @@ def typed(timestep: TimeStep, spec: EnvSpec) -> TimeStep:
     """Return a step with the types of its contract.
 
     Raises:
-      ValueError: a shape is not what the environment's own `spec` says.
+      ValueError: a shape is not what the environment's own `spec` says, or a metric is missing.
     """
     agents = (spec.num_agents,)
     shapes = {
-        "obs": (agents + (spec.obs.size,), np.float32), "state": ((spec.state.size,), np.float32),
-        "legal": (agents + (spec.actions.size,), bool), "alive": (agents, bool), "reward": (agents, np.float32),
+        "obs": (agents + spec.obs.shape, np.float32), "state": (spec.state.shape, np.float32),
+        "legal": (agents + (spec.actions.size,), bool), "present": (agents, bool), "alive": (agents, bool),
+        "reward": (agents, np.float32),
         "terminated": ((), bool), "truncated": ((), bool), "first": ((), bool),
     }  # fmt: skip
     fields = {name: np.asarray(getattr(timestep, name), dtype) for name, (_, dtype) in shapes.items()}
     for name, (shape, _) in shapes.items():
         if fields[name].shape != shape:
             raise ValueError(f"the environment's {name} has the shape {list(fields[name].shape)}, its spec says {list(shape)}")
+    if lacking := [name for name in spec.metric_names if name not in timestep.metrics]:
+        raise ValueError(f"the environment shows no metric '{lacking[0]}', which its spec's metric_names promise")
     metrics = {name: np.asarray(timestep.metrics[name], np.float32) for name in spec.metric_names}
     return TimeStep(**fields, metrics=metrics)
 
@@ -158,3 +161,25 @@ def limited(seconds: float, call: Callable[[], Any]) -> Any:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, before)
     return results[0]
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError in what takes longer, as `limited` does, for a block of statements."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    over = False
+
+    def late(number, frame):
+        if not over:
+            raise TimeoutError(f"no answer for {seconds:g} seconds")
+
+    before = signal.signal(signal.SIGALRM, late)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
+        yield
+    finally:
+        over = True  # from here on every alarm comes too late
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)

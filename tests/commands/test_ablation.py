@@ -83,7 +83,7 @@ def test_the_report_compares_the_runs_of_the_file_and_no_others(file, capsys):
         ("variants:", "variant:", "'variant' is not known; did you mean 'variants'?"),
         ("config: mazero_seq}", "confg: mazero_seq}", "did you mean 'config'"),
         ("policy_head: gru", "policy_head: gruu", "variant 'gru' on 'climbing': .*network_args.policy_head"),
-        ("policy_head: gru", "policy_layers: 2, planner_args.tree: paths, planner_args.search: muzero", "variant 'gru'.*tree=paths knows"),
+        ("policy_head: gru", "policy_layers: 2, planner_args.tree: paths", "variant 'gru'.*planner_args.tree.*write planner=plies, planner=paths"),
         ("seeds: 1-2", "seeds: many", "seeds 'many'"),
         ("{max_minutes: 3,", "{seed: 3,", "'seed' is not a setting of an ablation"),
         ("metric: eval", "metrik: eval", "did you mean 'metric'"),
