@@ -21,7 +21,7 @@ class Entities:
     count: int
     parts: tuple[tuple[int, int], ...]  # (index of the part's first feature, how many features of each thing it has)
     first_action: int = -1  # action `first_action + k` targets the k-th of them; -1 = none does
-    absent: tuple[float, ...] = ()  # the row [width] in place of one that is gone or out of sight; () = all are always shown
+    absent: tuple[float, ...] = ()  # the row [width] in place of one that is gone or out of sight; () = all are shown
 
     @property
     def width(self) -> int:

@@ -22,5 +22,5 @@ def alike(names: Sequence[str], obs: Sequence[Vector | Image], actions: Sequence
 
 
 def common(spaces: Sequence[Vector]) -> Vector:
-    """Return the space of observations padded with zeros to the largest; it has entities where all agents' are equal."""
+    """Return the space of observations padded to the largest; it has entities where all agents' spaces are equal."""
     return spaces[0] if len(set(spaces)) == 1 else Vector(max(space.size for space in spaces))

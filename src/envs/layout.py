@@ -1,5 +1,6 @@
 """How a flat observation is made up, said piece by piece in the order of its features."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
@@ -11,12 +12,15 @@ Piece = tuple[str, int, int]  # the kind of things, how many of them, features o
 
 
 def laid_out(
-    pieces: Sequence[Piece], *, first_actions: Mapping[str, int] = {}, absent: Mapping[str, float | Sequence[float]] = {}
+    pieces: Sequence[Piece],
+    *,
+    first_actions: Mapping[str, int] = {},
+    absent: Mapping[str, float | Sequence[float]] = {},
 ) -> Vector:
     """Return the space of the observations that consist of these pieces.
 
     Args:
-      pieces: in the order of the features. Those of one kind describe the same things; of the kind "" they describe nothing.
+      pieces: in the order of the features. Those of one kind describe the same things, those of the kind "" nothing.
       first_actions: {kind: the action that targets the first of them}.
       absent: {kind: the row in place of one that is gone or out of sight, or one number for all its features}.
     """
@@ -27,8 +31,11 @@ def laid_out(
             parts.setdefault((kind, count), []).append((end - count * width, width))
 
     def block(kind: str, count: int) -> Entities:
-        where = tuple(parts[kind, count])
-        row = np.broadcast_to(absent[kind], sum(width for _, width in where)).tolist() if kind in absent else ()
-        return Entities(kind=kind, count=count, parts=where, first_action=first_actions.get(kind, -1), absent=tuple(row))
+        bare = Entities(
+            kind=kind, count=count, parts=tuple(parts[kind, count]), first_action=first_actions.get(kind, -1)
+        )
+        if kind not in absent:
+            return bare
+        return dataclasses.replace(bare, absent=tuple(np.broadcast_to(absent[kind], bare.width).tolist()))
 
     return Vector(ends[-1], tuple(block(*key) for key in parts))

@@ -84,7 +84,7 @@ def make(config: Config) -> Environment:
 
 
 def _seen(config: Config) -> Vector:
-    """Return the space of observations: of all a row and a column, counted from where the agent's view begins, and a level."""
+    """Return the space of observations: row, column and level of each; rows and columns begin where the view does."""
     nobody = (-1 / config.grid_size, -1 / config.grid_size, 0.0)
     pieces = [("food", config.num_food, 3), ("own", 1, 3), ("ally", config.num_agents - 1, 3), ("clock", 1, 1)]
     return laid_out(pieces, absent={"food": nobody, "ally": nobody})

@@ -1,10 +1,11 @@
-"""What the features of the multi-particle observations describe: the order of them in each scenario's `get_obs` of JaxMARL.
+"""What the features of multi-particle observations describe, in the order of `get_obs` in each of JaxMARL's scenarios.
 
-Positions are relative to the agent's, but its own is absolute. Other agents come in JaxMARL's order, without the agent itself.
-JaxMARL shows the velocities of some agents only; where one enemy of several shows its own, it is the kind "last_enemy".
+Positions are relative to the agent's, but its own is absolute. Other agents come in JaxMARL's order, without the agent.
+JaxMARL shows the velocities of some agents only. Where it shows that of one enemy among several, this one is of the
+kind "last_enemy".
 
-In simple_speaker_listener and simple_reference agents can speak of a landmark by its index in the block, which is no feature. A
-network that treats all landmarks alike has to add it.
+In simple_speaker_listener and simple_reference agents can speak of a landmark by its index in the block, which is no
+feature. A network that treats all landmarks alike has to add it.
 """
 
 import dataclasses
@@ -51,7 +52,7 @@ def _hidden(scenario: str, seat: Seat) -> tuple[str, ...]:
     """Return the kinds of things that are zeros where the agent does not see them."""
     if scenario == "simple_world_comm":  # forests hide who is in them, but not from the leader
         return () if seat.number == 0 else ("ally", "enemy")
-    if scenario.startswith("simple_facmac"):  # all landmarks vanish together if they are far away, and so do all agents
+    if scenario.startswith("simple_facmac"):  # far landmarks vanish all together, and so do far agents
         return ("landmark", "ally", "enemy", "last_enemy")
     return ()
 
@@ -92,8 +93,8 @@ def _world_comm(world: Any, seat: Seat) -> list[Piece]:
 def _push(world: Any, seat: Seat) -> list[Piece]:
     if seat.adversary:
         return [VELOCITY, _landmarks(world), *seat.others()]
-    goal, colours = ("goal", 1, 5), ("landmark", world.num_landmarks, 3)  # its position, and the agent's colour that tells it
-    return [VELOCITY, goal, _landmarks(world), colours, *seat.others()]
+    goal = ("goal", 1, 5)  # its position, and the agent's colour, which tells which landmark it is
+    return [VELOCITY, goal, _landmarks(world), ("landmark", world.num_landmarks, 3), *seat.others()]
 
 
 def _adversary(world: Any, seat: Seat) -> list[Piece]:
@@ -108,7 +109,7 @@ def _speaker_listener(world: Any, seat: Seat) -> list[Piece]:
 
 
 def _reference(world: Any, seat: Seat) -> list[Piece]:
-    marks = ("landmark", world.num_landmarks, 1)  # the goal of the other agent is marked: a colour with a number for each
+    marks = ("landmark", world.num_landmarks, 1)  # a colour that marks the other agent's goal
     return [VELOCITY, _landmarks(world), marks, ("message", 1, world.dim_c)]
 
 

@@ -1,4 +1,4 @@
-"""Entities read from flat observations are what NumPy makes of the environment's state; MPE and LBF, SMAX has a file of its own."""
+"""Entities read from flat observations of MPE and LBF are what NumPy makes of the environment's state."""
 
 from types import SimpleNamespace
 
@@ -31,7 +31,7 @@ TEAMS = [
     ("simple_adversary", "agents", 0),
     ("simple_adversary", "adversaries", 0),
     ("simple_reference", "agents", 0),
-    *[(f"simple_facmac{suffix}", team, 0) for suffix in ("", "_3a", "_6a", "_9a") for team in ("adversaries", "agents")],
+    *[(f"simple_facmac{size}", team, 0) for size in ("", "_3a", "_6a", "_9a") for team in ("adversaries", "agents")],
 ]
 ADVERSARIES = {"simple_tag": 3, "simple_world_comm": 4, "simple_crypto": 1, "simple_push": 1, "simple_adversary": 1,
                "simple_facmac": 3, "simple_facmac_3a": 3, "simple_facmac_6a": 6, "simple_facmac_9a": 9}  # fmt: skip
@@ -46,7 +46,8 @@ def space_of(spec, agent: int):
 
 def undescribed(space) -> set[int]:
     """Return the features that belong to no block."""
-    return set(range(space.size)) - {int(i) for block in space.entities for i in block.rows(jnp.arange(space.size)).ravel()}
+    features = jnp.arange(space.size)
+    return {*features.tolist()} - {i for block in space.entities for i in block.rows(features).ravel().tolist()}
 
 
 def seen_by(i: int, state, adversaries: int) -> SimpleNamespace:
@@ -91,19 +92,20 @@ def tag(see, state):
 def facmac(see, state):
     """The landmarks are out of sight together, and so are the other agents."""
     rows = tag(see, state)
-    others = np.concatenate([see.ally, see.enemy])
-    far = {kind for kind in rows if kind != "own" and np.linalg.norm(see.landmark if kind == "landmark" else others) > SIGHT}
-    return {kind: 0 * row if kind in far else row for kind, row in rows.items()}
+    far = {kind: np.linalg.norm(np.concatenate([see.ally, see.enemy])) > SIGHT for kind in rows}
+    far |= {"landmark": np.linalg.norm(see.landmark) > SIGHT, "own": False}
+    return {kind: 0 * row if far[kind] else row for kind, row in rows.items()}
 
 
 def world_comm(see, state):
-    """An agent sees whom the same forest hides, or, from outside of all, whoever is outside; the leader sees everybody."""
+    """In a forest an agent sees who is there, and outside whoever is outside; the leader sees everybody."""
     radii = np.array([RADII[j >= 4] for j in range(see.n)])
     distance = np.linalg.norm(state.p_pos[: see.n, None] - state.p_pos[None, -2:], axis=-1)
     inside = distance < FOREST_RADIUS + radii[:, None]
     visible = (inside & inside[see.i]).any(axis=1) | ~(inside.any(axis=1) | inside[see.i].any()) | (see.i == LEADER)
     mask = {kind: visible[who][:, None] for kind, who in (("ally", see.allies), ("enemy", see.enemies))}
-    rows = {"own": see.own, "landmark": see.landmark[:1], "food": see.landmark[1:3], "ally": see.ally, "enemy": see.enemy}
+    rows = {"own": see.own, "landmark": see.landmark[:1], "food": see.landmark[1:3]}
+    rows |= {"ally": see.ally, "enemy": see.enemy}
     rows["forest"] = beside(see.landmark[3:], np.where(inside[see.i], 1, -1)[:, None])
     shown = "enemy" if see.adversary else "ally"
     rows[shown] = beside(rows[shown], see.velocity[see.enemies if see.adversary else see.allies])
@@ -147,9 +149,9 @@ def reference(see, state):
 
 
 TRUTHS = {
-    "simple": simple, "simple_spread": spread, "simple_tag": tag, "simple_world_comm": world_comm, "simple_crypto": crypto,
-    "simple_speaker_listener": speaker_listener, "simple_push": push, "simple_adversary": adversary,
-    "simple_reference": reference,
+    "simple": simple, "simple_spread": spread, "simple_tag": tag, "simple_world_comm": world_comm,
+    "simple_crypto": crypto, "simple_speaker_listener": speaker_listener, "simple_push": push,
+    "simple_adversary": adversary, "simple_reference": reference,
     **dict.fromkeys(("simple_facmac", "simple_facmac_3a", "simple_facmac_6a", "simple_facmac_9a"), facmac),
 }  # fmt: skip
 
@@ -183,7 +185,8 @@ def particles(request):
 
 
 def test_the_cases_are_all_teams_of_all_scenarios():
-    assert {case[:2] for case in TEAMS} == {(name, team) for name, known in mpe.SCENARIOS.items() for team in known.teams}
+    known = {(name, team) for name, scenario in mpe.SCENARIOS.items() for team in scenario.teams}
+    assert {case[:2] for case in TEAMS} == known
 
 
 def test_particles_read_from_observations_are_those_of_the_state(particles):
@@ -235,7 +238,8 @@ def foraging():
     with jax.numpy_rank_promotion("allow"):
         states, obs = jax.tree.map(np.asarray, quick_jit(jax.vmap(one))(jax.random.split(jax.random.key(2), M)))
     return SimpleNamespace(
-        config=config, space=env.spec.obs, obs=obs, states=[jax.tree.map(lambda leaf: leaf[m], states) for m in range(M)]
+        config=config, space=env.spec.obs, obs=obs,
+        states=[jax.tree.map(lambda leaf: leaf[m], states) for m in range(M)],
     )
 
 
@@ -271,8 +275,8 @@ def test_food_and_foragers_out_of_sight_show_the_row_that_stands_for_nobody(fora
 
 
 def test_pieces_of_one_kind_are_parts_of_the_same_things():
-    space = laid_out([("own", 1, 3), ("ally", 2, 2), ("", 1, 1), ("enemy", 0, 5), ("ally", 2, 1)], first_actions={"ally": 4},
-                     absent={"ally": -1.0})  # fmt: skip
+    pieces = [("own", 1, 3), ("ally", 2, 2), ("", 1, 1), ("enemy", 0, 5), ("ally", 2, 1)]
+    space = laid_out(pieces, first_actions={"ally": 4}, absent={"ally": -1.0})
     own, ally = space.entities
     assert space.size == 10 and own == Entities(kind="own", count=1, parts=((0, 3),))
     assert ally == Entities(kind="ally", count=2, parts=((3, 2), (8, 1)), first_action=4, absent=(-1.0, -1.0, -1.0))

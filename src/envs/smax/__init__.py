@@ -52,7 +52,7 @@ def make(config: Config) -> Environment:
       ValueError: for a map, attack mode or observation type that does not exist.
     """
     world = _make_world(config)
-    actions = Discrete(5 + world.num_enemies)  # four directions, stop, and a shot at each enemy (a medivac heals its own side)
+    actions = Discrete(5 + world.num_enemies)  # directions, stop, a shot at each enemy (a medivac heals its own side)
     seen = [entities.of_ally(world, number) for number in range(world.num_allies)]
     fights = _fights(config.map_name, world)
     spec = EnvSpec(

@@ -11,7 +11,7 @@ from src.envs.smax.battle import NO_TARGET
 def of_ally(world: Any, number: int) -> Vector:
     """Return the space of an ally's observations; `number` is its index among JaxMARL's agents.
 
-    Other allies and enemies are in JaxMARL's order, the agent itself left out. Each sees zeros where a unit is dead or out of
+    Allies and enemies are in JaxMARL's order, without the agent itself. It sees zeros where a unit is dead or out of
     sight, and nothing but zeros when it is dead itself.
     """
     if world.observation_type == "conic":
@@ -24,8 +24,8 @@ def of_ally(world: Any, number: int) -> Vector:
 def _targets(world: Any, number: int) -> dict[str, int]:
     """Return which action aims at the first of whom.
 
-    A medivac's actions aim at all allies, itself included. Only for the first ally, as medivacs are on all maps, do they
-    aim at the others in the order of the observation.
+    A medivac's actions aim at all allies, itself included. The first ally, which medivacs are on all maps, aims at the
+    others without a gap; for one in the middle no first action would be right.
     """
     if not _heals(world, number):
         return {"enemy": NO_TARGET}

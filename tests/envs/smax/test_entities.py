@@ -1,4 +1,4 @@
-"""Units read from SMAX's observations are what NumPy makes of the battle's state, and actions aim at whom the blocks say."""
+"""Units read from SMAX's observations are those of the battle's state, and actions aim at whom the blocks say."""
 
 from types import SimpleNamespace
 
@@ -47,11 +47,12 @@ def battle(request):
     batch = len(aims(env.spec))
     with jax.numpy_rank_promotion("allow"):  # a module's fixture runs before a test's mark counts
         start = quick_jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(3), batch))[0]
-    return SimpleNamespace(config=request.param, spec=env.spec, start=start, step=quick_jit(jax.vmap(env.step)), batch=batch)
+    step = quick_jit(jax.vmap(env.step))
+    return SimpleNamespace(config=request.param, spec=env.spec, start=start, step=step, batch=batch)
 
 
 def moved(battle, state, positions, health, action):
-    """Return the units, what is seen and what is legal a step after units were put at `positions` with shares of health."""
+    """Put the units at `positions` with these shares of their health, and play a step from there."""
     world = state.world.state
     full = jnp.asarray(of_types("health", np.asarray(world.unit_types)))
     world = world.replace(
@@ -62,6 +63,7 @@ def moved(battle, state, positions, health, action):
 
 
 def played(battle, state, action):
+    """Return the state after a step, its units, what is seen and what is legal."""
     keys = jax.random.split(jax.random.key(8), battle.batch)
     state, timestep = battle.step(keys, state, jnp.asarray(action, jnp.int32))
     return state, jax.tree.map(np.asarray, state.world.state), np.asarray(timestep.obs), np.asarray(timestep.legal)
@@ -137,7 +139,7 @@ def test_shots_are_legal_at_living_targets_within_reach_that_the_weapon_suits(ba
 
 @pytest.fixture(scope="module")
 def skirmish(battle):
-    """One crowded battle over and over; in each, one ally takes one action with a target: what is seen before and after it.
+    """What is seen before and after one ally's action with a target, in one crowded battle over and over.
 
     Allies are hurt, so that they can be healed. Enemies are not, so that their medivac heals nobody but who is hit.
     """
