@@ -11,18 +11,26 @@ from src.core.arrays import Array
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Entities:
-    """A block of a flat observation that describes `count` things of one kind, `width` features each, one after the other."""
+    """Features of a flat observation that describe `count` things of one kind, `width` features each.
 
-    kind: str  # "own", "ally", "enemy", "landmark", ...
-    start: int  # index of the block's first feature
+    They lie in one or more parts. A part lists the things one after the other, with some features of each. Where an
+    observation shows the positions of all and behind them the velocities of all, these are two parts.
+    """
+
+    kind: str  # "own", "ally", "enemy", "landmark", ...; no two blocks of an observation have the same
     count: int
-    width: int
+    parts: tuple[tuple[int, int], ...]  # (index of the part's first feature, how many features of each thing it has)
     first_action: int = -1  # action `first_action + k` targets the k-th of them; -1 = none does
+    absent: tuple[float, ...] = ()  # the row [width] in place of one that is gone or out of sight; () = all are shown
+
+    @property
+    def width(self) -> int:
+        return sum(width for _, width in self.parts)
 
     def rows(self, obs: Array) -> Array:
-        """Return the block's rows [..., count, width] of observations [..., O]."""
-        block = obs[..., self.start : self.start + self.count * self.width]
-        return block.reshape(*obs.shape[:-1], self.count, self.width)
+        """Return what observations [..., O] show of the things [..., count, width], the parts side by side."""
+        parts = [obs[..., start : start + self.count * width] for start, width in self.parts]
+        return jnp.concatenate([part.reshape(*obs.shape[:-1], self.count, -1) for part in parts], axis=-1)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,3 +19,8 @@ def alike(names: Sequence[str], obs: Sequence[Vector | Image], actions: Sequence
     if len(members) == 1:
         return ()
     return tuple(Group(name=names[who[0]], members=tuple(who), obs=o, actions=a) for (o, a), who in members.items())
+
+
+def common(spaces: Sequence[Vector]) -> Vector:
+    """Return the space of observations padded to the largest; it has entities where all agents' spaces are equal."""
+    return spaces[0] if len(set(spaces)) == 1 else Vector(max(space.size for space in spaces))

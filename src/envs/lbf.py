@@ -17,6 +17,7 @@ from jumanji.environments.routing.lbf.env import LevelBasedForaging
 from jumanji.environments.routing.lbf.generator import RandomGenerator
 
 from src.core import Array, Discrete, EnvSpec, Environment, Key, PyTree, TimeStep, Vector, setting
+from src.envs.layout import laid_out
 from src.envs.time_limit import ending
 from src.scene import Box, Disc, Drawing, Scene
 
@@ -41,11 +42,11 @@ def make(config: Config) -> Environment:
       ValueError: the grid has no room for the food, or an agent would see beyond it.
     """
     world = _world(config)
-    num_agents, entities = config.num_agents, config.num_agents + config.num_food
+    num_agents, space = config.num_agents, _seen(config)
     spec = EnvSpec(
         num_agents=num_agents,
-        obs=Vector(3 * entities + 1),
-        state=Vector(num_agents * (3 * entities + 1)),
+        obs=space,
+        state=Vector(num_agents * space.size),
         actions=Discrete(len(ACTIONS)),
         episode_limit=config.episode_limit,
         shared_reward=False,
@@ -80,6 +81,13 @@ def make(config: Config) -> Environment:
         return state, show(state, timestep.observation, timestep.reward)
 
     return Environment(spec=spec, reset=reset, step=step, drawing=_drawing(config))
+
+
+def _seen(config: Config) -> Vector:
+    """Return the space of observations: row, column and level of each; rows and columns begin where the view does."""
+    nobody = (-1 / config.grid_size, -1 / config.grid_size, 0.0)
+    pieces = [("food", config.num_food, 3), ("own", 1, 3), ("ally", config.num_agents - 1, 3), ("clock", 1, 1)]
+    return laid_out(pieces, absent={"food": nobody, "ally": nobody})
 
 
 def _world(config: Config) -> LevelBasedForaging:

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from src.core import Array, EnvSpec, Environment, Key, Numbers, PyTree, TimeStep, Vector, pytree, setting
-from src.envs.groups import alike
+from src.envs.groups import alike, common
 from src.envs import mabrax_scene
 from src.envs.jaxmarl_bridge import quiet_import, strong_types
 from src.envs.time_limit import ending
@@ -76,7 +76,7 @@ def _spec(config: Config, world: Any) -> EnvSpec:
     actions = [Numbers(len(world.agent_action_mapping[agent])) for agent in world.agents]
     return EnvSpec(
         num_agents=len(world.agents),
-        obs=Vector(max(each.size for each in obs)),
+        obs=common(obs),
         state=Vector(world.env.observation_size),
         actions=Numbers(max(each.size for each in actions)),
         groups=alike(world.agents, obs, actions),

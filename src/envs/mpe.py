@@ -22,8 +22,8 @@ import jax
 import jax.numpy as jnp
 
 from src.core import Array, Discrete, EnvSpec, Environment, Key, Numbers, PyTree, TimeStep, Vector, pytree, setting
-from src.envs import mpe_metrics, mpe_opponents, mpe_scene
-from src.envs.groups import alike
+from src.envs import mpe_entities, mpe_metrics, mpe_opponents, mpe_scene
+from src.envs.groups import alike, common
 from src.envs.names import check_name
 from src.envs.jaxmarl_bridge import jaxmarl, mpe, strong_types
 from src.envs.time_limit import ending
@@ -100,7 +100,7 @@ class Game:
     team: tuple[str, ...]  # names of the trained agents
     reset: Callable[[Key], tuple[dict, PyTree]]
     step: Callable[[Key, PyTree, Array], tuple[dict, PyTree, dict]]
-    obs_sizes: tuple[int, ...]
+    obs: tuple[Vector, ...]  # what each of the team observes, without the padding
     action_sizes: tuple[int, ...]
 
 
@@ -122,12 +122,13 @@ def make(config: Config) -> Environment:
     game = _make_game(config, name, team)
     count, judge = mpe_metrics.make(name, game.world)
     kind = Numbers if config.action_type == "continuous" else Discrete
+    space = common(game.obs)
     spec = EnvSpec(
         num_agents=len(game.team),
-        obs=Vector(max(game.obs_sizes)),
-        state=Vector(len(game.team) * max(game.obs_sizes)),
+        obs=space,
+        state=Vector(len(game.team) * space.size),
         actions=kind(max(game.action_sizes)),
-        groups=alike(game.team, [Vector(size) for size in game.obs_sizes], [kind(size) for size in game.action_sizes]),
+        groups=alike(game.team, game.obs, [kind(size) for size in game.action_sizes]),
         episode_limit=config.episode_limit,
         shared_reward=team in SCENARIOS[name].shared,
         metric_names=mpe_metrics.names(name),
@@ -135,7 +136,7 @@ def make(config: Config) -> Environment:
     legal = jnp.arange(spec.actions.size)[None, :] < jnp.array(game.action_sizes)[:, None]
 
     def show(obs: dict, state: MpeState, reward: Array) -> TimeStep:
-        padded = [jnp.pad(obs[agent], (0, spec.obs.size - size)) for agent, size in zip(game.team, game.obs_sizes)]
+        padded = [jnp.pad(obs[agent], (0, spec.obs.size - own.size)) for agent, own in zip(game.team, game.obs)]
         stacked = jnp.stack(padded)
         terminated, truncated = ending(jnp.array(False), state.num_steps, config.episode_limit)
         return TimeStep(
@@ -193,10 +194,9 @@ def _make_game(config: Config, name: str, team: str) -> Game:
         obs, state, rewards, _, _ = play(key, state, actions)
         return obs, state, rewards
 
-    obs, _ = jax.eval_shape(reset, jax.random.key(0))
-    obs_sizes = tuple(obs[agent].shape[0] for agent in members[team])
+    obs = tuple(mpe_entities.of_agent(name, world, agent) for agent in members[team])
     action_sizes = tuple(2 if continuous else sizes[agent] for agent in members[team])
-    return Game(world, members[team], reset, step, obs_sizes, action_sizes)
+    return Game(world, members[team], reset, step, obs, action_sizes)
 
 
 def _arguments(config: Config, name: str, team: str) -> dict[str, Any]:

@@ -116,6 +116,28 @@ def test_leaves_have_the_shapes_and_dtypes_of_the_spec(played):
     assert hash(spec) == hash(played.env.spec)
 
 
+def test_blocks_of_entities_lie_in_the_observation_apart_from_each_other(played):
+    spec = played.spec
+    groups = [(group.obs, group.actions) for group in spec.groups]
+    for space, actions in [(spec.obs, spec.actions), *groups]:
+        parts = [(start, start + block.count * width) for block in space.entities for start, width in block.parts]
+        ends = [end for _, end in sorted(parts)]
+        assert all(start >= end for (start, _), end in zip(sorted(parts), [0, *ends]))
+        assert max(ends, default=0) <= space.size
+        assert all(block.count > 0 and block.width > 0 for block in space.entities)
+        aimed = [block for block in space.entities if block.first_action != -1]
+        assert all(0 <= block.first_action <= actions.size - block.count for block in aimed)
+        assert all(len(block.absent) in (0, block.width) for block in space.entities)
+        assert len({block.kind for block in space.entities}) == len(space.entities)
+    if len({obs.entities for obs, _ in groups}) > 1:
+        assert spec.obs.entities == ()
+
+
+def test_groups_part_the_team(played):
+    members = [agent for group in played.spec.groups for agent in group.members]
+    assert sorted(members) == list(range(played.spec.num_agents)) or not members
+
+
 def test_reset_and_step_return_the_same_types_so_that_loops_compile_once(played):
     env, key = played.env, jax.random.key(0)
     reset = jax.eval_shape(env.reset, key)

@@ -16,9 +16,10 @@ import numpy as np
 
 from src.core import Array, Discrete, EnvSpec, Environment, Key, PyTree, TimeStep, Vector, pytree, setting
 from src.envs import smax_scene
+from src.envs.groups import alike, common
 from src.envs.names import check_name
 from src.envs.jaxmarl_bridge import smax, strong_types
-from src.envs.smax import maps, units
+from src.envs.smax import entities, maps, units
 from src.envs.smax.enemies import ScriptedEnemies
 from src.envs.time_limit import ending
 
@@ -51,13 +52,15 @@ def make(config: Config) -> Environment:
       ValueError: for a map, attack mode or observation type that does not exist.
     """
     world = _make_world(config)
-    num_actions = 5 + world.num_enemies  # four directions, stop, and a shot at each enemy (a medivac heals its own side)
+    actions = Discrete(5 + world.num_enemies)  # directions, stop, a shot at each enemy (a medivac heals its own side)
+    seen = [entities.of_ally(world, number) for number in range(world.num_allies)]
     fights = _fights(config.map_name, world)
     spec = EnvSpec(
         num_agents=world.num_allies,
-        obs=Vector(world.obs_size),
+        obs=common(seen),
         state=Vector(world.state_size),
-        actions=Discrete(num_actions),
+        actions=actions,
+        groups=alike(world.agents, seen, [actions] * len(seen)),
         episode_limit=config.episode_limit or maps.episode_limit(config.map_name),
         shared_reward=True,
         metric_names=("enemies_killed", "units_lost", "won"),

@@ -1,0 +1,41 @@
+"""How a flat observation is made up, said piece by piece in the order of its features."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+
+import numpy as np
+
+from src.core import Entities, Vector
+
+Piece = tuple[str, int, int]  # the kind of things, how many of them, features of each
+
+
+def laid_out(
+    pieces: Sequence[Piece],
+    *,
+    first_actions: Mapping[str, int] = {},
+    absent: Mapping[str, float | Sequence[float]] = {},
+) -> Vector:
+    """Return the space of the observations that consist of these pieces.
+
+    Args:
+      pieces: in the order of the features. Those of one kind describe the same things, those of the kind "" nothing.
+      first_actions: {kind: the action that targets the first of them}.
+      absent: {kind: the row in place of one that is gone or out of sight, or one number for all its features}.
+    """
+    ends = list(accumulate(count * width for _, count, width in pieces))
+    parts: dict[tuple[str, int], list[tuple[int, int]]] = {}
+    for end, (kind, count, width) in zip(ends, pieces):
+        if kind and count:
+            parts.setdefault((kind, count), []).append((end - count * width, width))
+
+    def block(kind: str, count: int) -> Entities:
+        bare = Entities(
+            kind=kind, count=count, parts=tuple(parts[kind, count]), first_action=first_actions.get(kind, -1)
+        )
+        if kind not in absent:
+            return bare
+        return dataclasses.replace(bare, absent=tuple(np.broadcast_to(absent[kind], bare.width).tolist()))
+
+    return Vector(ends[-1], tuple(block(*key) for key in parts))

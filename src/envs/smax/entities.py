@@ -1,0 +1,36 @@
+"""What the features of SMAX's observations describe."""
+
+from typing import Any
+
+from src.core import Vector
+from src.envs.layout import laid_out
+from src.envs.smax import units
+from src.envs.smax.battle import NO_TARGET
+
+
+def of_ally(world: Any, number: int) -> Vector:
+    """Return the space of an ally's observations; `number` is its index among JaxMARL's agents.
+
+    Allies and enemies are in JaxMARL's order, without the agent itself. It sees zeros where a unit is dead or out of
+    sight, and nothing but zeros when it is dead itself.
+    """
+    if world.observation_type == "conic":
+        return Vector(world.obs_size)
+    each, own = len(world.unit_features), len(world.own_features)
+    pieces = [("ally", world.num_allies - 1, each), ("enemy", world.num_enemies, each), ("own", 1, own)]
+    return laid_out(pieces, first_actions=_targets(world, number), absent=dict.fromkeys(("ally", "enemy", "own"), 0.0))
+
+
+def _targets(world: Any, number: int) -> dict[str, int]:
+    """Return which action aims at the first of whom.
+
+    A medivac's actions aim at all allies, itself included. The first ally, which medivacs are on all maps, aims at the
+    others without a gap; for one in the middle no first action would be right.
+    """
+    if not _heals(world, number):
+        return {"enemy": NO_TARGET}
+    return {"ally": NO_TARGET + 1} if number == 0 else {}
+
+
+def _heals(world: Any, number: int) -> bool:
+    return units.NAMES[int(world.scenario[number])] == "medivac"
