@@ -43,7 +43,7 @@ class HostActors:
     def __init__(self, envs: HostEnvs, planner: Planner, spec: EnvSpec):
         self.envs, self.spec = envs, spec
         self.num_envs = len(envs.envs)
-        self.plan = compiled(planner)
+        self.plan = compiled(planner.plan)
         self.carry = planner.init(self.num_envs)
         self.timesteps: list[TimeStep] = []  # to act on next; none before the first rollout
         self.returns, self.lengths = np.zeros(self.num_envs), np.zeros(self.num_envs)
@@ -114,7 +114,7 @@ def evaluate(
 
     "entropy" is [episodes, N], as of `collect.evaluate`. In place of an episode whose environment fails another is played.
     """
-    num_envs, plan_all = len(envs.envs), compiled(planner)
+    num_envs, plan_all = len(envs.envs), compiled(planner.plan)
     running = [_Episode(i, spec) if i < len(seeds) else None for i in range(num_envs)]
     timesteps = [envs.reset(i, seeds[i]) if i < len(seeds) else blank(spec) for i in range(num_envs)]
     params, carry, finished, waiting = jax.device_put(params), planner.init(num_envs), {}, list(range(num_envs, len(seeds)))
@@ -159,14 +159,14 @@ class _Episode:
 
 
 @cache
-def compiled(planner: Planner) -> Callable:
-    """Return `_plan` with this planner, traced and compiled once however many evaluations ask for it."""
-    return jax.jit(partial(_plan, planner), static_argnames="explore")
+def compiled(plan: Callable) -> Callable:
+    """Return `_plan` with this planner's `plan`, traced and compiled once however many evaluations ask for it."""
+    return jax.jit(partial(_plan, plan), static_argnames="explore")
 
 
-def _plan(planner: Planner, params: Params, carry: PyTree, seen: TimeStep, key: Key, progress: Any, *, explore: bool):
+def _plan(plan_of: Callable, params: Params, carry: PyTree, seen: TimeStep, key: Key, progress: Any, *, explore: bool):
     """Return the carry, and the plan with the entropies [E, N] of its policies."""
-    carry, plan = planner.plan(params, carry, seen, key, explore, progress)
+    carry, plan = plan_of(params, carry, seen, key, explore, progress)
     return carry, (plan, policy_entropy(plan.extras))
 
 
