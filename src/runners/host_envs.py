@@ -115,8 +115,8 @@ def typed(timestep: TimeStep, spec: EnvSpec) -> TimeStep:
     agents = (spec.num_agents,)
     shapes = {
         "obs": (agents + (spec.obs.size,), np.float32), "state": ((spec.state.size,), np.float32),
-        "legal": (agents + (spec.actions.size,), bool), "alive": (agents, bool), "reward": (agents, np.float32),
-        "terminated": ((), bool), "truncated": ((), bool), "first": ((), bool),
+        "legal": (agents + (spec.actions.size,), bool), "present": (agents, bool), "alive": (agents, bool),
+        "reward": (agents, np.float32), "terminated": ((), bool), "truncated": ((), bool), "first": ((), bool),
     }  # fmt: skip
     fields = {name: np.asarray(getattr(timestep, name), dtype) for name, (_, dtype) in shapes.items()}
     for name, (shape, _) in shapes.items():
