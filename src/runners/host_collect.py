@@ -12,7 +12,7 @@ import numpy as np
 
 from src.core import EnvSpec, Key, Params, Plan, Planner, PyTree, TimeStep, Transition
 from src.ops.team import team_reward
-from src.runners.collect import Episodes, policy_entropy, transition
+from src.runners.collect import Episodes, of_plans, policy_entropy, transition
 from src.runners.host_envs import HostEnvs, another_seed
 
 
@@ -60,11 +60,13 @@ class HostActors:
             self.timesteps = [self.envs.reset(i) for i in range(self.num_envs)]
         params, keys = jax.device_put(params), jax.random.split(key, num_steps)
         sums = {name: 0.0 for name in ("return", "length", *self.spec.metric_names)}
-        episodes, rows = Episodes(count=0.0, sums=sums), []
+        episodes, rows, plans = Episodes(count=0.0, sums=sums, plans={}), [], []
         for t in range(num_steps):
             seen, plan, outcome = self._advance(params, keys[t], progress)
             rows.append(transition(seen, plan, outcome, np.full(self.num_envs, made_at[t], np.int32)))
+            plans.append(of_plans(plan.metrics))
             episodes = self._count(episodes, outcome)
+        episodes = episodes.replace(plans=jax.tree.map(lambda *x: float(sum(x)), *plans))
         return jax.tree.map(lambda *x: np.stack(x, axis=1), *rows), episodes
 
     def _advance(self, params: Params, key: Key, progress: float) -> tuple[TimeStep, Plan, TimeStep]:
@@ -104,7 +106,7 @@ class HostActors:
                 self._begin(i)
             else:
                 self.timesteps[i] = jax.tree.map(lambda x, i=i: x[i], outcome)
-        return Episodes(count=episodes.count + float(ended.sum()), sums=sums)
+        return episodes.replace(count=episodes.count + float(ended.sum()), sums=sums)
 
 
 def evaluate(
