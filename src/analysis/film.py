@@ -22,7 +22,7 @@ SLOWEST, FASTEST = 1, 10  # frames per second
 HOLD_SECONDS = 1.0  # on the last frame of each episode
 MOST_FRAMES = 450  # of a film, 1.6 MB each in memory; of longer episodes every second, third, ... step is shown
 STRIP, STRIP_SCALE = 5, 2  # pictures in a strip, and how many times smaller than a frame they are
-NOWHERE = Scene((), (0.0, 0.0, 1.0, 1.0), "this environment has no picture")
+NOWHERE = Scene((), (0.0, 0.0, 1.0, 1.0), "no picture: the environment returns no Drawing (docs/extending.md)")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
