@@ -72,8 +72,15 @@ def of_planner(name: str, planner: Planner, model: Model, spec: EnvSpec, batch: 
     who = f"planner '{name}': `plan`"
     broken = _changes(f"{who} returns a carry whose", "`init`'s", carry, after)
     broken += _differ(f"{who} returns", "it has to be", {"action": planned.action}, _batched({"action": _action(spec)}, batch))
-    broken += _extras(who, planned.extras, spec, batch)
+    broken += _extras(who, planned.extras, spec, batch) + _metrics(who, planned.metrics, planner.metric_names, batch)
     return jax.tree.map(lambda x: Shape(x.shape[1:], x.dtype), planned.extras), broken
+
+
+def _metrics(who: str, metrics: Mapping[str, Any], names: tuple[str, ...], batch: int) -> list[str]:
+    """Compare a plan's metrics with the names that the planner gives."""
+    if set(metrics) != set(names):
+        return [f"{who} returns the metrics {_names(metrics)}; the planner's metric_names say {_names(names)}"]
+    return _differ(f"{who} returns the metric", "it has to be", dict(metrics), {name: _array((batch,)) for name in names})
 
 
 def _extras(who: str, extras: Any, spec: EnvSpec, batch: int) -> list[str]:

@@ -56,7 +56,9 @@ ENVS = {
         "src.envs.switch_riddle", "prisoners who share one light bulb and must know when all have been in the room"
     ),
     "lbf": Entry("src.envs.lbf", "Jumanji's Level-Based Foraging: food that needs several agents at once"),
-    "matrix_game": Entry("src.envs.matrix_game", "climbing, penalty and two-step games with known optima (env_args.scenario)"),
+    "matrix_game": Entry(
+        "src.envs.matrix_game", "climbing, penalty, two-step, random games (env_args.scenario), or your own (env_args.payoff)"
+    ),
     "pettingzoo": Entry(
         "src.envs.pettingzoo", "PettingZoo's particle, SISL, butterfly and Atari games (env_args.scenario)", host=True
     ),

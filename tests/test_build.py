@@ -10,11 +10,16 @@ import pytest
 import yaml
 
 from src import backend, build, contracts, machine
-from src.config import commandline, files, loader
+from src.config import commandline, files, loader, schema
 from src.core import Model
 from src.core.faces import FACES
 from src.registry import FAMILIES, Entry
 from tests.envs.host_cases import smac_installed
+
+
+def choose(family: str, fits) -> str:
+    """Return how a refusal ends: the parts of the registry that would fit."""
+    return f"choose {family}={' or '.join(name for name, entry in FAMILIES[family].items() if fits(entry))}"
 
 
 def load(*updates, config="mazero_seq", env_config="matrix_game"):
@@ -35,8 +40,11 @@ def test_every_algorithm_can_be_built_on_every_environment(config, env_config, m
     smac_installed(monkeypatch, tmp_path)  # a stand-in, for sc2
     fitting = ("runner_args.num_envs=8",) if env_config == "sc2" else ()
     settings = load(*fitting, config=config, env_config=env_config)
-    if env_config == "mabrax" and "numbers" not in FAMILIES["planner"][settings["planner"]].actions:
-        with pytest.raises(loader.ConfigError, match="are continuous; choose planner=actor"):
+    entry = FAMILIES["env"][settings["env"]]
+    continuous = entry.make(schema.build(entry.config(), settings["env_args"])).spec.actions.continuous
+    kind, chosen = ("numbers" if continuous else "discrete"), ("network", "planner")
+    if any(kind not in FAMILIES[family][settings[family]].actions for family in chosen):
+        with pytest.raises(loader.ConfigError, match="actions, and those of env"):
             build.build(settings)
         return
     built = build.build(settings)
@@ -61,7 +69,7 @@ def test_a_planner_whose_targets_the_learner_cannot_use_is_refused():
     text = mistake("planner=policy")
     assert text == (
         "learner 'mazero' learns from search targets; planner 'policy' leaves policy; "
-        "choose planner=plies or paths or root_only or joint or independent"
+        + choose("planner", lambda entry: entry.leaves == "search")
     )
 
 
@@ -85,7 +93,7 @@ def test_a_network_without_the_faces_that_planner_and_learner_need_is_refused(mo
     planner, learner = caught.value.mistakes
     assert planner == (
         "planner 'plies' needs a network with latents, team policy, team value; network 'actor_critic' has actor critic, latents; "
-        "choose network=world_model"
+        + choose("network", lambda entry: {"latents", "team_policy", "team_value"} <= entry.shows)
     )
     assert learner.startswith("learner 'mazero' needs a network with latents, self supervision, team policy, team value; ")
 
@@ -103,9 +111,8 @@ def test_the_registry_names_no_face_that_there_is_not():
 
 @pytest.mark.parametrize("name", FAMILIES["planner"])
 def test_a_planner_works_with_the_faces_that_it_says_it_needs(name):
-    needs_critic = "actor_critic" in FAMILIES["planner"][name].needs
-    network = FAMILIES["network"]["actor_critic" if needs_critic else "world_model"]
     entry, spec = FAMILIES["planner"][name], build.build(load()).spec
+    network = next(each for each in FAMILIES["network"].values() if entry.needs <= each.shows)
     model = network.make(network.config()(), spec)
     bare = Model(model.init, model.acting, **{face: getattr(model, face) for face in entry.needs})
     planner = entry.make(entry.config()(), bare, spec, 0.9)
@@ -131,10 +138,12 @@ def test_build_reads_no_setting_of_a_part_and_knows_no_part_by_name():
 
 def test_a_replay_that_the_learner_cannot_use_is_refused():
     assert mistake("replay=rollout") == (
-        "learner 'mazero' learns from sequences; replay 'rollout' hands out rollouts; choose replay=prioritised or uniform"
+        "learner 'mazero' learns from sequences; replay 'rollout' hands out rollouts; "
+        + choose("replay", lambda entry: entry.data == "sequences")
     )
     assert mistake("replay=uniform", config="mappo") == (
-        "learner 'ppo' learns from rollouts; replay 'uniform' hands out sequences; choose replay=rollout"
+        "learner 'ppo' learns from rollouts; replay 'uniform' hands out sequences; "
+        + choose("replay", lambda entry: entry.data == "rollouts")
     )
 
 
@@ -291,7 +300,10 @@ def test_a_platform_that_is_not_there_is_refused(monkeypatch):
 def test_an_environment_outside_jax_is_refused_where_it_would_be_compiled(monkeypatch):
     monkeypatch.setitem(FAMILIES["env"], "program", Entry("src.envs.matrix_game", "as if it were one", host=True))
     told = mistake("env=program")
-    assert told == "env 'program' is a program outside JAX; runner 'jax_sync' compiles its environments; choose runner=ray_async"
+    assert told == (
+        "env 'program' is a program outside JAX; runner 'jax_sync' compiles its environments; "
+        + choose("runner", lambda entry: entry.host)
+    )
 
 
 def test_actors_that_environments_cannot_be_dealt_out_to_are_refused():

@@ -100,6 +100,10 @@ PLAN_FAULTS = {
         lambda plan: plan.replace(extras=plan.extras.replace(policy=plan.extras.policy[:, 0])),
         "planner 'joint': `plan` leaves extras whose policy float32[{B}, 3]; it has to be float32[{B}, 2, 3]",
     ),
+    "a metric that it does not name": (
+        lambda plan: plan.replace(metrics={"odd": plan.extras.value}),
+        "planner 'joint': `plan` returns the metrics 'odd'; the planner's metric_names say none",
+    ),
     "extras of its own": (
         lambda plan: plan.replace(extras={"policy": plan.extras.policy}),
         "planner 'joint': `plan` leaves extras of type dict; they have to be SearchExtras or PolicyExtras",
@@ -124,6 +128,23 @@ def test_a_planner_whose_plans_are_not_as_promised_is_refused(fault, monkeypatch
 
     monkeypatch.setattr(joint, "make", broken)
     assert refused("runner_args.num_envs=16") == [told.format(B=16)]
+
+
+def test_a_planners_metric_is_one_number_for_each_environment(monkeypatch):
+    make = joint.make
+
+    def broken(*inputs):
+        planner = make(*inputs)
+
+        def plan(*asked):
+            carry, planned = planner.plan(*asked)
+            return carry, planned.replace(metrics={"sure": jnp.max(planned.extras.policy), "b": planned.extras.value})
+
+        return planner._replace(plan=plan, metric_names=("sure", "b"))
+
+    monkeypatch.setattr(joint, "make", broken)
+    told = "planner 'joint': `plan` returns the metric sure float32[]; it has to be float32[16]"
+    assert refused("runner_args.num_envs=16") == [told]
 
 
 LEARNER_FAULTS = {

@@ -27,7 +27,7 @@ MOST_FRAMES = 450  # of a film; of longer episodes every second, third, ... step
 FFMPEG_SECONDS = 30.0  # to finish a file once it has all frames
 INDEX_BYTES = 1_000_000  # of the end of an mp4, where the index of its frames stands if it is whole
 STRIP, STRIP_SCALE = 5, 2  # pictures in a strip, and how many times smaller than a frame they are
-NOWHERE = Scene((), (0.0, 0.0, 1.0, 1.0), "this environment has no picture")
+NOWHERE = Scene((), (0.0, 0.0, 1.0, 1.0), "no picture: the environment returns no Drawing (docs/extending.md)")
 
 
 class Frames(Sequence):

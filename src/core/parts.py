@@ -74,6 +74,7 @@ class Planner(NamedTuple):
     # plan(params, carry, timestep [B, ...], key, explore: bool static, progress [] in [0, 1]) -> carry, Plan
     plan: Callable[..., tuple[PyTree, Plan]]
     plays: str  # what evaluations call this way to play: "search", or "policy" where it does not search
+    metric_names: tuple[str, ...] = ()  # keys of Plan.metrics in any order; reports show their means as search/<name>
     also: Mapping[str, "Planner"] = {}  # other ways to play what is learned, as evaluations name them
 
     def players(self) -> dict[str, "Planner"]:

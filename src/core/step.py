@@ -5,6 +5,8 @@ Axes, everywhere: `B` environment or sequence, `T` time, `N` agents, `A` actions
 Shapes below are those of one environment; stored data puts `[B, T]` in front.
 """
 
+import dataclasses
+
 from src.core.arrays import Array, PyTree, pytree
 
 
@@ -60,6 +62,7 @@ class Plan:
 
     action: Array  # [B, N] int32; where actions are continuous, [B, N, A] float32
     extras: SearchExtras | PolicyExtras
+    metrics: dict[str, Array] = dataclasses.field(default_factory=dict)  # {name: [B]} float32, those of Planner.metric_names
 
 
 @pytree

@@ -1,34 +1,40 @@
-"""Small cooperative games with known optima: climbing, penalty (Claus and Boutilier, 1998) and the two-step game of QMIX
-(Rashid et al., 2018, section 6.1), each for two or more agents.
+"""Small cooperative games with known optima: climbing, penalty (Claus and Boutilier, 1998), the two-step game of QMIX
+(Rashid et al., 2018, section 6.1), random games, and any payoff table that one writes down.
 
-The generalisations, which equal the originals for two agents:
+The generalisations of the first three, which equal the originals for two agents:
 
   climbing, penalty   the team earns what its worst pair earns: the minimum over i < j of payoff[a_i, a_j]. Everyone on
                       the same good action stays the optimum (11 and 10), and one deviator still costs the whole team.
   two_step            the first agent chooses between game A (7 whatever is played) and game B (8 if all play action 1,
                       0 if none does, 1 otherwise). The optimum stays 8.
+
+A table has an entry for each joint action. Its agents may have different numbers of actions.
 """
 
 import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from src.core import Array, Discrete, EnvSpec, Environment, Key, TimeStep, Vector, pytree, setting
-from src.envs import matrix_scene
+from src.envs import matrix_scene, payoffs
 from src.envs.names import check_name
+from src.scene import Drawing
 
 CLIMBING = ((11.0, -30.0, 0.0), (-30.0, 7.0, 6.0), (0.0, 0.0, 5.0))
-NUM_ACTIONS = {"climbing": 3, "penalty": 3, "two_step": 2}
-# The last of a game's situations is "over"; two_step has the choice, game A and game B before it.
-NUM_SITUATIONS = {"climbing": 2, "penalty": 2, "two_step": 4}
+SCENARIOS = ("climbing", "penalty", "two_step", "random")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    scenario: str = setting("climbing", "the game", choices=tuple(NUM_ACTIONS))
-    num_agents: int = setting(2, "number of agents", low=2, high=1000)
+    scenario: str = setting("climbing", "the game, where no payoff is given", choices=SCENARIOS)
+    payoff: tuple = setting((), "a game of your own: a list for each agent in the other, [[11, 0], [0, 5]]; sets num_agents")
+    num_agents: int = setting(2, "number of agents, where no payoff is given", low=2, high=1000)
+    num_actions: int = setting(3, "scenario random: number of actions of each agent", low=2)
+    game_seed: int = setting(0, "scenario random: the number of the game; each has payoffs of its own", low=0)
     relabel: bool = setting(
         False, "each agent numbers the moves differently, so that a common habit (all play 0, as untrained argmax does) is no luck"
     )
@@ -42,46 +48,55 @@ class GameState:
     situation: Array  # [] int32, the last one is "over"
 
 
+class Game(NamedTuple):
+    """What distinguishes one game from another."""
+
+    num_actions: tuple[int, ...]  # of each agent
+    num_situations: int  # the last is "over"; two_step has the choice, game A and game B before it
+    episode_limit: int
+    optimum: float  # the largest return of an episode
+    play: Callable[[Array, Array], tuple[Array, Array]]  # situation [], moves [N] -> situation [], reward []
+    drawing: Drawing
+
+
 def optimum(config: Config) -> float:
     """Return the largest return a team can reach in one episode."""
-    check_name("env_args.scenario", config.scenario, NUM_ACTIONS)
-    return {"climbing": 11.0, "penalty": 10.0, "two_step": 8.0}[config.scenario]
+    return game_of(config).optimum
 
 
 def make(config: Config) -> Environment:
-    """Build the game; its global state and its observations tell the situation, and each agent who it is."""
-    best = optimum(config)
-    if config.num_agents < 2:
-        raise ValueError(f"env_args.num_agents: a matrix game needs at least 2 agents, got {config.num_agents}")
-    if config.penalty > 0:
-        raise ValueError(f"env_args.penalty: must be 0 or less, got {config.penalty}")
-    num_agents, num_situations = config.num_agents, NUM_SITUATIONS[config.scenario]
+    """Build the game; its global state and its observations tell the situation, and each agent who it is.
+
+    Raises:
+      ValueError: an unknown scenario, a payoff that is no table, too few agents.
+    """
+    game = game_of(config)
+    num_agents, counts, over_at = len(game.num_actions), np.array(game.num_actions), game.num_situations - 1
     spec = EnvSpec(
         num_agents=num_agents,
-        obs=Vector(1 + num_situations + num_agents),
-        state=Vector(num_situations),
-        actions=Discrete(NUM_ACTIONS[config.scenario]),
-        episode_limit=2 if config.scenario == "two_step" else 1,
+        obs=Vector(1 + game.num_situations + num_agents),
+        state=Vector(game.num_situations),
+        actions=Discrete(max(game.num_actions)),
+        episode_limit=game.episode_limit,
         shared_reward=True,
         metric_names=("optimal",),
     )
-    payoff = None if config.scenario == "two_step" else _payoff(config)
-    play = _two_step if payoff is None else _one_shot(payoff, num_situations - 1)
+    legal = jnp.asarray(np.arange(spec.actions.size)[None] < counts[:, None])
     shift = jnp.arange(1, num_agents + 1) if config.relabel else jnp.zeros(num_agents, jnp.int32)
 
     def moves(action: Array) -> Array:
         """Return what the agents' actions [N] are in the game: agent i's action 0 is move i + 1, and so on around."""
-        return (action + shift) % spec.actions.size
+        return (action + shift) % counts
 
     def show(situation: Array, reward: Array, first: bool) -> TimeStep:
-        over = situation == num_situations - 1
-        where = jax.nn.one_hot(situation, num_situations)
+        over = situation == over_at
+        where = jax.nn.one_hot(situation, game.num_situations)
         common = jnp.concatenate([jnp.ones(1), where])
         obs = jnp.concatenate([jnp.tile(common, (num_agents, 1)), jnp.eye(num_agents)], axis=1)
         return TimeStep(
             obs=obs,
             state=where,
-            legal=jnp.ones((num_agents, spec.actions.size), bool),
+            legal=legal,
             present=jnp.ones(num_agents, bool),
             alive=jnp.ones(num_agents, bool),
             reward=jnp.full(num_agents, reward, jnp.float32),
@@ -89,7 +104,7 @@ def make(config: Config) -> Environment:
             truncated=jnp.array(False),
             first=jnp.array(first),
             # Only the last step of these games is paid, so its reward is the return.
-            metrics={"optimal": jnp.where(over, jnp.isclose(reward, best), False).astype(jnp.float32)},
+            metrics={"optimal": jnp.where(over, jnp.isclose(reward, game.optimum), False).astype(jnp.float32)},
         )
 
     def reset(key: Key) -> tuple[GameState, TimeStep]:
@@ -99,33 +114,63 @@ def make(config: Config) -> Environment:
 
     def step(key: Key, state: GameState, action: Array) -> tuple[GameState, TimeStep]:
         del key
-        situation, reward = play(state.situation, moves(action))
+        situation, reward = game.play(state.situation, moves(action))
         return GameState(situation=situation), show(situation, reward, False)
 
-    drawing = matrix_scene.make(num_agents, spec.actions.size, payoff)
-    if config.relabel:
-        scene = drawing.scene
-        drawing = dataclasses.replace(drawing, scene=lambda state, action: scene(state, None if action is None else np.asarray(moves(action))))
+    drawing = _relabelled(game.drawing, moves) if config.relabel else game.drawing
     return Environment(spec=spec, reset=reset, step=step, drawing=drawing)
 
 
-def _payoff(config: Config) -> np.ndarray:
-    """Return the two-agent payoffs [A, A] of a one-shot game."""
+def _relabelled(drawing: Drawing, moves: Callable[[Array], Array]) -> Drawing:
+    """Return the drawing of a game in which the agents number the moves differently."""
+
+    def scene(state, action):
+        return drawing.scene(state, None if action is None else np.asarray(moves(action)))
+
+    return dataclasses.replace(drawing, scene=scene)
+
+
+def game_of(config: Config) -> Game:
+    """Return the game that the settings name.
+
+    Raises:
+      ValueError: as `make`.
+    """
+    if config.payoff:
+        return _table_game(payoffs.checked(config.payoff))
+    check_name("env_args.scenario", config.scenario, SCENARIOS)
+    if config.num_agents < 2:
+        raise ValueError(f"env_args.num_agents: a matrix game needs at least 2 agents, got {config.num_agents}")
+    if config.scenario == "random":
+        return _table_game(payoffs.drawn(config.game_seed, config.num_agents, config.num_actions))
+    if config.scenario == "two_step":
+        return Game((2,) * config.num_agents, 4, 2, 8.0, _two_step, matrix_scene.of_stages(config.num_agents))
+    if config.penalty > 0:
+        raise ValueError(f"env_args.penalty: must be 0 or less, got {config.penalty}")
     k = config.penalty
     table = CLIMBING if config.scenario == "climbing" else ((10.0, 0.0, k), (0.0, 2.0, 0.0), (k, 0.0, 10.0))
-    return np.array(table, np.float32)
+    return _pairs_game(np.array(table, np.float32), config.num_agents)
 
 
-def _one_shot(payoff: np.ndarray, over: int):
-    """Return play(situation [], action [N]) -> (situation [], reward []) for a game of a single step."""
-    payoff = jnp.asarray(payoff)
+def _pairs_game(payoff: np.ndarray, num_agents: int) -> Game:
+    """Return the one-shot game in which the team earns what its worst pair earns by payoff [A, A]."""
+    rows, columns = np.triu_indices(num_agents, k=1)
 
     def play(situation: Array, action: Array) -> tuple[Array, Array]:
         del situation
-        rows, columns = np.triu_indices(action.shape[0], k=1)
-        return jnp.int32(over), payoff[action[rows], action[columns]].min()
+        return jnp.int32(1), jnp.asarray(payoff)[action[rows], action[columns]].min()
 
-    return play
+    return Game((len(payoff),) * num_agents, 2, 1, float(payoff.max()), play, matrix_scene.of_pairs(payoff, num_agents))
+
+
+def _table_game(payoff: np.ndarray) -> Game:
+    """Return the one-shot game that pays the entry of a table [A_1, ..., A_N] at the joint action."""
+
+    def play(situation: Array, action: Array) -> tuple[Array, Array]:
+        del situation
+        return jnp.int32(1), jnp.asarray(payoff)[tuple(action)]
+
+    return Game(payoff.shape, 2, 1, float(payoff.max()), play, matrix_scene.of_table(payoff))
 
 
 def _two_step(situation: Array, action: Array) -> tuple[Array, Array]:

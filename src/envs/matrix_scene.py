@@ -1,40 +1,70 @@
-"""What the matrix games look like: the payoff table, or the stages of the two-step game, with what the team plays framed."""
+"""What the matrix games look like: a payoff table, or the stages of the two-step game, with what the team plays framed."""
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from src.scene import Box, Drawing, Scene
+from src.scene import Box, Colour, Drawing, Scene
 
 BORDER = 0.4  # around a table of unit cells
 CHOICE, GAME_A, GAME_B = 0, 1, 2  # situations of the two-step game
 
 
-def make(num_agents: int, num_actions: int, payoff: np.ndarray | None) -> Drawing:
-    """Return how to draw a game: by its two-agent payoffs [A, A], or, without, as the two-step game."""
-    scene = _stages if payoff is None else lambda state, action: _table(payoff, action)
+def of_pairs(payoff: np.ndarray, num_agents: int) -> Drawing:
+    """Return how to draw a game of pairs: the table [A, A] in which every pair of agents finds its payoff."""
+
+    def scene(state: Any, action: np.ndarray | None) -> Scene:
+        played = set() if action is None else set(itertools.combinations((int(a) for a in action), 2))
+        caption = "over" if action is None else "rows: the first of each pair of agents, columns: the second"
+        inks = (0, 1) if num_agents == 2 else ("text", "text")
+        return _table(payoff, float(payoff.max()), played, inks, caption)
+
+    return _drawing((len(payoff),) * num_agents, scene)
+
+
+def of_table(payoff: np.ndarray) -> Drawing:
+    """Return how to draw a table [A_1, ..., A_N]: the first two agents' payoffs given what the others play.
+
+    When the game is over, what was played is no more known; then the others play their part of the optimum.
+    """
+    best = tuple(int(i) for i in np.unravel_index(payoff.argmax(), payoff.shape))
+
+    def scene(state: Any, action: np.ndarray | None) -> Scene:
+        joint = best if action is None else tuple(int(a) for a in action)
+        given = f"; agents 2 and up play {', '.join(map(str, joint[2:]))}" if joint[2:] else ""
+        caption = f"{'over; ' * (action is None)}rows: agent 0, columns: agent 1{given}"
+        played = set() if action is None else {joint[:2]}
+        return _table(payoff[(slice(None), slice(None), *joint[2:])], float(payoff.max()), played, (0, 1), caption)
+
+    return _drawing(payoff.shape, scene)
+
+
+def of_stages(num_agents: int) -> Drawing:
+    """Return how to draw the two-step game."""
+    return _drawing((2,) * num_agents, _stages)
+
+
+def _drawing(num_actions: tuple[int, ...], scene: Callable[[Any, Any], Scene]) -> Drawing:
     return Drawing(
-        agents=tuple(f"agent {i}" for i in range(num_agents)),
-        actions=(tuple(str(action) for action in range(num_actions)),) * num_agents,
+        agents=tuple(f"agent {i}" for i in range(len(num_actions))),
+        actions=tuple(tuple(str(action) for action in range(count)) for count in num_actions),
         scene=scene,
     )
 
 
-def _table(payoff: np.ndarray, action: np.ndarray | None) -> Scene:
-    """Return the table: rows are the actions of a pair's first agent, columns those of its second."""
-    size = len(payoff)
-    played = set() if action is None else set(itertools.combinations((int(a) for a in action), 2))
+def _table(payoff: np.ndarray, best: float, played: set[tuple[int, int]], inks: tuple[Colour, Colour], caption: str) -> Scene:
+    """Return a table [R, C] with its best entries marked and the played ones framed; `inks` are of its rows and columns."""
+    rows, columns = payoff.shape
     figures = [
-        Box(column, size - 1 - row, column + 1, size - row, "good" if value == payoff.max() else "paper", f"{value:g}")
+        Box(column, rows - 1 - row, column + 1, rows - row, "good" if value == best else "paper", f"{value:g}")
         for (row, column), value in np.ndenumerate(payoff)
     ]
-    first, second = (0, 1) if action is None or len(action) == 2 else ("text", "text")
-    figures += [Box(-BORDER, size - 1 - i, 0, size - i, "none", str(i), first, "none") for i in range(size)]
-    figures += [Box(i, size, i + 1, size + BORDER, "none", str(i), second, "none") for i in range(size)]
-    figures += [Box(column, size - 1 - row, column + 1, size - row, "none", "", "text", "chosen") for row, column in sorted(played)]
-    caption = "over" if action is None else "rows: the first of each pair of agents, columns: the second"
-    return Scene(tuple(figures), (-BORDER, -BORDER / 2, size + BORDER / 2, size + BORDER), caption)
+    figures += [Box(-BORDER, rows - 1 - i, 0, rows - i, "none", str(i), inks[0], "none") for i in range(rows)]
+    figures += [Box(i, rows, i + 1, rows + BORDER, "none", str(i), inks[1], "none") for i in range(columns)]
+    figures += [Box(column, rows - 1 - row, column + 1, rows - row, "none", "", "text", "chosen") for row, column in sorted(played)]
+    return Scene(tuple(figures), (-BORDER, -BORDER / 2, columns + BORDER / 2, rows + BORDER), caption)
 
 
 def _stages(state: Any, action: np.ndarray | None) -> Scene:

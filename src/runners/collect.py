@@ -22,10 +22,11 @@ class Actors:
 
 @pytree
 class Episodes:
-    """Sums over finished episodes."""
+    """Sums over finished episodes, and over all steps of what the planner reports."""
 
     count: Array  # []
     sums: dict[str, Array]  # {name: []}
+    plans: dict[str, Array]  # a group of metrics: {"count": [], "search/<name>": []}; {} where the planner reports none
 
 
 def start(env: Environment, planner: Planner, key: Key, num_envs: int) -> Actors:
@@ -59,7 +60,7 @@ def collect(
         state, timestep, outcome = step_envs(jax.random.split(env_key, num_envs), actors.env, plan.action)
         made_at = jnp.full(num_envs, env_step + inputs[1] * num_envs, jnp.int32)
         row = transition(seen, plan, outcome, made_at)
-        actors, episodes = _count(env, actors, outcome)
+        actors, episodes = _count(env, actors, outcome, plan)
         return actors.replace(env=state, timestep=timestep, carry=carry), (row, episodes)
 
     steps = (jax.random.split(key, num_steps), jnp.arange(num_steps))
@@ -144,7 +145,14 @@ def transition(seen: TimeStep, plan: Plan, outcome: TimeStep, env_step: Array) -
     )
 
 
-def _count(env: Environment, actors: Actors, outcome: TimeStep) -> tuple[Actors, Episodes]:
+def of_plans(metrics: dict[str, Array]) -> dict[str, Array]:
+    """Return one step of a planner's metrics {name: [B]} as a group of metrics, means over the environments."""
+    if not metrics:
+        return {}
+    return {"count": 1.0} | {f"search/{name}": each.mean() for name, each in metrics.items()}
+
+
+def _count(env: Environment, actors: Actors, outcome: TimeStep, plan: Plan) -> tuple[Actors, Episodes]:
     """Return the actors with their episodes' sums moved on, and the episodes that ended at this step."""
     total = actors.episode_return + team_reward(outcome.reward, env.spec.shared_reward)
     length = actors.episode_length + 1
@@ -154,4 +162,5 @@ def _count(env: Environment, actors: Actors, outcome: TimeStep) -> tuple[Actors,
     actors = actors.replace(
         episode_return=jnp.where(ended, 0.0, total), episode_length=jnp.where(ended, 0, length)
     )
-    return actors, Episodes(count=jnp.sum(ended, dtype=jnp.float32), sums=sums)
+    plans = jax.tree.map(jnp.float32, of_plans(plan.metrics))
+    return actors, Episodes(count=jnp.sum(ended, dtype=jnp.float32), sums=sums, plans=plans)

@@ -12,7 +12,7 @@ import numpy as np
 
 from src.core import EnvSpec, Key, Params, Plan, Planner, PyTree, TimeStep, Transition
 from src.ops.team import team_reward
-from src.runners.collect import Episodes, policy_entropy, transition
+from src.runners.collect import Episodes, of_plans, policy_entropy, transition
 from src.runners.host_envs import HostEnvs, another_seed
 
 
@@ -43,7 +43,7 @@ class HostActors:
     def __init__(self, envs: HostEnvs, planner: Planner, spec: EnvSpec):
         self.envs, self.spec = envs, spec
         self.num_envs = len(envs.envs)
-        self.plan = compiled(planner)
+        self.plan = compiled(planner.plan)
         self.carry = planner.init(self.num_envs)
         self.timesteps: list[TimeStep] = []  # to act on next; none before the first rollout
         self.returns, self.lengths = np.zeros(self.num_envs), np.zeros(self.num_envs)
@@ -60,11 +60,13 @@ class HostActors:
             self.timesteps = [self.envs.reset(i) for i in range(self.num_envs)]
         params, keys = jax.device_put(params), jax.random.split(key, num_steps)
         sums = {name: 0.0 for name in ("return", "length", *self.spec.metric_names)}
-        episodes, rows = Episodes(count=0.0, sums=sums), []
+        episodes, rows, plans = Episodes(count=0.0, sums=sums, plans={}), [], []
         for t in range(num_steps):
             seen, plan, outcome = self._advance(params, keys[t], progress)
             rows.append(transition(seen, plan, outcome, np.full(self.num_envs, made_at[t], np.int32)))
+            plans.append(of_plans(plan.metrics))
             episodes = self._count(episodes, outcome)
+        episodes = episodes.replace(plans=jax.tree.map(lambda *x: float(sum(x)), *plans))
         return jax.tree.map(lambda *x: np.stack(x, axis=1), *rows), episodes
 
     def _advance(self, params: Params, key: Key, progress: float) -> tuple[TimeStep, Plan, TimeStep]:
@@ -104,7 +106,7 @@ class HostActors:
                 self._begin(i)
             else:
                 self.timesteps[i] = jax.tree.map(lambda x, i=i: x[i], outcome)
-        return Episodes(count=episodes.count + float(ended.sum()), sums=sums)
+        return episodes.replace(count=episodes.count + float(ended.sum()), sums=sums)
 
 
 def evaluate(
@@ -114,7 +116,7 @@ def evaluate(
 
     "entropy" is [episodes, N], as of `collect.evaluate`. In place of an episode whose environment fails another is played.
     """
-    num_envs, plan_all = len(envs.envs), compiled(planner)
+    num_envs, plan_all = len(envs.envs), compiled(planner.plan)
     running = [_Episode(i, spec) if i < len(seeds) else None for i in range(num_envs)]
     timesteps = [envs.reset(i, seeds[i]) if i < len(seeds) else blank(spec) for i in range(num_envs)]
     params, carry, finished, waiting = jax.device_put(params), planner.init(num_envs), {}, list(range(num_envs, len(seeds)))
@@ -159,14 +161,14 @@ class _Episode:
 
 
 @cache
-def compiled(planner: Planner) -> Callable:
-    """Return `_plan` with this planner, traced and compiled once however many evaluations ask for it."""
-    return jax.jit(partial(_plan, planner), static_argnames="explore")
+def compiled(plan: Callable) -> Callable:
+    """Return `_plan` with this planner's `plan`, traced and compiled once however many evaluations ask for it."""
+    return jax.jit(partial(_plan, plan), static_argnames="explore")
 
 
-def _plan(planner: Planner, params: Params, carry: PyTree, seen: TimeStep, key: Key, progress: Any, *, explore: bool):
+def _plan(plan_of: Callable, params: Params, carry: PyTree, seen: TimeStep, key: Key, progress: Any, *, explore: bool):
     """Return the carry, and the plan with the entropies [E, N] of its policies."""
-    carry, plan = planner.plan(params, carry, seen, key, explore, progress)
+    carry, plan = plan_of(params, carry, seen, key, explore, progress)
     return carry, (plan, policy_entropy(plan.extras))
 
 

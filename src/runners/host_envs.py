@@ -125,8 +125,7 @@ def typed(timestep: TimeStep, spec: EnvSpec) -> TimeStep:
     shapes = {
         "obs": (agents + spec.obs.shape, np.float32), "state": (spec.state.shape, np.float32),
         "legal": (agents + (spec.actions.size,), bool), "present": (agents, bool), "alive": (agents, bool),
-        "reward": (agents, np.float32),
-        "terminated": ((), bool), "truncated": ((), bool), "first": ((), bool),
+        "reward": (agents, np.float32), "terminated": ((), bool), "truncated": ((), bool), "first": ((), bool),
     }  # fmt: skip
     fields = {name: np.asarray(getattr(timestep, name), dtype) for name, (_, dtype) in shapes.items()}
     for name, (shape, _) in shapes.items():

@@ -183,4 +183,4 @@ def _cycle(parts: Parts, state: RunState):
         learner=learner, replay=replay, actors=actors, key=key, env_step=state.env_step + parts.steps_per_cycle,
         cycle=state.cycle + 1,
     )  # fmt: skip
-    return state, {"episodes": sums_of(episodes), "updates": updates}
+    return state, {"episodes": sums_of(episodes), "plans": episodes.plans, "updates": updates}

@@ -108,7 +108,7 @@ def _means(sums: dict[str, dict[str, np.ndarray]]) -> dict[str, float]:
     """Return the mean of every metric that was seen at all."""
     means = {}
     for group in sums.values():
-        count = float(group["count"])
+        count = float(group.get("count", 0.0))
         if count > 0:
             means |= {name: float(total) / count for name, total in group.items() if name != "count"}
     return means

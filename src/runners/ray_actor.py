@@ -62,6 +62,7 @@ class Trajectory(NamedTuple):
     seconds: float  # spent acting
     packing_seconds: float  # spent on bringing it into the host's memory
     failures: tuple[str, ...]  # tracebacks of environments
+    plans: dict[str, float] = {}  # what the planner reports, as of Episodes
 
 
 class Actor:
@@ -113,7 +114,7 @@ class CompiledBody:
         rows, episodes, state = jax.device_get(rows), jax.device_get(episodes), packed(self.state)
         return Trajectory(
             index=self.seat.index, cycle=order.cycle, version=published.version, rows=rows, episodes=sums(episodes), state=state,
-            seconds=acted - began, packing_seconds=time.perf_counter() - acted, failures=(),
+            seconds=acted - began, packing_seconds=time.perf_counter() - acted, failures=(), plans=episodes.plans,
         )  # fmt: skip
 
     def close(self) -> None:
@@ -147,6 +148,7 @@ class HostBody:
         return Trajectory(
             index=seat.index, cycle=order.cycle, version=published.version, rows=rows, episodes=sums(episodes), state=(),
             seconds=time.perf_counter() - began, packing_seconds=0.0, failures=self.actors.envs.take_failures(),
+            plans=episodes.plans,
         )  # fmt: skip
 
     def evaluate(self, name: str, params: Params, key: jax.Array, seeds: list[int]) -> tuple[dict, tuple[str, ...]]:

@@ -153,8 +153,8 @@ class Session:
         if self.planners:
             self._request_plans(state, published, cycle, key, progress)
         gauges.add(trajectories, cycle, queue, taken - began - fetching, fetching + joining, time.perf_counter() - began)
-        episodes = jax.tree.map(lambda *x: sum(x), *[trajectory.episodes for trajectory in trajectories])
-        return state, {"episodes": episodes, "updates": jax.device_get(updates)}
+        groups = [{"episodes": one.episodes, "plans": one.plans} for one in trajectories]
+        return state, jax.tree.map(lambda *x: sum(x), *groups) | {"updates": jax.device_get(updates)}
 
     def _request_plans(self, state: RunState, published: Any, cycle: int, key: Key, progress: float) -> None:
         """Have stored rows planned again; the replay must not be added to before they are written."""

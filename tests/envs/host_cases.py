@@ -8,8 +8,8 @@ import numpy as np
 from src.core import HostEnvironment, TimeStep
 from src.envs import pettingzoo, sc2
 from src.envs.pettingzoo.scenarios import SCENARIOS
+from tests.envs.defaults import LIMIT, default_cases
 
-LIMIT = 3
 ATARI = {"frame_skip": 4, "frame_stack": 4, "sticky_actions": 0.25, "max_frames": 2}
 # Fewer pistons, and enough frames for the invaders to move.
 QUICKER: dict[str, dict[str, Any]] = {"pistonball": {"scenario_args": {"n_pistons": 5}}, "space_invaders": {"frame_skip": 8}}
@@ -26,8 +26,8 @@ SETTINGS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-def cases() -> Iterator[tuple[str, Any]]:
-    """Yield (registry name, Config) with short episodes; StarCraft's end when the stand-in's do."""
+def chosen() -> Iterator[tuple[str, Any]]:
+    """Yield (registry name, Config) with short episodes of our own choice; StarCraft's end when the stand-in's do."""
     for scenario in SCENARIOS:
         yield "pettingzoo", pettingzoo.Config(scenario=scenario, episode_limit=LIMIT, **QUICKER.get(scenario, {}))
     for scenario, settings in SETTINGS:
@@ -35,8 +35,15 @@ def cases() -> Iterator[tuple[str, Any]]:
     yield "sc2", sc2.Config()
 
 
-def random_action(random: np.random.Generator, timestep: TimeStep) -> np.ndarray:
-    """Return legal actions [N]."""
+def cases() -> list[tuple[str, Any]]:
+    """Return the chosen cases, and the default settings of each other environment of the registry."""
+    return [*chosen(), *default_cases(chosen(), host=True)]
+
+
+def random_action(random: np.random.Generator, timestep: TimeStep, continuous: bool = False) -> np.ndarray:
+    """Return legal actions [N], or numbers [N, A]."""
+    if continuous:
+        return np.where(timestep.legal, 2.0 * random.normal(size=timestep.legal.shape), 0.0).astype(np.float32)
     return np.array([random.choice(np.flatnonzero(legal)) for legal in timestep.legal])
 
 
@@ -44,7 +51,7 @@ def episode(env: HostEnvironment, seed: int | None, random: np.random.Generator,
     """Return the time steps of an episode of random play, `most` steps at most, and the actions between them."""
     timesteps, actions = [env.reset(seed)], []
     while len(actions) < most and not (timesteps[-1].terminated or timesteps[-1].truncated):
-        actions.append(random_action(random, timesteps[-1]))
+        actions.append(random_action(random, timesteps[-1], env.spec.actions.continuous))
         timesteps.append(env.step(actions[-1]))
     return timesteps, actions
 

@@ -1,4 +1,4 @@
-"""What every environment owes: run over all registered environments and, of MPE, all scenarios, teams and opponents."""
+"""What every environment owes: over the registry with default settings, where CHOSEN has none, and over all of MPE's scenarios."""
 
 from types import SimpleNamespace
 
@@ -11,8 +11,9 @@ from src.core import TimeStep
 from src.envs import lbf, mabrax, matrix_game, mpe, smax, switch_riddle
 from src.envs.auto_reset import auto_reset_step
 from src.registry import ENVS
+from tests.envs.defaults import LIMIT, default_cases
 
-B, T, LIMIT = 3, 7, 3
+B, T = 3, 7
 
 # Scenario, team and opponent of MPE; random opponents are met in test_mpe, and all combinations are traced there.
 MPE = [
@@ -36,8 +37,12 @@ MPE = [
 QUICK = {"xla_backend_optimization_level": 0}
 
 
-def cases():
-    """Yield (registry name, Config) with short episodes."""
+# How the episodes of these end, if at all in so few steps; of others nothing is known.
+ENDS = {"mpe": "truncated", "smax": "truncated", "mabrax": "truncated", "lbf": "truncated", "matrix_game": "terminated"}
+
+
+def chosen():
+    """Yield (registry name, Config) with short episodes, where other settings than the defaults are worth a look."""
     for scenario, team, opponent in MPE:
         yield "mpe", mpe.Config(scenario=scenario, team=team, opponent=opponent, episode_limit=LIMIT)
     yield "mpe", mpe.Config(scenario="simple_tag", opponent="flee", action_type="continuous", episode_limit=LIMIT)
@@ -48,6 +53,9 @@ def cases():
     yield "lbf", lbf.Config(num_agents=3, episode_limit=LIMIT)
     for scenario, num_agents in (("climbing", 2), ("penalty", 3), ("two_step", 4)):
         yield "matrix_game", matrix_game.Config(scenario=scenario, num_agents=num_agents)
+
+
+CASES = [*chosen(), *default_cases(chosen(), host=False)]
 
 
 def name(case) -> str:
@@ -62,14 +70,18 @@ def random_actions(key, timestep: TimeStep, continuous: bool):
     return jax.random.categorical(key, jnp.where(timestep.legal, 0.0, -jnp.inf)).astype(jnp.int32)
 
 
-@pytest.fixture(scope="module", params=list(cases()), ids=name)
+@pytest.fixture(scope="module", params=CASES, ids=name)
 def played(request):
-    """T random steps of B environments with resets, all leaves [B, T, ...]; the first act_on comes from `reset`."""
+    """T random steps, more where episodes are longer, of B environments with resets; the first act_on comes from `reset`.
+
+    All leaves are [B, steps, ...].
+    """
     family, config = request.param
     env = ENVS[family].make(config)
+    steps = max(T, env.spec.episode_limit + 2)
 
     def play(key):
-        reset_key, *keys = jax.random.split(key, T + 1)
+        reset_key, *keys = jax.random.split(key, steps + 1)
         state, timestep = env.reset(reset_key)
 
         def body(carry, key):
@@ -87,7 +99,7 @@ def played(request):
         first, second, other = run(keys), run(keys), run(jax.random.split(jax.random.key(6), B))
     act_on, action, outcome, following = jax.tree.map(np.asarray, first)
     return SimpleNamespace(
-        env=env, spec=env.spec, family=family, act_on=act_on, action=action, outcome=outcome, following=following,
+        env=env, spec=env.spec, family=family, steps=steps, act_on=act_on, action=action, outcome=outcome, following=following,
         first=first, second=second, other=other,
     )  # fmt: skip
 
@@ -96,23 +108,23 @@ pytestmark = pytest.mark.jaxmarl
 
 
 def test_every_registered_environment_is_in_the_suite():
-    assert {family for family, _ in cases()} == {family for family, entry in ENVS.items() if not entry.host}
+    assert {family for family, _ in CASES} == {family for family, entry in ENVS.items() if not entry.host}
     assert {scenario for scenario, _, _ in MPE} == set(mpe.SCENARIOS)
 
 
 def test_leaves_have_the_shapes_and_dtypes_of_the_spec(played):
     spec = played.spec
-    n, o, s, a = spec.num_agents, spec.obs.size, spec.state.size, spec.actions.size
+    n, s, a = spec.num_agents, spec.state.size, spec.actions.size
     expected = {
-        "obs": ((n, o), "float32"), "state": ((s,), "float32"), "legal": ((n, a), "bool"), "alive": ((n,), "bool"),
+        "obs": ((n, *spec.obs.shape), "float32"), "state": ((s,), "float32"), "legal": ((n, a), "bool"), "alive": ((n,), "bool"),
         "reward": ((n,), "float32"), "terminated": ((), "bool"), "truncated": ((), "bool"), "first": ((), "bool"),
     }  # fmt: skip
     for timestep in (played.act_on, played.outcome, played.following):
         for field, (shape, dtype) in expected.items():
             leaf = getattr(timestep, field)
-            assert (leaf.shape, leaf.dtype) == ((B, T, *shape), np.dtype(dtype)), field
-        assert tuple(sorted(timestep.metrics)) == spec.metric_names
-        assert all(leaf.shape == (B, T) and leaf.dtype == np.float32 for leaf in timestep.metrics.values())
+            assert (leaf.shape, leaf.dtype) == ((B, played.steps, *shape), np.dtype(dtype)), field
+        assert sorted(timestep.metrics) == sorted(spec.metric_names)
+        assert all(leaf.shape == (B, played.steps) and leaf.dtype == np.float32 for leaf in timestep.metrics.values())
     assert hash(spec) == hash(played.env.spec)
 
 
@@ -167,18 +179,20 @@ def test_an_end_is_either_a_termination_or_a_truncation(played):
     assert not played.outcome.first.any()
 
 
-def test_episodes_last_as_long_as_the_limit_says(played):
+def test_no_episode_outlasts_the_limit_and_only_there_is_one_truncated(played):
     limit = played.spec.episode_limit
-    ended = played.outcome.terminated | played.outcome.truncated
-    if played.family == "switch_riddle":  # random prisoners may tell before the last day
-        lengths = [np.diff(np.flatnonzero(np.append(True, row))) for row in ended]
-        assert 0 < max(each.max() for each in lengths) <= limit
-        return
-    np.testing.assert_array_equal(ended, np.tile(np.arange(1, T + 1) % limit == 0, (B, 1)))
-    if played.family == "matrix_game":
-        assert not played.outcome.truncated.any()
-    else:
-        assert not played.outcome.terminated.any()
+    for ended, truncated in zip(played.outcome.terminated | played.outcome.truncated, played.outcome.truncated, strict=True):
+        last = np.flatnonzero(ended)
+        lengths = np.diff(np.append(-1, last))
+        assert len(last) and lengths.max() <= limit and played.steps - 1 - last[-1] < limit
+        assert (lengths[truncated[last]] == limit).all()
+
+
+def test_episodes_end_as_is_known_of_their_environment(played):
+    if played.family in ENDS:
+        lasting = np.arange(1, played.steps + 1) % played.spec.episode_limit == 0
+        np.testing.assert_array_equal(getattr(played.outcome, ENDS[played.family]), np.tile(lasting, (B, 1)))
+        assert (played.outcome.terminated ^ played.outcome.truncated).sum() == B * lasting.sum()
 
 
 def test_a_new_episode_begins_after_an_end_and_only_there(played):

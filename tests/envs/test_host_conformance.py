@@ -1,4 +1,4 @@
-"""What every host environment owes: over all of PettingZoo's scenarios, in many settings, and over StarCraft's stand-in."""
+"""What every host environment owes: over the registry, all of PettingZoo's scenarios in many settings, and StarCraft's stand-in."""
 
 from types import SimpleNamespace
 
@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from src.registry import ENVS
-from tests.envs.host_cases import LIMIT, cases, episode, random_action, smac_installed
+from tests.envs.defaults import LIMIT
+from tests.envs.host_cases import cases, episode, random_action, smac_installed
 
 # These begin the same way whatever the seed: zombies come later, and Atari differs by sticky actions alone.
 SAME_BEGINNING = ("knights_archers_zombies", "space_invaders")
@@ -19,7 +20,7 @@ def name(case) -> str:
     return "-".join([family, getattr(config, "scenario", getattr(config, "map_name", "")), *extra])
 
 
-@pytest.fixture(scope="module", params=list(cases()), ids=name)
+@pytest.fixture(scope="module", params=cases(), ids=name)
 def played(request, tmp_path_factory):
     """Two episodes of an environment; `again` the same ones of another with the same seed, `other` with another seed."""
     family, config = request.param
@@ -45,16 +46,16 @@ def test_every_registered_host_environment_is_in_the_suite():
 
 def test_leaves_are_numpy_with_the_shapes_and_dtypes_of_the_spec(played):
     spec = played.spec
-    n, o, s, a = spec.num_agents, spec.obs.size, spec.state.size, spec.actions.size
+    n, s, a = spec.num_agents, spec.state.size, spec.actions.size
     expected = {
-        "obs": ((n, o), "float32"), "state": ((s,), "float32"), "legal": ((n, a), "bool"), "alive": ((n,), "bool"),
+        "obs": ((n, *spec.obs.shape), "float32"), "state": ((s,), "float32"), "legal": ((n, a), "bool"), "alive": ((n,), "bool"),
         "reward": ((n,), "float32"), "terminated": ((), "bool"), "truncated": ((), "bool"), "first": ((), "bool"),
     }  # fmt: skip
     for timestep in played.timesteps:
         for field, (shape, dtype) in expected.items():
             leaf = getattr(timestep, field)
             assert type(leaf) is np.ndarray and (leaf.shape, leaf.dtype) == (shape, np.dtype(dtype)), field
-        assert tuple(sorted(timestep.metrics)) == spec.metric_names
+        assert sorted(timestep.metrics) == sorted(spec.metric_names)
         assert all(leaf.shape == () and leaf.dtype == np.float32 for leaf in timestep.metrics.values())
     assert hash(spec) == hash(played.env.spec)
 
@@ -64,7 +65,7 @@ def test_a_time_step_keeps_its_values_when_the_next_is_taken(played):
     random = np.random.default_rng(1)
     first = played.env.reset(9)
     kept = jax.tree.map(np.copy, first)
-    second = played.env.step(random_action(random, first))
+    second = played.env.step(random_action(random, first, played.spec.actions.continuous))
     assert all(np.array_equal(left, right) for left, right in zip(jax.tree.leaves(first), jax.tree.leaves(kept), strict=True))
     pairs = zip(jax.tree.leaves(first.replace(metrics={})), jax.tree.leaves(second.replace(metrics={})), strict=True)
     assert not any(np.shares_memory(left, right) for left, right in pairs)
@@ -90,9 +91,15 @@ def test_only_the_first_step_is_first_and_only_the_last_an_end(played):
         assert timesteps[0].alive.all()
 
 
+def test_no_episode_outlasts_the_limit_and_only_there_is_one_truncated(played):
+    lengths, limit = [len(actions) for _, actions in played.run], played.spec.episode_limit
+    assert max(lengths) <= limit
+    assert all(length == limit for length, end in zip(lengths, played.ends, strict=True) if end.truncated)
+
+
 def test_the_time_limit_truncates_and_does_not_terminate(played):
-    if played.family == "sc2":
-        return  # its limit is the map's; tests/envs/test_sc2.py waits for it
+    if played.family != "pettingzoo":
+        return  # those of others may end by themselves; tests/envs/test_sc2.py waits for StarCraft's limit
     assert [len(actions) for _, actions in played.run] == [LIMIT, LIMIT]
     assert all(end.truncated and not end.terminated for end in played.ends) and played.spec.episode_limit == LIMIT
 
@@ -126,7 +133,7 @@ def test_an_episode_that_is_over_is_not_gone_on_with(played):
     random = np.random.default_rng(2)
     timesteps, _ = episode(played.env, 3, random)
     with pytest.raises(RuntimeError, match="reset the environment"):
-        played.env.step(random_action(random, timesteps[-1]))
+        played.env.step(random_action(random, timesteps[-1], played.spec.actions.continuous))
 
 
 def test_a_frame_is_a_picture(played):

@@ -103,3 +103,75 @@ def test_wrong_settings_are_refused_with_the_nearest_name():
         matrix_game.make(Config(num_agents=1))
     with pytest.raises(ValueError, match="must be 0 or less"):
         matrix_game.make(Config(scenario="penalty", penalty=3.0))
+
+
+def own_table(*shape: int) -> np.ndarray:
+    return np.random.default_rng(7).permutation(np.prod(shape)).reshape(shape) - 5.0
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (2, 4, 3)])
+def test_a_table_of_your_own_pays_its_entries_and_its_largest_is_the_optimum(shape):
+    table = own_table(*shape)
+    config = Config(payoff=tuple(table.tolist()), num_agents=9)
+    env = matrix_game.make(config)
+    state, start = env.reset(jax.random.key(0))
+    np.testing.assert_array_equal(start.legal, np.arange(max(shape))[None] < np.array(shape)[:, None])
+    joint = np.array(list(np.ndindex(*shape)))
+    after, paid = jax.vmap(lambda action: env.step(jax.random.key(0), state, action))(jnp.array(joint))
+    np.testing.assert_array_equal(paid.reward, np.tile(table.reshape(-1, 1), (1, len(shape))))
+    np.testing.assert_array_equal(paid.metrics["optimal"], table.reshape(-1) == table.max())
+    assert matrix_game.optimum(config) == table.max() and paid.terminated.all() and (after.situation == 1).all()
+
+
+def test_relabelled_moves_of_a_table_go_around_each_agents_own_number_of_actions():
+    table = own_table(2, 4, 3)
+    env = matrix_game.make(Config(payoff=tuple(table.tolist()), relabel=True))
+    state, _ = env.reset(jax.random.key(0))
+    joint = np.array(list(np.ndindex(*table.shape)))
+    paid = jax.vmap(lambda action: env.step(jax.random.key(0), state, action)[1].reward[0])(jnp.array(joint))
+    np.testing.assert_array_equal(paid, [table[(i + 1) % 2, (j + 2) % 4, (k + 3) % 3] for i, j, k in joint])
+
+
+@pytest.mark.parametrize(("payoff", "told"), [
+    ((3.0, 2.0), "env_args.payoff: one list is a game of one agent, expected 2 or more: nest a list for each agent"),
+    (([1, 2], [3]), r"payoff\[1\]: it is a list of shape 1, but env_args.payoff\[0\] is a list of shape 2; they have to be alike"),
+    (([1, 2], 3), r"payoff\[1\]: it is a number, but env_args.payoff\[0\] is a list of shape 2"),
+    (([1, "two"], [3, 4]), r"payoff\[0\]\[1\]: got 'two', expected a finite number"),
+    (([1, True], [3, 4]), r"payoff\[0\]\[1\]: got True, expected a finite number"),
+    (([1, 2], [float("nan"), 4]), r"payoff\[1\]\[0\]: got nan, expected a finite number"),
+    (([], []), r"payoff\[0\]: the list is empty, expected an entry for each action"),
+])  # fmt: skip
+def test_what_is_no_table_is_refused_in_a_sentence_that_names_the_place(payoff, told):
+    with pytest.raises(ValueError, match=told):
+        matrix_game.make(Config(payoff=payoff))
+
+
+def test_random_games_differ_by_number_and_a_number_is_always_the_same_game():
+    def paid(number: int) -> dict:
+        return returns(Config(scenario="random", num_agents=3, num_actions=2, game_seed=number))
+
+    first, again, other = paid(4), paid(4), paid(5)
+    assert first == again != other
+    totals = np.array([total for total, _ in first.values()])
+    np.testing.assert_array_equal(totals, np.random.default_rng(4).uniform(-10, 10, (2, 2, 2)).astype(np.float32).ravel())
+    assert [flag for _, flag in first.values()] == (totals == totals.max()).tolist()
+    assert matrix_game.optimum(Config(scenario="random", num_agents=3, num_actions=2, game_seed=4)) == totals.max()
+
+
+def test_a_random_game_that_is_too_large_is_refused():
+    with pytest.raises(ValueError, match="env_args.num_actions=5: 9 agents have 1,953,125 joint actions"):
+        matrix_game.make(Config(scenario="random", num_agents=9, num_actions=5))
+
+
+def test_a_tables_picture_shows_what_the_first_two_agents_get_given_the_others():
+    table = own_table(2, 4, 3)
+    env = matrix_game.make(Config(payoff=tuple(table.tolist())))
+    state, _ = env.reset(jax.random.key(0))
+    scene = env.drawing.scene(state, np.array([1, 3, 2]))
+    assert [box.label for box in scene.figures[:8]] == [f"{value:g}" for value in table[:, :, 2].ravel()]
+    (framed,) = [box for box in scene.figures if box.frame == "chosen"]
+    assert (framed.left, framed.bottom) == (3, 0) and "agents 2 and up play 2" in scene.caption
+    over = env.drawing.scene(state, None)
+    (best,) = [box for box in over.figures if box.colour == "good"]
+    assert best.label == f"{table.max():g}" and over.caption.startswith("over")
+    assert [len(names) for names in env.drawing.actions] == [2, 4, 3]

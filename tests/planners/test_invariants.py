@@ -1,5 +1,6 @@
-"""What holds for every planner whatever the model says: legal play, proper targets free of noise, and what each agent saw."""
+"""What holds for every tree search, and for two planners without, whatever the model says: targets free of noise, what each agent saw."""
 
+import dataclasses
 from functools import lru_cache
 from types import SimpleNamespace
 
@@ -39,9 +40,15 @@ MUZERO = [
     ("independent", dict(search="muzero")),
 ]
 WITHOUT_SEARCH = [("policy", {}), ("autoregressive", dict(order="random"))]
-CASES = [*GUMBEL, *MUZERO, *WITHOUT_SEARCH]
-ONE_EACH = [GUMBEL[1], GUMBEL[2], GUMBEL[3], GUMBEL[5], GUMBEL[6], MUZERO[1], *WITHOUT_SEARCH]
-IN_TURNS = ("plies", "paths", "root_only")
+# What grows a tree has these settings; of other planners tests/planners/test_every_planner.py says what they owe.
+TREE_SEARCHES = [
+    name for name, entry in PLANNERS.items()
+    if {"num_simulations", "value_expansion"} <= {field.name for field in dataclasses.fields(entry.config())}
+]  # fmt: skip
+BY_DEFAULT = [(name, {}) for name in TREE_SEARCHES if name not in dict([*GUMBEL, *MUZERO])]
+CASES = [*GUMBEL, *MUZERO, *BY_DEFAULT, *WITHOUT_SEARCH]
+ONE_EACH = [GUMBEL[1], GUMBEL[2], GUMBEL[3], GUMBEL[5], GUMBEL[6], MUZERO[1], *BY_DEFAULT, *WITHOUT_SEARCH]
+IN_TURNS, AT_ONCE = ("plies", "paths", "root_only"), ("joint", "independent")
 
 
 def name(case: tuple[str, dict]) -> str:
@@ -86,14 +93,15 @@ def assert_sound(planner: str, timestep, plan) -> None:
         return
     assert np.isfinite(plan.extras.value).all() and plan.extras.value.shape == (batch,)
     np.testing.assert_array_equal(plan.extras.committed, plan.action)
-    alone = np.zeros_like(plan.extras.rank)
-    turns = np.broadcast_to(np.arange(num_agents), alone.shape) if planner in IN_TURNS else alone
-    np.testing.assert_array_equal(np.sort(plan.extras.rank, axis=-1), turns)
+    if planner in (*IN_TURNS, *AT_ONCE):
+        turns = np.arange(num_agents) * (planner in IN_TURNS)
+        np.testing.assert_array_equal(np.sort(plan.extras.rank, axis=-1), np.tile(turns, (batch, 1)))
 
 
-def test_every_planner_of_the_registry_is_covered():
-    with_model = {name for name, entry in PLANNERS.items() if "latents" in entry.needs}  # the others: test_actor.py
-    assert {planner for planner, _ in CASES} == {planner for planner, _ in ONE_EACH} == with_model
+def test_every_tree_search_of_the_registry_is_covered():
+    without = {planner for planner, _ in WITHOUT_SEARCH}
+    assert {planner for planner, _ in CASES} == {planner for planner, _ in ONE_EACH} == without | set(TREE_SEARCHES)
+    assert {*IN_TURNS, *AT_ONCE} <= set(TREE_SEARCHES)
     assert {args.get("search", "gumbel_muzero") for _, args in CASES} == {"gumbel_muzero", "muzero"}
 
 

@@ -82,6 +82,17 @@ def make_planner(version=lambda params: 0.0) -> Planner:
     return Planner(init=lambda batch: jnp.zeros((), jnp.int32), plan=plan, plays="policy")
 
 
+def telling(planner: Planner) -> Planner:
+    """Return the planner with metrics: the step that an environment is at, and whether agent 0 stops there."""
+
+    def plan(params, carry, timestep: TimeStep, *rest):
+        carry, plan = planner.plan(params, carry, timestep, *rest)
+        stops = (plan.action[:, 0] == STOP).astype(jnp.float32)
+        return carry, plan.replace(metrics={"stops": stops, "at": timestep.obs[:, 0, 1]})
+
+    return planner._replace(plan=plan, metric_names=("stops", "at"))
+
+
 def signature(obs):
     """Return [B, N] int32 that tells observations [B, N, O] apart."""
     tag, count, agent = (obs[..., i] * scale for i, scale in ((0, 2**20), (1, 1), (4, 1)))

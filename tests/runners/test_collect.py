@@ -7,7 +7,7 @@ import pytest
 
 from src.runners.collect import as_timestep, collect, evaluate, start
 from tests.reference.compiled import quick_jit
-from tests.runners.counting import LIMIT, STOP, A, N, make_env, make_planner, make_still_planner, pay, signature
+from tests.runners.counting import LIMIT, STOP, A, N, make_env, make_planner, make_still_planner, pay, signature, telling
 
 ENVS, STEPS = 5, 7
 BEFORE = 1000  # environment steps before the first rollout
@@ -166,3 +166,28 @@ def test_a_stored_row_shows_the_planner_what_it_saw_then(rows):
     for name in ("obs", "state", "legal", "alive", "first"):
         np.testing.assert_array_equal(getattr(timestep, name), getattr(rows, name))
     assert not np.any(timestep.terminated) and not np.any(timestep.truncated) and not np.any(timestep.reward)
+
+
+def test_what_a_planner_reports_is_summed_over_steps_and_changes_nothing_else():
+    env, planner = make_env(shared=True), make_planner()
+
+    def roll(planner, key):
+        inputs = key, STEPS, jnp.int32(BEFORE), jnp.float32(0.25)
+        return collect(env, planner, {}, start(env, planner, key, ENVS), *inputs)
+
+    def rolled(planner):
+        return jax.tree.map(np.array, quick_jit(lambda key: roll(planner, key))(jax.random.key(1)))
+
+    plain, told = rolled(planner), rolled(telling(planner))
+    jax.tree.map(np.testing.assert_array_equal, plain[:2], told[:2])
+    jax.tree.map(np.testing.assert_array_equal, plain[2].sums, told[2].sums)
+    assert plain[2].plans == {}
+    assert_sums_of_steps(told[2].plans, told[1])
+
+
+def assert_sums_of_steps(plans, rows) -> None:
+    """Assert that a group of metrics is what `telling` says of rows [E, T, ...]."""
+    assert set(plans) == {"count", "search/at", "search/stops"} and plans["count"] == rows.first.shape[1]
+    np.testing.assert_allclose(plans["search/at"], rows.obs[..., 0, 1].mean(axis=0).sum(), rtol=1e-6)
+    np.testing.assert_allclose(plans["search/stops"], (rows.action[..., 0] == STOP).mean(axis=0).sum(), rtol=1e-6)
+    assert 0 < plans["search/stops"] < plans["search/at"] < plans["count"] * LIMIT

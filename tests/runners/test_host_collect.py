@@ -15,9 +15,9 @@ from src.runners import host_collect, tally
 from src.runners.host_collect import HostActors
 from src.runners.host_envs import HostEnvs
 from tests.reference.host_games import OnHost, Troubled, crash, hang
-from tests.runners.counting import STOP, A, N, make_env, make_planner, make_still_planner
+from tests.runners.counting import STOP, A, N, make_env, make_planner, make_still_planner, telling
 from tests.runners.test_collect import (  # noqa: F401  (these tests, on the rows of this file)
-    BEFORE, ENVS, STEPS, ended,
+    BEFORE, ENVS, STEPS, assert_sums_of_steps, ended,
     test_a_row_holds_the_true_outcome_of_its_action_also_at_an_episodes_end,
     test_exploring_environments_and_steps_draw_numbers_of_their_own,
     test_finished_episodes_are_summed_as_by_hand_and_running_ones_kept,
@@ -219,3 +219,13 @@ def test_an_evaluation_plays_one_greedy_episode_for_each_seed_whatever_plays_bes
     still = HostEnvs(lambda: OnHost(GAMES[False]), 3, (1,))
     returns = host_collect.evaluate(still, make_still_planner(), GAMES[False].spec, {}, jax.random.key(0), [4])["return"]
     assert returns == [N * 10.0 * (1 + 2 + 3)] and STOP == A - 1
+
+
+def test_what_a_planner_reports_is_summed_over_steps_and_none_is_nothing():
+    def host(planner):
+        return HostActors(HostEnvs(lambda: OnHost(GAMES[False]), ENVS, (1,)), planner, GAMES[False].spec)
+
+    (rows, told), (same, plain) = roll(host(telling(make_planner()))), roll(host(make_planner()))
+    jax.tree.map(np.testing.assert_array_equal, rows, same)
+    assert plain.plans == {} and plain.sums == told.sums
+    assert_sums_of_steps(told.plans, rows)

@@ -16,7 +16,7 @@ from src.core import Report
 from src.registry import find
 from src.replay import uniform
 from src.runners import jax_sync
-from tests.runners.counting import make_env, make_learner, make_planner, make_still_planner, signature
+from tests.runners.counting import STOP, make_env, make_learner, make_planner, make_still_planner, signature, telling
 from tests.reference.run_plans import run_plan
 
 ENVS, STEPS = 3, 4
@@ -42,13 +42,14 @@ class Seen(NamedTuple):
 
 
 @lru_cache(maxsize=None)
-def runner(eval_every=48, updates_per_step=0.3, reanalyse_per_step=0.0, t_max=T_MAX, max_minutes=0.0):
+def runner(eval_every=48, updates_per_step=0.3, reanalyse_per_step=0.0, t_max=T_MAX, max_minutes=0.0, tells=False):
     """Return a run of the counting parts; its planner leaves in `extras.value` how many updates its parameters had."""
     config = jax_sync.Config(
         num_envs=ENVS, rollout_length=STEPS, updates_per_step=updates_per_step, reanalyse_per_step=reanalyse_per_step,
         report_every=REPORT,
     )  # fmt: skip
     learner, planner = make_learner(), make_planner(version=lambda params: params["updates"])
+    planner = telling(planner) if tells else planner
     players = {"search": planner, "policy": make_still_planner()}
     settings = uniform.Config(capacity=300, batch_size=BATCH, min_size=MIN_ROWS)
     replay = uniform.make(settings, ENVS, learner.sequence_length)
@@ -88,6 +89,19 @@ def test_metrics_of_learning_are_means_over_the_reports_own_updates():
         np.testing.assert_allclose(now.metrics["train/loss"], np.mean(range(before.update + 1, now.update + 1)))
         assert 0 < now.metrics["replay/age"] < now.step
         assert {now.metrics[f"replay/{name}"] for name in ("weight_mean", "weight_min", "priority_mean")} == {1.0}
+
+
+def test_a_planners_metrics_are_means_over_the_reports_steps_and_change_nothing_else():
+    plain, told = history(), history(tells=True)
+    rows = told[-1].replay.experience
+    for i, (one, other) in enumerate(zip(plain, told, strict=True)):
+        assert same((one.params, one.replay), (other.params, other.replay))
+        clocks = {name for name in one.report.metrics if name.startswith("time/")}
+        new = {name: value for name, value in other.report.metrics.items() if name not in one.report.metrics}
+        assert {k: v for k, v in one.report.metrics.items() if k not in clocks}.items() <= other.report.metrics.items()
+        steps = slice(i * REPORT // ENVS, (i + 1) * REPORT // ENVS)
+        expected = {"search/at": rows.obs[:, steps, 0, 1].mean(), "search/stops": (rows.action[:, steps, 0] == STOP).mean()}
+        assert new == pytest.approx(expected)
 
 
 def test_each_of_the_learners_remarks_is_passed_on_once():

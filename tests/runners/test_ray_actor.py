@@ -4,6 +4,7 @@ import itertools
 
 import jax
 import numpy as np
+import pytest
 
 from src.replay import uniform
 from src.runners import ray_async, ray_room
@@ -13,7 +14,8 @@ from src.runners.ray_actor import Actor, Order, Published, Replanner, Seat, pack
 from src.runners.ray_session import Session
 from tests.reference.host_games import OnHost
 from tests.runners import remakes
-from tests.runners.counting import make_env, make_learner
+from tests.runners.counting import make_env, make_learner, telling
+from tests.runners.test_collect import assert_sums_of_steps
 
 ACTORS, ENVS, STEPS, SEED = 3, 2, 5, 7
 
@@ -113,3 +115,13 @@ def test_all_that_goes_between_processes_is_of_numpy(monkeypatch):
     plans = Replanner(remakes.compiled).replan(published, seen, key, np.float32(0.5))
     for tree in (published, packed(state.actors[0]), compiled, on_host, scores, plans):
         assert_of_numpy(tree)
+
+
+@pytest.mark.parametrize("remake", [remakes.compiled, remakes.on_host])
+def test_a_trajectory_brings_what_the_planner_reports(remake):
+    acting, run = remake(), runner()
+    state = () if acting.host else packed(run.initial(SEED).actors[0])
+    actor = Actor(lambda: acting._replace(planner=telling(acting.planner)), seat(0), (0, 0), state)
+    brought = actor.collect(Published(0, {"updates": np.int32(0)}), Order(0, 0, 0.0))
+    actor.close()
+    assert_sums_of_steps(brought.plans, brought.rows)
