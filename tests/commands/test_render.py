@@ -143,7 +143,7 @@ def test_a_film_that_cannot_be_made_changes_nothing_of_the_finished_run(tmp_path
     end = render.FilmAtEnd(tmp_path)
     end.started_event(None, None, None, None, None, None, "7")
     for raised, said in ((ValueError("odd"), "ValueError: odd"), (KeyboardInterrupt(), "interrupted")):
-        end.completed_event(None, None)
+        end.completed_event(None, 1.0)
         assert f"no film: {said}; try `python src/main.py render --run={tmp_path / '7'}`" in capsys.readouterr().out
 
 
