@@ -47,8 +47,8 @@ def prepare(config_name: str, env_config: str, folder: Path):
 
     from src import backend, build
     from src.config import loader
-    from src.recording.record import decisive
-    from src.recording.saver import Saver
+    from src.records.record import decisive
+    from src.records.saver import Saver
 
     backend.prepare_jax("auto", "auto")
     config = loader.load(config_name, env_config)

@@ -98,8 +98,8 @@ def watch(folder: Path, after: float, seconds: float | None, training: float) ->
 
 def left(folder: Path) -> dict:
     """Return the points that are missing or there twice, and whether the last state is saved."""
-    from src import checkpoint
-    from src.recording import series
+    from src.records import checkpoint
+    from src.records import series
 
     found = series.of(folder / "results" / "sacred" / "1")
     steps = found["train/return"].steps.tolist() if "train/return" in found else []

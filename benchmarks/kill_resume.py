@@ -89,7 +89,7 @@ def wait_for_half_a_file(results: Path, process: subprocess.Popen) -> None:
 
 def points(folder: Path) -> dict[str, list[int]]:
     """Return {metric: steps} of the record; a file that cannot be read fails the benchmark."""
-    from src.recording import series
+    from src.records import series
 
     return {name: one.steps.tolist() for name, one in series.of(folder / "results" / "sacred" / "1").items()}
 
@@ -100,15 +100,15 @@ def holes(steps: list[int]) -> int:
 
 
 def newest(folder: Path) -> int:
-    from src import checkpoint
+    from src.records import checkpoint
 
     return max(checkpoint.steps(folder / "results" / "models" / "1"), default=0)
 
 
 def compare(folder: Path, step: str) -> dict[str, bool]:
     """Return whether states and metrics of runs 1 and 2 are the same at their end, but for time itself."""
-    from src import checkpoint
-    from src.recording.series import of as recorded
+    from src.records import checkpoint
+    from src.records.series import of as recorded
 
     states, series = [], []
     for run in "12":

@@ -76,18 +76,18 @@ def transport(options: argparse.Namespace, folder: Path) -> dict:
     add = jax.jit(runner.parts.replay.store.add, donate_argnums=0)
     state, acting, whole = runner.initial(1), [], []
     from src.cluster.start import cluster
-    from src.runners import ray_room
-    from src.runners.ray_actor import Order, Published, packed
-    from src.runners.ray_session import Session, joined
+    from src.runners.actors import placement
+    from src.runners.actors.actor import Order, Published, packed
+    from src.runners.actors.session import Session, joined
 
     with cluster("", {"CPU": 1.0}, 200_000_000, "The benchmark was killed."):
-        from src.runners.ray_failures import Failures
-        from src.runners.ray_fleet import Fleet
+        from src.runners.actors.failures import Failures
+        from src.runners.actors.fleet import Fleet
 
-        replay, told = state.replay, ray_room.actor_options({"CPU": 1.0}, 1)
+        replay, told = state.replay, placement.actor_options({"CPU": 1.0}, 1)
         seat = Session(runner, 1, 1, None)._seat(0)
         fleet = Fleet(runner.remake, [seat], [packed(state.actors[0])], 0, told, 900.0, Failures(0))
-        published = ray_room.ray.put(Published(0, jax.device_get(state.learner.params)))
+        published = placement.ray.put(Published(0, jax.device_get(state.learner.params)))
         for cycle in range(30):
             began = time.perf_counter()
             fleet.request(published, Order(cycle, 0, 0.0))
@@ -140,7 +140,8 @@ def check_replay(folder: Path) -> tuple[int, int]:
     import jax
     import numpy as np
 
-    from src import build, checkpoint, runs
+    from src import build
+    from src.records import checkpoint, runs
     from src.restored import checked_config
 
     run = runs.find("1", folder)

@@ -22,10 +22,10 @@ import numpy as np
 from sacred import SETTINGS, Experiment
 
 from src.core import Report
-from src.recording import mongo_place
-from src.recording.files import FileRecord
-from src.recording.mongo import INTERVAL, MongoMirror
-from src.recording.record import record
+from src.records import mongo_place
+from src.records.files import FileRecord
+from src.records.mongo import INTERVAL, MongoMirror
+from src.records.record import record
 from tests.reference.mongod import Mongod
 
 SECONDS_PER_REPORT, METRICS, STEPS = 7.0, 33, 2048

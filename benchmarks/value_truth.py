@@ -21,7 +21,7 @@ from src.core import Array, Environment, Key, LearnerState, Model
 from src.envs import mpe
 from src.learners import mazero
 from src.learners.sgd import make_optimiser, sgd_step
-from src.networks import world_model
+from src.models import world_model
 from src.ops.losses import cross_entropy
 
 LEARNER = mazero.Config()

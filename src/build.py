@@ -11,7 +11,8 @@ from typing import Any
 
 import jax
 
-from src import contracts, recorded_rows
+from src import contracts
+from src.records import rows as recorded_rows
 from src.config import schema
 from src.config.loader import ConfigError
 from src.core import Acting, Environment, EnvSpec, HostEnvironment, Learner, Planner, Replay, Runner, RunPlan

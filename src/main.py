@@ -35,7 +35,7 @@ OK, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 def main(argv: Sequence[str]) -> int:
     """Run one command and return the exit status: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted."""
-    from src.recording.stopping import handled, interrupt
+    from src.records.stopping import handled, interrupt
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -102,9 +102,9 @@ def configuration(request: commandline.Request) -> tuple[dict[str, Any], Any, An
     stored = stored_config(request)
     place = choose_mongo(request, stored)
     if request.command == "rerun" or {"--resume", "--run"} & set(request.named):
-        from src.commands import again
+        from src.commands import resuming
 
-        recorded = again.prepare(request)
+        recorded = resuming.prepare(request)
         return recorded.config, recorded, place
     from src import backend
     from src.config import loader
@@ -120,7 +120,7 @@ def stored_config(request: commandline.Request) -> dict[str, Any] | None:
     name = request.named.get("--run") or request.named.get("--resume")
     if name is None:
         return None
-    from src import runs
+    from src.records import runs
     from src.commands.arguments import results_dir
 
     try:
@@ -135,7 +135,7 @@ def hold(again: Any) -> Any:
     Raises:
       UsageError: another process has it.
     """
-    from src.recording.files import lock
+    from src.records.files import lock
 
     try:
         return lock(again.run.folder)
@@ -154,7 +154,7 @@ def make_experiment(config: dict[str, Any], resume_at: int | None = None, held: 
     """
     from sacred import SETTINGS, Experiment
 
-    from src.recording.files import FileRecord
+    from src.records.files import FileRecord
 
     SETTINGS.CAPTURE_MODE = "no"  # Sacred's capture would swallow the progress bar's control codes
     experiment = Experiment("tandem", base_dir=str(ROOT), save_git_info=_has_commit())
@@ -204,7 +204,7 @@ def choose_mongo(request: commandline.Request, stored: dict[str, Any] | None = N
       UsageError: it is named in a way that cannot be read, or cannot be reached while `mongo_optional` is False.
     """
     from src.config import files
-    from src.recording import mongo_place
+    from src.records import mongo_place
 
     said = (request.config, request.env_config, request.updates, stored)
     try:
@@ -244,7 +244,7 @@ def hide_credentials(experiment: Any, place: Any, config: dict[str, Any], option
 
 def add_mongo(experiment: Any, place: Any, config: dict[str, Any]) -> None:
     """Have the run recorded in MongoDB as well."""
-    from src.recording.mongo import MongoMirror
+    from src.records.mongo import MongoMirror
 
     experiment.observers.append(MongoMirror(place, Path(config["results_dir"]) / "sacred"))
 
@@ -253,13 +253,13 @@ def add_train(experiment: Any, config: dict[str, Any], again: Any = None, record
     """Build the run and give the experiment its `train` command; a mistake found here leaves no record behind."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's notes on the machine would tear the progress bar
     from src import build, footprint
-    from src.recording.record import record
+    from src.records.record import record
 
     built = build.build(config)
     footprint.check(built, config, copies=recorded)
     resume = None
     if again and again.resumes:
-        from src.commands.again import state
+        from src.commands.resuming import state
 
         resume = state(again, built)
 

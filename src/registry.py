@@ -66,11 +66,11 @@ ENVS = {
 }
 NETWORKS = {
     "world_model": Entry(
-        "src.networks.world_model", "per-agent latents, attention in the dynamics, conditioned heads",
+        "src.models.world_model", "per-agent latents, attention in the dynamics, conditioned heads",
         shows=LATENT_PLANNING | {"self_supervision"},
     ),
     "actor_critic": Entry(
-        "src.networks.actor_critic", "a policy per agent and a critic, feed-forward or with a GRU, shared or not",
+        "src.models.actor_critic", "a policy per agent and a critic, feed-forward or with a GRU, shared or not",
         shows=_set("actor_critic"), actions=ANY_ACTIONS,
     ),
 }  # fmt: skip
@@ -124,10 +124,10 @@ LEARNERS = {
 }  # fmt: skip
 REPLAYS = {
     "prioritised": Entry(
-        "src.replay.prioritised", "sequences drawn in proportion to priority^alpha, with importance weights", data="sequences"
+        "src.data.prioritised", "sequences drawn in proportion to priority^alpha, with importance weights", data="sequences"
     ),
-    "uniform": Entry("src.replay.uniform", "sequences drawn uniformly", data="sequences"),
-    "rollout": Entry("src.replay.rollout", "the newest rollout, whole and once: on-policy learning", data="rollouts"),
+    "uniform": Entry("src.data.uniform", "sequences drawn uniformly", data="sequences"),
+    "rollout": Entry("src.data.rollout", "the newest rollout, whole and once: on-policy learning", data="rollouts"),
 }
 RUNNERS = {
     "jax_sync": Entry("src.runners.jax_sync", "collect, learn and reanalyse in one compiled loop on one device"),

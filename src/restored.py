@@ -7,11 +7,11 @@ from typing import Any
 import jax
 
 from src import backend, build
-from src.checkpoint import folder, pick, read
+from src.records.checkpoint import folder, pick, read
 from src.config import loader
 from src.config.commandline import Update
 from src.core import Environment, Params, Planner
-from src.runs import StoredRun
+from src.records.runs import StoredRun
 
 OWN_CACHE = "compile_cache_dir"
 

@@ -37,7 +37,7 @@ def workplace(tmp_path, monkeypatch):
     monkeypatch.setattr(batch.Drive, "run", lambda drive: 0)
     monkeypatch.setattr(tune, "run", lambda *given: 0)
     monkeypatch.setattr(compare, "report", lambda *given: None)
-    monkeypatch.setitem(sys.modules, "src.commands.tune_ray", types.ModuleType("tune_ray"))
+    monkeypatch.setitem(sys.modules, "src.experiments.sweep", types.ModuleType("tune_ray"))
     cache = jax.config.jax_compilation_cache_dir
     yield folder, seen
     jax.config.update("jax_compilation_cache_dir", cache)

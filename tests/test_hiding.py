@@ -6,7 +6,7 @@ import time
 import pytest
 
 from src.hiding import hidden, hidden_in
-from src.recording.mongo_place import FORMS
+from src.records.mongo_place import FORMS
 
 PASSWORDS = [
     "s3cr3t", "p@s3cr3t", "s3cr3t/x", "p@s3#s3cr3t/x", "a:s3cr3t", "s3cr3t?x=1", "a s3cr3t", "a@b s3cr3t", "'s3cr3t'",

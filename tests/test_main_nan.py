@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from src import checkpoint
+from src.records import checkpoint
 from tests.test_main import CACHE, SMALL, read, type_in
 
 ON_POLICY = ["runner_args.num_envs=3", "runner_args.rollout_length=4", "runner_args.report_every=120", "eval_args.episodes=11", "platform=cpu"]

@@ -10,10 +10,11 @@ import sys
 import jax
 import pytest
 
-from src import checkpoint, main, restored, runs
-from src.commands import again
+from src.records import checkpoint, runs
+from src import main, restored
+from src.commands import resuming
 from src.config import commandline
-from src.recording.files import lock
+from src.records.files import lock
 from tests.test_main import ROOT, TINY, type_in
 
 SETTINGS = ["t_max=1440", "eval_args.every=480", "max_minutes=0", "checkpoint_args.every_steps=240", "seed=3"]
@@ -41,7 +42,7 @@ def folder(tmp_path_factory):
     resumed = type_in(folder, "train", "--resume=1")
     assert resumed.returncode == 0 and "going on from step" in resumed.stdout, resumed
     again = type_in(folder, "rerun", "--run", "results/sacred/1")
-    assert again.returncode == 0 and "going on" not in again.stdout, again
+    assert resuming.returncode == 0 and "going on" not in resuming.stdout, again
     return folder
 
 
@@ -142,17 +143,17 @@ def test_what_cannot_be_done_with_a_run_is_said_in_a_sentence(typed, words, expe
 
 
 def test_the_second_of_two_that_go_on_with_a_run_is_refused_before_any_work_is_done(folder, typed, monkeypatch):
-    from src.commands import again
+    from src.commands import resuming
 
     # As both see it when they start in one moment: nobody holds the record, and then the other one is first.
-    checked, held = again.prepare, []
+    checked, held = resuming.prepare, []
 
     def overtaken(request):
         found = checked(request)
         held.append(lock(found.run.folder))
         return found
 
-    monkeypatch.setattr(again, "prepare", overtaken)
+    monkeypatch.setattr(resuming, "prepare", overtaken)
     before = read(folder, "1", "run")
     status, out, err = typed("train", "--resume=1", "with", "t_max=2000")
     held[0].close()
@@ -200,9 +201,9 @@ def rewrite(path, change) -> None:
     path.write_text(json.dumps(content))
 
 
-def prepare(results, *words: str) -> again.Again:
+def prepare(results, *words: str) -> resuming.Again:
     request = commandline.parse(["train", f"--resume={results / 'sacred' / '1'}", "with", *words], main.COMMANDS)
-    return again.prepare(request)
+    return resuming.prepare(request)
 
 
 def test_a_run_recorded_before_a_setting_existed_is_gone_on_with(folder):

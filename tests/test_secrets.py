@@ -9,7 +9,7 @@ import pytest
 
 from src import main
 from src.config import commandline
-from src.recording import mongo_place
+from src.records import mongo_place
 
 SECRET = "s3cr3t"
 PASSWORDS = (SECRET, f"p@ss#{SECRET}/x", f"p%40{SECRET}", f"two {SECRET}")

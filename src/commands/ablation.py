@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from src.commands import arguments, batch, compare, flags, seeds
+from src.commands import arguments, batch, compare, flags
+from src.experiments import seeds
 from src.config import yaml_files
 from src.config.commandline import UsageError
 from src.config.schema import LONGEST_NAME, is_file_name

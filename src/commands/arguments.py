@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from src import runs
+from src.records import runs
 from src.config import commandline, values
 from src.config.commandline import Update, UsageError
 from src.registry import nearest

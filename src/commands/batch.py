@@ -15,13 +15,15 @@ from typing import IO, Any
 from rich.console import Console
 from rich.live import Live
 
-from src import machine, runs
-from src.commands import again, children, flags, room, seeds
-from src.commands.batch_table import live_table, summary
+from src import machine
+from src.records import runs
+from src.experiments import capacity, processes, seeds
+from src.commands import flags, resuming
+from src.experiments.batch_table import live_table, summary
 from src.config.commandline import Request, UsageError
 from src.config.values import shown
 from src.hiding import hidden
-from src.recording.record import FREE, FREE_SECTIONS
+from src.records.record import FREE, FREE_SECTIONS
 
 DESCRIPTION = """Train one configuration under several seeds, as many at once as the machine has room for.
 
@@ -60,9 +62,9 @@ def main(words: Sequence[str]) -> int:
         raise UsageError("seed=: the seeds of a batch are named by --seeds (./run.sh CONFIG ENV_CONFIG SEEDS)")
     config = flags.resolve(request, builds=True)  # seeds would all end of the same mistake
     batch = seeds.Batch(config, wanted)
-    devices = room.gpus(config["platform"])
+    devices = capacity.gpus(config["platform"])
     jobs = number_of_jobs(given.jobs, len(wanted), len(devices))
-    return Drive(batch, request, jobs, room.settings(devices, jobs)).run()
+    return Drive(batch, request, jobs, capacity.settings(devices, jobs)).run()
 
 
 def number_of_jobs(asked: str, num_seeds: int, num_gpus: int) -> int:
@@ -72,7 +74,7 @@ def number_of_jobs(asked: str, num_seeds: int, num_gpus: int) -> int:
       UsageError: what was asked for is no number.
     """
     check_jobs(asked)
-    fitting = room.default_jobs(len(machine.cores()), machine.free_memory().free, num_gpus)
+    fitting = capacity.default_jobs(len(machine.cores()), machine.free_memory().free, num_gpus)
     return min(num_seeds, fitting if asked == AUTO else int(asked))
 
 
@@ -91,7 +93,7 @@ class Drive:
 
     def __init__(self, batch: seeds.Batch, request: Request, jobs: int, environments: Sequence[dict[str, str]]):
         self.batch, self.request, self.environments = batch, request, environments
-        self.shares = room.shares(machine.cores(), jobs)
+        self.shares = capacity.shares(machine.cores(), jobs)
         self.free = list(range(jobs))  # slots; a slot is a share of the cores
         self.jobs = [Job(seed) for seed in batch.seeds]
         self.console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 120)
@@ -101,12 +103,12 @@ class Drive:
         self.batch.logs.mkdir(parents=True, exist_ok=True)
         self.plan()
         self.say(f"{len(self.jobs)} seeds, {len(self.shares)} at once; logs: {self.batch.logs}")
-        with children.Signals() as signals:
+        with processes.Signals() as signals:
             try:
                 with self.screen():
                     while not signals.count and any(job.state in ("waiting", "running") for job in self.jobs):
                         self.step()
-                        time.sleep(children.POLL_SECONDS)
+                        time.sleep(processes.POLL_SECONDS)
                 if signals.count:
                     self.say("interrupted: ending the runs (again to kill them) ...")
             finally:
@@ -124,7 +126,7 @@ class Drive:
                 job.state = "skipped"
             elif run and run.running:
                 job.state = "elsewhere"
-            elif run and again.resumable(run):
+            elif run and resuming.resumable(run):
                 job.words = resume_words(self.request, run)
             else:
                 job.words = train_words(self.request, job.seed)
@@ -149,7 +151,7 @@ class Drive:
         command = f"python src/main.py {shlex.join(words)}"
         job.log.write(f"\n--- {time.strftime('%Y-%m-%d %H:%M:%S')}  {command}\n")
         job.log.flush()
-        job.process = children.start(job.words, job.log, self.shares[job.slot], self.environments[job.slot])
+        job.process = processes.start(job.words, job.log, self.shares[job.slot], self.environments[job.slot])
         job.state = "running"
         self.say(f"seed {job.seed}: {'resumed' if job.resumes else 'started'}")
 
@@ -158,12 +160,12 @@ class Drive:
         job.log.close()
         self.free.append(job.slot)
         log = self.batch.log(job.seed)
-        self.say(f"seed {job.seed}: {state}" + (f", see {log}: {children.last_line(log)}" if state == "failed" else ""))
+        self.say(f"seed {job.seed}: {state}" + (f", see {log}: {processes.last_line(log)}" if state == "failed" else ""))
 
-    def stop(self, signals: children.Signals) -> None:
+    def stop(self, signals: processes.Signals) -> None:
         """End whatever still runs."""
         running = [job for job in self.jobs if job.state == "running"]
-        children.end([job.process for job in running], signals)
+        processes.end([job.process for job in running], signals)
         for job in running:
             self.finish(job, "done" if job.process.returncode == 0 else "interrupted")
 
@@ -177,7 +179,7 @@ class Drive:
         return Live(get_renderable=self.table, console=self.console, refresh_per_second=1, transient=True)
 
     def table(self) -> Any:
-        logs = {job.seed: children.last_line(self.batch.log(job.seed)) for job in self.jobs if job.state == "running"}
+        logs = {job.seed: processes.last_line(self.batch.log(job.seed)) for job in self.jobs if job.state == "running"}
         return live_table({job.seed: job.state for job in self.jobs}, logs)
 
 

@@ -12,8 +12,8 @@ from src.commands import arguments, flags
 from src.commands.arguments import Parser
 from src.config.commandline import UsageError
 from src.core.metrics import POLICY_RETURN
-from src.recording import mongo_place
-from src.recording.places import task
+from src.records import mongo_place
+from src.records.places import task
 
 DESCRIPTION = """Compare recorded runs: curves, final scores, the way to a threshold, and who beats whom.
 

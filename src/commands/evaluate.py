@@ -16,11 +16,11 @@ from src.analysis.identity import fingerprint
 from src.commands import restoring
 from src.config.commandline import UsageError
 from src.core import Environment, Key, Planner, RunError
-from src.recording.places import replace_file, title
+from src.records.places import replace_file, title
 from src.restored import Restored
 from src.runners.collect import evaluate
-from src.runners.host_collect import evaluate as evaluate_on_host
-from src.runners.host_envs import HostEnvs
+from src.runners.host.collect import evaluate as evaluate_on_host
+from src.runners.host.envs import HostEnvs
 
 HOST_ENVS = 8  # environments outside JAX that play side by side
 Scores = dict[str, np.ndarray]  # {metric: [episodes]}

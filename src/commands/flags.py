@@ -55,7 +55,7 @@ def resolve(request: commandline.Request, builds: bool = False) -> dict[str, Any
       UsageError: the configuration cannot be used, its parts do not fit each other, or memory cannot hold such a run.
     """
     from src import backend, build, footprint
-    from src.commands import room
+    from src.experiments import capacity
     from src.config import loader
 
     backend.prepare_jax("cpu")
@@ -63,6 +63,6 @@ def resolve(request: commandline.Request, builds: bool = False) -> dict[str, Any
     if builds:
         check_results(config)
         built = build.build(config)
-        if not room.gpus(config["platform"]):  # what an accelerator holds, the run itself will see
+        if not capacity.gpus(config["platform"]):  # what an accelerator holds, the run itself will see
             footprint.check(built, config)
     return config

@@ -21,12 +21,12 @@ from src.analysis.host_episodes import make_host_player
 from src.commands import arguments, restoring
 from src.config.commandline import UsageError
 from src.core import Environment
-from src.recording import provenance
-from src.recording.curves import add_image
-from src.recording.places import title
+from src.records import provenance
+from src.records.curves import add_image
+from src.records.places import title
 from src.restored import Restored, restore
-from src.runners.host_envs import time_limit
-from src.runs import StoredRun, find
+from src.runners.host.envs import time_limit
+from src.records.runs import StoredRun, find
 
 PLAYERS = ("search", "autoregressive", "policy")
 EPISODES = 3

@@ -3,11 +3,11 @@
 import argparse
 from collections.abc import Sequence
 
-from src.checkpoint import CheckpointError
+from src.records.checkpoint import CheckpointError
 from src.commands import arguments
 from src.config.commandline import Update, UsageError
 from src.restored import Restored, restore
-from src.runs import StoredRun
+from src.records.runs import StoredRun
 
 
 def parser(command: str, description: str) -> arguments.Parser:

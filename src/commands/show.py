@@ -10,10 +10,10 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from src import checkpoint, runs
+from src.records import checkpoint, runs
 from src.commands import arguments
-from src.recording import provenance, series
-from src.recording.places import title
+from src.records import provenance, series
+from src.records.places import title
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "mctx", "flashbax", "orbax-checkpoint", "jaxmarl", "numpy", "sacred")
 

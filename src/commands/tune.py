@@ -15,12 +15,13 @@ from typing import Any
 from rich.console import Console
 
 from src import machine
-from src.commands import arguments, flags, following, room, search_space, tune_report
+from src.commands import arguments, flags
+from src.experiments import follower, capacity, search_space, sweep_report
 from src.config.commandline import Request, UsageError
 from src.config.values import shown
 from src.core import RunError
 from src.hiding import hidden
-from src.recording.stopping import handled
+from src.records.stopping import handled
 
 DESCRIPTION = """Search for good settings with Ray Tune. Every trial is an ordinary run under results/sacred/.
 
@@ -44,9 +45,9 @@ def main(words: Sequence[str]) -> int:
     source = str(search_space.find(given.space))
     search_space.check(space, source, request)
     flags.resolve(search_space.first_trial(space, source, request), builds=True)  # trials would all end of the same mistake
-    given.metric = given.metric or following.default_metric(config)
+    given.metric = given.metric or follower.default_metric(config)
 
-    from src.commands import tune_ray  # Ray is slow to import: mistakes are told before
+    from src.experiments import sweep as tune_ray  # Ray is slow to import: mistakes are told before
 
     try:
         return run(tune_ray, given, request, config, space)
@@ -128,13 +129,13 @@ def run(
         say(f"{trials} trials, {cluster.concurrent} at once; logs: {sweep.trials}")
         tune_ray.search(sweep, given, space, config["seed"], cluster, stopping, say)
         tune_ray.wait_for_runs(sweep)
-    found = tune_report.collect(sweep.trials, sweep.results, given.metric)
-    winner = tune_report.best(found, given.mode)
-    console.print(tune_report.table(found, winner, given.metric))
+    found = sweep_report.collect(sweep.trials, sweep.results, given.metric)
+    winner = sweep_report.best(found, given.mode)
+    console.print(sweep_report.table(found, winner, given.metric))
     for problem in dict.fromkeys(trial.problem for trial in found if trial.problem):
         say(f"failed: {problem}")
     if winner:
-        tune_report.write_best(folder / "best.yaml", winner, request, given.metric)
+        sweep_report.write_best(folder / "best.yaml", winner, request, given.metric)
         say(f"best: run {winner.run.id}; --config={shlex.quote(str(folder / 'best.yaml'))}")
     return INTERRUPTED if stopping.asked else OK if winner else FAILED
 
@@ -143,7 +144,7 @@ def slots(given: argparse.Namespace, config: dict[str, Any], trials: int) -> int
     """Return how many trials go on at once on this machine; None = as a cluster has room for."""
     if given.concurrent or given.ray_address:
         return given.concurrent and min(given.concurrent, trials)
-    return min(trials, room.default_jobs(len(machine.cores()), machine.free_memory().free, len(room.gpus(config["platform"]))))
+    return min(trials, capacity.default_jobs(len(machine.cores()), machine.free_memory().free, len(capacity.gpus(config["platform"]))))
 
 
 def make_folder(config: dict[str, Any]) -> Path:

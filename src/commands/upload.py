@@ -3,11 +3,11 @@
 import os
 from collections.abc import Sequence
 
-from src import runs
+from src.records import runs
 from src.commands.arguments import Parser
 from src.config.commandline import UsageError
-from src.recording import mongo_place, mongo_series
-from src.recording.mongo_upload import Upload
+from src.records import mongo_place, mongo_series
+from src.records.mongo_upload import Upload
 
 
 def main(words: Sequence[str]) -> int:

@@ -31,7 +31,8 @@ from src.core import (
     Transition,
     setting,
 )  # fmt: skip
-from src.runners import host_collect, jax_sync
+from src.runners.host import collect as host_collect
+from src.runners import jax_sync
 from src.runners.collect import collect, evaluate, start
 from src.runners.jax_sync import ENV_STEPS, RunState
 from src.runners.learn import Parts, absorb
@@ -195,7 +196,7 @@ class AsyncRunner:
 
     def __call__(self, seed: int, resume: RunState | None = None) -> Iterator[tuple[Report, RunState]]:
         from src.cluster.signals import deaf
-        from src.runners.ray_session import Session  # brings Ray along
+        from src.runners.actors.session import Session  # brings Ray along
 
         began, config = time.monotonic(), self.parts.config
         cycles = max(1, round(config.report_every / self.parts.steps_per_cycle))

@@ -2,7 +2,8 @@
 
 import pytest
 
-from src.commands import ablation, arguments, batch, compare, flags, seeds, tune
+from src.commands import ablation, arguments, batch, compare, flags, tune
+from src.experiments import seeds
 from src.config.commandline import UsageError
 
 

@@ -9,9 +9,9 @@ import time
 import pytest
 
 from src.commands import batch, flags
-from src.commands.seeds import Batch
+from src.experiments.seeds import Batch
 from src.config.commandline import UsageError
-from src.recording import files
+from src.records import files
 from tests.commands import stub_runs
 from tests.test_main import CACHE, ROOT, SMALL, type_in
 

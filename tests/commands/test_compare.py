@@ -7,11 +7,11 @@ from datetime import datetime
 
 import pytest
 
-from src import runs
+from src.records import runs
 from src.analysis import histories
 from src.commands import compare
 from src.config.commandline import UsageError
-from src.recording import mongo_place
+from src.records import mongo_place
 from tests.commands import stub_runs
 
 

@@ -1,10 +1,10 @@
 """Settings that say where and how a run is recorded, and nothing of what it computes: one list for all who ask."""
 
 from src.analysis.identity import essence
-from src.commands import search_space
+from src.experiments import search_space
 from src.config import loader, schema
-from src.recording import record
-from src.recording.curves import flat
+from src.records import record
+from src.records.curves import flat
 
 
 def test_settings_that_do_not_decide_are_the_same_for_all_who_ask():

@@ -10,7 +10,7 @@ import pytest
 
 from src.core import Batch, Candidates, Discrete, EnvSpec, SearchExtras, Transition, Vector
 from src.learners import mazero
-from src.networks import world_model
+from src.models import world_model
 from src.ops.team import team_reward
 from src.ops.values import committed_value
 from tests.reference.compiled import quick_jit

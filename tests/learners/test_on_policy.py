@@ -10,7 +10,7 @@ import pytest
 
 from src.learners import on_policy
 from src.learners.on_policy import RolloutConfig
-from src.networks import actor_critic
+from src.models import actor_critic
 from src.ops.distributions import CATEGORICAL
 from src.ops.normalise import mean_and_std
 from tests.learners.rollouts import SPEC, A, E, N, T, random_rollout

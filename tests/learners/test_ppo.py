@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from src.learners import on_policy, ppo, ppo_distil
-from src.networks import actor_critic
+from src.models import actor_critic
 from src.ops.masking import kl_divergence, masked_softmax
 from tests.learners.rollouts import SPEC, E, N, T, random_rollout
 from tests.reference.compiled import quick_jit

@@ -9,8 +9,8 @@ import numpy as np
 from sacred import Experiment
 
 from src.core import Report
-from src.recording.files import FileRecord
-from src.recording.record import Resume, record
+from src.records.files import FileRecord
+from src.records.record import Resume, record
 
 CONFIG = {
     "name": "alg",

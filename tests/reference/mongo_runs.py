@@ -11,12 +11,12 @@ from pymongo.database import Database
 from sacred import SETTINGS, Experiment
 
 from src.core import Report
-from src.recording import mongo_place, mongo_series, series
-from src.recording.files import FileRecord
-from src.recording.mongo import MongoMirror
-from src.recording.mongo_read import read_series
-from src.recording.mongo_upload import Upload
-from src.recording.record import record
+from src.records import mongo_place, mongo_series, series
+from src.records.files import FileRecord
+from src.records.mongo import MongoMirror
+from src.records.mongo_read import read_series
+from src.records.mongo_upload import Upload
+from src.records.record import record
 
 
 def reports(count: int, disturb: Callable[[int], None] = lambda step: None) -> Callable[[int], Iterator]:

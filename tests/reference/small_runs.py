@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from src.core import Environment
 from src.envs import matrix_game
 from src.learners import mazero, ppo, ppo_distil
-from src.networks import actor_critic, world_model
+from src.models import actor_critic, world_model
 from src.planners.policies import actor
 from src.registry import find
-from src.replay import rollout, uniform
+from src.data import rollout, uniform
 from src.runners import jax_sync
 from tests.reference.run_plans import run_plan
 

@@ -11,10 +11,10 @@ import jax
 import numpy as np
 import pytest
 
-from src import checkpoint
+from src.records import checkpoint
 from src.core import Report
 from src.registry import find
-from src.replay import uniform
+from src.data import uniform
 from src.runners import jax_sync
 from tests.runners.counting import STOP, make_env, make_learner, make_planner, make_still_planner, signature, telling
 from tests.reference.run_plans import run_plan

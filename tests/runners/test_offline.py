@@ -7,7 +7,8 @@ import jax
 import numpy as np
 import pytest
 
-from src import build, checkpoint, contracts, recorded_rows
+from src import build, contracts
+from src.records import checkpoint, rows as recorded_rows
 from src.config import commandline, loader
 from src.main import main
 

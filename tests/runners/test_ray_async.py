@@ -11,10 +11,10 @@ import numpy as np
 import psutil
 import pytest
 
-from src import checkpoint
+from src.records import checkpoint
 from src.core import RunError
 from src.envs import matrix_game
-from src.replay import uniform
+from src.data import uniform
 from src.runners import ray_async
 from tests.reference import small_runs
 from tests.reference.host_games import OnHost
@@ -193,17 +193,17 @@ def test_actors_that_nobody_has_room_for_and_clusters_that_are_not_there_are_ref
 
 def test_actors_whose_room_others_use_are_told_of_instead_of_being_waited_for(address, monkeypatch):
     from src.cluster.start import cluster
-    from src.runners import ray_room
+    from src.runners.actors import placement
 
-    monkeypatch.setattr(ray_room, "SECONDS_TO_PLACE", 1.0)
+    monkeypatch.setattr(placement, "SECONDS_TO_PLACE", 1.0)
     desk = {"CPU": 1.0, "desk": 1.0}
     with cluster(address, {}, 0, ""):
-        with ray_room.reserved(1, desk):
+        with placement.reserved(1, desk):
             words = ".runner_args: num_actors.* of {'CPU': 6.0, 'desk': 2.0} .* only {'CPU': 5.0, 'desk': 1.0} are free"
             with pytest.raises(RunError, match=f"2 actors need {desk} each {words}"):
                 next(runner(actor_resources={"desk": 1.0})(1))
         monkeypatch.undo()  # a loaded machine takes longer than that second to hand over what is free
-        with ray_room.reserved(2, desk) as options:  # given back
+        with placement.reserved(2, desk) as options:  # given back
             assert options
 
 
@@ -219,13 +219,13 @@ def test_a_run_on_a_cluster_does_nothing_for_anybody_without_the_clusters_token(
 
 def test_jax_finds_in_an_actor_the_platform_and_the_threads_that_it_was_told_before(address):
     from src.cluster.start import cluster
-    from src.runners import ray_room
+    from src.runners.actors import placement
 
-    wants = ray_room.wanted(1.0, {})
+    wants = placement.wanted(1.0, {})
     with cluster(address, {}, 0, ""):
-        probe = ray_room.ray.remote(**ray_room.actor_options(wants, 3))(Probe).remote()
-        found = ray_room.ray.get(probe.look.remote(["JAX_PLATFORMS", "NPROC", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"]))
-        ray_room.ray.kill(probe)
+        probe = placement.ray.remote(**placement.actor_options(wants, 3))(Probe).remote()
+        found = placement.ray.get(probe.look.remote(["JAX_PLATFORMS", "NPROC", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"]))
+        placement.ray.kill(probe)
     assert not found["imported"] and found["platforms"] == ["cpu"] and found["threads"] == 3
     assert found["told"] == {"JAX_PLATFORMS": "cpu", "NPROC": "3", "OMP_NUM_THREADS": "3", "CUDA_VISIBLE_DEVICES": ""}
 

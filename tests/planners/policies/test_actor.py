@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from src.core import Discrete, EnvSpec, Numbers, Vector
-from src.networks import actor_critic
+from src.models import actor_critic
 from src.planners.policies import actor
 from tests.reference.compiled import quick_jit
 from tests.reference.linear_model import random_timestep

@@ -1,0 +1,162 @@
+"""`train --resume=RUN` and `rerun --run=RUN`: configurations that come from a recorded run instead of files."""
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from src.records import checkpoint, runs
+from src import restored
+from src.build import Built
+from src.commands.arguments import results_dir, settings
+from src.config import loader
+from src.config.commandline import Request, UsageError
+from src.records import provenance, series
+from src.records.record import FREE, FREE_SECTIONS, Resume, decisive
+
+
+class Again(NamedTuple):
+    """A recorded run that is gone on with or repeated."""
+
+    run: runs.StoredRun
+    config: dict[str, Any]
+    resumes: bool  # in the same record; else it is repeated as a new run
+    path: Path | None  # of the checkpoint to go on from; None = there is none yet, from the beginning
+
+    @property
+    def resume_at(self) -> int | None:
+        """The environment step from which the record goes on; None = a new record."""
+        return (int(self.path.name) if self.path else 0) if self.resumes else None
+
+
+def prepare(request: Request) -> Again:
+    """Return what is to be gone on with or repeated; nothing is changed on disk.
+
+    Raises:
+      UsageError: no such run or checkpoint, a setting that may not change, a run that is over or still going on.
+    """
+    flag = "--run" if request.command == "rerun" else "--resume"
+    _check_flags(request, flag)
+    try:
+        run = runs.find(request.named[flag], results_dir(request.updates))
+        resumes, path = request.command == "train", None
+        if resumes:
+            _check_resumable(run, request)
+            path = _pick(run, request.named.get("--checkpoint"))
+        again = Again(run, restored.checked_config(run, settings(request.updates)), resumes, path)
+        if path:
+            _check_same(again)
+        _tell_changes(again)
+        return again
+    except UsageError:
+        raise
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _check_flags(request: Request, flag: str) -> None:
+    if request.command not in ("train", "rerun") or flag not in request.named:
+        raise UsageError("which run? `train --resume=ID|PATH` goes on with one, `rerun --run=ID|PATH` repeats one")
+    for other in ("--config", "--env-config"):
+        if other in request.named:
+            raise UsageError(f"{other}: a recorded run brings its own configuration; leave the flag out")
+    free = [key for key in FREE] + [f"{section}.*" for section in FREE_SECTIONS]
+    wrong = [update.key for update in request.updates if update.key.split(".")[0] not in FREE + FREE_SECTIONS]
+    if wrong:
+        raise UsageError(
+            f"{', '.join(wrong)}: cannot be changed for a recorded run; what can be: {', '.join(free)}. "
+            "For other settings start a new run"
+        )
+
+
+def _check_resumable(run: runs.StoredRun, request: Request) -> None:
+    """Complain of a run that is still going on, or over with nothing left to do."""
+    if {"-u", "--unobserved"} & set(request.rest):
+        raise UsageError("-u: a run that goes on needs its record; leave the flag out")
+    if run.running:
+        raise UsageError(f"run '{run.id}' is still running; stop it first ({run.folder})")
+    more = {update.key for update in request.updates} & {"t_max", "max_minutes"}
+    if not more and run.status == "COMPLETED":
+        raise UsageError(
+            f"run '{run.id}' is complete; to train it further: --resume={run.id} with t_max=... or max_minutes=... "
+            f"(they were {run.config.get('t_max')} and {run.config.get('max_minutes')})"
+        )
+
+
+def _pick(run: runs.StoredRun, which: str | None) -> Path | None:
+    """Return the checkpoint to go on from; None where a run was killed before it had saved any."""
+    if which is None and _just_begun(run):
+        return None
+    return checkpoint.pick(checkpoint.folder(run.results, run.id), which or "last")
+
+
+def resumable(run: runs.StoredRun) -> bool:
+    """Return whether there is anything that a run can be gone on with from; its beginning, if it had not saved yet, is one."""
+    return _just_begun(run) or bool(checkpoint.steps(checkpoint.folder(run.results, run.id)))
+
+
+def _just_begun(run: runs.StoredRun) -> bool:
+    models = checkpoint.folder(run.results, run.id)
+    return not checkpoint.steps(models) and (models.is_dir() or not series.begun(run.folder))
+
+
+def _check_same(again: Again) -> None:
+    """Complain of a checkpoint that was made with other settings than the run's.
+
+    Both may be older than some of today's settings, so both have these filled in before they are compared.
+    """
+    saved = checkpoint.read_meta(again.path).config
+    with contextlib.suppress(loader.ConfigError):  # a part or setting that there is not: it shows as a difference
+        saved = loader.stored(saved, str(again.path / checkpoint.META))
+    odd = checkpoint.differences(decisive(saved), decisive(again.config))
+    if odd:
+        raise UsageError(
+            f"the checkpoint {again.path} is of another configuration than {again.run.folder / 'config.json'}: "
+            f"they differ in {', '.join(odd)}"
+        )
+
+
+def _tell_changes(again: Again) -> None:
+    """Say what is not as it was when the run was started: without the same code and packages it ends elsewhere."""
+    diff = again.run.folder / provenance.DIFF
+    then = diff.read_text(errors="replace") if diff.exists() else ""
+    now, diff_now = provenance.collect(again.config)
+    for change in provenance.changes(provenance.read(again.run.folder), then, now, diff_now):
+        print(f"not as in run {again.run.id}: {change}", flush=True)
+
+
+def state(again: Again, built: Built) -> Resume:
+    """Return where the run goes on.
+
+    Raises:
+      UsageError: a checkpoint or a record that is damaged or does not fit.
+    """
+    try:
+        return _state(again, built)
+    except (checkpoint.CheckpointError, runs.RecordError) as error:
+        raise UsageError(str(error)) from None
+
+
+def _state(again: Again, built: Built) -> Resume:
+    saved = checkpoint.read(again.path, built.run.shapes()) if again.path else None
+    kept = series.until(series.of(again.run.folder), again.resume_at)
+    latest = {name: points.values[-1] for name, points in kept.items()}
+    if saved is not None:
+        for jump in jumps(again, latest, built.learner.rates(saved.learner.step)):
+            print(jump, flush=True)
+    return Resume(again.run.id, again.resume_at, saved, latest, provenance.curves(again.run))
+
+
+def jumps(again: Again, latest: Mapping[str, float], rates: Mapping[str, Any]) -> list[str]:
+    """Return a line on what leaps where a run goes on with another t_max, over which progress and learning rates are laid.
+
+    Args:
+      latest: values of the metrics until now.
+      rates: the learning rates from here on, under their metrics' names.
+    """
+    before, now, step = again.run.config.get("t_max"), again.config["t_max"], again.resume_at
+    if before in (None, now) or not step:
+        return []
+    leaps = [f"progress from {min(step / before, 1.0):.2f} to {min(step / now, 1.0):.2f}"]
+    leaps += [f"{name} from {latest[name]:.3g} to {float(rate):.3g}" for name, rate in rates.items() if name in latest]
+    return [f"t_max was {before} and is {now}, and schedules are laid over all of it: {', '.join(leaps)}"]

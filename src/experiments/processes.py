@@ -1,0 +1,84 @@
+"""Training runs as processes of their own: started on their cores, told to end, waited for."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from src.records import stopping
+
+MAIN = Path(__file__).resolve().parent.parent / "main.py"
+POLL_SECONDS = 0.2
+PATIENCE = 60.0  # seconds that a run gets to write its record and checkpoint
+
+
+def start(
+    words: Sequence[str],
+    log: IO,
+    cores: Collection[int] = (),
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.Popen:
+    """Start `python src/main.py WORDS` with its output in `log`, in a session of its own: Ctrl-C does not reach it.
+
+    It computes on `cores` if any are named. Should the caller be killed, the run goes on and its log stays locked.
+    """
+    before = os.sched_getaffinity(0)
+    try:
+        if cores:
+            os.sched_setaffinity(0, cores)  # of this thread, for its children to inherit
+        return subprocess.Popen(
+            [sys.executable, str(MAIN), *words], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+            env={**os.environ, **(environment or {})}, start_new_session=True,
+        )
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+class Signals:
+    """Within this context Ctrl-C, SIGTERM and a closed terminal are counted, and nothing else happens.
+
+    Nothing is raised, for that could be between the start of a run and the note that it has started. Signals that are
+    ignored (SIGHUP under nohup, SIGINT of a background job) stay so.
+    """
+
+    def __init__(self):
+        self.count = 0
+
+    def __enter__(self) -> "Signals":
+        self.handled = stopping.handled(self._count)
+        self.handled.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.handled.__exit__(*error)
+
+    def _count(self, number: int, frame: Any) -> None:
+        self.count += 1
+
+
+def end(processes: Collection[subprocess.Popen], signals: Signals, patience: float = PATIENCE) -> None:
+    """Let the runs end as on Ctrl-C; those that have not after `patience` seconds, or at another signal, are killed."""
+    for process in processes:
+        process.terminate()
+    deadline, before = time.monotonic() + patience, signals.count
+    while any(process.poll() is None for process in processes):
+        if time.monotonic() > deadline or signals.count > before:
+            break
+        time.sleep(POLL_SECONDS)
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def last_line(log: Path) -> str:
+    """Return the last line of a log that says something."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 4000))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")

@@ -1,0 +1,91 @@
+"""The runs of a seed batch: which seeds are wanted, and what is already recorded of each."""
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from src.records import runs
+from src.analysis.identity import as_asked, fingerprint, without_seed
+from src.config import loader
+from src.config.commandline import UsageError
+from src.config.values import shown
+from src.records import series
+from src.registry import FAMILIES
+
+DONE = "COMPLETED"  # Sacred's word
+BOUND = 2**31 - 1
+MOST_SEEDS = 10_000
+
+
+def parse(text: str) -> list[int]:
+    """Return the seeds that "3" (that many: 1, 2, 3), "1,4,7", "2-5" or a mixture ("1,4-6") stands for.
+
+    Raises:
+      UsageError: none of these.
+    """
+    if not re.fullmatch(r"N(-N)?(,N(-N)?)*,?".replace("N", "[0-9]{1,20}"), text):
+        raise UsageError(f"seeds {shown(text)}: expected a count (3), a list (1,4,7) or a range (2-5)")
+    ends = [[int(end) for end in part.split("-")] for part in text.split(",") if part]
+    ranges = [range(1, ends[0][0] + 1)] if text.isdigit() else [range(part[0], part[-1] + 1) for part in ends]
+    if max(part[-1] for part in ends) > BOUND and not text.isdigit():
+        raise UsageError(f"seeds {shown(text)}: a seed is at most {BOUND}")
+    if not 0 < sum(part.stop - part.start for part in ranges if part.stop > part.start) <= MOST_SEEDS:
+        raise UsageError(f"seeds {shown(text)}: no seed among them, or more than {MOST_SEEDS:,}")
+    return list(dict.fromkeys(seed for part in ranges for seed in part))
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """One configuration under several seeds, and where its logs lie."""
+
+    config: Mapping[str, Any]  # checked, of any seed
+    seeds: Sequence[int]
+
+    @property
+    def results(self) -> Path:
+        return Path(self.config["results_dir"])
+
+    @property
+    def logs(self) -> Path:
+        """A folder of this configuration alone: other settings have another."""
+        return self.results / "batches" / f"{self.config['name']}-{fingerprint(without_seed(self.config))}"
+
+    def log(self, seed: int) -> Path:
+        return self.logs / f"seed-{seed}.log"
+
+    def recorded(self) -> dict[int, runs.StoredRun]:
+        """Return the run to look at for each seed that has one: the last finished one, else the last one."""
+        wanted = {fingerprint({**self.config, "seed": seed}): seed for seed in self.seeds}
+        found: dict[int, runs.StoredRun] = {}
+        for run_id in runs.ids(self.results):
+            try:
+                run = runs.find(run_id, self.results)
+            except ValueError:  # a folder that is just being made, or was left half made
+                continue
+            seed = wanted.get(fingerprint(as_asked(run.config, self.config))) or wanted.get(self._filled_in(run))
+            if seed is not None and (seed not in found or found[seed].status != DONE or run.status == DONE):
+                found[seed] = run
+        return found
+
+    def _filled_in(self, run: runs.StoredRun) -> str | None:
+        """Return the fingerprint of a run as it would be recorded today, with the settings that have come since."""
+        if any(run.config.get(family) != self.config.get(family) for family in FAMILIES):
+            return None  # other parts make another experiment, and loading them takes time
+        try:
+            config = loader.stored(run.config, str(run.folder / "config.json"))
+        except UsageError:  # a setting of then is no more
+            return None
+        return fingerprint(as_asked(config, self.config))
+
+
+def last_values(run: runs.StoredRun) -> dict[str, float]:
+    """Return the last value of every metric of a run, and its last step as "env_step"."""
+    try:
+        found = series.of(run.folder)
+    except (OSError, ValueError):
+        return {}
+    steps = [points.steps[-1] for points in found.values() if points]
+    values = {name: points.values[-1] for name, points in found.items() if points}
+    return values | ({"env_step": max(steps)} if steps else {})

@@ -1,0 +1,228 @@
+"""The team's world model: one latent per agent, parameters shared over agents, heads that may see committed actions.
+
+Representation, dynamics, prediction and projection follow MAZero (Liu et al. 2024, section 4.1 and appendix), with two
+changes: latents are layer-normalised after every dynamics step, and the policy and value heads take the actions that
+some agents have already committed to, so the same heads serve every ply of a sequential search, and, with nothing
+committed, the decentralised policy.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from src.core import (
+    Array, Codec, EnvSpec, Imagined, Key, Latents, Model, Params, PyTree, SelfSupervision, TeamPolicy, TeamValue, setting,
+)  # fmt: skip
+from src.models.dense import Dense
+from src.models.attention import TransformerBlock
+from src.models.policy_heads import AttentionHead, GRUHead, SumHead, zero_dense
+from src.ops.support import Support, make_support
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    latent_size: int = setting(128, "width D of each agent's latent", low=2, high=4096)
+    encoder_size: int = setting(256, "width of the hidden layer from observation to latent", low=2, high=4096)
+    hidden_size: int = setting(128, "width of every other hidden layer", low=2, high=4096)
+    attention: str = setting("transformer", "what lets agents see each other in the dynamics", choices=("none", "transformer"))
+    attention_size: int = setting(64, "width of the tokens that agents exchange", low=2, high=4096)
+    attention_heads: int = setting(2, "attention heads; must divide attention_size", low=1, high=64)
+    attention_layers: int = setting(1, "transformer blocks in the dynamics", low=1, high=16)
+    projection_size: int = setting(64, "width of the space in which predicted and real latents are compared", low=2, high=4096)
+    policy_head: str = setting(
+        "sum", "how a policy takes up what others committed to: their sum, attention to them, or a memory of them in order",
+        choices=("sum", "attention", "gru"),
+    )
+    policy_layers: int = setting(1, "policy_head=attention: decoder blocks; their heads are attention_heads", low=1, high=16)
+    value_bins: int = setting(101, "bins of the categorical value", low=3, high=1001)
+    value_limit: float = setting(8.0, "value support is [-limit, limit] after h(x); 8 stands for returns up to 79", low=0.1)
+    reward_bins: int = setting(51, "bins of the categorical reward", low=3, high=1001)
+    reward_limit: float = setting(4.0, "reward support is [-limit, limit] after h(x); 4 stands for rewards up to 24", low=0.1)
+    agent_id: bool = setting(False, "append a one-hot agent id to each observation, for teams whose roles it does not show")
+    compute_dtype: str = setting("float32", "precision of the layers; parameters and losses stay float32", choices=("float32", "bfloat16"))
+
+
+class Representation(nn.Module):
+    """Each agent's own observation to its latent: the only input of the decentralised policy."""
+
+    config: Config
+
+    @nn.compact
+    def __call__(self, obs: Array) -> Array:
+        """Map obs [..., N, O] to latents [..., N, D]."""
+        dtype = jnp.dtype(self.config.compute_dtype)
+        if self.config.agent_id:
+            ids = jnp.eye(obs.shape[-2], dtype=obs.dtype)
+            obs = jnp.concatenate([obs, jnp.broadcast_to(ids, (*obs.shape[:-1], obs.shape[-2]))], axis=-1)
+        # Biases start at random: with biases of zero the latent, normalised at the end, would not know the observation's
+        # scale, and near and far would look alike.
+        # One wide layer: at equal CPU time a second one left the reward's error a third larger and the value's slope, which
+        # is what a search compares actions by, further from the truth (simple_spread, fixed policy).
+        x = nn.relu(Dense(self.config.encoder_size, dtype=dtype, bias_init=nn.initializers.normal(1.0))(obs))
+        return nn.LayerNorm(dtype=jnp.float32)(Dense(self.config.latent_size, dtype=dtype)(x))
+
+
+class Dynamics(nn.Module):
+    """One environment step in latent space, with attention between agents, and the team's reward for it."""
+
+    config: Config
+    num_actions: int
+
+    @nn.compact
+    def __call__(self, latent: Array, action: Array) -> tuple[Array, Array]:
+        """Map latent [..., N, D] and action [..., N] to the next latent [..., N, D] and reward logits [..., V]."""
+        cfg, dtype = self.config, jnp.dtype(self.config.compute_dtype)
+        played = jax.nn.one_hot(action, self.num_actions, dtype=dtype)
+        x = jnp.concatenate([latent.astype(dtype), played], axis=-1)
+        if cfg.attention == "transformer":
+            tokens = Dense(cfg.attention_size, dtype=dtype, name="token")(x)
+            for _ in range(cfg.attention_layers):
+                tokens = TransformerBlock(cfg.attention_heads, cfg.attention_size, dtype)(tokens)
+            x = jnp.concatenate([x, tokens], axis=-1)
+        change = Dense(cfg.latent_size, dtype=dtype)(nn.relu(Dense(cfg.hidden_size, dtype=dtype)(x)))
+        next_latent = nn.LayerNorm(dtype=jnp.float32)(latent + change)
+        team = jnp.concatenate([next_latent.astype(dtype), played], axis=-1)
+        return next_latent, TeamHead(cfg.hidden_size, cfg.reward_bins, dtype)(team)
+
+
+class TeamHead(nn.Module):
+    """A centralised head: the mean of all agents' features to one categorical distribution, uniform at first.
+
+    It does not depend on the order of the agents: what is learned in one role holds for every agent in that role.
+    """
+
+    hidden: int
+    num_bins: int
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, features: Array) -> Array:
+        """Map [..., N, F] to float32 logits [..., V]."""
+        each = nn.relu(Dense(self.hidden, dtype=self.dtype, name="each")(features))
+        team = nn.LayerNorm(dtype=self.dtype)(jnp.mean(each, axis=-2))
+        return zero_dense(self.num_bins)(nn.relu(Dense(self.hidden, dtype=self.dtype, name="team")(team)).astype(jnp.float32))
+
+
+def _policy_head(config: Config, num_actions: int, dtype: jnp.dtype) -> nn.Module:
+    if config.policy_head == "attention":
+        return AttentionHead(config.hidden_size, num_actions, dtype, config.attention_heads, config.policy_layers)
+    return {"sum": SumHead, "gru": GRUHead}[config.policy_head](config.hidden_size, num_actions, dtype)
+
+
+class Network(nn.Module):
+    """All parts under one set of parameters."""
+
+    config: Config
+    num_actions: int
+
+    def setup(self):
+        cfg, dtype = self.config, jnp.dtype(self.config.compute_dtype)
+        self.representation = Representation(cfg)
+        self.dynamics = Dynamics(cfg, self.num_actions)
+        self.policy_head = _policy_head(cfg, self.num_actions, dtype)
+        self.value_head = TeamHead(cfg.hidden_size, cfg.value_bins, dtype)
+        self.projector = Dense(cfg.projection_size, dtype=dtype)
+        self.predictor = nn.Sequential(
+            [Dense(cfg.projection_size, dtype=dtype), nn.relu, Dense(cfg.projection_size, dtype=dtype)]
+        )
+
+    def represent(self, obs: Array) -> Array:
+        return self.representation(obs)
+
+    def policy(self, latent: Array, action: Array, visible: Array) -> Array:
+        return self.policy_head(latent, action, visible)
+
+    def begin(self, latent: Array) -> tuple[PyTree, PyTree]:
+        return self.policy_head.begin(latent)
+
+    def commit(self, plan: PyTree, latent: Array, agent: Array, action: Array) -> PyTree:
+        return self.policy_head.commit(plan, latent, agent, action)
+
+    def reply(self, own: PyTree, plan: PyTree) -> Array:
+        return self.policy_head.reply(own, plan)
+
+    def value(self, latent: Array, action: Array, committed: Array) -> Array:
+        played = jax.nn.one_hot(action, self.num_actions) * committed[..., None]
+        return self.value_head(jnp.concatenate([latent, played], axis=-1).astype(self.config.compute_dtype))
+
+    def imagine(self, latent: Array, action: Array) -> tuple[Array, Array]:
+        return self.dynamics(latent, action)
+
+    def project(self, latent: Array) -> Array:
+        return self.projector(latent).astype(jnp.float32)
+
+    def foresee(self, latent: Array) -> Array:
+        return self.predictor(self.projector(latent)).astype(jnp.float32)
+
+    def __call__(self, obs: Array) -> tuple[Array, ...]:
+        """Touch every part once, so that `init` makes all parameters."""
+        latent = self.represent(obs)
+        nobody = jnp.zeros(obs.shape[:-1], bool)
+        action = jnp.zeros(obs.shape[:-1], jnp.int32)
+        visible = nobody[..., None] & nobody[..., None, :]
+        next_latent, reward = self.imagine(latent, action)
+        return reward, self.policy(latent, action, visible), self.value(latent, action, nobody), self.foresee(next_latent)
+
+
+def make(config: Config, spec: EnvSpec) -> Model:
+    """Return the world model of a task, which has no memory and imagines no ends of episodes.
+
+    Raises:
+      ValueError: if the heads do not divide the attention's width, or the task's actions are continuous.
+    """
+    if config.attention_size % config.attention_heads:
+        raise ValueError(
+            f"network_args.attention_heads={config.attention_heads} does not divide "
+            f"network_args.attention_size={config.attention_size}; choose heads that do"
+        )
+    if config.policy_head == "attention" and config.hidden_size % config.attention_heads:
+        raise ValueError(
+            f"network_args.attention_heads={config.attention_heads} does not divide "
+            f"network_args.hidden_size={config.hidden_size}, the width of policy_head=attention; choose heads that do"
+        )
+    if spec.actions.continuous:
+        raise ValueError("a world model plans over discrete actions; this environment's actions are continuous")
+    network = Network(config, spec.actions.size)
+    value = make_support(-config.value_limit, config.value_limit, config.value_bins)
+    reward = make_support(-config.reward_limit, config.reward_limit, config.reward_bins)
+
+    def bind(method):
+        return lambda params, *args: network.apply({"params": params}, *args, method=method)
+
+    return Model(
+        init=lambda key: network.init(key, jnp.zeros((spec.num_agents, spec.obs.size)))["params"],
+        acting=_acting,
+        latents=_latents(bind(Network.represent), bind(Network.imagine), _codec(reward)),
+        team_policy=TeamPolicy(
+            logits=bind(Network.policy), begin=bind(Network.begin), commit=bind(Network.commit), reply=bind(Network.reply)
+        ),
+        team_value=TeamValue(logits=bind(Network.value), codec=_codec(value)),
+        self_supervision=SelfSupervision(project=bind(Network.project), foresee=bind(Network.foresee)),
+    )
+
+
+def _latents(represent: Callable, imagine: Callable, reward: Codec) -> Latents:
+    """Return the latents of a network that remembers nothing, draws nothing and lets no episode end."""
+
+    def observe(params: Params, memory: PyTree, obs: Array, first: Array) -> tuple[PyTree, Array]:
+        del first
+        return memory, represent(params, obs)
+
+    def step(params: Params, latent: Array, action: Array, key: Key) -> Imagined:
+        del key
+        latent, reward = imagine(params, latent, action)
+        return Imagined(latent=latent, reward=reward, continues=jnp.ones(reward.shape[:-1]))
+
+    return Latents(memory=lambda batch: (), represent=observe, imagine=step, reward=reward)
+
+
+def _acting(params: Params) -> Params:
+    """Return the parameters without those of self-supervision, which only learning needs."""
+    return {name: params[name] for name in params if name not in ("projector", "predictor")}
+
+
+def _codec(support: Support) -> Codec:
+    return Codec(mean=support.mean, target=support.target)

@@ -1,0 +1,159 @@
+"""MongoDB beside the file record: a background thread keeps the database in step with the run's folder.
+
+Why not Sacred's own MongoObserver. Its events come as calls from the run: it writes in the training thread at start
+and end (and waits for the server there), drops a heartbeat when the connection is down, stops for good after the
+first other error, appends points with a `$push` that a lost answer repeats, counts ids in the database without regard
+to those of the file record, and stores a file anew each time it is asked to. The QueueObserver around it blocks the
+end of a run for ever if the server never comes back. What is right in it is the schema, which Omniboard and Incense
+read, and that is kept.
+
+So the folder under results/sacred/, which is always written, is the truth, and `mongo_upload.Upload` makes the
+database agree with it, by steps that may all be repeated. A lost connection is then no special case: the next round
+finds out what the server has and adds the rest. `python src/main.py upload` is the same code, called once. The points
+of a running run are taken from Sacred's events, rather than by reading all metrics every ten seconds, and forgotten
+when the server has them. If it is away for long, or loses them, they are read from the folder again.
+
+A run keeps its number of results/sacred/ in the database unless another run has it there (other machines, other
+folders); then it gets the next free one, and `tandem.run`, `tandem.folder` and `host` say where it came from.
+"""
+
+import shlex
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sacred.observers import RunObserver
+
+from src.records import mongo_series, series
+from src.records.mongo_place import Place, open_lazily, reason
+from src.records.mongo_upload import Upload
+
+INTERVAL = 10.0  # seconds from one round to the next
+REST = 100.0  # and at least so many times the processor time of a round, so that it stays below 1 % of a core
+SERVER_SECONDS_PER_POINT = 0.5e-6  # of a document that is appended to: mongod writes its old points anew; measured
+POINTS_KEPT = 1_000_000  # in memory, 24 MB, while the server is away
+PATIENCE = 15.0  # seconds after the end of a run in which the server may take nothing, before it is given up
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def pause(used: float, touched: int) -> float:
+    """Return how many seconds to wait after a round that keeps both this process's and the server's share of a core small.
+
+    Args:
+      used: processor seconds of ours.
+      touched: points of the documents that were written.
+    """
+    return REST * max(used, SERVER_SECONDS_PER_POINT * touched)
+
+
+class MongoMirror(RunObserver):
+    """Sacred's observer of a run, whose calls all return at once, and the thread that does the work."""
+
+    priority = 10  # after the file record, which says what the run's folder is
+
+    def __init__(
+        self,
+        place: Place,
+        records: Path,
+        *,
+        interval: float = INTERVAL,
+        patience: float = PATIENCE,
+        say: Callable = say,
+    ):
+        self.place, self.records = place, records
+        self.interval, self.patience, self.say = interval, patience, say
+        self.fresh: dict[str, series.Series] = {}  # what was reported since the last round began
+        self.upload: Upload | None = None
+        self.trouble = ""  # what the last round failed of
+        self.logging = threading.Lock()  # of `fresh`
+        self.ending = threading.Event()  # the run is over
+        self.given_up = threading.Event()  # nobody waits for the rest any more
+        self.thread = threading.Thread(target=self._work, name="mongo", daemon=True)
+
+    def started_event(self, ex_info, command, host_info, start_time, config, meta_info, _id) -> None:
+        folder = self.records / str(_id)
+        self.upload = Upload(folder, open_lazily(self.place))
+        self.upload.documents.add(mongo_series.in_folder(folder))  # of a resumed run
+        self.upload.documents.forget()
+        self.thread.start()
+
+    def log_metrics(self, metrics_by_name: dict[str, Any], info: dict[str, Any]) -> None:
+        with self.logging:
+            for name, points in metrics_by_name.items():
+                series.add(self.fresh, name, points["steps"], points["values"], points["timestamps"])
+
+    def completed_event(self, stop_time, result) -> None:
+        self.ending.set()
+
+    def interrupted_event(self, interrupt_time, status) -> None:
+        self.ending.set()
+
+    def failed_event(self, fail_time, fail_trace) -> None:
+        self.ending.set()
+
+    def join(self) -> None:
+        """Wait until everything has reached the database, or nothing has for a while; say how it ended."""
+        if self.upload is None:
+            return
+        ended = time.monotonic()
+        try:
+            while self.thread.is_alive() and time.monotonic() - max(ended, self.upload.last_progress) < self.patience:
+                self.thread.join(0.05)
+        finally:
+            if self.thread.is_alive():
+                self.given_up.set()
+                self.say(self._unfinished())
+        if not self.thread.is_alive():
+            print(f"MongoDB: run {self.upload.run_id} in {self.place}", flush=True)
+
+    def _unfinished(self) -> str:
+        """Return what a person must know and do when the database lacks a part of the run."""
+        folder = self.upload.folder
+        run = folder.name if self.records == Path("results/sacred") else folder
+        because = f" {self.trouble}" if self.trouble else " has not taken everything in time"
+        return (
+            f"MongoDB at {self.place}{because}: this run is not complete there. It is in {folder}; to upload it later:\n"
+            f"  python src/main.py upload --run={shlex.quote(str(run))}"
+        )
+
+    def _work(self) -> None:
+        while True:
+            final = self.ending.is_set()  # asked first: what comes after it is for another round
+            began = time.thread_time()
+            if self._round(final) and final or self.given_up.is_set():
+                self.upload.database.client.close()
+                return
+            if final:
+                self.given_up.wait(min(1.0, self.interval))
+            else:
+                touched = 0 if self.trouble else self.upload.touched  # a server that is away is asked again soon
+                self.ending.wait(max(self.interval, pause(time.thread_time() - began, touched)))
+
+    def _round(self, final: bool) -> bool:
+        """Return whether the database is in step now; trouble is said once when it begins and once when it is over."""
+        try:
+            self._hand_over()
+            self.upload.sync(final)
+        except Exception as error:  # whatever it is, the run goes on
+            if not self.trouble:
+                self.say(f"MongoDB at {self.place} {reason(error)}; the run goes on, and what is missing will follow")
+            self.trouble = reason(error)
+            return False
+        if self.trouble:
+            self.trouble = ""
+            self.say(f"MongoDB at {self.place} is back; nothing is missing there")
+        return True
+
+    def _hand_over(self) -> None:
+        """Give what was reported to the upload; more than memory has room for is known by its hash until it is sent."""
+        with self.logging:
+            fresh, self.fresh = self.fresh, {}
+        self.upload.documents.add(fresh)
+        if self.upload.documents.unsent() > POINTS_KEPT:
+            self.upload.documents.forget()

@@ -1,0 +1,59 @@
+"""What a run is called and where its records lie."""
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from src.records import checkpoint
+
+
+def title(config: Mapping[str, Any]) -> str:
+    """Return what is being run in one line."""
+    return f"{config['name']} on {task(config)}, seed {config['seed']}"
+
+
+def task(config: Mapping[str, Any]) -> str:
+    """Return the environment and which of its tasks: "mpe/simple_spread"."""
+    scenario = config["env_args"].get("scenario", config["env_args"].get("map_name"))
+    return f"{config['env']}/{scenario}" if scenario else config["env"]
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write a file so that at any moment either the old content or the new is there, whole."""
+    replace_with(path, lambda file: file.write(text))
+
+
+def replace_with(path: Path, write: Callable[[IO[str]], Any]) -> None:
+    """Have a file written so that at any moment either the old content or the new is there, whole."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        with open(partial, "w") as file:
+            write(file)
+        partial.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):  # on a full disk it would take the room of what is tried next
+            partial.unlink(missing_ok=True)
+        raise
+
+
+class Places:
+    """Where a run's records lie."""
+
+    def __init__(self, config: Mapping[str, Any], run_id: str | None, curves: str | None = None):
+        """Args: curves: folder of the curves of a run that goes on, under the results folder; None = a new one."""
+        results = Path(config["results_dir"])
+        self.record = results / "sacred" / run_id if run_id else None
+        self.models = checkpoint.folder(results, run_id) if run_id else None
+        self.logs = results / "tb_logs"
+        if curves:
+            self.curves = results / curves
+            return
+        stamp = time.strftime("%Y%m%d-%H%M%S") + (f"-run{run_id}" if run_id else "")
+        self.curves = self.logs / task(config) / config["name"] / f"{config['seed']}-{stamp}"
+
+    def __str__(self) -> str:
+        return f"records: {self.record or 'none (-u)'}\ncurves:  {self.curves}  (tensorboard --logdir {self.logs})"

@@ -1,0 +1,208 @@
+"""Reports -> Sacred, TensorBoard and the screen, run states -> checkpoints: who drives a run and keeps what it yields."""
+
+import contextlib
+import logging
+import math
+import shlex
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from src.records import checkpoint
+from src.config import schema
+from src.core import PyTree, Report, RunError, Runner
+from src.core.metrics import result
+from src.records import provenance
+from src.records.curves import Curves
+from src.records.delivery import Delivery
+from src.records.disk import PATIENCE, need
+from src.records.files import FileRecord
+from src.records.places import Places, title
+from src.records.progress import Progress, not_finite
+from src.records.saver import Saver
+from src.records.screen import Screen, summary
+from src.records.stopping import Stopping
+from src.records.transcript import Transcript
+
+# Settings that decide neither what is learned nor what a state means: a run may be gone on with others. Its length is one.
+FREE = ("t_max", "max_minutes", *(key for key in schema.bookkeeping() if key not in schema.SECTIONS))
+FREE_SECTIONS = tuple(key for key in schema.bookkeeping() if key in schema.SECTIONS)
+
+
+class Resume(NamedTuple):
+    """Where a run that was cut off goes on."""
+
+    run_id: str
+    step: int  # of the checkpoint; what was recorded after it is dropped and made anew
+    state: PyTree  # None = from the beginning
+    metrics: dict[str, float]  # latest value of each until then
+    curves: str | None  # folder of its curves, under the results folder
+
+
+def decisive(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that decide what is learned and what a run state means."""
+    return {key: value for key, value in config.items() if key not in FREE + FREE_SECTIONS}
+
+
+def record(sacred_run: Any, config: Mapping[str, Any], run: Runner, resume: Resume | None = None) -> float | None:
+    """Drive a run to its end, writing down every report, and return the last return of an evaluation (with search, if any).
+
+    Every metric goes to the Sacred run's observers and to TensorBoard under its own name, at its environment step.
+    A signal ends the run at its next report; what was reported until then is kept, and its state saved.
+
+    Raises:
+      RunError: the numbers of the run are no longer finite, and on_nan is "stop".
+      KeyboardInterrupt: after an interrupted run is written and summed up, so that Sacred marks it INTERRUPTED.
+      RunError: the run has reached its end, but the disk did not take all of its record or its last checkpoint.
+    """
+    # It warns of every NaN; we say it once.
+    logging.getLogger("tensorboardX").setLevel(logging.ERROR)
+    places = Places(config, sacred_run._id, resume.curves if resume else None)
+    progress = Progress(config["t_max"], 60 * config["max_minutes"], getattr(run, "clock", "environment steps"))
+    transcript = Transcript()
+    transcript.keep_with(sacred_run)
+    screen = Screen(progress, transcript)
+    curves = _begin(sacred_run, config, places, progress, screen, resume)
+    with Stopping() as stopping:
+        delivery, saver = Delivery(sacred_run, curves, screen.say), None
+        try:
+            saver = _saver(config, places, delivery, resume, screen.say)
+            reports = run(config["seed"], resume.state) if resume else run(config["seed"])
+            broken = Broken(stops=config.get("on_nan") == "stop")
+            interrupted = _to_its_end(reports, progress, sacred_run, delivery, screen, saver, stopping, broken)
+            if not interrupted:
+                curves.finish()
+            screen.say(summary(config, progress, places, interrupted))
+            if interrupted and saver and checkpoint.steps(saver.models):
+                screen.say(f"to go on: python src/main.py train --resume={shlex.quote(str(places.record))}")
+        finally:
+            waited = saver and saver.problem  # for the same disk
+            unwritten = delivery.close(PATIENCE if stopping.patient and not waited else 0.0)
+    _end(sacred_run, [unwritten, saver and saver.problem], interrupted, screen)
+    return _finite(result(progress.last))
+
+
+class Broken:
+    """Watches for numbers that are not finite, and says so once."""
+
+    def __init__(self, stops: bool):
+        self.stops, self.told = stops, False
+
+    def see(self, report: Report, say: Callable[[str], None]) -> str:
+        """Return why the run has to end after this report; "" if it need not."""
+        names = not_finite(report.metrics)
+        if names and not self.told:
+            self.told = True
+            say(f"not finite at step {report.step:,}: {', '.join(names)}")
+        if not names or not self.stops:
+            return ""
+        return (
+            f"the run has ended at step {report.step:,}, because these are not finite numbers: {', '.join(names[:3])}"
+            f"{' and others' if len(names) > 3 else ''}; lower the learning rate or the scale of rewards, or train on all "
+            "the same with on_nan=continue"
+        )
+
+
+def _begin(sacred_run, config, places: Places, progress: Progress, screen: Screen, resume: Resume | None) -> Curves:
+    """Say what begins or goes on, write down where it comes from, and return its curves."""
+    step = resume.step if resume else None
+    screen.say(f"{title(config)}\n{places}")
+    if resume:
+        progress.step, progress.last = resume.step, dict(resume.metrics)
+        sacred_run.result = result(resume.metrics)
+        screen.say(f"going on from step {resume.step:,}")
+    need(f"the record {places.record}", lambda: provenance.add(sacred_run, config, places, step), screen.say)
+    curves = Curves(places.curves, config, step)
+    need(f"the curves {places.curves}", curves.flush, screen.say)
+    return curves
+
+
+def _to_its_end(
+    reports, progress: Progress, sacred_run, delivery: Delivery, screen: Screen, saver: Saver | None, stopping: Stopping,
+    broken: Broken,
+) -> bool:  # fmt: skip
+    """Drive the run and return whether it was interrupted, however that came about."""
+    try:
+        with screen, contextlib.closing(reports):
+            return _drive(reports, progress, sacred_run, delivery, screen, saver, stopping, broken)
+    except KeyboardInterrupt:
+        return True
+
+
+def _end(sacred_run: Any, problems: Iterable[str | None], interrupted: bool, screen: Screen) -> None:
+    """Say what could not be written, if anything, and how the run ends.
+
+    Raises:
+      KeyboardInterrupt, RunError: it was interrupted, its record is not whole.
+    """
+    problem = "; ".join(filter(None, problems))
+    if problem:
+        for observer in sacred_run.observers:
+            if isinstance(observer, FileRecord):
+                observer.patience = 0.0  # it has been waited for
+    if interrupted:
+        if problem:
+            screen.say(problem)
+        raise KeyboardInterrupt
+    if problem:
+        raise RunError(f"the run has reached its end, but not all of it could be written: {problem}")
+
+
+def _drive(
+    reports, progress: Progress, sacred_run, delivery: Delivery, screen: Screen, saver: Saver | None, stopping: Stopping,
+    broken: Broken,
+) -> bool:  # fmt: skip
+    """Take report after report and keep what they hold; return whether the run was told to stop before its end.
+
+    Raises:
+      RunError: numbers that are not finite; the state that has them is not saved.
+    """
+    last = None
+    for report, state in reports:
+        last, stopping.reported = (report, state), True  # from here on there is something to save
+        progress.add(report)
+        delivery.add(report)
+        if result(report.metrics) is not None:
+            sacred_run.result = _finite(result(report.metrics))  # kept with the run even if it never finishes
+        screen.show(report)
+        for note in report.notes:
+            screen.say(note)
+        if problem := broken.see(report, screen.say):
+            if saver:
+                saver.close(None)
+            raise RunError(problem)
+        if stopping.asked:
+            break
+        if saver:
+            saver.offer(report, state)
+    interrupted = stopping.asked
+    if saver:
+        saver.close(last, PATIENCE)
+    return interrupted
+
+
+def _finite(score: float | None) -> float | None:
+    return score if score is not None and math.isfinite(score) else None
+
+
+def _saver(
+    config: Mapping[str, Any], places: Places, delivery: Delivery, resume: Resume | None, say: Callable[[str], Any]
+) -> Saver | None:
+    """Return what saves checkpoints; nothing where the run leaves no record that they could belong to."""
+    if places.models is None:
+        return None
+
+    def flush(step: int) -> None:
+        """See that all metrics up to a step are on the disk: a run that goes on from there does not make them again."""
+        delivery.flush()
+
+    def prepare() -> None:
+        if resume is None and places.models.exists():  # of a run whose record was removed
+            stamp = time.strftime("%Y%m%d-%H%M%S")
+            places.models.rename(places.models.with_name(f"{places.models.name}.before-{stamp}"))
+        places.models.mkdir(parents=True, exist_ok=True)
+
+    need(f"the folder {places.models}", prepare, say)
+    saver = Saver(places.models, config["checkpoint_args"], decisive(config), flush, say)
+    saver.start_at(resume.step if resume else 0)
+    return saver

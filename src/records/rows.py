@@ -1,0 +1,63 @@
+"""The rows that an earlier run stored: read from its newest checkpoint, in the order in which they were made."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from src.records import checkpoint, runs
+from src.core import Transition
+
+RING = "replay.experience"  # where a run state keeps its rows
+
+
+def load(results: str | Path, name: str, row: Transition) -> Transition:
+    """Return the rows [1, R, ...] of a recorded run, one environment's after the other's.
+
+    Where the rows of the next environment begin, `first` is set: a sequence that crosses the border is cut there when it is
+    sampled, as at an episode that was given up.
+
+    Args:
+      name: the run's number, or its folder.
+      row: what one row has to look like: a tree of jax.ShapeDtypeStruct.
+
+    Raises:
+      ValueError: there is no such run, it stored no rows, or they do not fit; the message names the field.
+    """
+    run = runs.find(name, results)
+    path = checkpoint.pick(checkpoint.folder(run.results, run.id))
+    stored = checkpoint.read_arrays(path, ["replay.current_index", "replay.is_full", *_names(row)])
+    wanted = {_name(at): leaf for at, leaf in jax.tree.leaves_with_path(row)}
+    for key, leaf in wanted.items():
+        found = stored[key]
+        if found.shape[2:] != leaf.shape or found.dtype != leaf.dtype:
+            raise ValueError(
+                f"{key.removeprefix(RING + '.')} of the rows of run {run.id} is {found.dtype}{list(found.shape[2:])}; this "
+                f"environment and planner make {leaf.dtype}{list(leaf.shape)}"
+            )
+    length = _length(stored)
+    rows = jax.tree.unflatten(jax.tree.structure(row), [_in_order(stored[key], stored, length) for key in wanted])
+    first = rows.first.copy()
+    first[0, ::length] = True
+    return rows.replace(first=first)
+
+
+def _length(stored: dict[str, np.ndarray]) -> int:
+    """Return how many rows of each environment a ring holds."""
+    slots = next(array.shape[1] for key, array in stored.items() if key.startswith(RING))
+    return slots if stored["replay.is_full"] else int(stored["replay.current_index"])
+
+
+def _in_order(ring: np.ndarray, stored: dict[str, np.ndarray], length: int) -> np.ndarray:
+    """Return a ring's rows [E, C, ...] as [1, E * length, ...], the oldest of each environment first."""
+    oldest = int(stored["replay.current_index"]) if stored["replay.is_full"] else 0
+    rows = np.roll(ring, -oldest, axis=1)[:, :length]
+    return rows.reshape(1, -1, *rows.shape[2:])
+
+
+def _names(row: Transition) -> list[str]:
+    return [_name(at) for at, _ in jax.tree.leaves_with_path(row)]
+
+
+def _name(path: tuple) -> str:
+    return f"{RING}.{jax.tree_util.keystr(path, simple=True, separator='.')}"

@@ -1,0 +1,182 @@
+"""The points of one metric, in few bytes, and the one reader of a run's series on the disk.
+
+While a run goes on, its points are appended to `metrics.jsonl`: a line for each heartbeat, {metric: [steps, values,
+times]}, times in milliseconds since 1970. Sacred's `metrics.json` is written from it now and then, and at the end, when
+the lines are removed. So all points are in the lines where there are any, and else in Sacred's file, as in older records.
+"""
+
+import json
+from array import array
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+
+from src.records.runs import RecordError, read_series
+
+METRICS, LINES = "metrics.json", "metrics.jsonl"
+EPOCH = datetime(1970, 1, 1)
+
+
+class Tail(NamedTuple):
+    """How many points there are, and the last one; in records that are appended to, equal tails mean equal series."""
+
+    size: int
+    step: int
+    time: int
+
+
+class Series:
+    """Points of a metric: 24 bytes each. One thread appends while another reads up to `len`."""
+
+    def __init__(self) -> None:
+        self.steps = array("q")
+        self.values = array("d")
+        self.times = array("q")  # milliseconds since 1970, UTC: what MongoDB keeps
+
+    def __len__(self) -> int:
+        return len(self.times)  # appended to last
+
+    def extend(self, steps: Iterable[int], values: Iterable[float], times: Iterable[datetime]) -> None:
+        self.extend_raw(steps, values, map(milliseconds, times))
+
+    def extend_raw(self, steps: Iterable[int], values: Iterable[float], times: Iterable[int]) -> None:
+        """Append points whose times are milliseconds already."""
+        self.steps.extend(int(step) for step in steps)
+        self.values.extend(float(value) for value in values)
+        self.times.extend(times)
+
+    def tail(self, begin: int, end: int) -> Tail:
+        """Return the tail of points [begin, end), which are not empty."""
+        return Tail(end - begin, self.steps[end - 1], self.times[end - 1])
+
+
+def milliseconds(time: datetime) -> int:
+    return (time - EPOCH) // timedelta(milliseconds=1)
+
+
+class Reader:
+    """A run's series while they grow: each time it is asked it reads only what is new."""
+
+    def __init__(self, folder: Path, only: Collection[str] | None = None):
+        """Args: only: the metrics to keep; None = all. The names of all are in `names`."""
+        self.folder, self.only = folder, only
+        self.names: set[str] = set()
+        self.series: dict[str, Series] = {}
+        self.file: IO[bytes] | None = None  # kept open: it can be read to its end also after the run has removed it
+        self.rest = b""  # a line that is only half there
+
+    def read(self) -> dict[str, Series]:
+        """Return the series with all that has been written until now.
+
+        Raises:
+          OSError, ValueError: a file cannot be read; the text names it.
+        """
+        try:
+            self.file = self.file or open(self.folder / LINES, "rb")
+        except FileNotFoundError:  # an older record, or one that is finished
+            found = read(self.folder / METRICS)
+            self.names = set(found)
+            self.series = {name: points for name, points in found.items() if self._wanted(name)}
+            return self.series
+        for line in self.file:
+            self.rest += line
+            if self.rest.endswith(b"\n"):
+                self._add(self.rest)
+                self.rest = b""
+        return self.series
+
+    def _wanted(self, name: str) -> bool:
+        return self.only is None or name in self.only
+
+    def _add(self, line: bytes) -> None:
+        try:
+            for name, points in json.loads(line).items():
+                self.names.add(name)
+                if len({len(column) for column in points}) != 1:
+                    raise ValueError(f"the columns of '{name}' are not of one length")
+                if self._wanted(name):
+                    self.series.setdefault(name, Series()).extend_raw(*points)
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+            raise RecordError(f"{self.folder / LINES} is damaged: {error}") from error
+
+    def close(self) -> None:
+        if self.file:
+            self.file.close()
+
+
+def of(folder: Path) -> dict[str, Series]:
+    """Return all series of the run with this folder, by metric; none where nothing was measured yet.
+
+    Raises:
+      OSError, ValueError: a file cannot be read; the text names it.
+    """
+    reader = Reader(folder)
+    try:
+        return reader.read()
+    finally:
+        reader.close()
+
+
+def read(path: Path) -> dict[str, Series]:
+    """Return the series by metric that Sacred's metrics.json holds; none where there is no such file."""
+    if not path.exists():
+        return {}
+    found: dict[str, Series] = {}
+    try:
+        for name, points in read_series(path).items():
+            times = points.get("timestamps", ["1970-01-01"] * len(points["steps"]))
+            add(found, name, points["steps"], points["values"], map(datetime.fromisoformat, times))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise error if isinstance(error, RecordError) else RecordError(f"{path} is damaged: {error}") from error
+    return found
+
+
+def add(to: dict[str, Series], name: str, steps: Any, values: Any, times: Iterable[datetime]) -> None:
+    """Append points to a metric's series, which begins here if there is none yet."""
+    to.setdefault(name, Series()).extend(steps, values, times)
+
+
+def until(found: Mapping[str, Series], step: int) -> dict[str, Series]:
+    """Return the series without the points after `step`: a run that goes on from there makes them anew."""
+    kept = {}
+    for name, points in found.items():
+        places = np.flatnonzero(np.frombuffer(points.steps, np.int64) <= step)
+        if len(places):
+            kept[name] = Series()
+            columns = (points.steps, points.values, points.times)
+            kept[name].extend_raw(*(np.asarray(column)[places].tolist() for column in columns))
+    return kept
+
+
+def begun(folder: Path) -> bool:
+    """Return whether anything was measured."""
+    return any((folder / name).exists() for name in (LINES, METRICS))
+
+
+def line(metrics_by_name: Mapping[str, Mapping[str, list]]) -> bytes:
+    """Return new points, as Sacred hands them on, as they are appended."""
+    columns = {
+        name: [points["steps"], points["values"], [milliseconds(time) for time in points["timestamps"]]]
+        for name, points in metrics_by_name.items()
+    }
+    return json.dumps(columns, separators=(",", ":")).encode() + b"\n"
+
+
+def write_lines(found: Mapping[str, Series], file: IO[str]) -> None:
+    """Write whole series as lines, one for each metric."""
+    for name, points in found.items():
+        columns = [points.steps.tolist(), points.values.tolist(), points.times.tolist()]
+        file.write(json.dumps({name: columns}, separators=(",", ":")) + "\n")
+
+
+def write_sacreds(found: Mapping[str, Series], file: IO[str]) -> None:
+    """Write whole series as Sacred has them in metrics.json, one metric after another, so that memory holds only one as text."""
+    for number, name in enumerate(sorted(found)):
+        points = found[name]
+        times = np.datetime_as_string(np.frombuffer(points.times, "datetime64[ms]")).tolist()
+        fields = {"steps": points.steps.tolist(), "timestamps": times, "values": points.values.tolist()}
+        file.write(f"{',' if number else '{'}\n{json.dumps(name)}: {json.dumps(fields)}")
+    file.write("\n}" if found else "{}")

@@ -1,0 +1,211 @@
+"""What runs in an actor's process: a planner with environments, compiled or on the host, or a planner alone.
+
+The process was told its platform and its threads before this module, and with it JAX, is imported.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from src.core import Acting, Params, PyTree, TimeStep
+from src.runners.collect import collect, start
+from src.runners.host.collect import HostActors, evaluate
+from src.runners.host.envs import HostEnvs
+from src.runners.loop import actor_key
+
+TRAINING, EVALUATION = 0, 1  # kinds of random streams
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Seat:
+    """An actor's place in a run."""
+
+    index: int  # among the actors
+    num_envs: int  # of this actor
+    all_envs: int  # of all actors
+    rollout_length: int
+    seed: int
+    env_timeout: float
+    max_failures: int
+
+
+class Order(NamedTuple):
+    """What an actor is told for one cycle."""
+
+    cycle: int
+    env_step: int  # the run's environment steps before the cycle
+    progress: float  # in [0, 1]
+
+
+class Published(NamedTuple):
+    """Parameters, NumPy leaves, and which they are: those after so many cycles of learning."""
+
+    version: int
+    params: Params
+
+
+class Trajectory(NamedTuple):
+    """What an actor brings back from one cycle; NumPy leaves."""
+
+    index: int
+    cycle: int
+    version: int  # of the parameters that made it
+    rows: Any  # Transition [E, T, ...]
+    episodes: dict[str, float]  # the count and the sums of those that ended
+    state: PyTree  # of compiled environments, to go on from; () of those on the host
+    seconds: float  # spent acting
+    packing_seconds: float  # spent on bringing it into the host's memory
+    failures: tuple[str, ...]  # tracebacks of environments
+    plans: dict[str, float] = {}  # what the planner reports, as of Episodes
+
+
+class Actor:
+    """Acts as it is told, one call at a time."""
+
+    def __init__(self, remake: Callable[[], Acting], seat: Seat, born: tuple[int, int], state: PyTree):
+        """Args:
+        born: the cycle from which this process acts, and how often its seat was taken before; no other has the same.
+        state: of compiled environments, from which they go on.
+        """
+        acting = remake()
+        self.seat, self.key = seat, actor_key(seat.seed, seat.index)
+        self.body = (HostBody if acting.host else CompiledBody)(acting, seat, born, state)
+
+    def collect(self, published: Published, order: Order) -> Trajectory:
+        """Return the trajectory of a cycle, which depends on order, parameters and the environments' state alone."""
+        return self.body.collect(jax.random.fold_in(self.key, order.cycle), published, order)
+
+    def evaluate(self, name: str, params: Params, key_data: np.ndarray, seeds: list[int]) -> tuple[dict, tuple[str, ...]]:
+        """Return the scores of greedy episodes on the host, and the tracebacks of failures."""
+        return self.body.evaluate(name, params, jax.random.wrap_key_data(key_data), seeds)
+
+    def close(self) -> None:
+        """End the environments that are programs."""
+        self.body.close()
+
+
+class CompiledBody:
+    """Environments in JAX: a rollout is one compiled call."""
+
+    def __init__(self, acting: Acting, seat: Seat, born: tuple[int, int], state: PyTree):
+        del born
+        env, planner, self.seat = acting.make_env(), acting.planner, seat
+        like = jax.eval_shape(partial(start, env, planner, num_envs=seat.num_envs), jax.random.key(0))
+        self.state = unpacked(state, like)
+
+        def run(params, state, key, made_at, progress):
+            state, rows, episodes = collect(env, planner, params, state, key, seat.rollout_length, jnp.int32(0), progress)
+            return state, rows.replace(env_step=jnp.broadcast_to(made_at, rows.env_step.shape)), episodes
+
+        self.run = jax.jit(run)
+
+    def collect(self, key: jax.Array, published: Published, order: Order) -> Trajectory:
+        began = time.perf_counter()
+        made_at, progress = stamps(self.seat, order), np.float32(order.progress)
+        done = self.run(published.params, self.state, key, made_at, progress)
+        self.state, rows, episodes = jax.block_until_ready(done)
+        acted = time.perf_counter()
+        rows, episodes, state = jax.device_get(rows), jax.device_get(episodes), packed(self.state)
+        return Trajectory(
+            index=self.seat.index, cycle=order.cycle, version=published.version, rows=rows, episodes=sums(episodes), state=state,
+            seconds=acted - began, packing_seconds=time.perf_counter() - acted, failures=(), plans=episodes.plans,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """There is nothing to end."""
+
+
+class HostBody:
+    """Environments on the host. They end with the process; its successor begins new episodes from other seeds.
+
+    Evaluations have environments of their own, so that they cut no episode that is learned from. These are closed when acting
+    goes on: StarCraft takes 1 GB, and keeping it open would save no start, for it starts anew for every seed it is given.
+    """
+
+    def __init__(self, acting: Acting, seat: Seat, born: tuple[int, int], state: PyTree):
+        del state
+        self.acting, self.seat, self.spec = acting, seat, acting.make_env().spec
+        envs = self._envs(TRAINING, born, worked=False)
+        self.actors = HostActors(envs, acting.planner, self.spec)
+        self.trial_envs: HostEnvs | None = None  # of an evaluation that is going on
+
+    def _envs(self, kind: int, born: tuple[int, int], worked: bool) -> HostEnvs:
+        seat = self.seat
+        stream = (seat.seed, kind, seat.index, *born)
+        return HostEnvs(self.acting.make_env, seat.num_envs, stream, seat.env_timeout, seat.max_failures, worked=worked)
+
+    def collect(self, key: jax.Array, published: Published, order: Order) -> Trajectory:
+        self._end_evaluation()
+        began, seat = time.perf_counter(), self.seat
+        made_at = stamps(seat, order)
+        rows, episodes = self.actors.collect(published.params, key, seat.rollout_length, made_at, order.progress)
+        return Trajectory(
+            index=seat.index, cycle=order.cycle, version=published.version, rows=rows, episodes=sums(episodes), state=(),
+            seconds=time.perf_counter() - began, packing_seconds=0.0, failures=self.actors.envs.take_failures(),
+            plans=episodes.plans,
+        )  # fmt: skip
+
+    def evaluate(self, name: str, params: Params, key: jax.Array, seeds: list[int]) -> tuple[dict, tuple[str, ...]]:
+        self.trial_envs = self.trial_envs or self._envs(EVALUATION, (0, 0), self.actors.envs.worked)
+        planner = self.acting.players[name]
+        scores = evaluate(self.trial_envs, planner, self.spec, params, key, seeds)
+        return scores, self.trial_envs.take_failures()
+
+    def _end_evaluation(self) -> None:
+        if self.trial_envs:
+            self.trial_envs.close()
+            self.trial_envs = None
+
+    def close(self) -> None:
+        self.actors.envs.close()
+        self._end_evaluation()
+
+
+class Replanner:
+    """A planner without environments, which plans stored rows again."""
+
+    def __init__(self, remake: Callable[[], Acting]):
+        planner = remake().planner
+
+        def plan(params, seen: TimeStep, key, progress):
+            return planner.plan(params, planner.init(seen.first.shape[0]), seen, key, True, progress)[1].extras
+
+        self.plan = jax.jit(plan)
+
+    def replan(self, published: Published, seen: TimeStep, key_data: np.ndarray, progress: np.ndarray) -> PyTree:
+        """Return the extras [B, ...] of plans for steps [B, ...]."""
+        return jax.device_get(self.plan(published.params, seen, jax.random.wrap_key_data(key_data), progress))
+
+
+def stamps(seat: Seat, order: Order) -> np.ndarray:
+    """Return the run's environment steps before each step of a cycle, [T] int32."""
+    return (order.env_step + np.arange(seat.rollout_length) * seat.all_envs).astype(np.int32)
+
+
+def sums(episodes: Any) -> dict[str, float]:
+    """Return finished episodes as a group of metrics."""
+    return {"count": float(episodes.count)} | {f"train/{name}": float(total) for name, total in episodes.sums.items()}
+
+
+def packed(state: PyTree) -> PyTree:
+    """Return a state with NumPy leaves; random keys become plain numbers."""
+    return jax.tree.map(lambda x: np.asarray(jax.random.key_data(x) if is_key(x) else x), state)
+
+
+def unpacked(state: PyTree, like: PyTree) -> PyTree:
+    """Return what was packed, on the device."""
+
+    def back(x: np.ndarray, like: Any) -> jax.Array:
+        return jax.random.wrap_key_data(jnp.asarray(x)) if is_key(like) else jnp.asarray(x)
+
+    return jax.tree.map(back, state, like)
+
+
+def is_key(x: Any) -> bool:
+    return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
