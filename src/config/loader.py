@@ -199,7 +199,10 @@ def _unknown(path: Name, entry: Given, schemas: Mapping[str, type], named: Mappi
 
 
 def _nearest_key(key: str, schemas: Mapping[str, type]) -> str | None:
-    """Return the valid key that was meant: alike in the same section, else the same name, its initials or like it."""
+    """Return the valid key that was meant: alike in the same section, else the same name, its initials or like it.
+
+    A key with a section of its own is only like those of that section: elsewhere, what looks alike means something else.
+    """
     valid = {f"{part}.{name}" if part else name: name for part, keys in schemas.items() for name in schema.fields(keys)}
     valid |= {family: family for family in FAMILIES}
     section, _, leaf = key.rpartition(".")
@@ -211,5 +214,7 @@ def _nearest_key(key: str, schemas: Mapping[str, type]) -> str | None:
     same = [full for full, name in valid.items() if leaf in (name, "".join(word[:1] for word in name.split("_")))]
     if same:
         return " or ".join(same)
+    if section in schemas and section:
+        return None
     guess = nearest(leaf, valid.values())
     return next((full for full, name in valid.items() if name == guess), None)

@@ -31,7 +31,7 @@ SCENARIOS = ("climbing", "penalty", "two_step", "random")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     scenario: str = setting("climbing", "the game, where no payoff is given", choices=SCENARIOS)
-    payoff: tuple = setting((), "a game of your own: a list for each agent in the other, [[11, 0], [0, 5]]; sets num_agents")
+    payoff: tuple = setting((), "a game of your own: lists nested once for each agent, [[9, 0], [0, 5]]; sets num_agents")
     num_agents: int = setting(2, "number of agents, where no payoff is given", low=2, high=1000)
     num_actions: int = setting(3, "scenario random: number of actions of each agent", low=2)
     game_seed: int = setting(0, "scenario random: the number of the game; each has payoffs of its own", low=0)

@@ -54,8 +54,10 @@ def _drawing(num_actions: tuple[int, ...], scene: Callable[[Any, Any], Scene]) -
     )
 
 
-def _table(payoff: np.ndarray, best: float, played: set[tuple[int, int]], inks: tuple[Colour, Colour], caption: str) -> Scene:
-    """Return a table [R, C] with its best entries marked and the played ones framed; `inks` are of its rows and columns."""
+def _table(
+    payoff: np.ndarray, best: float, played: set[tuple[int, int]], inks: tuple[Colour, Colour], caption: str
+) -> Scene:
+    """Return a table [R, C]: best entries marked, played ones framed; `inks` are those of row and column names."""
     rows, columns = payoff.shape
     figures = [
         Box(column, rows - 1 - row, column + 1, rows - row, "good" if value == best else "paper", f"{value:g}")

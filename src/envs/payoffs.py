@@ -1,4 +1,4 @@
-"""Payoff tables [A_1, ..., A_N], an entry for each joint action: those that somebody has written down, and random ones."""
+"""Payoff tables [A_1, ..., A_N], an entry for each joint action: written down by somebody, or random."""
 
 import math
 from typing import Any
@@ -16,7 +16,7 @@ def checked(payoff: Any) -> np.ndarray:
     """
     shape = _shape(payoff, "env_args.payoff")
     if len(shape) < 2:
-        raise ValueError("env_args.payoff: one list is a game of one agent, expected 2 or more: nest a list for each agent")
+        raise ValueError("env_args.payoff: one list is a game of one agent, expected 2 or more: nest one for each")
     return np.array(payoff, np.float32)
 
 
@@ -42,11 +42,11 @@ def _shape(payoff: Any, place: str) -> tuple[int, ...]:
         return ()
     if not payoff:
         raise ValueError(f"{place}: the list is empty, expected an entry for each action")
-    shapes = [_shape(item, f"{place}[{i}]") for i, item in enumerate(payoff)]
-    for i, shape in enumerate(shapes):
-        if shape != shapes[0]:
-            raise ValueError(f"{place}[{i}]: it is {_words(shape)}, but {place}[0] is {_words(shapes[0])}; they have to be alike")
-    return (len(payoff), *shapes[0])
+    first, *others = (_shape(item, f"{place}[{i}]") for i, item in enumerate(payoff))
+    for i, shape in enumerate(others, start=1):
+        if shape != first:
+            raise ValueError(f"{place}[{i}]: it is {_words(shape)}, but {place}[0] is {_words(first)}; make them alike")
+    return (len(payoff), *first)
 
 
 def _words(shape: tuple[int, ...]) -> str:

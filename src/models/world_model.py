@@ -27,6 +27,7 @@ class Config:
     latent_size: int = setting(128, "width D of each agent's latent", low=2, high=4096)
     encoder_size: int = setting(256, "width of the hidden layer from observation to latent", low=2, high=4096)
     hidden_size: int = setting(128, "width of every other hidden layer", low=2, high=4096)
+    num_layers: int = setting(1, "hidden layers of the dynamics, and of value and reward before the agents' mean", low=1, high=16)
     attention: str = setting("transformer", "what lets agents see each other in the dynamics", choices=("none", "transformer"))
     attention_size: int = setting(64, "width of the tokens that agents exchange", low=2, high=4096)
     attention_heads: int = setting(2, "attention heads; must divide attention_size", low=1, high=64)
@@ -82,10 +83,12 @@ class Dynamics(nn.Module):
             for _ in range(cfg.attention_layers):
                 tokens = TransformerBlock(cfg.attention_heads, cfg.attention_size, dtype)(tokens)
             x = jnp.concatenate([x, tokens], axis=-1)
-        change = Dense(cfg.latent_size, dtype=dtype)(nn.relu(Dense(cfg.hidden_size, dtype=dtype)(x)))
-        next_latent = nn.LayerNorm(dtype=jnp.float32)(latent + change)
+        change = Dense(cfg.latent_size, dtype=dtype)  # made before the hidden layers, for names follow the order of making
+        for _ in range(cfg.num_layers):
+            x = nn.relu(Dense(cfg.hidden_size, dtype=dtype)(x))
+        next_latent = nn.LayerNorm(dtype=jnp.float32)(latent + change(x))
         team = jnp.concatenate([next_latent.astype(dtype), played], axis=-1)
-        return next_latent, TeamHead(cfg.hidden_size, cfg.reward_bins, dtype)(team)
+        return next_latent, TeamHead(cfg.hidden_size, cfg.reward_bins, dtype, cfg.num_layers)(team)
 
 
 class TeamHead(nn.Module):
@@ -97,11 +100,14 @@ class TeamHead(nn.Module):
     hidden: int
     num_bins: int
     dtype: jnp.dtype
+    num_layers: int  # before the mean
 
     @nn.compact
     def __call__(self, features: Array) -> Array:
         """Map [..., N, F] to float32 logits [..., V]."""
-        each = nn.relu(Dense(self.hidden, dtype=self.dtype, name="each")(features))
+        each = features
+        for name in ("each", *(f"each_{i}" for i in range(1, self.num_layers))):
+            each = nn.relu(Dense(self.hidden, dtype=self.dtype, name=name)(each))
         team = nn.LayerNorm(dtype=self.dtype)(jnp.mean(each, axis=-2))
         return zero_dense(self.num_bins)(nn.relu(Dense(self.hidden, dtype=self.dtype, name="team")(team)).astype(jnp.float32))
 
@@ -123,7 +129,7 @@ class Network(nn.Module):
         self.representation = Representation(cfg)
         self.dynamics = Dynamics(cfg, self.num_actions)
         self.policy_head = _policy_head(cfg, self.num_actions, dtype)
-        self.value_head = TeamHead(cfg.hidden_size, cfg.value_bins, dtype)
+        self.value_head = TeamHead(cfg.hidden_size, cfg.value_bins, dtype, cfg.num_layers)
         self.projector = Dense(cfg.projection_size, dtype=dtype)
         self.predictor = nn.Sequential(
             [Dense(cfg.projection_size, dtype=dtype), nn.relu, Dense(cfg.projection_size, dtype=dtype)]

@@ -95,6 +95,13 @@ def mistakes(*updates, **names):
     return "\n".join(caught.value.mistakes)
 
 
+def test_a_setting_with_a_section_of_its_own_is_not_guessed_to_be_like_one_of_another_section(write):
+    write()
+    text = mistakes("runner_args.num_simulationz=4")
+    assert "has no such setting; see `python src/main.py list runner." in text and "did you mean" not in text
+    assert "did you mean planner_args.num_simulations?" in mistakes("num_simulationz=4")
+
+
 def test_later_layers_win(write):
     write(env="t_max: 11\nseed: 12\ndiscount: 0.5\n", alg="seed: 22\ndiscount: 0.6\n")
     config = load("discount=0.7")

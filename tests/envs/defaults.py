@@ -1,4 +1,4 @@
-"""What the conformance suites play when nobody has chosen settings for an environment: its defaults, in short episodes."""
+"""What the conformance suites play where nobody has chosen settings: an environment's defaults, in short episodes."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator

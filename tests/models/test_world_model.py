@@ -247,3 +247,20 @@ def test_episodes_are_imagined_to_go_on_for_ever():
     latent, action = jnp.ones((4, N, D)), jnp.zeros((4, N), jnp.int32)
     played = quick_jit(model_of().latents.imagine)(trained(), latent, action, jax.random.key(0))
     np.testing.assert_array_equal(played.continues, np.ones(4))
+
+
+def test_each_layer_more_is_of_the_dynamics_or_of_a_teams_head_and_changes_what_they_say():
+    def paths(**changes) -> set[str]:
+        return {jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(trained(**changes))}
+
+    deep, flat = paths(num_layers=3), paths()
+    added = sorted(path for path in deep - flat if "kernel" in path)
+    assert flat < deep and len(added) == 2 * 3
+    before = run(params=trained(num_layers=3), num_layers=3)
+    for name in added:
+        params = jax.tree_util.tree_map_with_path(
+            lambda path, x, name=name: 0.0 * x if jax.tree_util.keystr(path) == name else x, trained(num_layers=3)
+        )
+        after = run(params=params, num_layers=3)
+        changed = {key for key in before if not np.allclose(before[key], after[key])}
+        assert changed in ({"next_latent", "reward"}, {"reward"}, {"value"}), (name, changed)

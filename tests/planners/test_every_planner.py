@@ -1,4 +1,4 @@
-"""What every planner of the registry owes, with its default settings: legal play, targets that are distributions, no hidden state."""
+"""What every planner of the registry owes, with its default settings: legal play, proper targets, no hidden state."""
 
 from types import SimpleNamespace
 
@@ -44,7 +44,9 @@ def planned(request):
     params = model.init(jax.random.key(0))
     kinds = {explore: quick_jit(lambda params, explore=explore: run(params, explore)) for explore in (True, False)}
     first, again = ([jax.tree.map(np.array, kinds[explore](params)) for explore in (True, False)] for _ in range(2))
-    return SimpleNamespace(entry=entry, name=request.param, model=model, planner=planner, first=sum(first, []), again=sum(again, []))
+    return SimpleNamespace(
+        entry=entry, name=request.param, model=model, planner=planner, first=sum(first, []), again=sum(again, [])
+    )
 
 
 def test_it_keeps_its_contract(planned):
