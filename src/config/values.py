@@ -10,7 +10,7 @@ from typing import Any
 from src.hiding import hidden
 
 WORDS = {"true": True, "false": False, "null": None, "none": None}
-MOST_SHOWN = 80  # characters of a value in a message: a mistake of a megabyte is told in a line all the same
+MOST_SHOWN = 200  # characters of a value in a message: a mistake of a megabyte is told in a line all the same
 
 
 def typed(text: str) -> Any:

@@ -194,7 +194,7 @@ class DecoderBlock(nn.Module):
         """Map x [..., R, H], keys and values [..., T, 2 H], seen [..., R, T] to [..., R, H]."""
         query = self._split(self.query(self.norm(x)))  # [..., R, heads, d]
         key, value = (self._split(part) for part in jnp.split(keys_values, 2, axis=-1))  # [..., T, heads, d]
-        # Broadcast products, as in networks/attention.py: for few agents quicker than tiny matrix products.
+        # Broadcast products, as in models/attention.py: for few agents quicker than tiny matrix products.
         scores = jnp.sum(query[..., :, None, :, :] * key[..., None, :, :, :], axis=-1) / query.shape[-1] ** 0.5
         weights = jax.nn.softmax(jnp.where(seen[..., None], scores.astype(jnp.float32), -1e9), axis=-2)
         mixed = jnp.sum(weights[..., None].astype(self.dtype) * value[..., None, :, :, :], axis=-3)
