@@ -11,7 +11,7 @@ from src.experiments import seeds
 from src.config import yaml_files
 from src.config.commandline import UsageError
 from src.config.schema import LONGEST_NAME, is_file_name
-from src.config.values import shortened, shown, written
+from src.config.values import MOST_OF_A_PATH, shortened, shown, written
 from src.hiding import hidden
 from src.registry import nearest
 
@@ -144,7 +144,7 @@ def read(path: Path, chosen_seeds: str | None, results_dir: str) -> Plan:
     try:
         content = yaml_files.read(path)
     except yaml_files.Unreadable as error:
-        raise UsageError(f"ablation: {shortened(str(path))} cannot be read: {error}") from None
+        raise UsageError(f"ablation: {shortened(str(path), MOST_OF_A_PATH)} cannot be read: {error}") from None
     content = _mapping(path, "the file", content, KEYS)
     for key in PARTS:
         if not content.get(key):

@@ -108,7 +108,7 @@ def problem_of_folder(folder: str | Path) -> str:
             return f"{folder}: there is no such home folder"
         there = next(place for place in (Path(folder).absolute(), *Path(folder).absolute().parents) if place.exists())
     except OSError as error:
-        return f"{values.shortened(str(folder))}: {error.strerror}"
+        return f"{values.shortened(str(folder), values.MOST_OF_A_PATH)}: {error.strerror}"
     if not there.is_dir():
         return f"{folder}: {there} is a file; name a folder"
     if not os.access(there, os.W_OK | os.X_OK):

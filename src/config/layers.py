@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from src.config import schema, yaml_files
 from src.config.commandline import Update
 from src.config.files import FOLDER, is_file, is_path, locate, names
-from src.config.values import shortened, shown
+from src.config.values import MOST_OF_A_PATH, shortened, shown
 from src.registry import FAMILIES, find, nearest
 
 
@@ -35,7 +35,7 @@ def named_layer(folder: str, name: str, flag: str, mistakes: list[str]) -> dict[
         return file_layer(f"{folder}/{path.name}", mistakes) if own else _read(path, str(path), mistakes)
     if is_path(name):
         hint = f"{_near(path)}a name without a slash is looked for in src/config/{folder}/"
-        mistakes.append(f"{flag}={shortened(name)}: no such file; {hint}")
+        mistakes.append(f"{flag}={shortened(name, MOST_OF_A_PATH)}: no such file; {hint}")
     else:
         known = names(folder)
         said = f"no file {folder}/{shortened(name)}.yaml; {_guess(name, known)}known: {', '.join(known)}"

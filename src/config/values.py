@@ -10,7 +10,8 @@ from typing import Any
 from src.hiding import hidden
 
 WORDS = {"true": True, "false": False, "null": None, "none": None}
-MOST_SHOWN = 200  # characters of a value in a message: a mistake of a megabyte is told in a line all the same
+MOST_OF_A_PATH = 300  # characters of a path, which is of no use if it is cut
+MOST_SHOWN = 80  # characters of a value in a message: a mistake of a megabyte is told in a line all the same
 
 
 def typed(text: str) -> Any:
@@ -49,10 +50,10 @@ def shown(value: Any) -> str:
     return shortened(text)
 
 
-def shortened(text: str) -> str:
+def shortened(text: str, most: int = MOST_SHOWN) -> str:
     """Return a text, cut where it is longer than a message should be; secrets are hidden first, or half of one may stay."""
     text = hidden(text)
-    return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 20]}... ({len(text)} characters)"
+    return text if len(text) <= most else f"{text[: most - 20]}... ({len(text)} characters)"
 
 
 def expanded(path: str) -> str:
