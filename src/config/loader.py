@@ -70,10 +70,15 @@ def own_settings(config: str, updates: Sequence[Update]) -> dict[str, Any]:
     nested: dict[str, Any] = {}
     for path, given in merged.items():
         if len(path) == 1:
-            nested[path[0]] = given.value
+            nested[path[0]] = _meant(given)
         else:
-            nested.setdefault(path[0], {})[path[1]] = given.value
+            nested.setdefault(path[0], {})[path[1]] = _meant(given)
     return nested
+
+
+def _meant(given: Given) -> Any:
+    """Return a value as a file has to say it: `none`, typed where text is wanted, is a word and not None."""
+    return given.raw if given.value is None and given.raw == "none" else given.value
 
 
 def peek(config: str, env_config: str, updates: Sequence[Update], keys: Sequence[str]) -> dict[str, Any]:

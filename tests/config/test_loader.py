@@ -369,3 +369,9 @@ def test_peeking_at_a_value_imports_no_part(write, monkeypatch):
     updates = commandline.parse(["with", "compile_cache_dir=x", "tmax=3"], ["train"]).updates
     peeked = loader.peek("alg", "env", updates, ("platform", "compile_cache_dir"))
     assert peeked == {"platform": "cpu", "compile_cache_dir": "x"}
+
+
+def test_a_word_that_also_means_nothing_is_written_into_a_file_as_it_was_typed():
+    updates = commandline.parse(["with", "network_args.attention=none", "max_minutes=None"], ["train"]).updates
+    found = loader.own_settings("mazero_seq", updates)
+    assert found["network_args"] == {"attention": "none"} and found["max_minutes"] is None
