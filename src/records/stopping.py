@@ -64,11 +64,12 @@ class Stopping:
         self.context.close()
 
     def _handle(self, number: int, frame: Any) -> None:
-        if self.asked or not self.reported:
+        at_once = self.asked or not self.reported
+        self.asked = True  # also where the exception gets lost in a library's callback: then the next report is the last
+        if at_once:
             self.patient = False
             self.heard.set()
             raise KeyboardInterrupt
-        self.asked = True
 
     def _watch(self, signals: socket.socket) -> None:
         """Count the signals that the system has delivered, whether Python has come to handle them or not."""

@@ -78,7 +78,7 @@ def test_the_database_is_handed_on_and_its_password_kept_from_the_log(tmp_path, 
     drive.batch.logs.mkdir(parents=True)
     drive.plan()
     handed = []
-    monkeypatch.setattr(batch.children, "start", lambda words, *_: handed.append(words))
+    monkeypatch.setattr(batch.processes, "start", lambda words, *_: handed.append(words))
     drive.start(drive.jobs[0])
     drive.jobs[0].log.close()
     assert f"mongo_url={url}" in handed[0]
