@@ -39,11 +39,11 @@ def loss_and_metrics(params, batch: Batch, model=MODEL):
 
 def shown_to_heads(params, traj):
     """Return the policy's logits, the latents foreseen and the real ones, as the loss has them."""
-    latents, _ = mazero.unroll(CONFIG, MODEL, params, traj.obs[:, 0], traj.action[:, :U])
+    latents, _ = mazero.unroll(CONFIG, MODEL, params, traj.obs[:, 0], traj.action[:, :U], jax.random.key(0))
     visible, _ = mazero.contexts(traj.extras.rank[:, : U + 1], KEY, CONFIG.context_dropout)
-    logits = MODEL.policy(params, latents, traj.extras.committed[:, : U + 1], visible)
-    real = MODEL.project(params, MODEL.represent(params, traj.next_obs[:, :U]))
-    return logits, MODEL.foresee(params, latents[:, 1:]), real
+    logits = MODEL.team_policy.logits(params, latents, traj.extras.committed[:, : U + 1], visible)
+    real = MODEL.self_supervision.project(params, mazero.represent(MODEL, params, traj.next_obs[:, :U]))
+    return logits, MODEL.self_supervision.foresee(params, latents[:, 1:]), real
 
 
 def cosine(one: np.ndarray, other: np.ndarray) -> float:
@@ -95,7 +95,8 @@ def test_dead_agents_policies_get_no_gradient_and_what_was_stored_of_them_is_not
     batch = batch.replace(traj=batch.traj.replace(extras=spoilt))
 
     def objective(push):
-        model = MODEL._replace(policy=lambda *given: MODEL.policy(*given) + push)
+        pushed = MODEL.team_policy._replace(logits=lambda *given: MODEL.team_policy.logits(*given) + push)
+        model = MODEL._replace(team_policy=pushed)
         return loss_and_metrics(params, batch, model)[0]
 
     gradient = np.abs(np.asarray(quick_jit(jax.grad(objective))(jnp.zeros((B, U + 1, N, A))))).sum(axis=-1)
