@@ -19,7 +19,7 @@ from flax import struct
 from src.records import checkpoint
 from src.records.checkpoint import CheckpointError, Meta
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @struct.dataclass

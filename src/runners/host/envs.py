@@ -143,35 +143,30 @@ def limited(seconds: float, call: Callable[[], Any]) -> Any:
     Only in a process's main thread; elsewhere there is no limit. An alarm that comes when the function has just returned
     is passed over, because its work is done. An alarm that the function itself swallows is followed by others.
     """
-    if not seconds or threading.current_thread() is not threading.main_thread():
+    if not seconds:
         return call()
     results: list[Any] = []
-
-    def late(number, frame):
-        if not results:
-            raise TimeoutError(f"no answer for {seconds:g} seconds")
-
-    before = signal.signal(signal.SIGALRM, late)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
+    with _alarm(seconds, results):
         results.append(call())
-    finally:
-        results.append(None)  # from here on every alarm comes too late
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-        signal.signal(signal.SIGALRM, before)
     return results[0]
 
 
 @contextlib.contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError in what takes longer, as `limited` does, for a block of statements."""
+    """Raise TimeoutError in a block of statements that takes longer, as `limited` does in a function."""
+    with _alarm(seconds, []):
+        yield
+
+
+@contextlib.contextmanager
+def _alarm(seconds: float, done: list[Any]) -> Iterator[None]:
+    """Raise TimeoutError every few seconds within this context, as long as `done` is empty."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    over = False
 
     def late(number, frame):
-        if not over:
+        if not done:
             raise TimeoutError(f"no answer for {seconds:g} seconds")
 
     before = signal.signal(signal.SIGALRM, late)
@@ -179,6 +174,6 @@ def time_limit(seconds: float) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
         yield
     finally:
-        over = True  # from here on every alarm comes too late
+        done.append(None)  # from here on every alarm comes too late
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, before)
