@@ -136,7 +136,7 @@ def write(path: Path, arrays: Arrays, meta: Meta) -> None:
 
     partial = path.parent / f"{PARTIAL}{path.name}"
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    partial.mkdir()  # not its parents: a results folder that was moved away is not made anew
     with _plainly_named(partial) as folder, orbax.PyTreeCheckpointer() as checkpointer:
         checkpointer.save(folder / STATE, arrays)
     sums = {name: _sum(array) for name, array in arrays.items()}

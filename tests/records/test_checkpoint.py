@@ -37,6 +37,7 @@ def make_state(seed: int = 1) -> State:
 
 
 def save(path: Path, state, step: int | None = None, **said) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     arrays, keys = checkpoint.split(state)
     meta = Meta(step=int(path.name), update=2, **{"score": None, "config": {}, **said}, keys=keys)
     checkpoint.write(path, jax.tree.map(np.array, arrays), meta)
