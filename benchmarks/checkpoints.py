@@ -29,11 +29,22 @@ def main() -> None:
     size = sum(file.stat().st_size for file in (folder / str(options.saves)).rglob("*") if file.is_file()) / 2**20
     shutil.rmtree(folder)
     row = [
-        options.config, options.env_config, f"{size:.0f}", f"{saver.blocked[0]:.3f}", f"{max(saver.blocked[1:]):.3f}",
-        f"{statistics.median(saver.written):.2f}", f"{max(saver.written):.2f}",
+        options.config,
+        options.env_config,
+        f"{size:.0f}",
+        f"{saver.blocked[0]:.3f}",
+        f"{max(saver.blocked[1:]):.3f}",
+        f"{statistics.median(saver.written):.2f}",
+        f"{max(saver.written):.2f}",
     ]
     head = [
-        "config", "environment", "MiB on disk", "training waits, first, s", "later, worst, s", "whole, median, s", "worst, s"
+        "config",
+        "environment",
+        "MiB on disk",
+        "training waits, first, s",
+        "later, worst, s",
+        "whole, median, s",
+        "worst, s",
     ]
     print(harness.table([row], head))
     result = {"mib": size, "blocked_seconds": saver.blocked, "whole_seconds": saver.written}

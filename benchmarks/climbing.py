@@ -1,6 +1,7 @@
 """How often a game in which miscoordination is dear is learned from scratch, by seed: `python benchmarks/climbing.py`.
 
-Two agents, three actions: climbing, best payoff 11 beside payoffs of -30; `--scenario penalty`, 10 beside -100. Moves are
+Two agents, three actions: climbing, best payoff 11 beside payoffs of -30; `--scenario penalty`, 10 beside -100. Moves
+  are
 relabelled, so that the best of them is not the first, which wins ties. A run counts if greedy play with search gets the
 best payoff in all evaluation episodes at its end. Every run is one process, timed as a whole and without its start-up.
 """
@@ -27,7 +28,12 @@ def main() -> None:
         runs = []
         for seed in range(1, options.seeds + 1):
             path, began = folder / f"{config}-{seed}", time.monotonic()
-            harness.train(path, config, "matrix_game", [f"seed={seed}", f"env_args.scenario={options.scenario}", "env_args.relabel=True", "video=False"])
+            harness.train(
+                path,
+                config,
+                "matrix_game",
+                [f"seed={seed}", f"env_args.scenario={options.scenario}", "env_args.relabel=True", "video=False"],
+            )
             runs.append(
                 {
                     "seed": seed,
@@ -40,7 +46,9 @@ def main() -> None:
             )
         won = sum(abs(run["return"] - OPTIMA[options.scenario]) < 1e-3 for run in runs)
         slowest = max(run["training_seconds"] for run in runs), max(run["process_seconds"] for run in runs)
-        rows.append([config, f"{won} of {options.seeds}", runs[0]["env_steps"], f"{slowest[0]:.1f} s", f"{slowest[1]:.1f} s"])
+        rows.append(
+            [config, f"{won} of {options.seeds}", runs[0]["env_steps"], f"{slowest[0]:.1f} s", f"{slowest[1]:.1f} s"]
+        )
         result[config] = runs
     print(harness.table(rows, ["config", "optimum played", "env steps", "slowest training", "slowest process"]))
     harness.write(options.scenario, {"runs": result})

@@ -1,8 +1,10 @@
-"""Real runs whose disk is full for a while, or for good: `python benchmarks/full_disk.py`. Needs root, for it mounts a tmpfs.
+"""Real runs whose disk is full for a while, or for good: `python benchmarks/full_disk.py`. Needs root, for it mounts
+a tmpfs.
 
 A run records on a small disk of its own, which is filled at a moment of the run and freed after some seconds. Counted:
 does the run end with exit status 0, is every point there once, is its last state saved, and after how many seconds was
-it told. With `--for-good` it is never freed: then the run must train to its end, say what is missing and not exit with 0.
+it told. With `--for-good` it is never freed: then the run must train to its end, say what is missing and not exit
+with 0.
 """
 
 import argparse
@@ -30,7 +32,9 @@ def main() -> None:
     rows = []
     for moment in range(options.moments):
         # -1: before the run starts; -2: while it starts; others: seconds after its first report.
-        after = -1.0 if moment == 0 else -2.0 if moment == 1 else options.training * (moment - 2) / (options.moments - 3)
+        after = (
+            -1.0 if moment == 0 else -2.0 if moment == 1 else options.training * (moment - 2) / (options.moments - 3)
+        )
         rows.append(attempt(after, None if options.for_good else options.seconds, options.training))
         print(rows[-1], flush=True)
     print(harness.table([list(row.values()) for row in rows], list(rows[0])))

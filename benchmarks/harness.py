@@ -22,7 +22,11 @@ def train(folder: Path, config: str, env_config: str, settings: Sequence[str], c
     command = [sys.executable, "src/main.py", f"--config={config}", f"--env-config={env_config}", "with"]
     with open(folder / "log.txt", "w") as log:
         subprocess.run(
-            [*command, f"results_dir={folder}", *settings], cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, check=True,
+            [*command, f"results_dir={folder}", *settings],
+            cwd=ROOT,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            check=True,
             preexec_fn=(lambda: os.sched_setaffinity(0, cores)) if cores else None,
         )
 
@@ -51,11 +55,17 @@ def train_many(runs: Sequence[tuple[Path, str, str, Sequence[str]]], jobs: int) 
 
 
 def completed(folder: Path, config: str, env_config: str, settings: Sequence[str]) -> bool:
-    """Return whether a run recorded under `folder` came to its end; raises SystemExit if it was one of other settings."""
+    """Return whether a run recorded under `folder` came to its end; raises SystemExit if it was one of other
+    settings.
+    """
     from src.analysis.identity import as_asked, differences, essence
     from src.config import commandline, loader
 
-    ended = [path for path in (folder / "sacred").glob("[0-9]*/run.json") if json.loads(path.read_text())["status"] == "COMPLETED"]
+    ended = [
+        path
+        for path in (folder / "sacred").glob("[0-9]*/run.json")
+        if json.loads(path.read_text())["status"] == "COMPLETED"
+    ]
     if not ended:
         return False
     asked = loader.load(config, env_config, commandline.updates(settings))
@@ -63,7 +73,9 @@ def completed(folder: Path, config: str, env_config: str, settings: Sequence[str
         recorded = as_asked(json.loads(path.with_name("config.json").read_text()), asked)
         there, here = differences([essence(recorded), essence(asked)])
         if there:
-            raise SystemExit(f"{path.parent} is a run of other settings; name another --folder\n  there: {there}\n  asked: {here}")
+            raise SystemExit(
+                f"{path.parent} is a run of other settings; name another --folder\n  there: {there}\n  asked: {here}"
+            )
     return True
 
 
@@ -88,10 +100,16 @@ def machine() -> dict[str, object]:
     """Return what a reader needs to place a measurement."""
     import jax
 
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     return {
-        "cpu": _cpu_name(), "cores": len(os.sched_getaffinity(0)), "python": platform.python_version(),
-        "jax": jax.__version__, "commit": commit.stdout.strip(), "date": time.strftime("%Y-%m-%d"),
+        "cpu": _cpu_name(),
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+        "commit": commit.stdout.strip(),
+        "date": time.strftime("%Y-%m-%d"),
     }
 
 

@@ -1,6 +1,7 @@
 """Wall-clock of the recorded training loop over the sum of its compiled parts: `python benchmarks/host_overhead.py`.
 
-The parts are compiled and timed one by one: a rollout that is added to the replay, and an update on a sample from it. Their
+The parts are compiled and timed one by one: a rollout that is added to the replay, and an update on a sample from it.
+  Their
 number per report times their time is what a report would take if the loop around them were free.
 """
 
@@ -48,9 +49,18 @@ def parts_per_report(config_name: str, env_config: str) -> float:
 
     def gather(state):
         actors, rows, _ = collect(
-            parts.env, parts.planner, state.learner.params, state.actors, state.key, settings.rollout_length, state.env_step, zero
+            parts.env,
+            parts.planner,
+            state.learner.params,
+            state.actors,
+            state.key,
+            settings.rollout_length,
+            state.env_step,
+            zero,
         )
-        return state.replace(actors=actors, replay=parts.replay.store.add(state.replay, rows), key=jax.random.split(state.key)[0])
+        return state.replace(
+            actors=actors, replay=parts.replay.store.add(state.replay, rows), key=jax.random.split(state.key)[0]
+        )
 
     def update(state):
         batch = parts.replay.source.sample(state.replay, state.key, zero)

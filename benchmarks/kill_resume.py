@@ -1,6 +1,7 @@
 """Real runs killed with SIGKILL at random moments and gone on with: `python benchmarks/kill_resume.py`.
 
-One run is killed again and again, each time gone on with by `train --resume`, until it was killed as often as asked for;
+One run is killed again and again, each time gone on with by `train --resume`, until it was killed as often as asked
+for;
 then it may end. The moments are in training, while a file of the record or a checkpoint is half written, and, the last
 one, while the film is made. Counted: did it go on every time, was any metric point lost that was on the disk, is any
 there twice, and is the end bit-identical to a run that was never stopped.
@@ -58,7 +59,9 @@ def command(*words: str) -> list[str]:
 
 
 def kill(folder: Path, words: list[str], after: float, moment: str) -> dict:
-    """Start a run, kill it at a moment of a kind, `after` seconds after its first report or its end, and say what is there."""
+    """Start a run, kill it at a moment of a kind, `after` seconds after its first report or its end, and say what is
+    there.
+    """
     before = points(folder)
     start = newest(folder)
     with open(folder / "log.txt", "a") as log:
@@ -76,7 +79,14 @@ def kill(folder: Path, words: list[str], after: float, moment: str) -> dict:
     lost = sum(len({p for p in set(steps) if p <= start} - set(there.get(name, []))) for name, steps in before.items())
     gaps = sum(holes(steps) for name, steps in there.items() if name == "train/return")
     twice = sum(len(steps) - len(set(steps)) for steps in there.values())
-    return {"moment": moment, "after": after, "went_on": went_on, "lost": lost + gaps, "twice": twice, "checkpoint": newest(folder)}
+    return {
+        "moment": moment,
+        "after": after,
+        "went_on": went_on,
+        "lost": lost + gaps,
+        "twice": twice,
+        "checkpoint": newest(folder),
+    }
 
 
 def wait_for_half_a_file(results: Path, process: subprocess.Popen) -> None:

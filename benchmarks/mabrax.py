@@ -43,9 +43,16 @@ def main() -> None:
     parser.add_argument("--with", nargs="+", default=[], dest="settings", help="settings for every run")
     options = parser.parse_args()
     folder = (options.folder or Path(tempfile.mkdtemp(prefix="tandem-mabrax-"))).resolve()
-    settings = ["video=false", f"env_args.scenario={options.scenario}", f"max_minutes={options.minutes}", *options.settings]
+    settings = [
+        "video=false",
+        f"env_args.scenario={options.scenario}",
+        f"max_minutes={options.minutes}",
+        *options.settings,
+    ]
     paths = {seed: folder / f"{options.config}-{seed}" for seed in range(1, options.seeds + 1)}
-    harness.train_many([(path, options.config, "mabrax", [f"seed={seed}", *settings]) for seed, path in paths.items()], 1)
+    harness.train_many(
+        [(path, options.config, "mabrax", [f"seed={seed}", *settings]) for seed, path in paths.items()], 1
+    )
     random = random_return(options.scenario)
     results = [result(options.config, options.scenario, seed, random, path) for seed, path in paths.items()]
     print(harness.table([list(row.values())[:-1] for row in results], list(results[0])[:-1]))
@@ -56,7 +63,9 @@ def random_return(scenario: str) -> float:
     """Return the mean return of 32 episodes of random torques."""
     command = [sys.executable, "-c", RANDOM, scenario]
     environment = os.environ | {"PYTHONPATH": str(harness.ROOT)}
-    output = subprocess.run(command, cwd=harness.ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+    output = subprocess.run(
+        command, cwd=harness.ROOT, env=environment, capture_output=True, text=True, check=True
+    ).stdout
     return float(output.split()[-1])
 
 
@@ -67,10 +76,17 @@ def result(config: str, scenario: str, seed: int, random: float, path: Path) -> 
     first = min(clock)  # the first report compiles and is not timed
     steps, seconds, value = curve[-1]
     return {
-        "config": config, "scenario": scenario, "seed": seed, "random": f"{random:.0f}", "return": f"{value:.0f}",
-        "best": f"{max(point[2] for point in curve):.0f}", "distance": f"{harness.last(path, 'eval/policy/distance'):.1f} m",
-        "env steps": steps, "steps/s": f"{(steps - first) / max(seconds, 1e-9):.0f}", "curve": curve,
-    }  # fmt: skip
+        "config": config,
+        "scenario": scenario,
+        "seed": seed,
+        "random": f"{random:.0f}",
+        "return": f"{value:.0f}",
+        "best": f"{max(point[2] for point in curve):.0f}",
+        "distance": f"{harness.last(path, 'eval/policy/distance'):.1f} m",
+        "env steps": steps,
+        "steps/s": f"{(steps - first) / max(seconds, 1e-9):.0f}",
+        "curve": curve,
+    }
 
 
 if __name__ == "__main__":

@@ -130,7 +130,9 @@ def disturbed(server: Mongod, reports: int, said: list[str]) -> Callable[[int], 
         for number in range(1, reports + 1):
             events.get(number, lambda: time.sleep(SECONDS_PER_REPORT))()
             made = recording_cost.report(number)
-            returns = {name: -value for name, value in made.metrics.items() if name.startswith("eval/") and number % 400}
+            returns = {
+                name: -value for name, value in made.metrics.items() if name.startswith("eval/") and number % 400
+            }
             yield made._replace(metrics=made.metrics | returns), recording_cost.STATE
 
     return run

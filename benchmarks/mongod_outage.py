@@ -1,6 +1,8 @@
-"""What the main job notes of MongoDB being killed for half a minute: `python benchmarks/mongod_outage.py`, four minutes.
+"""What the main job notes of MongoDB being killed for half a minute: `python benchmarks/mongod_outage.py`, four
+minutes.
 
-Environment steps per second of its reports before, while and after the server is down, and how many series differ afterwards
+Environment steps per second of its reports before, while and after the server is down, and how many series differ
+afterwards
 between the database and the run's files.
 """
 
@@ -40,14 +42,28 @@ def main() -> None:
     rows = [[phase, len(values), f"{statistics.mean(values):.0f}"] for phase, values in speeds.items()]
     print(harness.table(rows, ["MongoDB", "reports", "environment steps/s"]))
     print(f"series that differ from the files: {differ} of {len(metrics)}")
-    harness.write("mongod_outage", {"settings": vars(options), "speeds": speeds, "series": len(metrics), "differ": differ})
+    harness.write(
+        "mongod_outage", {"settings": vars(options), "speeds": speeds, "series": len(metrics), "differ": differ}
+    )
 
 
 def run(options: argparse.Namespace, server: Mongod, folder: Path) -> tuple[dict, float, float]:
-    """Train, the server killed in the middle; return the metrics' file and when (Unix seconds) it was killed and back."""
-    words = [f"mongo_url={server.url('outage')}", f"results_dir={folder}", f"max_minutes={options.minutes}", "video=false"]
+    """Train, the server killed in the middle; return the metrics' file and when (Unix seconds) it was killed and
+    back.
+    """
+    words = [
+        f"mongo_url={server.url('outage')}",
+        f"results_dir={folder}",
+        f"max_minutes={options.minutes}",
+        "video=false",
+    ]
     words += ["eval_args.every=1000000000"]  # one evaluation, at the end: reports are alike
-    command = [sys.executable, harness.ROOT / "src" / "main.py", f"--config={options.config}", f"--env-config={options.env_config}"]
+    command = [
+        sys.executable,
+        harness.ROOT / "src" / "main.py",
+        f"--config={options.config}",
+        f"--env-config={options.env_config}",
+    ]
     path = folder / "sacred" / "1" / "metrics.json"  # written as the points double, and whole at the end
     with subprocess.Popen([*command, "with", *words]) as process:
         while process.poll() is None and not (path.exists() and "time/steps_per_second" in path.read_text()):

@@ -1,7 +1,9 @@
 """How well each algorithm plays MPE simple_spread after ten minutes of training: `python benchmarks/mpe_spread.py`.
 
-Team return over 25 steps, 256 greedy episodes on fresh environments. Score 0 is random play (-78.6), 1 a hand controller
-that sees everything (-23.6). `--jobs 2` trains two runs at a time, each on half of the cores. Algorithms without search have no
+Team return over 25 steps, 256 greedy episodes on fresh environments. Score 0 is random play (-78.6), 1 a hand
+controller
+that sees everything (-23.6). `--jobs 2` trains two runs at a time, each on half of the cores. Algorithms without
+search have no
 return with search; for them `--configs mappo --name mpe_spread_mappo` keeps the result apart.
 """
 
@@ -28,13 +30,18 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--name", default="mpe_spread", help="of the result")
-    parser.add_argument("--folder", type=Path, default=None, help="keep the runs here; those already completed there are not repeated")
+    parser.add_argument(
+        "--folder", type=Path, default=None, help="keep the runs here; those already completed there are not repeated"
+    )
     options = parser.parse_args()
     folder = (options.folder or Path(tempfile.mkdtemp(prefix="tandem-spread-"))).resolve()
     pairs = [(config, seed) for config in options.configs for seed in range(1, options.seeds + 1)]
     runs = {(config, seed): folder / f"{config}-{seed}" for config, seed in pairs}
     harness.train_many(
-        [(path, config, "mpe", [f"seed={seed}", f"max_minutes={options.minutes}"]) for (config, seed), path in runs.items()],
+        [
+            (path, config, "mpe", [f"seed={seed}", f"max_minutes={options.minutes}"])
+            for (config, seed), path in runs.items()
+        ],
         options.jobs,
     )
     report(options, runs)
@@ -43,7 +50,10 @@ def main() -> None:
 def report(options: argparse.Namespace, runs: dict[tuple[str, int], Path]) -> None:
     """Print the table and write the JSON, curves included."""
     rows = []
-    measured = {config: [of_run(seed, path) for (name, seed), path in runs.items() if name == config] for config in options.configs}
+    measured = {
+        config: [of_run(seed, path) for (name, seed), path in runs.items() if name == config]
+        for config in options.configs
+    }
     for config, mine in measured.items():
         row = [config]
         for player in PLAYERS:
@@ -55,9 +65,20 @@ def report(options: argparse.Namespace, runs: dict[tuple[str, int], Path]) -> No
         halves = [run["half_score_minutes"] for run in mine]
         row += [f"{steps / 1000:.0f}k", f"{minutes:.1f}", "never" if None in halves else f"{max(halves):.1f}"]
         rows.append(row)
-    head = ["config", "return, search", "score (range)", "return, policy", "score (range)", "env steps", "minutes", "minutes to 0.5, slowest"]
+    head = [
+        "config",
+        "return, search",
+        "score (range)",
+        "return, policy",
+        "score (range)",
+        "env steps",
+        "minutes",
+        "minutes to 0.5, slowest",
+    ]
     print(harness.table(rows, head))
-    harness.write(options.name, {"seeds": options.seeds, "minutes": options.minutes, "jobs": options.jobs, "runs": measured})
+    harness.write(
+        options.name, {"seeds": options.seeds, "minutes": options.minutes, "jobs": options.jobs, "runs": measured}
+    )
 
 
 def of_run(seed: int, path: Path) -> dict:

@@ -1,8 +1,11 @@
 """Who finds the optimum by search alone: `python benchmarks/penalty_exact.py --agents 2 4 10`.
 
-The penalty game (k = -100) of N agents with the game itself as the model, uniform policies and nothing learned. Every planner
-imagines N times `--simulations` steps per decision: `plies` and `root only` in N searches, `paths` and `joint` in one. A decision
-counts if it earns 10; agents number their moves differently, so that ties, which go to action 0, are no help. Time is the
+The penalty game (k = -100) of N agents with the game itself as the model, uniform policies and nothing learned. Every
+planner
+imagines N times `--simulations` steps per decision: `plies` and `root only` in N searches, `paths` and `joint` in
+one. A decision
+counts if it earns 10; agents number their moves differently, so that ties, which go to action 0, are no help. Time is
+the
 processor's, of one decision among many planned at once.
 """
 
@@ -54,21 +57,34 @@ def main() -> None:
                     continue
                 settings = {"num_samples": simulations, "max_considered": simulations}
             entry = find("planner", family)
-            planner = entry.make(entry.config()(num_simulations=simulations, **GAME, **settings), exact_model(env), env.spec, 0.99)
+            planner = entry.make(
+                entry.config()(num_simulations=simulations, **GAME, **settings), exact_model(env), env.spec, 0.99
+            )
             optimal, milliseconds = measure(env, planner, options.decisions)
             rows.append([agents, name, simulations, f"{optimal:.2f}", f"{milliseconds:.3f}"])
-            result.append({"agents": agents, "planner": name, "simulations": simulations, "optimal": optimal, "decision_cpu_ms": milliseconds})
+            result.append(
+                {
+                    "agents": agents,
+                    "planner": name,
+                    "simulations": simulations,
+                    "optimal": optimal,
+                    "decision_cpu_ms": milliseconds,
+                }
+            )
             print(rows[-1], flush=True)
     print(harness.table(rows, ["agents", "planner", "simulations per search", "optimum played", "CPU ms per decision"]))
     harness.write(options.name, {"decisions": CALLS * options.decisions, "runs": result})
 
 
 def measure(env, planner, decisions: int) -> tuple[float, float]:
-    """Return how often greedy play is optimal, and the processor time of a decision in milliseconds, compiling apart."""
+    """Return how often greedy play is optimal, and the processor time of a decision in milliseconds,
+    compiling apart.
+    """
     timestep: TimeStep = jax.vmap(lambda key: env.reset(key)[1])(jax.random.split(jax.random.key(0), decisions))
     plan = jax.jit(lambda key: planner.plan({}, planner.init(decisions), timestep, key, False, jnp.zeros(()))[1].action)
     jax.block_until_ready(plan(jax.random.key(0)))
-    step = lambda joint: env.step(jax.random.key(0), matrix_game.GameState(situation=jnp.int32(0)), joint)[1]  # noqa: E731
+    start = matrix_game.GameState(situation=jnp.int32(0))
+    step = lambda joint: env.step(jax.random.key(0), start, joint)[1]  # noqa: E731
     times, won = [], []
     for call in range(CALLS):
         began = time.process_time()
@@ -87,7 +103,9 @@ def exact_model(env) -> Model:
 
     def pay(action):
         """Return the team's pay [...] for actions [..., N]."""
-        one = lambda joint: env.step(jax.random.key(0), matrix_game.GameState(situation=jnp.int32(0)), joint)[1].reward[0]  # noqa: E731
+        one = lambda joint: env.step(jax.random.key(0), matrix_game.GameState(situation=jnp.int32(0)), joint)[1].reward[
+            0
+        ]  # noqa: E731
         return jax.vmap(one)(action.reshape(-1, action.shape[-1])).reshape(action.shape[:-1])
 
     drawn = jax.random.randint(jax.random.key(0), (100_000, env.spec.num_agents), 0, num_actions)

@@ -1,6 +1,8 @@
-"""PettingZoo's simple_spread (package mpe2) against ours in JAX: `python benchmarks/pettingzoo_parity.py`, about a minute.
+"""PettingZoo's simple_spread (package mpe2) against ours in JAX: `python benchmarks/pettingzoo_parity.py`, about a
+minute.
 
-First random play: the mean team return of as many episodes in each, which should agree within two standard errors of their
+First random play: the mean team return of as many episodes in each, which should agree within two standard errors of
+  their
 difference. Then one and the same episode, action for action, from the same positions in both, step by step.
 """
 
@@ -28,8 +30,14 @@ def main() -> None:
         means = float(ours[name].mean()), float(theirs[name].mean())
         errors = standard_error(ours[name]), standard_error(theirs[name])
         apart = (means[0] - means[1]) / float(np.hypot(*errors))
-        rows.append([name, *(f"{mean:.3f} ± {error:.3f}" for mean, error in zip(means, errors, strict=True)), f"{apart:+.2f}"])
-        result[name] = {"jax": [means[0], errors[0]], "pettingzoo": [means[1], errors[1]], "standard_errors_apart": apart}
+        rows.append(
+            [name, *(f"{mean:.3f} ± {error:.3f}" for mean, error in zip(means, errors, strict=True)), f"{apart:+.2f}"]
+        )
+        result[name] = {
+            "jax": [means[0], errors[0]],
+            "pettingzoo": [means[1], errors[1]],
+            "standard_errors_apart": apart,
+        }
     print(harness.table(rows, ["random play", "mpe (JAX)", "pettingzoo (mpe2)", "standard errors apart"]))
     largest = differences(options.replayed)
     print(harness.table(list(largest.items()), ["same positions, same actions", "largest difference"]))
@@ -84,7 +92,9 @@ def in_pettingzoo(episodes: int) -> dict[str, np.ndarray]:
 
 
 def differences(episodes: int) -> dict[str, float]:
-    """Return the largest differences between the two over episodes that begin at the same positions and play the same actions."""
+    """Return the largest differences between the two over episodes that begin at the same positions and play the same
+    actions.
+    """
     import jax
     import jax.numpy as jnp
 

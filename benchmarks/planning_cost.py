@@ -1,8 +1,10 @@
 """What decisions and updates cost by policy head, value of unfinished joint steps and number of agents:
 `python benchmarks/planning_cost.py`.
 
-One decision is a joint action for one environment, planned for 32 at once by an untrained network with the settings of MPE
-simple_spread; one update fits a batch of these settings. Time is the processor's, of all threads, so that a busy machine does not
+One decision is a joint action for one environment, planned for 32 at once by an untrained network with the settings
+of MPE
+simple_spread; one update fits a batch of these settings. Time is the processor's, of all threads, so that a busy
+machine does not
 matter much: the median of several calls.
 """
 
@@ -29,7 +31,11 @@ def main() -> None:
     options = parser.parse_args()
     variants = [("plies", "mazero_seq", [f"network_args.policy_head={head}"]) for head in HEADS]
     variants += [("plies", "mazero_seq", [f"planner_args.unfinished_value={kind}"]) for kind in UNFINISHED[1:]]
-    variants += [("", "mazero_seq", ["planner=paths"]), ("joint", "mazero_joint", []), ("independent", "mazero_ind", [])]
+    variants += [
+        ("", "mazero_seq", ["planner=paths"]),
+        ("joint", "mazero_joint", []),
+        ("independent", "mazero_ind", []),
+    ]
     rows, result = [], []
     for agents in options.agents:
         for name, config, settings in variants:
@@ -53,14 +59,18 @@ def decision(built: build.Built) -> tuple[float, float]:
     params = jax.jit(built.learner.init)(jax.random.key(0)).params
     _, timestep = jax.jit(jax.vmap(built.env.reset))(jax.random.split(jax.random.key(1), ENVIRONMENTS))
     carry = built.planner.init(ENVIRONMENTS)
-    plan = jax.jit(lambda params, timestep, key: built.planner.plan(params, carry, timestep, key, True, jnp.zeros(()))[1])
+    plan = jax.jit(
+        lambda params, timestep, key: built.planner.plan(params, carry, timestep, key, True, jnp.zeros(()))[1]
+    )
     first, later = process_times(lambda key: plan(params, timestep, key))
     return 1000 * later / ENVIRONMENTS, first
 
 
 def update(built: build.Built) -> float:
     """Return the processor time of one update in milliseconds; what the batch holds does not matter for it."""
-    batch = jax.eval_shape(built.run.parts.replay.source.sample, built.run.shapes().replay, jax.random.key(0), jnp.zeros(()))
+    batch = jax.eval_shape(
+        built.run.parts.replay.source.sample, built.run.shapes().replay, jax.random.key(0), jnp.zeros(())
+    )
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), batch)
     learn = jax.jit(built.learner.update)
     learner = jax.jit(built.learner.init)(jax.random.key(0))

@@ -1,11 +1,13 @@
 """What the runner with actors reaches: `python benchmarks/ray_async.py --rows scaling transport kills learning score`.
 
-  scaling    environment steps per second of two actors over those of one, each with as many environments, nobody learning
-  transport  what lies between a trajectory in an actor and its rows in the replay, over the time that acting takes
-  kills      an actor is killed every 20 seconds for 3 minutes: is every step of every environment in the replay, once, whole
-  score      three runs of ten minutes, scored as in mpe_spread.py
-  learning   the score of the same runs at 200,000 steps, and of as many without actors: trained too, or read from the result
-             of `mpe_spread.py` that `--without` names
+scaling    environment steps per second of two actors over those of one, each with as many environments, nobody learning
+transport  what lies between a trajectory in an actor and its rows in the replay, over the time that acting takes
+kills      an actor is killed every 20 seconds for 3 minutes: is every step of every environment in the replay, once,
+whole
+score      three runs of ten minutes, scored as in mpe_spread.py
+learning   the score of the same runs at 200,000 steps, and of as many without actors: trained too, or read from the
+result
+           of `mpe_spread.py` that `--without` names
 """
 
 import argparse
@@ -46,7 +48,9 @@ def main() -> None:
     for row in options.rows:
         result = ROWS[row](options, folder)
         print(harness.table([list(result.values())], list(result)))
-        harness.write(f"ray_async_{row}", {"options": {name: str(value) for name, value in vars(options).items()}, **result})
+        harness.write(
+            f"ray_async_{row}", {"options": {name: str(value) for name, value in vars(options).items()}, **result}
+        )
 
 
 def scaling(options: argparse.Namespace, folder: Path) -> dict:
@@ -54,15 +58,25 @@ def scaling(options: argparse.Namespace, folder: Path) -> dict:
     speeds = []
     for actors in (1, 2):
         path = folder / f"scaling-{actors}"
-        settings = [f"runner_args.num_actors={actors}", f"runner_args.num_envs={16 * actors}", "runner_args.updates_per_step=0"]
-        clocks = [f"max_minutes={options.minutes or 1.0}", "eval_args.episodes=2", f"runner_args.report_every={800 * actors}"]
+        settings = [
+            f"runner_args.num_actors={actors}",
+            f"runner_args.num_envs={16 * actors}",
+            "runner_args.updates_per_step=0",
+        ]
+        clocks = [
+            f"max_minutes={options.minutes or 1.0}",
+            "eval_args.episodes=2",
+            f"runner_args.report_every={800 * actors}",
+        ]
         harness.train(path, options.config, options.env_config, [*WITH_ACTORS, *settings, *clocks])
         speeds.append(statistics.median([speed for _, speed in harness.curve(path, "time/steps_per_second")][1:]))
     return {"one actor, steps/s": speeds[0], "two actors, steps/s": speeds[1], "ratio": speeds[1] / speeds[0]}
 
 
 def transport(options: argparse.Namespace, folder: Path) -> dict:
-    """Return what a cycle costs beside acting, one actor and nobody else at work: asking, fetching, adding to the replay."""
+    """Return what a cycle costs beside acting, one actor and nobody else at work: asking, fetching, adding to the
+    replay.
+    """
     import jax
     import jax.numpy as jnp
 
@@ -100,18 +114,35 @@ def transport(options: argparse.Namespace, folder: Path) -> dict:
     acted = statistics.median(acting[5:])
     megabytes = sum(x.nbytes for x in jax.tree.leaves(trajectories[0].rows)) / 1e6
     return {
-        "acting, ms": 1e3 * acted, "beside it, ms": 1e3 * statistics.median(beside), "share": statistics.median(beside) / acted,
+        "acting, ms": 1e3 * acted,
+        "beside it, ms": 1e3 * statistics.median(beside),
+        "share": statistics.median(beside) / acted,
         "megabytes": megabytes,
-    }  # fmt: skip
+    }
 
 
 def kills(options: argparse.Namespace, folder: Path) -> dict:
     """Return how often an actor was killed, and what is wrong in the replay after it."""
     minutes, done, counted = options.minutes or 3.0, threading.Event(), []
-    settings = ["runner_args.num_actors=2", f"max_minutes={minutes}", "t_max=10000000", "replay_args.capacity=1200000", *SMALL]
-    command = [sys.executable, "src/main.py", "--config=mazero_seq", "--env-config=mpe", "with", f"results_dir={folder}"]
+    settings = [
+        "runner_args.num_actors=2",
+        f"max_minutes={minutes}",
+        "t_max=10000000",
+        "replay_args.capacity=1200000",
+        *SMALL,
+    ]
+    command = [
+        sys.executable,
+        "src/main.py",
+        "--config=mazero_seq",
+        "--env-config=mpe",
+        "with",
+        f"results_dir={folder}",
+    ]
     with open(folder / "kills.txt", "w") as log:
-        process = subprocess.Popen([*command, *WITH_ACTORS, *settings], cwd=harness.ROOT, stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            [*command, *WITH_ACTORS, *settings], cwd=harness.ROOT, stdout=log, stderr=subprocess.STDOUT
+        )
         killer = threading.Thread(target=kill_actors, args=(process.pid, Path(log.name), done, counted))
         killer.start()
         code = process.wait()
@@ -136,7 +167,9 @@ def kill_actors(pid: int, log: Path, done: threading.Event, counted: list) -> No
 
 
 def check_replay(folder: Path) -> tuple[int, int]:
-    """Return the environment steps of a run's last checkpoint and how many of its replay's rows are not as they must be."""
+    """Return the environment steps of a run's last checkpoint and how many of its replay's rows are not as they must
+    be.
+    """
     import jax
     import numpy as np
 
@@ -168,20 +201,32 @@ def learning(options: argparse.Namespace, folder: Path) -> dict:
     sides = {"with actors": scored(options, folder, "score", WITH_ACTORS)}
     if options.without:
         runs = json.loads(options.without.read_text())["runs"]["mazero_seq"][: options.seeds]
-        sides["without"] = [[(step, mpe_spread.score(value)) for step, value in run["eval/search/return"]] for run in runs]
+        sides["without"] = [
+            [(step, mpe_spread.score(value)) for step, value in run["eval/search/return"]] for run in runs
+        ]
     else:
         sides["without"] = scored(options, folder, "without", WITH_ACTORS[1:])
-    there = {name: [min(curve, key=lambda point: abs(point[0] - STEPS)) for curve in curves] for name, curves in sides.items()}
+    there = {
+        name: [min(curve, key=lambda point: abs(point[0] - STEPS)) for curve in curves]
+        for name, curves in sides.items()
+    }
     means = {name: statistics.mean(value for _, value in points) for name, points in there.items()}
-    return means | {"ratio": means["with actors"] / means["without"], "at steps": [step for step, _ in there["with actors"]]}
+    return means | {
+        "ratio": means["with actors"] / means["without"],
+        "at steps": [step for step, _ in there["with actors"]],
+    }
 
 
 def scored(options: argparse.Namespace, folder: Path, name: str, settings: list[str]) -> list[list[tuple[int, float]]]:
     """Return (environment step, score) of search in runs of ten minutes, by seed."""
     paths = [folder / f"{name}-{seed}" for seed in range(1, options.seeds + 1)]
     clocks = [f"max_minutes={options.minutes or 10}"]
-    harness.train_many([(path, "mazero_seq", "mpe", [f"seed={i + 1}", *settings, *clocks]) for i, path in enumerate(paths)], 1)
-    return [[(step, mpe_spread.score(value)) for step, value in harness.curve(path, "eval/search/return")] for path in paths]
+    harness.train_many(
+        [(path, "mazero_seq", "mpe", [f"seed={i + 1}", *settings, *clocks]) for i, path in enumerate(paths)], 1
+    )
+    return [
+        [(step, mpe_spread.score(value)) for step, value in harness.curve(path, "eval/search/return")] for path in paths
+    ]
 
 
 ROWS = {"scaling": scaling, "transport": transport, "kills": kills, "score": score, "learning": learning}

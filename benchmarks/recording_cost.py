@@ -1,7 +1,8 @@
 """What recording costs, and what a lost database does to a run: `python benchmarks/recording_cost.py`.
 
 The reports are those of the main job in number and rate (a report of 33 metrics every 7 seconds, an evaluation in every
-fourth), made by a runner that computes nothing, `--speedup` times as fast; heartbeats and uploads come faster by the same
+fourth), made by a runner that computes nothing, `--speedup` times as fast; heartbeats and uploads come faster by the
+same
 factor. So all processor time beyond the bare loop is recording's. It is counted against one core as if it all delayed
 training, though most of it is spent in other threads; how long the training thread itself is held up is told apart.
 
@@ -29,7 +30,9 @@ from src.records.record import record
 from tests.reference.mongod import Mongod
 
 SECONDS_PER_REPORT, METRICS, STEPS = 7.0, 33, 2048
-STATE = {"parameters": np.zeros(300_000, np.float32)}  # what checkpoints are made of; the replay's share has a benchmark of its own
+STATE = {
+    "parameters": np.zeros(300_000, np.float32)
+}  # what checkpoints are made of; the replay's share has a benchmark of its own
 DOWN = 30.0  # seconds
 
 
@@ -98,7 +101,9 @@ def processor_seconds(pid: int) -> float:
 
 
 def outage(server: Mongod, folder: Path) -> dict:
-    """Return the speed of a computing run before, while and after MongoDB is down, and the points that are missing then."""
+    """Return the speed of a computing run before, while and after MongoDB is down, and the points that are missing
+    then.
+    """
     phases: dict[str, list] = {"before": [], "down": [], "after": []}
     begun = time.monotonic()
     down = begun + DOWN

@@ -23,7 +23,9 @@ def main() -> None:
         harness.train(folder / str(i), options.config, options.env_config, settings)
         whole = time.monotonic() - began
         # Until the first report: what the runner measured, and what came before it (imports, checks, building).
-        after = harness.last(folder / str(i), "time/training_seconds") + harness.last(folder / str(i), "time/eval_seconds")
+        after = harness.last(folder / str(i), "time/training_seconds") + harness.last(
+            folder / str(i), "time/eval_seconds"
+        )
         seconds.append(whole - after)
     rows = [[options.config, options.env_config, f"{seconds[0]:.1f}", f"{statistics.median(seconds[1:]):.1f}"]]
     print(harness.table(rows, ["config", "environment", "first start, s", "later starts, s (median)"]))

@@ -1,10 +1,14 @@
 """Does a value see what one agent's move is worth: `python benchmarks/value_truth.py --agents 3 5 8`.
 
-MPE simple_spread under uniform play. Such play never changes, so the value of a state can be measured by playing it out, and a
+MPE simple_spread under uniform play. Such play never changes, so the value of a state can be measured by playing it
+out, and a
 value learned for it by the learner's rule (n-step targets, a target network that is copied at intervals) has nothing to
-chase. A search asks a value one thing: what changes if this agent plays otherwise. So agent 0 plays each of its moves in the same
-64 states, the others at random, and the worths of where that leads are compared, less their mean over the moves: by their correlation,
-and by the slope of learned against true ones, which is 1 if the differences are as large as they should be and 0 if all moves look alike.
+chase. A search asks a value one thing: what changes if this agent plays otherwise. So agent 0 plays each of its moves
+in the same
+64 states, the others at random, and the worths of where that leads are compared, less their mean over the moves: by
+their correlation,
+and by the slope of learned against true ones, which is 1 if the differences are as large as they should be and 0 if
+all moves look alike.
 """
 
 import argparse
@@ -46,10 +50,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--agents", type=int, nargs="+", default=list(REWARD_SCALE), choices=list(REWARD_SCALE))
     parser.add_argument("--rows", type=int, default=1_000_000, help="environment steps that the value is fitted to")
-    parser.add_argument("--fits", type=size, nargs="+", default=[(384, 2000)], help="positions in an update x updates, as 384x2000")
+    parser.add_argument(
+        "--fits", type=size, nargs="+", default=[(384, 2000)], help="positions in an update x updates, as 384x2000"
+    )
     parser.add_argument("--n-step", type=int, default=LEARNER.n_step)
     parser.add_argument(
-        "--target-period", type=int, default=LEARNER.target_period_updates, help="updates between copies to the target network"
+        "--target-period",
+        type=int,
+        default=LEARNER.target_period_updates,
+        help="updates between copies to the target network",
     )
     parser.add_argument("--rate", type=float, default=LEARNER.learning_rate, help="peak of the learning rate")
     parser.add_argument("--name", default="value_truth", help="of the result")
@@ -58,22 +67,40 @@ def main() -> None:
     for agents in options.agents:
         env = mpe.make(mpe.Config(num_agents=agents))
         model = world_model.make(world_model.Config(value_limit=6.0), env.spec)
-        rows = jax.jit(uniform_play, static_argnums=(0, 2, 3))(env, jax.random.key(1), options.rows // EPISODE, REWARD_SCALE[agents])
+        rows = jax.jit(uniform_play, static_argnums=(0, 2, 3))(
+            env, jax.random.key(1), options.rows // EPISODE, REWARD_SCALE[agents]
+        )
         states = jax.jit(positions, static_argnums=0)(env, jax.random.key(2))
-        returns = np.asarray(jax.jit(played_out, static_argnums=(0, 3))(env, states, jax.random.key(3), REWARD_SCALE[agents]))
+        returns = np.asarray(
+            jax.jit(played_out, static_argnums=(0, 3))(env, states, jax.random.key(3), REWARD_SCALE[agents])
+        )
         after = jax.jit(successors, static_argnums=0)(env, states, jax.random.key(4))
         noise, _ = agreement(returns[::2].mean(0), returns[1::2].mean(0))
         print(f"{agents} agents: correlation {noise:.2f} between the two halves of what was played out", flush=True)
         for batch, updates in options.fits:
             learned, seconds = fit(model, rows, after, options, batch, updates)
             correlation, slope = agreement(learned, returns.mean(0))
-            table.append([agents, batch, updates, f"{updates * batch / 1e6:.2f}M", f"{correlation:.2f}", f"{slope:.2f}", f"{seconds:.0f}"])
+            table.append(
+                [
+                    agents,
+                    batch,
+                    updates,
+                    f"{updates * batch / 1e6:.2f}M",
+                    f"{correlation:.2f}",
+                    f"{slope:.2f}",
+                    f"{seconds:.0f}",
+                ]
+            )
             result.append(
                 {"agents": agents, "batch": batch, "updates": updates, "correlation": correlation, "slope": slope,
                  "halves": noise, "seconds": seconds}
             )  # fmt: skip
             print(table[-1], flush=True)
-    print(harness.table(table, ["agents", "positions per update", "updates", "positions", "correlation", "slope", "seconds"]))
+    print(
+        harness.table(
+            table, ["agents", "positions per update", "updates", "positions", "correlation", "slope", "seconds"]
+        )
+    )
     asked = {name: getattr(options, name) for name in ("rows", "n_step", "target_period", "rate")}
     harness.write(options.name, asked | {"fits": result})
 
@@ -81,8 +108,12 @@ def main() -> None:
 def size(text: str) -> tuple[int, int]:
     """Return (positions in an update, updates) of a fit written as 384x2000."""
     batch, x, updates = text.partition("x")
-    if not (x and batch.isdigit() and updates.isdigit() and int(batch) and int(updates) and int(updates) % PER_CALL == 0):
-        raise argparse.ArgumentTypeError(f"'{text}': expected two numbers as in 384x2000, the second a multiple of {PER_CALL}")
+    if not (
+        x and batch.isdigit() and updates.isdigit() and int(batch) and int(updates) and int(updates) % PER_CALL == 0
+    ):
+        raise argparse.ArgumentTypeError(
+            f"'{text}': expected two numbers as in 384x2000, the second a multiple of {PER_CALL}"
+        )
     return int(batch), int(updates)
 
 
@@ -111,11 +142,15 @@ def positions(env: Environment, key: Key):
     """Return the states [S] in which moves are compared."""
     reset_key, key = jax.random.split(key)
     state, _ = jax.vmap(env.reset)(jax.random.split(reset_key, STATES))
-    return jax.lax.scan(lambda state, key: (uniform_step(env, state, key)[0], None), state, jax.random.split(key, BEFORE))[0]
+    return jax.lax.scan(
+        lambda state, key: (uniform_step(env, state, key)[0], None), state, jax.random.split(key, BEFORE)
+    )[0]
 
 
 def moved(env: Environment, state, key: Key):
-    """Return states and timesteps [A S] after each move of agent 0 in states [S], the others' moves being the same for all of them."""
+    """Return states and timesteps [A S] after each move of agent 0 in states [S], the others' moves being the same
+    for all of them.
+    """
     act_key, step_key = jax.random.split(key)
     count, moves = jax.tree.leaves(state)[0].shape[0], env.spec.actions.size
     others = jax.random.randint(act_key, (count, env.spec.num_agents), 0, moves)
@@ -125,7 +160,9 @@ def moved(env: Environment, state, key: Key):
 
 
 def played_out(env: Environment, state, key: Key, scale: float) -> Array:
-    """Return the discounted returns [K, S, A] of uniform play from where each move of agent 0 leads, the move's reward apart."""
+    """Return the discounted returns [K, S, A] of uniform play from where each move of agent 0 leads, the move's
+    reward apart.
+    """
     moves, discounts = env.spec.actions.size, DISCOUNT ** jnp.arange(HORIZON)
 
     def once(key: Key) -> Array:
@@ -152,17 +189,27 @@ def successors(env: Environment, state, key: Key) -> Array:
 
 
 def agreement(mine: np.ndarray, true: np.ndarray) -> tuple[float, float]:
-    """Return the correlation and the slope of worths [S, A] against true ones, less each state's mean over the moves."""
+    """Return the correlation and the slope of worths [S, A] against true ones, less each state's mean
+    over the moves.
+    """
     mine, true = (x - x.mean(axis=1, keepdims=True) for x in (mine, true))
     return float(np.corrcoef(mine.ravel(), true.ravel())[0, 1]), float((mine * true).sum() / (true * true).sum())
 
 
-def fit(model: Model, rows: Rows, after: Array, options: argparse.Namespace, batch: int, updates: int) -> tuple[np.ndarray, float]:
-    """Return the worth [S, A] that a value gives to each move after that many updates, and the seconds they took, compiling included."""
+def fit(
+    model: Model, rows: Rows, after: Array, options: argparse.Namespace, batch: int, updates: int
+) -> tuple[np.ndarray, float]:
+    """Return the worth [S, A] that a value gives to each move after that many updates, and the seconds they took,
+    compiling included.
+    """
     optimiser, _ = make_optimiser(
-        peak=options.rate, warmup_updates=LEARNER.warmup_updates, total_updates=updates, final_fraction=LEARNER.final_rate_fraction,
-        weight_decay=LEARNER.weight_decay, max_grad_norm=LEARNER.max_grad_norm,
-    )  # fmt: skip
+        peak=options.rate,
+        warmup_updates=LEARNER.warmup_updates,
+        total_updates=updates,
+        final_fraction=LEARNER.final_rate_fraction,
+        weight_decay=LEARNER.weight_decay,
+        max_grad_norm=LEARNER.max_grad_norm,
+    )
 
     @jax.jit
     def some(state, keys, rows):
@@ -190,7 +237,9 @@ def value(model: Model, params, obs: Array) -> Array:
     return model.team_value.codec.mean(value_logits(model, params, obs))
 
 
-def value_update(model: Model, optimiser, rows: Rows, options: argparse.Namespace, batch: int, state: LearnerState, key: Key):
+def value_update(
+    model: Model, optimiser, rows: Rows, options: argparse.Namespace, batch: int, state: LearnerState, key: Key
+):
     """Return the state after one more update on a batch of positions."""
     n_step = options.n_step
     time_key, episode_key = jax.random.split(key)

@@ -1,4 +1,6 @@
-"""JAX's settings, made before anything is computed: where to compute, beside which runner, where to keep compiled programs."""
+"""JAX's settings, made before anything is computed: where to compute, beside which runner, where to keep compiled
+programs.
+"""
 
 import os
 from pathlib import Path
@@ -9,7 +11,8 @@ import jax
 from src.config.loader import ConfigError
 from src.registry import RUNNERS
 
-# XLA's CPU backend hands sums and products to a library in fused form, which for our shapes is slow: the gradient of the
+# XLA's CPU backend hands sums and products to a library in fused form, which for our shapes is slow: the gradient of
+# the
 # policy head took 11.3 ms with the fusion and 2.9 ms without (jax 0.10.2, one core). An empty list turns it off.
 SLOW_FUSION = "xla_cpu_experimental_ynn_fusion_type"
 

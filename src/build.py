@@ -1,6 +1,7 @@
 """A checked configuration -> a run that can be started.
 
-No part is known here by name and no part's setting: the registry says what fits what, the runner says how large the run is,
+No part is known here by name and no part's setting: the registry says what fits what, the runner says how large the
+run is,
 and every part says itself what of its settings cannot work in such a run.
 """
 
@@ -38,7 +39,9 @@ class Built:
 
 
 def settled(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a checked configuration with what it leaves to the machine decided: so it is stored, and holds elsewhere too."""
+    """Return a checked configuration with what it leaves to the machine decided: so it is stored, and holds elsewhere
+    too.
+    """
     decide = find("runner", config["runner"]).hook("settled")
     return {**config, "runner_args": decide(config["runner_args"])} if decide else dict(config)
 
@@ -47,7 +50,8 @@ def build(config: Mapping[str, Any]) -> Built:
     """Return the run that a checked configuration describes; nothing is compiled yet.
 
     Raises:
-      ConfigError: parts that do not fit each other, sizes that cannot work, values that only a part can judge, a part that
+      ConfigError: parts that do not fit each other, sizes that cannot work, values that only a part can judge, a part
+        that
         breaks its contract.
     """
     parts = _Parts(config, FAMILIES)
@@ -72,14 +76,27 @@ def build(config: Mapping[str, Any]) -> Built:
         row = contracts.row_of(env.spec, extras)
         elsewhere["rows"] = partial(recorded_rows.load, config["results_dir"], row=row)
     run = parts.make(
-        "runner", env, planner, planner.players(), learner, replay, t_max=config["t_max"], max_minutes=config["max_minutes"],
-        eval_episodes=config["eval_args"]["episodes"], eval_every=config["eval_args"]["every"], **elsewhere,
-    )  # fmt: skip
-    return Built(run=run, plan=plan, env=env, planner=planner, players=planner.players(), replay=replay, learner=learner)
+        "runner",
+        env,
+        planner,
+        planner.players(),
+        learner,
+        replay,
+        t_max=config["t_max"],
+        max_minutes=config["max_minutes"],
+        eval_episodes=config["eval_args"]["episodes"],
+        eval_every=config["eval_args"]["every"],
+        **elsewhere,
+    )
+    return Built(
+        run=run, plan=plan, env=env, planner=planner, players=planner.players(), replay=replay, learner=learner
+    )
 
 
 def remake(config: Mapping[str, Any]) -> Acting:
-    """Return what acts in the run that a checked configuration describes: what `build` makes of it, without what learns."""
+    """Return what acts in the run that a checked configuration describes: what `build` makes of it, without what
+    learns.
+    """
     parts = _Parts(config, ("env", "network", "planner"))
     spec = parts.make("env").spec
     planner = parts.make("planner", parts.make("network", spec), spec, config["discount"])
@@ -114,7 +131,9 @@ class _Parts:
 
 
 def _traced_once(planner: Planner) -> Planner:
-    """Return the planner whose `plan` is traced once for all that calls it with the same shapes: tracing a search takes seconds."""
+    """Return the planner whose `plan` is traced once for all that calls it with the same shapes: tracing a search
+    takes seconds.
+    """
     return planner._replace(plan=jax.jit(planner.plan, static_argnums=4))
 
 

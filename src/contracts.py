@@ -1,6 +1,8 @@
-"""What parts promise one another, checked on shapes alone when a run is built: `jax.eval_shape` computes and compiles nothing.
+"""What parts promise one another, checked on shapes alone when a run is built: `jax.eval_shape` computes and compiles
+nothing.
 
-Each function returns a sentence for every promise that is broken, naming the part and the field. Exceptions that a part raises
+Each function returns a sentence for every promise that is broken, naming the part and the field. Exceptions that a
+part raises
 by itself pass through: their traceback tells whoever writes it more.
 """
 
@@ -11,9 +13,21 @@ import jax
 import jax.numpy as jnp
 
 from src.core import (
-    Candidates, Environment, EnvSpec, HostEnvironment, Learner, Model, Planner, PolicyExtras, PyTree, Replay, RunPlan, SearchExtras,
-    TimeStep, Transition,
-)  # fmt: skip
+    Candidates,
+    Environment,
+    EnvSpec,
+    HostEnvironment,
+    Learner,
+    Model,
+    Planner,
+    PolicyExtras,
+    PyTree,
+    Replay,
+    RunPlan,
+    SearchExtras,
+    TimeStep,
+    Transition,
+)
 
 Shape = jax.ShapeDtypeStruct
 
@@ -22,20 +36,39 @@ def timestep_of(spec: EnvSpec) -> TimeStep:
     """Return what a time step of an environment looks like by its spec."""
     agents, flag = spec.num_agents, _array((), bool)
     return TimeStep(
-        obs=_array((agents, *spec.obs.shape)), state=_array(spec.state.shape), legal=_array((agents, spec.actions.size), bool),
-        present=_array((agents,), bool), alive=_array((agents,), bool), reward=_array((agents,)), terminated=flag, truncated=flag,
-        first=flag, metrics={name: _array(()) for name in spec.metric_names},
-    )  # fmt: skip
+        obs=_array((agents, *spec.obs.shape)),
+        state=_array(spec.state.shape),
+        legal=_array((agents, spec.actions.size), bool),
+        present=_array((agents,), bool),
+        alive=_array((agents,), bool),
+        reward=_array((agents,)),
+        terminated=flag,
+        truncated=flag,
+        first=flag,
+        metrics={name: _array(()) for name in spec.metric_names},
+    )
 
 
 def row_of(spec: EnvSpec, extras: PyTree) -> Transition:
     """Return what a stored row looks like."""
     seen, flag = timestep_of(spec), _array((), bool)
     return Transition(
-        obs=seen.obs, state=seen.state, legal=seen.legal, present=seen.present, alive=seen.alive, first=flag, action=_action(spec),
-        extras=extras, reward=seen.reward, terminated=flag, truncated=flag, next_obs=seen.obs, next_state=seen.state,
-        next_legal=seen.legal, env_step=_array((), jnp.int32),
-    )  # fmt: skip
+        obs=seen.obs,
+        state=seen.state,
+        legal=seen.legal,
+        present=seen.present,
+        alive=seen.alive,
+        first=flag,
+        action=_action(spec),
+        extras=extras,
+        reward=seen.reward,
+        terminated=flag,
+        truncated=flag,
+        next_obs=seen.obs,
+        next_state=seen.state,
+        next_legal=seen.legal,
+        env_step=_array((), jnp.int32),
+    )
 
 
 def of_env(name: str, env: Environment | HostEnvironment) -> list[str]:
@@ -57,12 +90,16 @@ def of_timestep(who: str, shown: TimeStep, spec: EnvSpec) -> list[str]:
     if not isinstance(shown, TimeStep):
         return [f"{who} returns {type(shown).__name__} where a TimeStep belongs"]
     if set(shown.metrics) != set(wanted.metrics):
-        return [f"{who} shows the metrics {_names(shown.metrics)}; the spec's metric_names say {_names(wanted.metrics)}"]
+        return [
+            f"{who} shows the metrics {_names(shown.metrics)}; the spec's metric_names say {_names(wanted.metrics)}"
+        ]
     return _differ(f"{who} shows", "the spec says", shown, wanted)
 
 
 def of_planner(name: str, planner: Planner, model: Model, spec: EnvSpec, batch: int) -> tuple[PyTree, list[str]]:
-    """Return the shapes of the extras that a planner leaves in one row, and what is wrong with its plans for a batch."""
+    """Return the shapes of the extras that a planner leaves in one row, and what is wrong with its
+    plans for a batch.
+    """
     seen = _batched(timestep_of(spec), batch)
     params = jax.eval_shape(lambda key: model.acting(model.init(key)), _key())
     carry = jax.eval_shape(lambda: planner.init(batch))
@@ -71,7 +108,9 @@ def of_planner(name: str, planner: Planner, model: Model, spec: EnvSpec, batch: 
     )
     who = f"planner '{name}': `plan`"
     broken = _changes(f"{who} returns a carry whose", "`init`'s", carry, after)
-    broken += _differ(f"{who} returns", "it has to be", {"action": planned.action}, _batched({"action": _action(spec)}, batch))
+    broken += _differ(
+        f"{who} returns", "it has to be", {"action": planned.action}, _batched({"action": _action(spec)}, batch)
+    )
     broken += _extras(who, planned.extras, spec, batch) + _metrics(who, planned.metrics, planner.metric_names, batch)
     return jax.tree.map(lambda x: Shape(x.shape[1:], x.dtype), planned.extras), broken
 
@@ -80,7 +119,9 @@ def _metrics(who: str, metrics: Mapping[str, Any], names: tuple[str, ...], batch
     """Compare a plan's metrics with the names that the planner gives."""
     if set(metrics) != set(names):
         return [f"{who} returns the metrics {_names(metrics)}; the planner's metric_names say {_names(names)}"]
-    return _differ(f"{who} returns the metric", "it has to be", dict(metrics), {name: _array((batch,)) for name in names})
+    return _differ(
+        f"{who} returns the metric", "it has to be", dict(metrics), {name: _array((batch,)) for name in names}
+    )
 
 
 def _extras(who: str, extras: Any, spec: EnvSpec, batch: int) -> list[str]:
@@ -164,7 +205,9 @@ def _changes(who: str, origin: str, before: PyTree, after: PyTree) -> list[str]:
 
 
 def _leaves(tree: PyTree) -> Mapping[str, Any]:
-    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in jax.tree.leaves_with_path(tree)}
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in jax.tree.leaves_with_path(tree)
+    }
 
 
 def _type(leaf: Any) -> str:

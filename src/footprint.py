@@ -1,6 +1,7 @@
 """What a run takes of memory, counted from the shapes of its arrays before anything is compiled.
 
-A run that memory cannot hold does not fail: XLA's threads lose an allocation, and the run waits for them for ever. So it is
+A run that memory cannot hold does not fail: XLA's threads lose an allocation, and the run waits for them for ever. So
+  it is
 refused before. Only what is certain is counted: what the networks compute in between comes on top.
 """
 
@@ -30,7 +31,8 @@ class Share(NamedTuple):
 
 
 def check(built: Built, config: Mapping[str, Any], copies: bool = True) -> None:
-    """See that memory holds the run: that of the device, and beside it the copy of the state from which checkpoints are written.
+    """See that memory holds the run: that of the device, and beside it the copy of the state from which checkpoints
+    are written.
 
     Args:
       copies: the run is recorded, so that it has checkpoints.
@@ -53,7 +55,9 @@ def on_device() -> Limit | None:
     stats = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" not in stats:
         return None
-    return Limit(stats["bytes_limit"] - stats.get("bytes_in_use", 0), f"the memory of {jax.local_devices()[0].device_kind}")
+    return Limit(
+        stats["bytes_limit"] - stats.get("bytes_in_use", 0), f"the memory of {jax.local_devices()[0].device_kind}"
+    )
 
 
 def shares(built: Built, state: PyTree, config: Mapping[str, Any]) -> list[Share]:
@@ -96,7 +100,8 @@ def _compare(config: Mapping[str, Any], taken: Sequence[Share], limit: Limit) ->
         return
     first, *others = sorted(taken, reverse=True)
     largest = first if first.setting or not others else others[0]
-    text = f"this run needs {gib(needed)} of memory or more ({', '.join(f'{s.name} {gib(s.size)}' for s in taken if s.size > GIB / 100)})"
+    most = ", ".join(f"{share.name} {gib(share.size)}" for share in taken if share.size > GIB / 100)
+    text = f"this run needs {gib(needed)} of memory or more ({most})"
     raise ConfigError([f"{_shown(config, largest.setting)}: {text}, and {limit}; lower it"])
 
 

@@ -34,7 +34,9 @@ RULES = (
     (rf"([?&;]{SECRET_OPTION})(?!{re.escape(GONE)})[^'\"\n]*", rf"\1{GONE}"),
 )
 COMPILED = tuple((re.compile(pattern, re.IGNORECASE), shown) for pattern, shown in RULES)
-HINTS = re.compile(r"@|%40|[?&;][^\s=]{0,99}=|mongodb", re.IGNORECASE)  # what a text with a secret has, quick to look for
+HINTS = re.compile(
+    r"@|%40|[?&;][^\s=]{0,99}=|mongodb", re.IGNORECASE
+)  # what a text with a secret has, quick to look for
 
 
 def hidden(text: str) -> str:

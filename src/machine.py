@@ -10,7 +10,8 @@ from typing import NamedTuple
 CGROUP = Path("/sys/fs/cgroup")
 PROC = Path("/proc")
 GIB = 2**30
-# Of address space, to import JAX and compute with it: it reserves far more than it uses. 1.5 GiB were taken after the first sum on
+# Of address space, to import JAX and compute with it: it reserves far more than it uses. 1.5 GiB were taken after the
+# first sum on
 # two cores, a run of 1.8 GB was aborted, one of 2.6 GB trained.
 ADDRESSES_TO_START = 2.5 * GIB
 MEMORY_TO_START = 0.5 * GIB  # of all other kinds
@@ -82,7 +83,9 @@ def _fields(path: Path) -> dict[str, int]:
 
 
 def _of_containers() -> Iterator[Limit]:
-    """Yield the limits of the control groups, version 1 or 2, that this process is in, and of those that these are in."""
+    """Yield the limits of the control groups, version 1 or 2, that this process is in, and of those that these are
+    in.
+    """
     for folder, most, used, idle in _groups():
         try:
             kept = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
@@ -94,7 +97,9 @@ def _of_containers() -> Iterator[Limit]:
 
 
 def _groups() -> Iterator[tuple[Path, str, str, str]]:
-    """Yield folder, names of the limit and of what is used, and the entry of idle files, of each group that may have a limit."""
+    """Yield folder, names of the limit and of what is used, and the entry of idle files, of each group that may have
+    a limit.
+    """
     try:
         lines = [line.split(":", 2) for line in (PROC / "self" / "cgroup").read_text().splitlines()]
     except OSError:
@@ -102,7 +107,13 @@ def _groups() -> Iterator[tuple[Path, str, str, str]]:
     inside = {"memory" if "memory" in names else names: Path(path.strip("/")) for _, names, path in lines}
     for root, own, *names in (
         (CGROUP, inside.get("", Path()), "memory.max", "memory.current", "inactive_file"),
-        (CGROUP / "memory", inside.get("memory", Path()), "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        (
+            CGROUP / "memory",
+            inside.get("memory", Path()),
+            "memory.limit_in_bytes",
+            "memory.usage_in_bytes",
+            "total_inactive_file",
+        ),
     ):
         for folder in (own, *own.parents):
             yield root / folder, *names

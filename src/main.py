@@ -15,10 +15,13 @@ if Path(sys.path[0] or ".").resolve() == ROOT / "src":
     sys.path[0] = str(ROOT)  # modules are imported as `src.x`; src/ itself must not stand on the path
 
 from src import machine  # noqa: E402
-from src.config import commandline, listing, values  # noqa: E402  (after the path; quick to import, the rest when needed)
+
+# After the path is set. These are quick to import; the rest is imported when it is needed.
+from src.config import commandline, listing, values  # noqa: E402
 
 COMMANDS = ("train", "rerun", "list", "help", "print_config", "print_dependencies", "save_config")
-# Commands on recorded runs: each a module with its own flags and `main(words) -> exit status`; no run of theirs is recorded.
+# Commands on recorded runs: each a module with its own flags and `main(words) -> exit status`; no run of theirs is
+# recorded.
 TOOLS: dict[str, str] = {
     "evaluate": "src.commands.evaluate",
     "render": "src.commands.render",
@@ -98,7 +101,9 @@ def dispatch(argv: Sequence[str]) -> int:
 
 
 def configuration(request: commandline.Request) -> tuple[dict[str, Any], Any, Any]:
-    """Return the checked configuration, the recorded run that it is of, if any, and its MongoDB, if any; prepares JAX."""
+    """Return the checked configuration, the recorded run that it is of, if any, and its MongoDB, if any; prepares
+    JAX.
+    """
     stored = stored_config(request)
     place = choose_mongo(request, stored)
     if request.command == "rerun" or {"--resume", "--run"} & set(request.named):
@@ -141,7 +146,8 @@ def hold(again: Any) -> Any:
         return lock(again.run.folder)
     except BlockingIOError:
         raise commandline.UsageError(
-            f"run '{again.run.id}' is being gone on with by another process; wait for it or stop it ({again.run.folder})"
+            f"run '{again.run.id}' is being gone on with by another process; wait for it or stop it "
+            f"({again.run.folder})"
         ) from None
 
 
@@ -223,7 +229,8 @@ def choose_mongo(request: commandline.Request, stored: dict[str, Any] | None = N
 
 
 def hide_credentials(experiment: Any, place: Any, config: dict[str, Any], options: dict[str, Any]) -> None:
-    """Replace all secrets in what Sacred is going to store: MongoDB's, those of its flags, and those of git's addresses.
+    """Replace all secrets in what Sacred is going to store: MongoDB's, those of its flags, and those of git's
+    addresses.
 
     Raises:
       UsageError: a flag of Sacred's needs the secret that it would store.
@@ -315,7 +322,9 @@ def in_utf8() -> None:
 
 
 def leave(status: int, command: str) -> None:
-    """End the process; at once where it was interrupted, because threads of XLA that compile crash while Python takes itself down."""
+    """End the process; at once where it was interrupted, because threads of XLA that compile crash while Python takes
+    itself down.
+    """
     if status == INTERRUPTED and command not in TOOLS:
         sys.stdout.flush()
         sys.stderr.flush()

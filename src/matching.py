@@ -1,4 +1,6 @@
-"""Which parts can work together, by what the registry says of each: sets of faces, kinds of extras, data and actions."""
+"""Which parts can work together, by what the registry says of each: sets of faces, kinds of extras,
+data and actions.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +24,8 @@ def unplayable(config: Mapping[str, Any], entries: Mapping[str, Entry], spec: En
     kind = "numbers" if spec.actions.continuous else "discrete"
     words = {"numbers": "continuous", "discrete": "discrete"}
     return [
-        f"{family} '{config[family]}' chooses among {' or '.join(words[each] for each in sorted(entries[family].actions))} actions, "
+        f"{family} '{config[family]}' chooses among "
+        f"{' or '.join(words[each] for each in sorted(entries[family].actions))} actions, "
         f"and those of env '{config['env']}' are {words[kind]}{_choose(family, lambda entry: kind in entry.actions)}"
         for family in ("network", "planner")
         if kind not in entries[family].actions
@@ -35,13 +38,17 @@ def _faces(config: Mapping[str, Any], entries: Mapping[str, Entry]) -> list[str]
         missing = entries[family].needs - shown
         if missing:
             mistakes.append(
-                f"{family} '{config[family]}' needs a network with {_words(entries[family].needs)}; network '{config['network']}' has "
-                f"{_words(shown) or 'none of these'}{_choose('network', lambda entry: entries[family].needs <= entry.shows)}"
+                f"{family} '{config[family]}' needs a network with {_words(entries[family].needs)}; network "
+                f"'{config['network']}' has "
+                f"{_words(shown) or 'none of these'}"
+                f"{_choose('network', lambda entry: entries[family].needs <= entry.shows)}"
             )
     return mistakes
 
 
-def _given(config: Mapping[str, Any], entries: Mapping[str, Entry], family: str, attribute: str, wants: str, gives: str) -> list[str]:
+def _given(
+    config: Mapping[str, Any], entries: Mapping[str, Entry], family: str, attribute: str, wants: str, gives: str
+) -> list[str]:
     """Return a sentence if a part gives another kind of thing than the learner learns from."""
     wanted, given = getattr(entries["learner"], attribute), getattr(entries[family], attribute)
     if not wanted or wanted == given:

@@ -16,9 +16,13 @@ class Entry:
     shows: frozenset[str] = frozenset()  # network: the faces that it has
     leaves: str = ""  # planner: the kind of extras it leaves ("search", "policy"); learner: the kind it learns from
     actions: frozenset[str] = frozenset({"discrete"})  # network, planner: the kinds of actions it can choose
-    data: str = ""  # replay: what it hands out, learner: what it learns from ("sequences" of any age, whole new "rollouts")
+    data: str = (
+        ""  # replay: what it hands out, learner: what it learns from ("sequences" of any age, whole new "rollouts")
+    )
     host: bool = False  # env: a program outside JAX (HostEnvironment); runner: it can drive those
-    recorded: bool = False  # runner: it learns from the rows of an earlier run, and `make` wants to be told how to read them
+    recorded: bool = (
+        False  # runner: it learns from the rows of an earlier run, and `make` wants to be told how to read them
+    )
 
     def config(self) -> type:
         """Return the part's `Config` dataclass, the only schema of its `*_args` section."""
@@ -51,13 +55,16 @@ ANY_ACTIONS = _set("discrete numbers")
 ENVS = {
     "mpe": Entry("src.envs.mpe", "JaxMARL's multi-particle environments (env_args.scenario)"),
     "smax": Entry("src.envs.smax", "JaxMARL's StarCraft-like battles against a scripted enemy (env_args.map_name)"),
-    "mabrax": Entry("src.envs.mabrax", "robots in brax whose joints several agents drive, continuous actions (env_args.scenario)"),
+    "mabrax": Entry(
+        "src.envs.mabrax", "robots in brax whose joints several agents drive, continuous actions (env_args.scenario)"
+    ),
     "switch_riddle": Entry(
         "src.envs.switch_riddle", "prisoners who share one light bulb and must know when all have been in the room"
     ),
     "lbf": Entry("src.envs.lbf", "Jumanji's Level-Based Foraging: food that needs several agents at once"),
     "matrix_game": Entry(
-        "src.envs.matrix_game", "climbing, penalty, two-step, random games (env_args.scenario), or your own (env_args.payoff)"
+        "src.envs.matrix_game",
+        "climbing, penalty, two-step, random games (env_args.scenario), or your own (env_args.payoff)",
     ),
     "pettingzoo": Entry(
         "src.envs.pettingzoo", "PettingZoo's particle, SISL, butterfly and Atari games (env_args.scenario)", host=True
@@ -80,11 +87,11 @@ PLANNERS = {
         needs=LATENT_PLANNING, leaves="search",
     ),
     "paths": Entry(
-        "src.planners.search.paths", "in turns: one search for the team, every simulation of which imagines a whole joint action once",
+        "src.planners.search.paths", "in turns: one search for the team; every simulation imagines a joint action",
         needs=LATENT_PLANNING, leaves="search",
     ),
     "root_only": Entry(
-        "src.planners.search.root_only", "in turns: commitments at the root, below it a tree over the agent's own actions",
+        "src.planners.search.root_only", "in turns: commitments at the root, below it the agent's own actions",
         needs=LATENT_PLANNING, leaves="search",
     ),
     "joint": Entry(
@@ -100,7 +107,7 @@ PLANNERS = {
         needs=_set("latents team_policy"), leaves="policy",
     ),
     "autoregressive": Entry(
-        "src.planners.policies.autoregressive", "no search: agent after agent by its policy, given what the others committed to",
+        "src.planners.policies.autoregressive", "no search: agent after agent by its policy, given the commitments",
         needs=_set("latents team_policy"), leaves="policy",
     ),
     "actor": Entry(
@@ -124,7 +131,9 @@ LEARNERS = {
 }  # fmt: skip
 REPLAYS = {
     "prioritised": Entry(
-        "src.data.prioritised", "sequences drawn in proportion to priority^alpha, with importance weights", data="sequences"
+        "src.data.prioritised",
+        "sequences drawn in proportion to priority^alpha, with importance weights",
+        data="sequences",
     ),
     "uniform": Entry("src.data.uniform", "sequences drawn uniformly", data="sequences"),
     "rollout": Entry("src.data.rollout", "the newest rollout, whole and once: on-policy learning", data="rollouts"),
@@ -133,23 +142,35 @@ RUNNERS = {
     "jax_sync": Entry("src.runners.jax_sync", "collect, learn and reanalyse in one compiled loop on one device"),
     "ray_async": Entry(
         "src.runners.ray_async",
-        "actors in processes of their own, on one machine or on a Ray cluster; also environments outside JAX", host=True,
+        "actors in processes of their own, here or on a Ray cluster; also environments outside JAX",
+        host=True,
     ),
     "offline": Entry("src.runners.offline", "no acting: updates on the rows that an earlier run stored", recorded=True),
 }  # fmt: skip
 
-FAMILIES = {"env": ENVS, "network": NETWORKS, "planner": PLANNERS, "learner": LEARNERS, "replay": REPLAYS, "runner": RUNNERS}
+FAMILIES = {
+    "env": ENVS,
+    "network": NETWORKS,
+    "planner": PLANNERS,
+    "learner": LEARNERS,
+    "replay": REPLAYS,
+    "runner": RUNNERS,
+}
 
 
 # Parts that have another name now: what to write instead.
 RENAMED = {
-    ("planner", "sequential"): "planner 'sequential' is three planners now, each with its own settings: write planner=plies in place of "
-    "planner_args.tree=plies, which was the default, planner=paths for tree=paths or planner=root_only for tree=root_only, and leave "
+    (
+        "planner",
+        "sequential",
+    ): "planner 'sequential' is three planners now, each with its own settings: write planner=plies in place of "
+    "planner_args.tree=plies, which was the default, planner=paths for tree=paths or planner=root_only for "
+    "tree=root_only, and leave "
     "planner_args.tree out",
 }
 
 # Settings that are no more: what to write instead.
-MOVED = {"planner_args.tree": "every tree is a planner of its own now; write planner=plies, planner=paths or planner=root_only"}
+MOVED = {"planner_args.tree": "every tree is a planner now; write planner=plies, planner=paths or planner=root_only"}
 
 
 def nearest(name: str, known: Any) -> str | None:

@@ -57,7 +57,8 @@ def restore(run: StoredRun, checkpoint: str = "best", updates: Sequence[Update] 
 def checked_config(run: StoredRun, updates: Sequence[Update] = ()) -> dict[str, Any]:
     """Return the run's stored configuration, checked, its results folder where the run lies now; prepares JAX for it.
 
-    The cache of compiled programs is the reader's own: what lies in the one that the record names may be anybody's machine
+    The cache of compiled programs is the reader's own: what lies in the one that the record names may be anybody's
+    machine
     code, and nothing is to be written there either.
     """
     own = {key: value for key, value in run.config.items() if key != OWN_CACHE}

@@ -18,7 +18,9 @@ def pytest_configure() -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell's background jobs start; runs would inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")  # one folder each: JAX writes entries in place, not atomically
+    worker = os.environ.get(
+        "PYTEST_XDIST_WORKER", "alone"
+    )  # one folder each: JAX writes entries in place, not atomically
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_writable(CACHE / worker)))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")

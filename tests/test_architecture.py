@@ -13,7 +13,9 @@ PAGE = ROOT / "docs" / "architecture.md"
 
 
 def layers(page: str) -> dict[str, set[str]]:
-    """Return what each folder or file may import, as the page says: the block whose first line lists who imports nothing."""
+    """Return what each folder or file may import, as the page says: the block whose first line lists who imports
+    nothing.
+    """
     block = re.search(r"all that it may import from `src`:\n\n((?:    .*\n)+)", page).group(1)
     first, *lines = block.strip().splitlines()
     allowed = {name: set() for name in first.split(", ")}
@@ -72,7 +74,11 @@ def test_imports_go_down_only():
 
 
 def test_only_planners_that_search_import_mctx():
-    users = {path.relative_to(SRC).parts[:2] for path in MODULES if re.search(r"^import mctx", path.read_text(), re.MULTILINE)}
+    users = {
+        path.relative_to(SRC).parts[:2]
+        for path in MODULES
+        if re.search(r"^import mctx", path.read_text(), re.MULTILINE)
+    }
     assert users == {("planners", "search")}
 
 
@@ -111,3 +117,14 @@ def test_every_registered_part_exists_and_has_a_config_and_a_maker():
 def _file(module: str) -> Path:
     path = SRC.parent / Path(*module.split("."))
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def test_no_line_is_too_long_to_be_read():
+    files = [path for folder in ("src", "tests", "benchmarks", "docs") for path in (ROOT / folder).rglob("*.py")]
+    long = [
+        f"{path.relative_to(ROOT)}:{i}"
+        for path in files
+        for i, line in enumerate(path.read_text().splitlines(), 1)
+        if len(line) > 120
+    ]
+    assert not long

@@ -87,15 +87,19 @@ def test_only_where_agents_commit_one_after_another_is_there_a_way_to_play_in_tu
 
 def test_a_network_without_the_faces_that_planner_and_learner_need_is_refused(monkeypatch):
     module = FAMILIES["network"]["world_model"].module
-    monkeypatch.setitem(FAMILIES["network"], "actor_critic", Entry(module, "another", shows=frozenset({"latents", "actor_critic"})))
+    monkeypatch.setitem(
+        FAMILIES["network"], "actor_critic", Entry(module, "another", shows=frozenset({"latents", "actor_critic"}))
+    )
     with pytest.raises(loader.ConfigError) as caught:
         build.build(load("network=actor_critic"))
     planner, learner = caught.value.mistakes
     assert planner == (
-        "planner 'plies' needs a network with latents, team policy, team value; network 'actor_critic' has actor critic, latents; "
-        + choose("network", lambda entry: {"latents", "team_policy", "team_value"} <= entry.shows)
+        "planner 'plies' needs a network with latents, team policy, team value; network 'actor_critic' has actor "
+        "critic, latents; " + choose("network", lambda entry: {"latents", "team_policy", "team_value"} <= entry.shows)
     )
-    assert learner.startswith("learner 'mazero' needs a network with latents, self supervision, team policy, team value; ")
+    assert learner.startswith(
+        "learner 'mazero' needs a network with latents, self supervision, team policy, team value; "
+    )
 
 
 @pytest.mark.parametrize("name", FAMILIES["network"])
@@ -125,7 +129,10 @@ def test_an_old_configuration_is_told_what_to_write_now():
         with pytest.raises(loader.ConfigError) as caught:
             load(*updates)
         (only,) = caught.value.mistakes
-        assert all(word in only for word in ("'sequential' is three planners now", "planner=paths for tree=paths", "planner=plies"))
+        assert all(
+            word in only
+            for word in ("'sequential' is three planners now", "planner=paths for tree=paths", "planner=plies")
+        )
 
 
 def test_build_reads_no_setting_of_a_part_and_knows_no_part_by_name():
@@ -161,10 +168,16 @@ def test_rollouts_that_cannot_be_cut_or_kept_are_refused(updates, words):
     assert all(word in text for word in words), text
 
 
-@pytest.mark.parametrize(("config", "told"), [
-    ("mappo", "rollouts are learned from once and not planned again; set it to 0"),
-    ("mazero_seq", "runner_args.reanalyse_per_step=0 leaves them nothing to do; set that above 0, or reanalyse_actors to 0"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ("mappo", "rollouts are learned from once and not planned again; set it to 0"),
+        (
+            "mazero_seq",
+            "runner_args.reanalyse_per_step=0 leaves them nothing to do; set that above 0, or reanalyse_actors to 0",
+        ),
+    ],
+)
 def test_actors_with_nothing_to_plan_again_are_refused(config, told):
     actors = ["runner=ray_async", "runner_args.num_envs=128", "runner_args.reanalyse_actors=2"]
     assert mistake(*actors, config=config) == f"runner_args.reanalyse_actors=2: {told}"
@@ -278,7 +291,9 @@ def test_the_number_of_actors_that_a_machine_was_given_is_kept_on_others(monkeyp
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(9)), raising=False)
     monkeypatch.setattr(machine, "CGROUP", Path("/nowhere"))
     stored = build.settled(asked)
-    assert stored["runner_args"] == asked["runner_args"] | {"num_actors": 6}  # seven cores are left; 7 does not divide 30
+    assert stored["runner_args"] == asked["runner_args"] | {
+        "num_actors": 6
+    }  # seven cores are left; 7 does not divide 30
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(3)))
     assert build.settled(stored) == stored != build.settled(asked)
     assert build.settled(load()) == load()
@@ -330,10 +345,22 @@ def test_a_user_without_a_home_folder_has_no_cache_and_no_traceback(monkeypatch)
     [
         (["t_max=2147483647"], "mazero_seq", "t_max=2147483647: steps are counted in 32 bits.*2147482047 is the most"),
         (["t_max=3e9"], "mappo", "t_max .*: got 3000000000.0, expected whole number, 1 or more; at most 2147483647"),
-        (["t_max=2e9", "runner_args.report_every=1900000000"], "mazero_seq", "t_max=2000000000: steps are counted in 32 bits"),
+        (
+            ["t_max=2e9", "runner_args.report_every=1900000000"],
+            "mazero_seq",
+            "t_max=2000000000: steps are counted in 32 bits",
+        ),
         (["t_max=2e9", "runner_args.updates_per_step=2"], "mazero_seq", "t_max=2000000000: 4000000000 optimiser steps"),
-        (["t_max=2e9", "runner_args.num_envs=4", "runner_args.rollout_length=1"], "mappo", "t_max=2000000000: [0-9]+ optimiser steps"),
-        (["t_max=2e9", "runner_args.num_envs=4", "runner_args.rollout_length=1"], "mappo_distil", "t_max=2000000000: [0-9]+ optimiser steps"),
+        (
+            ["t_max=2e9", "runner_args.num_envs=4", "runner_args.rollout_length=1"],
+            "mappo",
+            "t_max=2000000000: [0-9]+ optimiser steps",
+        ),
+        (
+            ["t_max=2e9", "runner_args.num_envs=4", "runner_args.rollout_length=1"],
+            "mappo_distil",
+            "t_max=2000000000: [0-9]+ optimiser steps",
+        ),
     ],
 )
 def test_no_clock_of_a_run_can_wrap(settings, config, complaint):

@@ -16,7 +16,9 @@ from src.planners.search import joint
 
 def refused(*updates) -> list[str]:
     with pytest.raises(loader.ConfigError) as caught:
-        build.build(loader.load("mazero_joint", "matrix_game", commandline.parse(["with", *updates], ["train"]).updates))
+        build.build(
+            loader.load("mazero_joint", "matrix_game", commandline.parse(["with", *updates], ["train"]).updates)
+        )
     return list(caught.value.mistakes)
 
 

@@ -61,7 +61,9 @@ def test_the_compose_file_names_the_version_of_everything(compose):
     built = [service.get("build", {}).get("dockerfile_inline", "") for service in compose["services"].values()]
     bases += [line.split()[1] for text in built for line in text.splitlines() if line.startswith("FROM")]
     assert all(re.search(r":[\w.-]*\d", base) for base in bases if base) and "latest" not in str(compose)
-    installed = [word for text in built for word in text.split("install ")[-1].split() if not word.startswith("-") and text]
+    installed = [
+        word for text in built for word in text.split("install ")[-1].split() if not word.startswith("-") and text
+    ]
     pins = (ROOT / "requirements.lock").read_text()
     assert all(f"{pin} " in pins for pin in installed if "==" in pin) and len(installed) == 3
     assert [pin for pin in installed if "==" not in pin] == ["omniboard@2.16.1"]
@@ -72,13 +74,19 @@ def test_the_database_of_the_compose_file_has_a_password_that_must_be_chosen(com
     given = compose["services"]["mongo"]["environment"]
     (asked,) = re.findall(r"^\$\{TANDEM_MONGO_PASSWORD:\?(.+)\}$", given["MONGO_INITDB_ROOT_PASSWORD"])
     assert "is not set; choose a password" in asked
-    url = compose["services"]["omniboard"]["environment"]["MONGO_URI"].replace("${TANDEM_MONGO_PASSWORD:?" + asked + "}", "chosen1")
+    url = compose["services"]["omniboard"]["environment"]["MONGO_URI"].replace(
+        "${TANDEM_MONGO_PASSWORD:?" + asked + "}", "chosen1"
+    )
     read = pymongo.uri_parser.parse_uri(url)
     assert (read["username"], read["password"]) == (given["MONGO_INITDB_ROOT_USERNAME"], "chosen1")
-    assert read["nodelist"] == [("mongo", 27017)] and read["database"] == "sacred" and read["options"]["authSource"] == "admin"
+    assert (
+        read["nodelist"] == [("mongo", 27017)]
+        and read["database"] == "sacred"
+        and read["options"]["authSource"] == "admin"
+    )
 
 
 def test_the_address_that_the_compose_file_tells_a_user_to_export_is_understood():
-    (line,) = [line for line in (ROOT / "compose.yaml").read_text().splitlines() if "export \"TANDEM_MONGO_URL=" in line]
+    (line,) = [line for line in (ROOT / "compose.yaml").read_text().splitlines() if 'export "TANDEM_MONGO_URL=' in line]
     url = line.partition("URL=")[2].rstrip('"').replace("$TANDEM_MONGO_PASSWORD", "chosen1")
     assert str(mongo_place.parse(url, "-m")) == "127.0.0.1:27017/sacred"

@@ -1,6 +1,7 @@
 """Command lines and files from a generator that knows what must become of each: taken, or refused with 2 and a reason.
 
-A few hundred of them by default; TANDEM_FUZZ=1000 tries the first thousand. A case is made from its number alone, so that
+A few hundred of them by default; TANDEM_FUZZ=1000 tries the first thousand. A case is made from its number alone, so
+that
 the number in a failed test's name is all that is needed to see it again.
 """
 
@@ -44,7 +45,9 @@ def workplace(tmp_path, monkeypatch):
 
 
 def contents(folder: Path) -> dict[str, bytes | None]:
-    """Return what is in a folder and beside it; a home folder, where libraries keep their own things, is passed over."""
+    """Return what is in a folder and beside it; a home folder, where libraries keep their own things,
+    is passed over.
+    """
     paths = [path for path in folder.parent.rglob("*") if "home" not in path.relative_to(folder.parent).parts]
     return {str(path): path.read_bytes() if path.is_file() else None for path in paths}
 

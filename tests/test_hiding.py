@@ -9,17 +9,43 @@ from src.hiding import hidden, hidden_in
 from src.records.mongo_place import FORMS
 
 PASSWORDS = [
-    "s3cr3t", "p@s3cr3t", "s3cr3t/x", "p@s3#s3cr3t/x", "a:s3cr3t", "s3cr3t?x=1", "a s3cr3t", "a@b s3cr3t", "'s3cr3t'",
-    '"s3cr3t"', "s3cr3t%40x", "%s3cr3t", "a=s3cr3t", "a&s3cr3t", "mongodb://s3cr3t", "a://s3cr3t", "s3cr3t\\", "ü s3cr3t",
-    "[s3cr3t]", "s3cr3t,b", "27017s3cr3t",
-]  # fmt: skip
+    "s3cr3t",
+    "p@s3cr3t",
+    "s3cr3t/x",
+    "p@s3#s3cr3t/x",
+    "a:s3cr3t",
+    "s3cr3t?x=1",
+    "a s3cr3t",
+    "a@b s3cr3t",
+    "'s3cr3t'",
+    '"s3cr3t"',
+    "s3cr3t%40x",
+    "%s3cr3t",
+    "a=s3cr3t",
+    "a&s3cr3t",
+    "mongodb://s3cr3t",
+    "a://s3cr3t",
+    "s3cr3t\\",
+    "ü s3cr3t",
+    "[s3cr3t]",
+    "s3cr3t,b",
+    "27017s3cr3t",
+]
 URLS = [
     "mongodb://me:{}@host/db", "mongodb+srv://me:{}@h.example/?w=1", "MONGODB://me:{}@h:1,k:2/db", "mongodb:/me:{}@h",
 ]  # fmt: skip
 FRAMES = [
-    "{}", "mongo_url={}", "--mongourl={} --other", "no key '{}' here; did you mean mongo_url?", "cannot read {!r}: x",
-    "python src/main.py train -m {} with seed=3", '{{"command": ["-m", "{}"]}}', "+mongo_url: {}  # ours", "a\n{}\nb", "({})",
-]  # fmt: skip
+    "{}",
+    "mongo_url={}",
+    "--mongourl={} --other",
+    "no key '{}' here; did you mean mongo_url?",
+    "cannot read {!r}: x",
+    "python src/main.py train -m {} with seed=3",
+    '{{"command": ["-m", "{}"]}}',
+    "+mongo_url: {}  # ours",
+    "a\n{}\nb",
+    "({})",
+]
 
 
 @pytest.mark.parametrize("password", PASSWORDS)
@@ -33,14 +59,22 @@ def test_no_part_of_a_password_is_left(password):
 @pytest.mark.parametrize(
     "url",
     [
-        "mongo://me:s3cr3t@host", "postgresql://me:s3cr3t/x@host/db", "https://s3cr3t@github.com/a/b.git",
-        "me:s3cr3t@host:27017", "me:a/s3cr3t@host", "mongodb://me:s3cr3t", "mongodb://me:s3cr3t... ",
-        "mongodb%3A%2F%2Fme%3As3cr3t%40host%2Fdb", "mongodb:me:s3cr3t@host",
-        "mongodb://host/db?tlsCertificateKeyFilePassword=s3cr3t", "mongodb://h/?TLSCERTIFICATEKEYFILEPASSWORD=a b&s3cr3t",
+        "mongo://me:s3cr3t@host",
+        "postgresql://me:s3cr3t/x@host/db",
+        "https://s3cr3t@github.com/a/b.git",
+        "me:s3cr3t@host:27017",
+        "me:a/s3cr3t@host",
+        "mongodb://me:s3cr3t",
+        "mongodb://me:s3cr3t... ",
+        "mongodb%3A%2F%2Fme%3As3cr3t%40host%2Fdb",
+        "mongodb:me:s3cr3t@host",
+        "mongodb://host/db?tlsCertificateKeyFilePassword=s3cr3t",
+        "mongodb://h/?TLSCERTIFICATEKEYFILEPASSWORD=a b&s3cr3t",
         "mongodb://host/?w=1&authMechanismProperties=AWS_SESSION_TOKEN:s3cr3t&x=s3cr3t",
-        "mongodb://h/?proxyPassword=s3cr3t", "mongodb://me:s3@h/db?authMechanismProperties=T:s3cr3t",
+        "mongodb://h/?proxyPassword=s3cr3t",
+        "mongodb://me:s3@h/db?authMechanismProperties=T:s3cr3t",
     ],
-)  # fmt: skip
+)
 def test_no_part_of_a_secret_is_left_of_other_addresses(url):
     assert [text for text in (frame.format(url) for frame in FRAMES) if "s3cr3t" in hidden(text)] == []
 
@@ -64,10 +98,15 @@ def test_what_is_no_secret_stays(text):
 
 def test_only_the_secret_of_a_message_goes():
     said = "no key 'a=mongodb://me:x@s3cr3t@host/db' here; write mongodb://USER:PASSWORD@HOST:PORT/DATABASE (@ is %40)"
-    assert hidden(said) == "no key 'a=mongodb://***@host/db' here; write mongodb://USER:PASSWORD@HOST:PORT/DATABASE (@ is %40)"
+    assert (
+        hidden(said)
+        == "no key 'a=mongodb://***@host/db' here; write mongodb://USER:PASSWORD@HOST:PORT/DATABASE (@ is %40)"
+    )
 
 
-@pytest.mark.parametrize("piece", ["step 3: value=4.5 a:b x?y=z; (c) ", '{"a":1,"b":["x:y"]},', "mongodb://h:1,", "x://", "a@b;"])
+@pytest.mark.parametrize(
+    "piece", ["step 3: value=4.5 a:b x?y=z; (c) ", '{"a":1,"b":["x:y"]},', "mongodb://h:1,", "x://", "a@b;"]
+)
 def test_the_time_it_takes_grows_with_the_text_and_not_with_its_square(piece):
     text = piece * (200_000 // len(piece)) + " mongodb://me:s3cr3t@h"
     began = time.process_time()

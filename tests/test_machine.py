@@ -8,7 +8,9 @@ import pytest
 from src import machine
 
 
-@pytest.mark.parametrize(("quota", "cores"), [("250000 100000", [1, 3, 5]), ("50000 100000", [1]), ("max 100000", [1, 3, 5, 6, 8])])
+@pytest.mark.parametrize(
+    ("quota", "cores"), [("250000 100000", [1, 3, 5]), ("50000 100000", [1]), ("max 100000", [1, 3, 5, 6, 8])]
+)
 def test_a_container_that_pays_for_few_cores_of_many_is_believed(quota, cores, monkeypatch, tmp_path):
     (tmp_path / "cpu.max").write_text(f"{quota}\n")
     monkeypatch.setattr(machine, "CGROUP", tmp_path)
@@ -40,7 +42,9 @@ def put(path, text):
 
 
 def group(folder, most, used, idle, names=("memory.max", "memory.current", "inactive_file")):
-    for name, text in zip((*names[:2], "memory.stat"), (f"{most}\n", f"{used}\n", f"anon 5\n{names[2]} {idle}\n"), strict=True):
+    for name, text in zip(
+        (*names[:2], "memory.stat"), (f"{most}\n", f"{used}\n", f"anon 5\n{names[2]} {idle}\n"), strict=True
+    ):
         put(folder / name, text)
 
 

@@ -73,7 +73,12 @@ def test_a_run_trains_records_and_sums_up(tmp_path):
 
 
 def test_a_run_without_search_is_judged_by_its_policy(tmp_path):
-    small = ["network_args.hidden_size=5", "runner_args.num_envs=3", "runner_args.rollout_length=4", "eval_args.episodes=11"]
+    small = [
+        "network_args.hidden_size=5",
+        "runner_args.num_envs=3",
+        "runner_args.rollout_length=4",
+        "eval_args.episodes=11",
+    ]
     minibatches = [f"learner_args.{phase}_minibatches=2" for phase in ("policy", "value", "distil")]
     clocks = ["runner_args.report_every=12", "t_max=24", "platform=cpu"]
     words = ["--config=mappo_distil", "--env-config=matrix_game", "with", *small, *minibatches, *clocks, CACHE]
@@ -101,11 +106,27 @@ def test_ctrl_c_ends_a_run_cleanly(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_it_compiles_ends_a_run_cleanly(tmp_path, number):
-    words = ["--config=mazero_seq", "--env-config=matrix_game", "with", *SMALL, "network_args.hidden_size=65", "compile_cache_dir="]
-    fresh = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}  # nothing is compiled already
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "env": fresh | {"JAX_LOG_COMPILES": "1"}}
+    words = [
+        "--config=mazero_seq",
+        "--env-config=matrix_game",
+        "with",
+        *SMALL,
+        "network_args.hidden_size=65",
+        "compile_cache_dir=",
+    ]
+    fresh = {
+        name: value for name, value in os.environ.items() if not name.startswith("JAX_")
+    }  # nothing is compiled already
+    pipes = {
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.STDOUT,
+        "text": True,
+        "env": fresh | {"JAX_LOG_COMPILES": "1"},
+    }
     with subprocess.Popen([sys.executable, str(ROOT / "src" / "main.py"), *words], cwd=tmp_path, **pipes) as process:
-        first = next((line for line in process.stdout if "Compiling jit(_report)" in line), None)  # XLA is about to begin
+        first = next(
+            (line for line in process.stdout if "Compiling jit(_report)" in line), None
+        )  # XLA is about to begin
         process.send_signal(number)
         process.communicate(timeout=200)
     assert first and process.returncode == 130
@@ -174,9 +195,18 @@ def test_list_prints_the_settings_of_a_part(tmp_path):
 
 def test_a_terminal_that_lacks_the_letters_of_a_name_is_no_reason_to_stop(tmp_path):
     names = ["name=жар", "results_dir=жар/[v1]"]
-    command = [sys.executable, str(ROOT / "src" / "main.py"), "print_config", "--env-config=matrix_game", "with", *names]
+    command = [
+        sys.executable,
+        str(ROOT / "src" / "main.py"),
+        "print_config",
+        "--env-config=matrix_game",
+        "with",
+        *names,
+    ]
     for locale in ({"LC_ALL": "C", "PYTHONUTF8": "0"}, {"PYTHONIOENCODING": "ascii"}):
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=300, check=False, env={**os.environ, **locale})
+        done = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, timeout=300, check=False, env={**os.environ, **locale}
+        )
         assert done.returncode == 0 and done.stderr == b"", done
         assert "name = 'жар'".encode() in done.stdout or b"name = '\\u0436\\u0430\\u0440'" in done.stdout
         assert list(tmp_path.iterdir()) == []
@@ -199,9 +229,16 @@ def test_sacreds_own_command_shows_the_merged_configuration(tmp_path):
 @pytest.mark.parametrize("flag", ["-v", "-d"])
 def test_without_room_for_jax_nothing_is_imported(tmp_path, flag):
     limited = f"ulimit {flag} 300000; exec {sys.executable} {ROOT / 'src' / 'main.py'} {' '.join(TINY)}"
-    done = subprocess.run(["bash", "-c", limited], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        ["bash", "-c", limited], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
     assert_refused(done, tmp_path, "not enough memory to start", f"ulimit {flag}")
 
 
 def test_a_replay_that_memory_cannot_hold_is_refused(tmp_path):
-    assert_refused(type_in(tmp_path, *TINY, "replay_args.capacity=1e12"), tmp_path, "replay_args.capacity=1000000000000", "GiB are free")
+    assert_refused(
+        type_in(tmp_path, *TINY, "replay_args.capacity=1e12"),
+        tmp_path,
+        "replay_args.capacity=1000000000000",
+        "GiB are free",
+    )

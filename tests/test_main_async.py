@@ -1,4 +1,6 @@
-"""A run with actors as a user meets it: Ctrl-C, going on, a learner that is killed, programs outside JAX; nothing stays behind."""
+"""A run with actors as a user meets it: Ctrl-C, going on, a learner that is killed, programs outside JAX; nothing
+stays behind.
+"""
 
 import json
 import os
@@ -18,10 +20,19 @@ from tests.reference.listening import assert_kept_to_themselves
 from tests.test_main import CACHE, ROOT
 
 SMALL = [
-    "runner=ray_async", "runner_args.num_actors=2", "runner_args.num_envs=6", "runner_args.rollout_length=4", "runner_args.report_every=48",
-    "network_args.hidden_size=5", "learner_args.num_minibatches=2", "eval_args.episodes=11", "eval_args.every=500000", "platform=cpu",
-    "video=false", "max_minutes=0",
-]  # fmt: skip
+    "runner=ray_async",
+    "runner_args.num_actors=2",
+    "runner_args.num_envs=6",
+    "runner_args.rollout_length=4",
+    "runner_args.report_every=48",
+    "network_args.hidden_size=5",
+    "learner_args.num_minibatches=2",
+    "eval_args.episodes=11",
+    "eval_args.every=500000",
+    "platform=cpu",
+    "video=false",
+    "max_minutes=0",
+]
 START = ["--config=mappo", "--env-config=matrix_game", "with", *SMALL, "t_max=1000000", CACHE]
 
 
@@ -90,17 +101,31 @@ def test_ctrl_c_and_a_killed_learner_leave_a_run_that_can_go_on_and_no_process(t
 
 
 def test_ppo_learns_from_programs_outside_jax(tmp_path):
-    small = [word for word in SMALL if not word.startswith(("eval_args", "runner_args.num_envs", "runner_args.report_every"))]
-    sizes = ["runner_args.num_envs=4", "runner_args.report_every=16", "eval_args.episodes=3", "eval_args.every=1000", "t_max=32", CACHE]
+    small = [
+        word for word in SMALL if not word.startswith(("eval_args", "runner_args.num_envs", "runner_args.report_every"))
+    ]
+    sizes = [
+        "runner_args.num_envs=4",
+        "runner_args.report_every=16",
+        "eval_args.episodes=3",
+        "eval_args.every=1000",
+        "t_max=32",
+        CACHE,
+    ]
     with start(tmp_path, "train", "--config=mappo", "--env-config=pettingzoo", "with", *small, *sizes) as process:
         out, err = process.communicate(timeout=300)
     assert process.returncode == 0 and err == "", err
     assert "mappo on pettingzoo/simple_spread, seed 1: done" in out
     metrics = json.loads((tmp_path / "results" / "sacred" / "1" / "metrics.json").read_text())
-    assert metrics["train/policy_loss"]["steps"] == [16, 32] and all(value != 0 for value in metrics["train/grad_norm"]["values"])
+    assert metrics["train/policy_loss"]["steps"] == [16, 32] and all(
+        value != 0 for value in metrics["train/grad_norm"]["values"]
+    )
     (score,) = metrics["eval/policy/return"]["values"]
     assert score < 0  # the pay is minus a distance
-    assert metrics["actors/staleness"]["values"] == [0.0, 0.0] and metrics["actors/env_failures"]["values"] == [0.0, 0.0]
+    assert metrics["actors/staleness"]["values"] == [0.0, 0.0] and metrics["actors/env_failures"]["values"] == [
+        0.0,
+        0.0,
+    ]
 
 
 def test_a_run_stores_how_many_actors_this_machine_gave_it(monkeypatch):
@@ -108,7 +133,12 @@ def test_a_run_stores_how_many_actors_this_machine_gave_it(monkeypatch):
         monkeypatch.setenv(name, os.environ.get(name, ""))
     stored = {}
     experiment = SimpleNamespace(add_config=stored.update)  # Sacred's own would start git
-    stand_ins = {"make_experiment": experiment, "sacreds_options": {"UPDATE": []}, "add_train": None, "run_command": main.OK}
+    stand_ins = {
+        "make_experiment": experiment,
+        "sacreds_options": {"UPDATE": []},
+        "add_train": None,
+        "run_command": main.OK,
+    }
     for name, value in stand_ins.items():
         monkeypatch.setattr(main, name, lambda *args, value=value: value)
     words = ["runner_args.num_actors=0" if "num_actors" in word else word for word in START]

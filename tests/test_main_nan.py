@@ -7,19 +7,32 @@ import pytest
 from src.records import checkpoint
 from tests.test_main import CACHE, SMALL, read, type_in
 
-ON_POLICY = ["runner_args.num_envs=3", "runner_args.rollout_length=4", "runner_args.report_every=120", "eval_args.episodes=11", "platform=cpu"]
+ON_POLICY = [
+    "runner_args.num_envs=3",
+    "runner_args.rollout_length=4",
+    "runner_args.report_every=120",
+    "eval_args.episodes=11",
+    "platform=cpu",
+]
 TOO_FAST = {
     "mazero_seq": [*SMALL, "learner_args.learning_rate=1e30"],
     "mappo": [*ON_POLICY, "learner_args.learning_rate=1e30", "learner_args.num_minibatches=1"],
     "mappo_distil": [
-        *ON_POLICY, *(f"learner_args.{phase}_{rest}" for phase in ("policy", "value", "distil") for rest in ("learning_rate=1e30", "minibatches=1"))
+        *ON_POLICY,
+        *(
+            f"learner_args.{phase}_{rest}"
+            for phase in ("policy", "value", "distil")
+            for rest in ("learning_rate=1e30", "minibatches=1")
+        ),
     ],
-}  # fmt: skip
+}
 
 
 def train(folder, config: str, *settings: str):
     words = ["eval_args.every=120", "t_max=360", "checkpoint_args.every_steps=120"]
-    return type_in(folder, f"--config={config}", "--env-config=matrix_game", "with", *TOO_FAST[config], *words, CACHE, *settings)
+    return type_in(
+        folder, f"--config={config}", "--env-config=matrix_game", "with", *TOO_FAST[config], *words, CACHE, *settings
+    )
 
 
 @pytest.mark.parametrize("config", TOO_FAST)
@@ -30,7 +43,9 @@ def test_a_run_of_nan_fails_at_the_first_report_that_has_one(tmp_path, config):
     assert "the run has ended at step 120" in done.stderr and "on_nan=continue" in done.stderr
     run, metrics = read(tmp_path, "run.json"), read(tmp_path, "metrics.json")
     assert run["status"] == "FAILED" and run["result"] is None
-    judged = [series["values"] for name, series in metrics.items() if name.startswith("eval/") and name.endswith("return")]
+    judged = [
+        series["values"] for name, series in metrics.items() if name.startswith("eval/") and name.endswith("return")
+    ]
     assert judged and all(math.isnan(value) for values in judged for value in values)
     assert checkpoint.steps(tmp_path / "results" / "models" / "1") == []
 
@@ -41,4 +56,6 @@ def test_a_run_of_nan_may_go_on_and_has_no_score_and_no_film(tmp_path):
     assert done.stdout.count("not finite at step") == 1 and "film" not in done.stdout
     assert read(tmp_path, "run.json")["status"] == "COMPLETED" and read(tmp_path, "run.json")["result"] is None
     models = tmp_path / "results" / "models" / "1"
-    assert checkpoint.steps(models) and all(checkpoint.read_meta(models / str(step)).score is None for step in checkpoint.steps(models))
+    assert checkpoint.steps(models) and all(
+        checkpoint.read_meta(models / str(step)).score is None for step in checkpoint.steps(models)
+    )

@@ -30,7 +30,9 @@ def own_cache():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Return a folder with run 1, killed with SIGKILL and gone on with to its end, and run 2, the same never stopped."""
+    """Return a folder with run 1, killed with SIGKILL and gone on with to its end, and run 2, the same
+    never stopped.
+    """
     folder = tmp_path_factory.mktemp("runs") / "of [v1] \\ *"  # a name that libraries take for a pattern
     folder.mkdir()
     command = [sys.executable, str(ROOT / "src" / "main.py"), *TINY, *SETTINGS]
@@ -48,7 +50,9 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def typed(folder, monkeypatch, capsys):
-    """Return a function that runs a command line in this process, in the folder, and returns (status, stdout, stderr)."""
+    """Return a function that runs a command line in this process, in the folder, and returns (status, stdout,
+    stderr).
+    """
     monkeypatch.chdir(folder)
 
     def typed(*words):
@@ -88,7 +92,9 @@ def test_the_record_of_a_killed_run_that_went_on_has_every_point_once(folder):
 
 def test_a_run_is_evaluated_by_search_and_by_the_policy_alone(folder, typed):
     status, out, _ = typed("evaluate", "--run=1", "--checkpoint=last", "with", "eval_args.episodes=29")
-    assert status == 0 and "return, with search" in out and "optimal, policy alone" in out and "optimal, in turns" in out
+    assert (
+        status == 0 and "return, with search" in out and "optimal, policy alone" in out and "optimal, in turns" in out
+    )
     (path,) = (folder / "results" / "sacred" / "1").glob("evaluation-1440-*.json")
     found = json.loads(path.read_text())
     assert (found["episodes"], found["env_step"], found["run"]) == (29, 1440, "1")
@@ -97,7 +103,9 @@ def test_a_run_is_evaluated_by_search_and_by_the_policy_alone(folder, typed):
         scores = found[how]["return"]
         assert scores["min"] <= scores["mean"] <= scores["max"] and scores["stderr"] >= 0
         # The policies are greedy and the game is one step, so that every evaluation finds the same.
-        assert scores["mean"] == pytest.approx(read(folder, "1", "metrics")[f"eval/{how}/return"]["values"][-1], abs=1e-5)
+        assert scores["mean"] == pytest.approx(
+            read(folder, "1", "metrics")[f"eval/{how}/return"]["values"][-1], abs=1e-5
+        )
 
 
 def test_a_runs_parts_come_back_with_the_parameters_of_its_checkpoint(folder):
@@ -228,7 +236,11 @@ def test_programs_are_kept_in_the_readers_own_cache_whatever_a_record_says(folde
     config = prepare(results, "t_max=2000").config
     assert config["compile_cache_dir"] == "auto" and not strange.exists()
     assert jax.config.jax_compilation_cache_dir.startswith(os.environ["XDG_CACHE_HOME"])
-    assert prepare(results, "t_max=2000", f"compile_cache_dir={folder / 'mine'}").config["compile_cache_dir"].endswith("mine")
+    assert (
+        prepare(results, "t_max=2000", f"compile_cache_dir={folder / 'mine'}")
+        .config["compile_cache_dir"]
+        .endswith("mine")
+    )
 
 
 def test_curves_that_a_record_places_elsewhere_are_not_written(folder, typed):
@@ -243,7 +255,9 @@ def test_evaluations_with_different_settings_stand_beside_each_other(folder, typ
     words = ("evaluate", "--run=several/sacred/1", "--checkpoint=last", "with")
     for settings in (["eval_args.episodes=11"], ["eval_args.episodes=11", "seed=5"], ["eval_args.episodes=11"]):
         assert typed(*words, *settings)[0] == 0
-    found = [json.loads(path.read_text()) for path in (folder / "several" / "sacred" / "1").glob("evaluation-1440*.json")]
+    found = [
+        json.loads(path.read_text()) for path in (folder / "several" / "sacred" / "1").glob("evaluation-1440*.json")
+    ]
     assert sorted(one["settings"].get("seed", 0) for one in found if one["episodes"] == 11) == [0, 5]
 
 
@@ -251,7 +265,11 @@ def test_an_evaluation_that_cannot_be_kept_is_printed_all_the_same(folder, typed
     results = copied(folder, "closed")
     (results / "sacred" / "1" / "evaluation-1440.json").mkdir()  # as little to be written as in a read-only folder
     status, out, _ = typed("evaluate", "--run=closed/sacred/1", "--checkpoint=last")
-    assert status == 0 and "return, with search" in out and "not kept: closed/sacred/1/evaluation-1440.json cannot be written" in out
+    assert (
+        status == 0
+        and "return, with search" in out
+        and "not kept: closed/sacred/1/evaluation-1440.json cannot be written" in out
+    )
 
 
 def test_a_damaged_best_checkpoint_is_told_and_no_other_is_taken_for_it(folder, typed):
@@ -259,8 +277,11 @@ def test_a_damaged_best_checkpoint_is_told_and_no_other_is_taken_for_it(folder, 
     best = checkpoint.best(results / "models" / "1")
     (best / "meta.json").write_text("{")
     status, out, err = typed("evaluate", "--run=damaged/sacred/1")
-    assert status == 2 and out == "" and "the best checkpoint cannot be told" in err and f"{best} is damaged" in err.replace(
-        "damaged/models", str(results / "models")
+    assert (
+        status == 2
+        and out == ""
+        and "the best checkpoint cannot be told" in err
+        and f"{best} is damaged" in err.replace("damaged/models", str(results / "models"))
     )
     status, out, _ = typed("show", "--run=damaged/sacred/1")
     assert status == 0 and "is damaged (meta.json" in " ".join(out.split())

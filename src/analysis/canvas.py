@@ -1,4 +1,6 @@
-"""A picture to draw on, and scenes drawn on it; twice as large as shown while drawing, so that edges come out smooth."""
+"""A picture to draw on, and scenes drawn on it; twice as large as shown while drawing, so that
+edges come out smooth.
+"""
 
 from functools import lru_cache
 
@@ -51,7 +53,9 @@ def text_width(words: str, size: int) -> float:
 
 
 def draw_scene(canvas: Canvas, scene: Scene, place: Place, bounds: Place) -> None:
-    """Draw a scene as large as fits into `place`, such that `bounds` (left, bottom, right, top in its units) is seen."""
+    """Draw a scene as large as fits into `place`, such that `bounds` (left, bottom, right, top in its
+    units) is seen.
+    """
     left, top, right, bottom = place[0] + MARGIN, place[1] + MARGIN, place[2] - MARGIN, place[3] - MARGIN - CAPTION
     low_x, low_y, high_x, high_y = bounds
     scale = min((right - left) / (high_x - low_x), (bottom - top) / (high_y - low_y))

@@ -62,7 +62,9 @@ def metric_of(history: History, metric: str) -> str | None:
     return next((name for name in wanted if name in history.series and len(history.series[name].steps)), None)
 
 
-def groups(histories: Sequence[History], metric: str, axis: str, tasks: Mapping[str, str]) -> tuple[list[Group], list[str]]:
+def groups(
+    histories: Sequence[History], metric: str, axis: str, tasks: Mapping[str, str]
+) -> tuple[list[Group], list[str]]:
     """Return the runs grouped by configuration, and notes on what was left out.
 
     Args:
@@ -101,7 +103,8 @@ def _with_metric(histories: Sequence[History], metric: str, axis: str) -> tuple[
     notes = [
         f"{run.label} ({run.config.get('name')}, {run.status}) has no '{metric}' and is left out; there are: "
         f"{_known([run], 'eval/')}"
-        for run in histories if run not in kept
+        for run in histories
+        if run not in kept
     ]
     if axis == "time":
         timed = [run for run in kept if TRAINING_SECONDS in run.series and len(run.series[TRAINING_SECONDS].steps)]
@@ -149,9 +152,13 @@ def _tell_apart(found: Sequence[Group]) -> None:
 
 
 def _settings(differing: Mapping[str, Any]) -> str:
-    """Return the first of the settings, each by the last part of its key if that is clear, and how many more there are."""
+    """Return the first of the settings, each by the last part of its key if that is clear, and how many more there
+    are.
+    """
     leaves = [key.rpartition(".")[2] for key in differing]
-    texts = [f"{leaf if leaves.count(leaf) == 1 else key}={value}" for leaf, (key, value) in zip(leaves, differing.items())]
+    texts = [
+        f"{leaf if leaves.count(leaf) == 1 else key}={value}" for leaf, (key, value) in zip(leaves, differing.items())
+    ]
     more = [f"{len(texts) - MOST_SHOWN} more"] if len(texts) > MOST_SHOWN else []
     return f" ({', '.join([*texts[:MOST_SHOWN], *more])})" if texts else ""
 
@@ -159,7 +166,9 @@ def _settings(differing: Mapping[str, Any]) -> str:
 def curve(history: History, metric: str, axis: str) -> tuple[np.ndarray, np.ndarray]:
     """Return a run's series as x and y; x is in environment steps or in minutes of training."""
     held = history.series[metric]
-    return (held.steps.astype(float) if axis == "steps" else minutes_at(history.series[TRAINING_SECONDS], held.steps)), held.values
+    return (
+        held.steps.astype(float) if axis == "steps" else minutes_at(history.series[TRAINING_SECONDS], held.steps)
+    ), held.values
 
 
 def _divergence(history: History, axis: str) -> float:
@@ -185,15 +194,15 @@ def default_threshold(same_task: Sequence[Group], at: float | None) -> float:
 
 
 def reaches(group: Group, threshold: float) -> dict[str, list[float]]:
-    """Return for each axis where each seed first reaches the threshold; infinity for never, NaN where there is no clock."""
+    """Return for each axis where each seed first reaches the threshold; infinity for never, NaN where there is no
+    clock.
+    """
     found: dict[str, list[float]] = {}
     for axis in AXES:
         found[axis] = []
         for history, metric in zip(group.histories, group.metrics):
             known = axis == "steps" or TRAINING_SECONDS in history.series
-            found[axis].append(
-                curves.first_reach(*curve(history, metric, axis), threshold) if known else float("nan")
-            )
+            found[axis].append(curves.first_reach(*curve(history, metric, axis), threshold) if known else float("nan"))
     return found
 
 
@@ -209,7 +218,9 @@ def improvements(found: Sequence[Group], at: float | None, rng: np.random.Genera
             one, other = ([by_label[label][task] for task in tasks] for label in (first, second))
             rows.append(
                 {
-                    "first": first, "second": second, "tasks": tasks,
+                    "first": first,
+                    "second": second,
+                    "tasks": tasks,
                     "estimate": estimators.probability_of_improvement(one, other, rng),
                 }
             )

@@ -17,7 +17,9 @@ class Episode(NamedTuple):
 
     states: Sequence[PyTree]  # T + 1 states of the environment, leaves are NumPy arrays
     action: np.ndarray  # [T, N] int32, or [T, N, A] where actions are continuous
-    policy: np.ndarray | None  # [T, N, A] the search's policy, or without search the network's; None if the planner leaves none
+    policy: (
+        np.ndarray | None
+    )  # [T, N, A] the search's policy, or without search the network's; None if the planner leaves none
     legal: np.ndarray  # [T, N, A] bool
     alive: np.ndarray  # [T + 1, N] bool
     reward: np.ndarray  # [T] the team's

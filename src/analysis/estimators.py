@@ -69,10 +69,18 @@ def _win_rate(first: np.ndarray, second: np.ndarray, axis: int) -> np.ndarray:
     return wins / (first.shape[axis] * second.shape[axis])
 
 
-def _interval(samples: Sequence[np.ndarray], statistic: Callable[..., Any], rng: np.random.Generator) -> tuple[Any, Any]:
+def _interval(
+    samples: Sequence[np.ndarray], statistic: Callable[..., Any], rng: np.random.Generator
+) -> tuple[Any, Any]:
     """Return the bounds of a percentile bootstrap in which each sample's rows are drawn anew by themselves."""
     done = stats.bootstrap(
-        samples, statistic, n_resamples=RESAMPLES, confidence_level=LEVEL, method="percentile", axis=0,
-        vectorized=True, rng=rng,
+        samples,
+        statistic,
+        n_resamples=RESAMPLES,
+        confidence_level=LEVEL,
+        method="percentile",
+        axis=0,
+        vectorized=True,
+        rng=rng,
     )
     return done.confidence_interval.low, done.confidence_interval.high

@@ -38,7 +38,8 @@ NAMES = {
     TRAIN_RETURN: "team return while training",
 }
 EXPLANATION = (
-    "Thick: interquartile mean (IQM) over seeds, where all of them have come; band and bar: its 95 % bootstrap interval; "
+    "Thick: interquartile mean (IQM) over seeds, where all of them have come; band and bar: its 95 % bootstrap "
+    "interval; "
     "thin, dots: single seeds."
 )
 LEGEND_WIDTH = 110  # characters
@@ -46,7 +47,12 @@ FEW_POINTS = 15  # curves with fewer show each of them
 
 
 def draw(
-    found: Sequence[Group], finals: Mapping[int, Estimate], *, metric: str, axis: str, at: float | None,
+    found: Sequence[Group],
+    finals: Mapping[int, Estimate],
+    *,
+    metric: str,
+    axis: str,
+    at: float | None,
     rng: np.random.Generator,
 ) -> Figure:
     """Return the figure: a row for each task, curves on the left, final scores on the right.
@@ -69,8 +75,13 @@ def draw(
             _dress(left, right, task, len(here), metric, axis, at)
         texts = ["\n".join(textwrap.wrap(_legend_text(label, found), LEGEND_WIDTH)) for label in handles]
         figure.legend(
-            list(handles.values()), texts, loc="outside lower left", frameon=False, alignment="left",
-            title=EXPLANATION, title_fontproperties={"size": 8},
+            list(handles.values()),
+            texts,
+            loc="outside lower left",
+            frameon=False,
+            alignment="left",
+            title=EXPLANATION,
+            title_fontproperties={"size": 8},
         )
         return figure
 
@@ -80,7 +91,9 @@ def _look(index: int) -> dict[str, Any]:
 
 
 def _curve(axes: Any, group: Group, look: Mapping[str, Any], rng: np.random.Generator) -> Any:
-    """Draw the mean over seeds with its band; what only some seeds have reached stays thin. Return the legend's line."""
+    """Draw the mean over seeds with its band; what only some seeds have reached stays thin. Return the
+    legend's line.
+    """
     for x, y in group.curves:
         axes.plot(x, y, linewidth=0.7, alpha=0.35, **look)
     known = group.mean_curve(rng)
@@ -97,9 +110,13 @@ def _final(axes: Any, row: int, group: Group, final: Estimate, look: Mapping[str
     """Draw one group's final score with its interval, and the seeds as small dots, below those of the groups before."""
     scores = group.scores(at)
     scores = scores[np.isfinite(scores)]  # those that diverged have no place on the axis
-    axes.plot(scores, np.full(len(scores), row), "o", markersize=3.5, alpha=0.45, color=look["color"], markeredgewidth=0)
+    axes.plot(
+        scores, np.full(len(scores), row), "o", markersize=3.5, alpha=0.45, color=look["color"], markeredgewidth=0
+    )
     if final.low is not None:
-        axes.plot([final.low, final.high], [row, row], linewidth=7, alpha=0.3, color=look["color"], solid_capstyle="butt")
+        axes.plot(
+            [final.low, final.high], [row, row], linewidth=7, alpha=0.3, color=look["color"], solid_capstyle="butt"
+        )
     if np.isfinite(final.value):
         axes.plot([final.value] * 2, [row - 0.22, row + 0.22], linewidth=2.2, color=look["color"])
 
@@ -122,7 +139,9 @@ def _dress(left: Any, right: Any, task: str, num_groups: int, metric: str, axis:
 
 
 def _legend_text(label: str, found: Sequence[Group]) -> str:
-    """Return what the legend says of a label: how many seeds, on all tasks together if these differ, and what is unfinished."""
+    """Return what the legend says of a label: how many seeds, on all tasks together if these differ, and what is
+    unfinished.
+    """
     same = [group for group in found if group.label == label]
     counts = sorted({len(group.histories) for group in same})
     unfinished = sum(len(group.unfinished) for group in same)

@@ -98,9 +98,14 @@ def _whole(path: Path) -> Iterator[Path]:
 def _encode(film: Film, path: Path) -> None:
     """Hand frame after frame to ffmpeg."""
     writer = imageio_ffmpeg.write_frames(
-        str(path.absolute()), (WIDTH, HEIGHT), fps=film.fps, codec="libx264", quality=None, ffmpeg_timeout=FFMPEG_SECONDS,
+        str(path.absolute()),
+        (WIDTH, HEIGHT),
+        fps=film.fps,
+        codec="libx264",
+        quality=None,
+        ffmpeg_timeout=FFMPEG_SECONDS,
         output_params=["-crf", "20", "-threads", "2", "-f", "mp4"],
-    )  # fmt: skip
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # JAX's, of any fork; ffmpeg is executed at once
         writer.send(None)
@@ -116,9 +121,7 @@ def write_gif(film: Film, path: Path) -> None:
     images = (Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in film.frames)
     durations = [round(1000 * repeats / film.fps) for repeats in film.repeats]
     with _whole(path) as partial_path:
-        next(images).save(
-            partial_path, "GIF", save_all=True, append_images=images, duration=durations, loop=0
-        )
+        next(images).save(partial_path, "GIF", save_all=True, append_images=images, duration=durations, loop=0)
 
 
 def strip(film: Film) -> np.ndarray:
@@ -136,7 +139,9 @@ def _scenes(drawing: Drawing | None, episode: Episode, steps: list[int]) -> list
     return [drawing.scene(episode.states[step], actions[step]) for step in steps]
 
 
-def _frame(drawing: Drawing | None, episode: Episode, step: int, scene: Scene, bounds, title: str, place: str) -> np.ndarray:
+def _frame(
+    drawing: Drawing | None, episode: Episode, step: int, scene: Scene, bounds, title: str, place: str
+) -> np.ndarray:
     """Return one picture: the scene before step `step` is taken, with what is decided there."""
     length = len(episode.reward)
     canvas = Canvas(WIDTH, HEIGHT)

@@ -1,4 +1,6 @@
-"""Recorded runs as they are compared: configuration, status and metric series, from Sacred's folders or from MongoDB."""
+"""Recorded runs as they are compared: configuration, status and metric series, from Sacred's
+folders or from MongoDB.
+"""
 
 import dataclasses
 import datetime
@@ -91,7 +93,8 @@ def status(sacred_status: str, heartbeat: datetime.datetime | None, now: float) 
 def from_folders(words: Sequence[str], results_dir: str | Path = "results") -> tuple[list[History], list[str]]:
     """Return the runs that the words stand for, and notes on those among several that had to be left out.
 
-    A word is an id ("7"), a range of ids ("3-9"), a folder or a pattern ("results/*/1*"). A folder is a run's, or one of
+    A word is an id ("7"), a range of ids ("3-9"), a folder or a pattern ("results/*/1*"). A folder is a run's, or one
+    of
     results, whose runs are all meant.
 
     Raises:

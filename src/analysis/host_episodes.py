@@ -49,7 +49,13 @@ def make_host_player(
 
 
 def _play(
-    env: HostEnvironment, plan: Callable, planner: Planner, params: Params, key: Key, pictures: Pictures, limit: Callable
+    env: HostEnvironment,
+    plan: Callable,
+    planner: Planner,
+    params: Params,
+    key: Key,
+    pictures: Pictures,
+    limit: Callable,
 ) -> Episode:
     """Return one episode."""
     seed = int(jax.random.randint(key, (), 0, np.iinfo(np.int32).max))

@@ -1,4 +1,6 @@
-"""Colours of the pictures: agents have one each, told apart also by the colour-blind (Okabe and Ito's, and two more)."""
+"""Colours of the pictures: agents have one each, told apart also by the colour-blind (Okabe and
+Ito's, and two more).
+"""
 
 from src.scene import Colour
 

@@ -70,7 +70,12 @@ def _draw_bars(canvas: Canvas, place: Place, choice: Choice) -> None:
     gap = min(6.0, step / 4)
     for i, label in enumerate(choice.labels):
         x, height = left + i * step, float(choice.bars[i]) * (floor - top)
-        canvas.box((x + gap / 2, floor - height, x + step - gap / 2, floor), choice.agent if i == choice.chosen else pale(choice.agent))
+        canvas.box(
+            (x + gap / 2, floor - height, x + step - gap / 2, floor),
+            choice.agent if i == choice.chosen else pale(choice.agent),
+        )
         if labelled:
-            canvas.text(x + step / 2, floor + 3 + LABELS / 2, label, LABELS, "text" if i == choice.chosen else "quiet", "mm")
+            canvas.text(
+                x + step / 2, floor + 3 + LABELS / 2, label, LABELS, "text" if i == choice.chosen else "quiet", "mm"
+            )
     canvas.line((left, floor), (right, floor), "grid", 1.0)

@@ -36,8 +36,12 @@ def row(group: Group, final: Estimate, at: float | None, threshold: float) -> Ro
         "metric": ", ".join(dict.fromkeys(group.metrics)),
         "runs": [
             {
-                "run": run.label, "seed": run.seed, "status": run.status, "final": _finite(score),
-                "steps_to_threshold": _finite(steps), "minutes_to_threshold": _finite(minutes),
+                "run": run.label,
+                "seed": run.seed,
+                "status": run.status,
+                "final": _finite(score),
+                "steps_to_threshold": _finite(steps),
+                "minutes_to_threshold": _finite(minutes),
             }
             for run, score, steps, minutes in zip(group.histories, group.scores(at), reached["steps"], reached["time"])
         ],
@@ -57,11 +61,25 @@ def _finite(value: float) -> float | None:
 
 def markdown(rows: Sequence[Row], improvements: Sequence[Mapping[str, Any]]) -> str:
     """Return both tables as Markdown with even columns."""
-    head = ["task", "algorithm", "seeds", "final score, IQM [95 %]", "steps", "threshold", "steps to it", "minutes to it"]
+    head = [
+        "task",
+        "algorithm",
+        "seeds",
+        "final score, IQM [95 %]",
+        "steps",
+        "threshold",
+        "steps to it",
+        "minutes to it",
+    ]
     body = [
         [
-            row["task"], row["algorithm"], str(row["seeds"]) + (" †" if row["unfinished"] else ""), _interval(row),
-            f"{row['steps']:,.0f}", f"{row['threshold']:.4g}", _reached(row, "steps_to_threshold", "{:,.0f}"),
+            row["task"],
+            row["algorithm"],
+            str(row["seeds"]) + (" †" if row["unfinished"] else ""),
+            _interval(row),
+            f"{row['steps']:,.0f}",
+            f"{row['threshold']:.4g}",
+            _reached(row, "steps_to_threshold", "{:,.0f}"),
             _reached(row, "minutes_to_threshold", "{:.2f}"),
         ]
         for row in rows
@@ -69,7 +87,9 @@ def markdown(rows: Sequence[Row], improvements: Sequence[Mapping[str, Any]]) -> 
     text = _table(head, body)
     marks = [f"† unfinished: {row['unfinished']}" for row in rows if row["unfinished"]]
     if improvements:
-        text += "\n\n" + _table(["probability that a run of", "beats one of", "[95 %]"], [_improvement(i) for i in improvements])
+        text += "\n\n" + _table(
+            ["probability that a run of", "beats one of", "[95 %]"], [_improvement(i) for i in improvements]
+        )
     return "\n".join([text, *([""] if marks else []), *marks])
 
 
@@ -101,7 +121,9 @@ def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths)) + " |" for line in lines)
 
 
-def write(folder: Path, rows: Sequence[Row], improvements: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> list[Path]:
+def write(
+    folder: Path, rows: Sequence[Row], improvements: Sequence[Mapping[str, Any]], about: Mapping[str, Any]
+) -> list[Path]:
     """Write table.md, table.csv (a line for each group) and compare.json (everything, each run too); return where."""
     paths = [folder / "table.md", folder / "table.csv", folder / "compare.json"]
     paths[0].write_text(markdown(rows, improvements) + "\n")

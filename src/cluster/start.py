@@ -107,7 +107,9 @@ def private_folder() -> Iterator[Path]:
         own = tempfile.gettempdir()
         folder = Path(tempfile.mkdtemp(prefix="tandem-ray-", dir=own if len(own) <= LONGEST_PATH else "/tmp"))
     except OSError as error:
-        raise RunError(f"Ray needs a folder for temporary files: {error}; set TMPDIR to one that can be written") from None
+        raise RunError(
+            f"Ray needs a folder for temporary files: {error}; set TMPDIR to one that can be written"
+        ) from None
     try:
         yield folder
     finally:

@@ -1,4 +1,6 @@
-"""`python src/main.py ablation FILE.yaml`: variants on environments under seeds, batch after batch, and their comparison."""
+"""`python src/main.py ablation FILE.yaml`: variants on environments under seeds, batch after batch, and their
+comparison.
+"""
 
 import dataclasses
 import shlex
@@ -15,7 +17,7 @@ from src.config.values import MOST_OF_A_PATH, shortened, shown, written
 from src.hiding import hidden
 from src.registry import nearest
 
-DESCRIPTION = """Train every variant of FILE.yaml on every environment under all seeds; --report compares what is recorded.
+DESCRIPTION = """Train every variant of FILE.yaml on every environment under all seeds; --report compares the records.
 
 Each variant on each environment is a seed batch: called again, finished seeds are skipped and those cut off go on.
 FILE.yaml says
@@ -60,7 +62,9 @@ class Plan:
 
 
 def main(words: Sequence[str]) -> int:
-    """Run the command and return the exit status: 0 all seeds are finished (or reported on), 1 not all, 130 interrupted."""
+    """Run the command and return the exit status: 0 all seeds are finished (or reported on), 1 not all, 130
+    interrupted.
+    """
     own = flags.parser("ablation", DESCRIPTION)
     own.epilog = EXAMPLE
     own.add_argument("file", metavar="FILE.yaml", type=arguments.path, help="what to vary, and on what")
@@ -99,7 +103,9 @@ def run(plan: Plan, commands: Sequence[Sequence[str]]) -> int:
 
 
 def report(plan: Plan, configs: Sequence[Mapping[str, Any]], results: Path) -> int:
-    """Compare all recorded runs of the plan, by the means of `compare`; its files lie under results/ablations/<name>."""
+    """Compare all recorded runs of the plan, by the means of `compare`; its files lie under
+    results/ablations/<name>.
+    """
     wanted = seeds.parse(plan.seeds)
     environments = {}  # of each run, by its folder
     for cell, config in zip(plan.cells, configs, strict=True):
@@ -155,7 +161,8 @@ def read(path: Path, chosen_seeds: str | None, results_dir: str) -> Plan:
     seeds.parse(number)
     cells = tuple(
         _cell(path, variant, environment, content, shared, results_dir)
-        for environment in content["environments"] for variant in content["variants"]
+        for environment in content["environments"]
+        for variant in content["variants"]
     )
     name = str(content.get("name", path.stem))
     if not is_file_name(name):
@@ -184,10 +191,16 @@ def _cell(path: Path, variant: str, environment: str, content: Mapping, shared: 
             raise UsageError(f"ablation: {path}: {family}.{name} needs '{PARTS[family]}'")
         merged |= _settings(path, f"{family}.{name}.settings", part.get("settings"))
     for key in {"seed", "name", "results_dir"} & merged.keys():
-        raise UsageError(f"ablation: {path}: '{key}' is not a setting of an ablation: seeds, names and --results-dir say it")
+        raise UsageError(
+            f"ablation: {path}: '{key}' is not a setting of an ablation: seeds, names and --results-dir say it"
+        )
     merged |= {"name": variant, "results_dir": results_dir}
     settings = [f"{key}={written(value)}" for key, value in merged.items()]
-    return Cell(variant, environment, (f"--config={chosen['variants']}", f"--env-config={chosen['environments']}", "with", *settings))
+    return Cell(
+        variant,
+        environment,
+        (f"--config={chosen['variants']}", f"--env-config={chosen['environments']}", "with", *settings),
+    )
 
 
 def _mapping(path: Path, what: str, value: Any, known: Sequence[str] | None = None) -> dict[str, Any]:

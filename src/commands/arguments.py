@@ -23,7 +23,9 @@ class Parser(argparse.ArgumentParser):
         """Refuse what argparse reads as nobody means it: -seeds=3 as -s, of a flag given twice the last one, and --."""
         known = {option: action for action in self._actions for option in action.option_strings}
         self._check_words([word for word in args or () if word.startswith("-")], (*known, *commandline.KNOWN))
-        once = [action.dest for action in map(known.get, _flags(args or ())) if isinstance(action, argparse._StoreAction)]
+        once = [
+            action.dest for action in map(known.get, _flags(args or ())) if isinstance(action, argparse._StoreAction)
+        ]
         for dest in once:
             if once.count(dest) > 1:
                 self.error(f"--{dest.replace('_', '-')} is given twice; leave one of them out")

@@ -160,7 +160,9 @@ class Drive:
         job.log.close()
         self.free.append(job.slot)
         log = self.batch.log(job.seed)
-        self.say(f"seed {job.seed}: {state}" + (f", see {log}: {processes.last_line(log)}" if state == "failed" else ""))
+        self.say(
+            f"seed {job.seed}: {state}" + (f", see {log}: {processes.last_line(log)}" if state == "failed" else "")
+        )
 
     def stop(self, signals: processes.Signals) -> None:
         """End whatever still runs."""

@@ -34,13 +34,15 @@ def main(words: Sequence[str], tasks: Mapping[str, str] | None = None) -> int:
     """Run the command and return the exit status.
 
     Args:
-      tasks: what each run, by its folder, was to do; runs are compared within a task. Default: environment and scenario.
+      tasks: what each run, by its folder, was to do; runs are compared within a task. Default: environment and
+        scenario.
     """
     given = parser().parse_args(list(words))
     out = Path(given.out or Path(given.results_dir) / "compare" / time.strftime("%Y%m%d-%H%M%S"))
     try:
         found, left_out = (
-            (histories.from_mongo(database(given.mongo), given.runs), []) if given.mongo is not None
+            (histories.from_mongo(database(given.mongo), given.runs), [])
+            if given.mongo is not None
             else histories.from_folders(given.runs, given.results_dir)
         )
         tasks = tasks or {history.label: task(history.config) for history in found}
@@ -62,16 +64,21 @@ def database(url: str) -> mongo_place.Place:
     """
     found = mongo_place.choose(url or None, None, os.environ)
     if found is None:
-        raise mongo_place.Unusable(f"--mongo needs a URL: --mongo=mongodb://HOST:PORT/DATABASE, or one in {mongo_place.VARIABLE}")
+        raise mongo_place.Unusable(
+            f"--mongo needs a URL: --mongo=mongodb://HOST:PORT/DATABASE, or one in {mongo_place.VARIABLE}"
+        )
     return found
 
 
 def parser() -> Parser:
     own = flags.parser("compare", DESCRIPTION)
     own.epilog = EXAMPLES
-    own.add_argument("runs", nargs="+", metavar="RUN", help="an id, a range of ids, a folder of a run or of results, a pattern")
     own.add_argument(
-        "--metric", default=comparison.RETURN,
+        "runs", nargs="+", metavar="RUN", help="an id, a range of ids, a folder of a run or of results, a pattern"
+    )
+    own.add_argument(
+        "--metric",
+        default=comparison.RETURN,
         help="series to compare, more is better; default eval/return: with search, or the policy's where there is none",
     )
     own.add_argument("--x", choices=comparison.AXES, default="steps", help="environment steps, or minutes of training")
@@ -80,15 +87,24 @@ def parser() -> Parser:
     own.add_argument("--out", type=arguments.out_folder, help="folder of the files; default results/compare/<time>")
     own.add_argument("--results-dir", default="results", type=arguments.path, help="where ids are looked for")
     own.add_argument(
-        "-m", "--mongo", metavar="URL", nargs="?", const="",
+        "-m",
+        "--mongo",
+        metavar="URL",
+        nargs="?",
+        const="",
         help=f"read from this MongoDB, or that in ${mongo_place.VARIABLE}; RUN is then an id, a range or a pattern",
     )
     return own
 
 
 def report(
-    groups: Sequence[comparison.Group], notes: Sequence[str], metric: str, axis: str, at: float | None,
-    threshold: float | None, out: Path,
+    groups: Sequence[comparison.Group],
+    notes: Sequence[str],
+    metric: str,
+    axis: str,
+    at: float | None,
+    threshold: float | None,
+    out: Path,
 ) -> None:
     """Write figure and tables, and print the table; the same runs give the same numbers."""
     from src.analysis import figure  # matplotlib: only when there is something to draw

@@ -1,4 +1,6 @@
-"""`evaluate --run=RUN`: greedy episodes by what a recorded run has learned: with search, given others' actions, by the policy alone."""
+"""`evaluate --run=RUN`: greedy episodes by what a recorded run has learned: with search, given others' actions, by
+the policy alone.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -113,7 +115,9 @@ def show(result: Mapping[str, Any], head: str, kept: str) -> None:
     for name in result["policy"]:
         for how in (how for how in PLAYERS if how in result):
             numbers = [result[how][name][column] for column in COLUMNS]
-            table.add_row(f"{name}, {PLAYERS[how]}", *("-" if number is None else f"{number:.3f}" for number in numbers))
+            table.add_row(
+                f"{name}, {PLAYERS[how]}", *("-" if number is None else f"{number:.3f}" for number in numbers)
+            )
     console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
     console.print(table)
     console.print(kept)

@@ -12,7 +12,9 @@ from src.config.commandline import UsageError
 def parser(name: str, description: str) -> Parser:
     """Return the parser of `python src/main.py NAME`."""
     return Parser(
-        prog=f"python src/main.py {name}", description=description, allow_abbrev=False,
+        prog=f"python src/main.py {name}",
+        description=description,
+        allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
 

@@ -37,7 +37,9 @@ NAME = "episodes"  # of the files that training leaves
 
 def main(words: Sequence[str]) -> int:
     """Write an mp4 and a gif; return the exit status."""
-    parser = restoring.parser("render", "Film greedy episodes: the scene, each agent's action and its policy, the return.")
+    parser = restoring.parser(
+        "render", "Film greedy episodes: the scene, each agent's action and its policy, the return."
+    )
     parser.add_argument("--episodes", type=_count, default=EPISODES, help=f"how many (default: {EPISODES})")
     parser.add_argument("--player", choices=PLAYERS, help="who chooses the actions (default: search if there is one)")
     out_help = "file to write, without its ending (default: in the run's folder)"
@@ -114,7 +116,9 @@ def write(made: film.Film, out: Path) -> list[Path]:
 
 
 def film_at_end(run: StoredRun) -> list[Path]:
-    """Write the film that training leaves, of its last checkpoint: into the run's folder, and a strip beside its curves."""
+    """Write the film that training leaves, of its last checkpoint: into the run's folder, and a strip beside its
+    curves.
+    """
     restored = restore(run, "last")
     made = make(restored, EPISODES, seconds=SECONDS)
     curves = provenance.curves(run)
@@ -125,7 +129,9 @@ def film_at_end(run: StoredRun) -> list[Path]:
 
 
 class FilmAtEnd(RunObserver):
-    """Makes the film of a finished run, once its record says that it is finished; whatever happens, the run stays so."""
+    """Makes the film of a finished run, once its record says that it is finished; whatever happens, the
+    run stays so.
+    """
 
     priority = 15  # after the file record (20), and before MongoDB (10), which takes the film along
 

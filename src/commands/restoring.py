@@ -1,4 +1,6 @@
-"""What commands on what a recorded run has learned have in common: the flags --run and --checkpoint, and the parts they name."""
+"""What commands on what a recorded run has learned have in common: the flags --run and --checkpoint, and the parts
+they name.
+"""
 
 import argparse
 from collections.abc import Sequence
@@ -17,7 +19,9 @@ def parser(command: str, description: str) -> arguments.Parser:
     return made
 
 
-def read(parser: arguments.Parser, words: Sequence[str]) -> tuple[argparse.Namespace, list[Update], StoredRun, Restored]:
+def read(
+    parser: arguments.Parser, words: Sequence[str]
+) -> tuple[argparse.Namespace, list[Update], StoredRun, Restored]:
     """Return the flags, the settings over the run's own, the run, and its parts.
 
     Raises:

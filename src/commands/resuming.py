@@ -91,7 +91,9 @@ def _pick(run: runs.StoredRun, which: str | None) -> Path | None:
 
 
 def resumable(run: runs.StoredRun) -> bool:
-    """Return whether there is anything that a run can be gone on with from; its beginning, if it had not saved yet, is one."""
+    """Return whether there is anything that a run can be gone on with from; its beginning, if it had not saved yet,
+    is one.
+    """
     return _just_begun(run) or bool(checkpoint.steps(checkpoint.folder(run.results, run.id)))
 
 
@@ -148,7 +150,8 @@ def _state(again: Again, built: Built) -> Resume:
 
 
 def jumps(again: Again, latest: Mapping[str, float], rates: Mapping[str, Any]) -> list[str]:
-    """Return a line on what leaps where a run goes on with another t_max, over which progress and learning rates are laid.
+    """Return a line on what leaps where a run goes on with another t_max, over which progress and learning rates are
+    laid.
 
     Args:
       latest: values of the metrics until now.

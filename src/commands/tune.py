@@ -44,7 +44,9 @@ def main(words: Sequence[str]) -> int:
     config = flags.resolve(request)
     source = str(search_space.find(given.space))
     search_space.check(space, source, request)
-    flags.resolve(search_space.first_trial(space, source, request), builds=True)  # trials would all end of the same mistake
+    flags.resolve(
+        search_space.first_trial(space, source, request), builds=True
+    )  # trials would all end of the same mistake
     given.metric = given.metric or follower.default_metric(config)
 
     from src.experiments import sweep as tune_ray  # Ray is slow to import: mistakes are told before
@@ -64,17 +66,32 @@ def read(words: Sequence[str]) -> tuple[argparse.Namespace, Request]:
     """
     own = flags.parser("tune", DESCRIPTION)
     own.epilog = EXAMPLE
-    own.add_argument("--space", required=True, metavar="FILE", help="what is searched: a YAML file, or an example's name")
-    own.add_argument("--samples", type=int, metavar="N", help=f"draws from the space (default: {SAMPLES}; a grid has none)")
+    own.add_argument(
+        "--space", required=True, metavar="FILE", help="what is searched: a YAML file, or an example's name"
+    )
+    own.add_argument(
+        "--samples", type=int, metavar="N", help=f"draws from the space (default: {SAMPLES}; a grid has none)"
+    )
     own.add_argument(
         "--sampler", choices=("random", "grid", "optuna"), help="default: random; grid where the space has only lists"
     )
-    own.add_argument("--scheduler", choices=("asha", "none"), default="asha", help="asha (default) stops poor trials early")
-    own.add_argument("--grace", type=arguments.number, default=11.0, metavar="PERCENT",
-                     help="asha: no trial is stopped before this much of its t_max or max_minutes (default: 11)")
-    own.add_argument("--metric", help="what is compared (default: eval/search/return, eval/policy/return without search)")
+    own.add_argument(
+        "--scheduler", choices=("asha", "none"), default="asha", help="asha (default) stops poor trials early"
+    )
+    own.add_argument(
+        "--grace",
+        type=arguments.number,
+        default=11.0,
+        metavar="PERCENT",
+        help="asha: no trial is stopped before this much of its t_max or max_minutes (default: 11)",
+    )
+    own.add_argument(
+        "--metric", help="what is compared (default: eval/search/return, eval/policy/return without search)"
+    )
     own.add_argument("--mode", choices=("max", "min"), default="max", help="whether more or less of it is better")
-    own.add_argument("--concurrent", type=int, metavar="N", help="trials at once (default: what the machine has room for)")
+    own.add_argument(
+        "--concurrent", type=int, metavar="N", help="trials at once (default: what the machine has room for)"
+    )
     own.add_argument("--ray-address", metavar="HOST:PORT", help="join this Ray cluster (also: with ray_address=...)")
     given, request = flags.parse(own, words)
     address = [update.raw for update in request.updates if update.key == "ray_address"]
@@ -88,7 +105,9 @@ def read(words: Sequence[str]) -> tuple[argparse.Namespace, Request]:
     if request.mongo:
         raise UsageError("-m: a sweep's trials take MongoDB from TANDEM_MONGO_URL, or from `with mongo_url=URL`")
     if any(update.key == "mongo_url" and hidden(str(update.raw)) != update.raw for update in request.updates):
-        raise UsageError("mongo_url: a sweep keeps the words of its trials; name a MongoDB with a password in TANDEM_MONGO_URL")
+        raise UsageError(
+            "mongo_url: a sweep keeps the words of its trials; name a MongoDB with a password in TANDEM_MONGO_URL"
+        )
     return given, request._replace(updates=tuple(one for one in request.updates if one.key != "ray_address"))
 
 
@@ -101,7 +120,9 @@ def check_sampler(given: argparse.Namespace, space: Sequence[search_space.Dimens
     if given.sampler != "grid":
         return
     if ranges:
-        raise UsageError(f"--sampler=grid: {', '.join(ranges)} in {given.space} is a range; a grid needs lists or choices")
+        raise UsageError(
+            f"--sampler=grid: {', '.join(ranges)} in {given.space} is a range; a grid needs lists or choices"
+        )
     if given.samples:
         raise UsageError("--samples: a grid is tried whole; leave one of the two out")
 
@@ -114,8 +135,12 @@ def number_of_trials(given: argparse.Namespace, space: Sequence[search_space.Dim
 
 
 def run(
-    tune_ray: Any, given: argparse.Namespace, request: Request, config: dict[str, Any], space: Sequence[search_space.Dimension]
-) -> int:  # fmt: skip
+    tune_ray: Any,
+    given: argparse.Namespace,
+    request: Request,
+    config: dict[str, Any],
+    space: Sequence[search_space.Dimension],
+) -> int:
     """Run the sweep, print what it found and return the exit status."""
     console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 120)
     say = partial(console.print, soft_wrap=True, markup=False)
@@ -144,7 +169,10 @@ def slots(given: argparse.Namespace, config: dict[str, Any], trials: int) -> int
     """Return how many trials go on at once on this machine; None = as a cluster has room for."""
     if given.concurrent or given.ray_address:
         return given.concurrent and min(given.concurrent, trials)
-    return min(trials, capacity.default_jobs(len(machine.cores()), machine.free_memory().free, len(capacity.gpus(config["platform"]))))
+    return min(
+        trials,
+        capacity.default_jobs(len(machine.cores()), machine.free_memory().free, len(capacity.gpus(config["platform"]))),
+    )
 
 
 def make_folder(config: dict[str, Any]) -> Path:
@@ -162,7 +190,9 @@ def make_folder(config: dict[str, Any]) -> Path:
 
 
 class Stopping:
-    """Whether the user wants the sweep to end: at the first signal its runs save themselves, a second one does not wait."""
+    """Whether the user wants the sweep to end: at the first signal its runs save themselves, a second one does not
+    wait.
+    """
 
     def __init__(self):
         self.asked = False

@@ -1,4 +1,6 @@
-"""Layers of a configuration: what one file or the command line says of each setting, and how layers lie over each other."""
+"""Layers of a configuration: what one file or the command line says of each setting, and how layers lie over each
+other.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -111,7 +113,8 @@ def merge(layers: Sequence[Mapping[Name, Given]]) -> dict[Name, Given]:
     """Return the layers laid over each other, later ones winning.
 
     Where a layer names another part than those below it, the settings of lower layers that had named their part go with
-    that part. Settings of layers that named none (an environment's, for whatever planner) stay if the new part has them.
+    that part. Settings of layers that named none (an environment's, for whatever planner) stay if the new part has
+    them.
     """
     merged: dict[Name, Given] = {}
     bound: set[tuple[str, str]] = set()  # (family, source) of layers that named a part
@@ -120,8 +123,10 @@ def merge(layers: Sequence[Mapping[Name, Given]]) -> dict[Name, Given]:
             named = layer.get((family,))
             if named and (family,) in merged and merged[family,].value != named.value:
                 merged = {
-                    path: given for path, given in merged.items()
-                    if path[0] != f"{family}_args" or ((family, given.source) not in bound and _has(family, named.value, path[1]))
+                    path: given
+                    for path, given in merged.items()
+                    if path[0] != f"{family}_args"
+                    or ((family, given.source) not in bound and _has(family, named.value, path[1]))
                 }
             if named:
                 bound |= {(family, named.source)}

@@ -44,7 +44,7 @@ Flags (those of Sacred's that are taken):
 Examples:
   python src/main.py --config=mazero_seq --env-config=mpe
   python src/main.py --config=mazero_joint --env-config=smax with seed=2 env_args.map_name=3m max_minutes=5
-  python src/main.py --config=mazero_seq --env-config=mpe with env_args.scenario=simple_tag planner_args.num_simulations=8
+  python src/main.py --config=mazero_seq --env-config=mpe with env_args.scenario=simple_tag seed=8
   python src/main.py list learner.mazero
 """
 
@@ -88,9 +88,7 @@ def _topic(topic: str) -> str:
     if family not in FAMILIES:
         guess = nearest(family, FAMILIES)
         hint = f"did you mean '{guess}'? " if guess else ""
-        raise UsageError(
-            f"list {topic}: {hint}expected run, {', '.join(FAMILIES)}, or one with a name: planner.plies"
-        )
+        raise UsageError(f"list {topic}: {hint}expected run, {', '.join(FAMILIES)}, or one with a name: planner.plies")
     if not name:
         return _group(f"{family}=", {part: entry.help for part, entry in FAMILIES[family].items()})
     try:

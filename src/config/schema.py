@@ -46,8 +46,10 @@ class RunConfig:
         decides=False,
     )
     on_nan: str = setting(
-        REQUIRED, "what a run does whose losses or parameters are no longer finite numbers: end as failed, or train on",
-        choices=("stop", "continue"), decides=False,
+        REQUIRED,
+        "what a run does whose losses or parameters are no longer finite numbers: end as failed, or train on",
+        choices=("stop", "continue"),
+        decides=False,
     )
     video: bool = setting(REQUIRED, "leave a film of a few episodes in the run's folder at the end", decides=False)
     mongo_optional: bool = setting(REQUIRED, "start also if MongoDB cannot be reached", decides=False)
@@ -55,7 +57,8 @@ class RunConfig:
         REQUIRED, "where JAX computes; auto takes a GPU where there is one", choices=("auto", "cpu", "gpu")
     )
     compile_cache_dir: str = setting(
-        REQUIRED, "folder of compiled programs, kept between runs; auto = in the user's cache, '' = none",
+        REQUIRED,
+        "folder of compiled programs, kept between runs; auto = in the user's cache, '' = none",
         decides=False,
     )
 
@@ -72,8 +75,12 @@ class EvalConfig:
 class CheckpointConfig:
     """The section `checkpoint_args`."""
 
-    every_minutes: float = setting(REQUIRED, "minutes from one checkpoint to the next; 0 = none by the clock", low=0, decides=False)
-    every_steps: int = setting(REQUIRED, "environment steps from one to the next; 0 = none by steps", low=0, decides=False)
+    every_minutes: float = setting(
+        REQUIRED, "minutes from one checkpoint to the next; 0 = none by the clock", low=0, decides=False
+    )
+    every_steps: int = setting(
+        REQUIRED, "environment steps from one to the next; 0 = none by steps", low=0, decides=False
+    )
     keep_last: int = setting(REQUIRED, "newest checkpoints kept", low=1, decides=False)
     keep_best: bool = setting(REQUIRED, "also save and keep the one of the best evaluation with search", decides=False)
 
@@ -123,7 +130,9 @@ def checked(schema: type, name: str, value: Any) -> Any:
 
 
 def beyond(schema: type, name: str, value: Any) -> str:
-    """Return what to say of a number that is too large for any setting; nothing where the setting's own bound says it."""
+    """Return what to say of a number that is too large for any setting; nothing where the setting's own bound says
+    it.
+    """
     bounded = fields(schema)[name].metadata.get("high") is not None
     if bounded or isinstance(value, bool) or not isinstance(value, (int, float)):
         return ""

@@ -22,7 +22,8 @@ class Imagined:
 class Latents(NamedTuple):
     """States in a space of the model's own, and what joint actions make of them.
 
-    A memory goes in as it was before the sequence's first step and comes out as it is after its last; where `first` is set it
+    A memory goes in as it was before the sequence's first step and comes out as it is after its last; where `first`
+    is set it
     is forgotten before that step. A model without a memory has () for one; it reads every step by itself, so the axes
     [B, T] may be any leading axes.
     """
@@ -45,21 +46,31 @@ class Codec(NamedTuple):
 class TeamPolicy(NamedTuple):
     """Policies over latents, each of which may see what other agents have committed to.
 
-    `visible[i, j]` says whether agent i's policy sees the action of agent j. What is visible comes from an order in which agents
-    committed. With nothing visible, agent i's policy depends on `obs[i]` alone: that is the decentralised policy. `logits` is
+    `visible[i, j]` says whether agent i's policy sees the action of agent j. What is visible comes from an order in
+    which agents
+    committed. With nothing visible, agent i's policy depends on `obs[i]` alone: that is the decentralised policy.
+    `logits` is
     the same function in one pass that `begin`, `commit` and `reply` are ply by ply.
     """
 
-    logits: Callable[[Params, Array, Array, Array], Array]  # params, latent, action [..., N], visible [..., N, N] -> [..., N, A]
-    begin: Callable[[Params, Array], tuple[PyTree, PyTree]]  # latent -> what each agent knows [..., N, ...], plan of nobody
+    logits: Callable[
+        [Params, Array, Array, Array], Array
+    ]  # params, latent, action [..., N], visible [..., N, N] -> [..., N, A]
+    begin: Callable[
+        [Params, Array], tuple[PyTree, PyTree]
+    ]  # latent -> what each agent knows [..., N, ...], plan of nobody
     commit: Callable[[Params, PyTree, Array, Array, Array], PyTree]  # plan, latent, agent [...], action [...] -> plan
-    reply: Callable[[Params, PyTree, PyTree], Array]  # some rows of what agents know [..., R, ...], plan -> logits [..., R, A]
+    reply: Callable[
+        [Params, PyTree, PyTree], Array
+    ]  # some rows of what agents know [..., R, ...], plan -> logits [..., R, A]
 
 
 class TeamValue(NamedTuple):
     """What a latent state is worth to the team, given what some agents have committed to."""
 
-    logits: Callable[[Params, Array, Array, Array], Array]  # params, latent, action [..., N], committed [..., N] -> [..., V]
+    logits: Callable[
+        [Params, Array, Array, Array], Array
+    ]  # params, latent, action [..., N], committed [..., N] -> [..., V]
     codec: Codec
 
 
@@ -80,21 +91,28 @@ class Distribution(NamedTuple):
     mode: Callable[[Array, Array], Array]  # outputs, legal -> the likeliest action
     log_prob: Callable[[Array, Array, Array], Array]  # outputs, legal, action -> [...]
     entropy: Callable[[Array, Array], Array]  # outputs, legal -> [...] in nats
-    kl_divergence: Callable[[Array, Array, Array], Array]  # outputs of p, outputs of q, legal -> KL(p || q) [...] in nats
+    kl_divergence: Callable[
+        [Array, Array, Array], Array
+    ]  # outputs of p, outputs of q, legal -> KL(p || q) [...] in nats
     describe: Callable[[Array, Array], Array]  # outputs, legal -> [..., A] for people: probabilities, or means
 
 
 class ActorCritic(NamedTuple):
     """A policy and a value function of a team, pure functions over params and over whole sequences (one step is T = 1).
 
-    `params` and `memory` are dicts with the entries "actor" and "critic". A memory goes in as it was before the sequence's
+    `params` and `memory` are dicts with the entries "actor" and "critic". A memory goes in as it was before the
+    sequence's
     first step and comes out as it is after its last; where `first` is set it is forgotten before that step. Agent i's
-    policy depends on `obs[i]` and agent i's own past alone; what its outputs [P] mean, `distribution` knows. Values are in
+    policy depends on `obs[i]` and agent i's own past alone; what its outputs [P] mean, `distribution` knows. Values
+    are in
     the units that the learner fits.
     """
 
-    memory: Callable[[int], PyTree]  # batch size -> what is remembered at the beginning: {"actor": [B, ...], "critic": [B, ...]}
-    # params, memory, obs [B, T, N, O], first [B, T] -> memory, policy outputs [B, T, N, P], the actor's own values [B, T, N]
+    memory: Callable[
+        [int], PyTree
+    ]  # batch size -> what is remembered at the beginning: {"actor": [B, ...], "critic": [B, ...]}
+    # params, memory, obs [B, T, N, O], first [B, T] -> memory, policy outputs [B, T, N, P], the actor's own values
+    # [B, T, N]
     policy: Callable[[Params, PyTree, Array, Array], tuple[PyTree, Array, Array]]
     # params, memory, obs [B, T, N, O], state [B, T, S], first [B, T] -> memory, values [B, T, N]
     value: Callable[[Params, PyTree, Array, Array, Array], tuple[PyTree, Array]]

@@ -84,7 +84,9 @@ class Planner(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunPlan:
-    """The sizes of a run, as its runner makes them of its settings: what parts are made for, and check their own settings by."""
+    """The sizes of a run, as its runner makes them of its settings: what parts are made for, and check their own
+    settings by.
+    """
 
     spec: EnvSpec
     discount: float
@@ -107,8 +109,12 @@ class Learner(NamedTuple):
     metric_names: tuple[str, ...]  # keys of the metrics dict that update returns
     # remarks(a report's metrics) -> {what about: a sentence for people on what goes wrong there, and what to do}
     remarks: Callable[[dict[str, float]], dict[str, str]] = lambda metrics: {}
-    rates: Callable[[Array], dict[str, Array]] = lambda step: {}  # optimiser step -> learning rates by the schedules, as metrics
-    acting: Callable[[LearnerState], Params] = lambda state: state.params  # the parameters that playing needs, all that players get
+    rates: Callable[[Array], dict[str, Array]] = (
+        lambda step: {}
+    )  # optimiser step -> learning rates by the schedules, as metrics
+    acting: Callable[[LearnerState], Params] = lambda state: (
+        state.params
+    )  # the parameters that playing needs, all that players get
 
 
 class Acting(NamedTuple):
@@ -125,7 +131,9 @@ class Store(NamedTuple):
 
     init: Callable[[Transition], PyTree]  # one example row without [B, T] -> state
     add: Callable[[PyTree, Transition], PyTree]  # rows [B, T, ...]
-    overwrite_extras: Callable[[PyTree, Array, Any], PyTree] | None  # index [B], extras [B, ...]: of the sequences' first rows
+    overwrite_extras: (
+        Callable[[PyTree, Array, Any], PyTree] | None
+    )  # index [B], extras [B, ...]: of the sequences' first rows
 
 
 class Source(NamedTuple):

@@ -5,7 +5,13 @@ from typing import Any
 
 
 def setting(
-    default: Any, help: str, *, low: float | None = None, high: float | None = None, choices: tuple | None = None, decides: bool = True
+    default: Any,
+    help: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple | None = None,
+    decides: bool = True,
 ):
     """Return a dataclass field for a part's `Config`: its default, its one-line meaning and the values it may take.
 

@@ -21,7 +21,9 @@ class TimeStep:
     alive: Array  # [N] bool: present, and able to act
     reward: Array  # [N] float32, for the action that led here; zero after reset
     terminated: Array  # [] bool: the task ended here, do not bootstrap
-    truncated: Array  # [] bool: cut off by the time limit, bootstrap from this step's obs; never together with terminated
+    truncated: (
+        Array  # [] bool: cut off by the time limit, bootstrap from this step's obs; never together with terminated
+    )
     first: Array  # [] bool: first step of an episode, reset recurrent carries
     metrics: dict[str, Array]  # {name: []} float32, meaningful at an episode's last step
 
@@ -53,7 +55,8 @@ class PolicyExtras:
     log_prob: Array  # [B, N] float32 log-probability of the chosen actions
     policy: Array  # [B, N, A] float32 probabilities; where actions are continuous, means
     entropy: Array  # [B, N] float32 of the policy, in nats
-    memory: PyTree = ()  # [B, ...] what a recurrent model remembered before this step; () where there is nothing to remember
+    # [B, ...] what a recurrent model remembered before this step; () where there is nothing to remember
+    memory: PyTree = ()
 
 
 @pytree
@@ -62,7 +65,9 @@ class Plan:
 
     action: Array  # [B, N] int32; where actions are continuous, [B, N, A] float32
     extras: SearchExtras | PolicyExtras
-    metrics: dict[str, Array] = dataclasses.field(default_factory=dict)  # {name: [B]} float32, those of Planner.metric_names
+    metrics: dict[str, Array] = dataclasses.field(
+        default_factory=dict
+    )  # {name: [B]} float32, those of Planner.metric_names
 
 
 @pytree

@@ -1,7 +1,8 @@
 """Prioritised sequence replay: sequences drawn in proportion to priority^alpha (Schaul et al. 2016).
 
 Every row is the first of one sequence, and priorities belong to sequences. A sequence has a place in the sum tree from
-the moment its last row is written until its first row is overwritten; outside that time its leaf is zero and it cannot be
+the moment its last row is written until its first row is overwritten; outside that time its leaf is zero and it
+cannot be
 drawn. An index is good until the next `add`: priorities for sequences that are no more are dropped.
 """
 
@@ -21,13 +22,18 @@ FORGETTING = 0.999  # per update, of the largest priority seen: an early outlier
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    capacity: int = setting(50000, "rows (environment steps) kept, over all environments", low=2)
+    # The sum tree has twice as many nodes, which 32 bits count.
+    capacity: int = setting(50000, "rows (environment steps) kept, over all environments", low=2, high=2**30)
     batch_size: int = setting(128, "sequences in a batch", low=1)
     min_size: int = setting(2000, "rows stored before learning starts", low=1)
     alpha: float = setting(0.6, "sampling in proportion to priority^alpha; 0 = uniform", low=0.0, high=1.0)
-    beta_start: float = setting(0.4, "correction of the sampling bias at the start of the run; 1 = in full", low=0.0, high=1.0)
+    beta_start: float = setting(
+        0.4, "correction of the sampling bias at the start of the run; 1 = in full", low=0.0, high=1.0
+    )
     beta_end: float = setting(1.0, "the same at its end", low=0.0, high=1.0)
-    priority_floor: float = setting(1.0e-3, "added to every priority, so that none is never drawn again", low=1e-8, high=1.0)
+    priority_floor: float = setting(
+        1.0e-3, "added to every priority, so that none is never drawn again", low=1e-8, high=1.0
+    )
 
 
 State = PrioritisedTrajectoryBufferState
@@ -36,9 +42,15 @@ State = PrioritisedTrajectoryBufferState
 def make(config: Config, num_envs: int, sequence_length: int) -> Replay:
     """Return the replay for rows of `num_envs` environments and sequences of `sequence_length` rows."""
     layout = sequences.make_layout(config.capacity, config.min_size, num_envs, sequence_length)
-    store = Store(init=partial(_init, layout), add=partial(_add, layout), overwrite_extras=partial(sequences.overwrite_extras, layout))
+    store = Store(
+        init=partial(_init, layout),
+        add=partial(_add, layout),
+        overwrite_extras=partial(sequences.overwrite_extras, layout),
+    )
     source = Source(
-        ready=partial(sequences.ready, layout, config.min_size), sample=partial(_sample, config, layout), set_priorities=partial(_set_priorities, config),
+        ready=partial(sequences.ready, layout, config.min_size),
+        sample=partial(_sample, config, layout),
+        set_priorities=partial(_set_priorities, config),
         heeds_priorities=True,
     )
     return Replay(store, source)
@@ -56,7 +68,8 @@ def _init(layout: Layout, row: Transition) -> State:
 def _add(layout: Layout, state: State, rows: Transition) -> State:
     """Write rows [B, n, ...]; sequences that they complete get the largest priority, those not complete yet zero.
 
-    The slots from the first newly complete sequence to the newest row are all that changes: a sequence that the write head
+    The slots from the first newly complete sequence to the newest row are all that changes: a sequence that the write
+      head
     has cut in two began at most length - 1 slots behind the head, where new, incomplete sequences begin now.
     """
     num_rows = rows.reward.shape[1]
@@ -73,7 +86,9 @@ def _add(layout: Layout, state: State, rows: Transition) -> State:
 
 
 def _sample(config: Config, layout: Layout, state: State, key: Key, progress: Array) -> Batch:
-    """Draw a batch; weights (N P)^-beta over their largest, in which N and the total cancel (Schaul et al. 2016, section 3.4)."""
+    """Draw a batch; weights (N P)^-beta over their largest, in which N and the total cancel (Schaul et al. 2016,
+    section 3.4).
+    """
     index, priority = sum_tree.sample(state.sum_tree_state, key, config.batch_size)
     beta = config.beta_start + (config.beta_end - config.beta_start) * progress
     positive = jnp.maximum(priority, jnp.finfo(priority.dtype).tiny)  # only an empty replay has others
@@ -82,7 +97,9 @@ def _sample(config: Config, layout: Layout, state: State, key: Key, progress: Ar
 
 
 def _set_priorities(config: Config, state: State, index: Array, priorities: Array) -> State:
-    """Give the sequences at index [M] priorities [M]; of repeated ones the largest counts, what is not finite is ignored."""
+    """Give the sequences at index [M] priorities [M]; of repeated ones the largest counts, what is not finite is
+    ignored.
+    """
     tree = state.sum_tree_state
     old = sum_tree.leaves(tree, index)
     new = (jnp.clip(priorities.astype(old.dtype), 0.0, LARGEST) + config.priority_floor) ** config.alpha

@@ -25,7 +25,9 @@ def make(config: Config, num_envs: int, sequence_length: int) -> Replay:
     """
     del config
     if sequence_length:
-        raise ValueError(f"it holds one rollout, but the learner wants sequences of {sequence_length} steps of older ones")
+        raise ValueError(
+            f"it holds one rollout, but the learner wants sequences of {sequence_length} steps of older ones"
+        )
 
     def add(state: PyTree, rows: Transition) -> Transition:
         del state
@@ -35,7 +37,10 @@ def make(config: Config, num_envs: int, sequence_length: int) -> Replay:
     # What is gone after its update cannot be planned again: runners refuse it.
     store = Store(init=lambda row: (), add=add, overwrite_extras=None)
     source = Source(
-        ready=lambda state: jnp.array(True), sample=_whole, set_priorities=lambda state, index, priorities: (), heeds_priorities=False
+        ready=lambda state: jnp.array(True),
+        sample=_whole,
+        set_priorities=lambda state, index, priorities: (),
+        heeds_priorities=False,
     )
     return Replay(store, source)
 

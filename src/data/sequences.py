@@ -1,6 +1,7 @@
 """What the replays share: a ring of rows per environment, and where in it whole sequences lie.
 
-Storage is flashbax's trajectory buffer, [B, C, ...]: one ring of C rows for each of B environments, written side by side,
+Storage is flashbax's trajectory buffer, [B, C, ...]: one ring of C rows for each of B environments, written side by
+side,
 so that neighbours in time are neighbours of one environment. A sequence is named by the slot of its first row,
 `index = environment * C + slot`. It may be sampled if all its rows were written and the write head is not inside it.
 """
@@ -13,7 +14,6 @@ import jax.numpy as jnp
 from flashbax.buffers import trajectory_buffer
 
 from src.core import Array, PyTree, RunPlan, Transition
-from src.ops.clocks import MOST
 from src.ops.episodes import given_up
 
 
@@ -34,7 +34,8 @@ def make_layout(capacity: int, min_size: int, num_envs: int, length: int) -> Lay
     layout = Layout(num_envs, capacity // num_envs, length)
     if layout.num_slots < length:
         raise ValueError(
-            f"capacity={capacity} is {layout.num_slots} rows for each of {num_envs} environments, less than a sequence of "
+            f"capacity={capacity} is {layout.num_slots} rows for each of {num_envs} environments, less than a "
+            "sequence of "
             f"{length} rows; {length * num_envs} or more would do"
         )
     if min_size > layout.num_slots * num_envs:
@@ -45,10 +46,10 @@ def make_layout(capacity: int, min_size: int, num_envs: int, length: int) -> Lay
 def problems(config: Any, plan: RunPlan) -> list[str]:
     """Return a sentence for each of a replay's sizes that cannot work in this run."""
     found = []
-    if config.capacity > MOST:
-        found.append(f"replay_args.capacity={config.capacity}: rows are counted in 32 bits; {MOST} is the most")
     if config.min_size > plan.total_steps:
-        found.append(f"replay_args.min_size={config.min_size}: more than t_max={plan.total_steps}; learning would never begin")
+        found.append(
+            f"replay_args.min_size={config.min_size}: more than t_max={plan.total_steps}; learning would never begin"
+        )
     slots = config.capacity // plan.num_envs
     if slots < plan.rollout_length:
         found.append(
@@ -104,5 +105,3 @@ def last_occurrence(index: Array) -> Array:
     ordered = index[order]
     last = jnp.concatenate([ordered[1:] != ordered[:-1], jnp.ones((1,), bool)])
     return jnp.zeros(index.shape, bool).at[order].set(last)
-
-

@@ -26,9 +26,15 @@ State = TrajectoryBufferState
 def make(config: Config, num_envs: int, sequence_length: int) -> Replay:
     """Return the replay for rows of `num_envs` environments and sequences of `sequence_length` rows."""
     layout = sequences.make_layout(config.capacity, config.min_size, num_envs, sequence_length)
-    store = Store(init=partial(_init, layout), add=partial(sequences.add, layout), overwrite_extras=partial(sequences.overwrite_extras, layout))
+    store = Store(
+        init=partial(_init, layout),
+        add=partial(sequences.add, layout),
+        overwrite_extras=partial(sequences.overwrite_extras, layout),
+    )
     source = Source(
-        ready=partial(sequences.ready, layout, config.min_size), sample=partial(_sample, config, layout), set_priorities=_keep,
+        ready=partial(sequences.ready, layout, config.min_size),
+        sample=partial(_sample, config, layout),
+        set_priorities=_keep,
         heeds_priorities=False,
     )
     return Replay(store, source)

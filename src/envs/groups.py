@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from src.core import Discrete, Group, Image, Numbers, Vector
 
 
-def alike(names: Sequence[str], obs: Sequence[Vector | Image], actions: Sequence[Discrete | Numbers]) -> tuple[Group, ...]:
+def alike(
+    names: Sequence[str], obs: Sequence[Vector | Image], actions: Sequence[Discrete | Numbers]
+) -> tuple[Group, ...]:
     """Return the groups of agents with equal spaces, in the order of their first members; () where all are alike.
 
     Args:

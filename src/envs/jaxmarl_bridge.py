@@ -16,7 +16,8 @@ from src.core import PyTree
 def quiet_import() -> Iterator[None]:
     """Drop what JaxMARL prints while it is imported, and put both streams back.
 
-    Its import points sys.stdout and sys.stderr at the interpreter's own streams and leaves them there, which would end any
+    Its import points sys.stdout and sys.stderr at the interpreter's own streams and leaves them there, which would
+    end any
     capturing in force (Sacred's, pytest's).
     """
     nowhere = io.StringIO()
@@ -28,7 +29,8 @@ def quiet_import() -> Iterator[None]:
         yield
 
 
-# Where brax is installed JaxMARL imports it, and with it MuJoCo, which takes longer than all the rest; `mabrax`, which alone
+# Where brax is installed JaxMARL imports it, and with it MuJoCo, which takes longer than all the rest; `mabrax`,
+# which alone
 # needs them, does it itself. A module that is None cannot be imported.
 sys.modules.setdefault("brax", None)
 with quiet_import():
@@ -41,5 +43,7 @@ __all__ = ["jaxmarl", "mpe", "quiet_import", "smax", "strong_types"]
 
 
 def strong_types(tree: PyTree) -> PyTree:
-    """Return the same values without weak types: JaxMARL's differ between reset and step, and each makes a loop compile anew."""
+    """Return the same values without weak types: JaxMARL's differ between reset and step, and each makes a loop
+    compile anew.
+    """
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.asarray(leaf).dtype), tree)

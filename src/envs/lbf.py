@@ -1,10 +1,15 @@
-"""Level-Based Foraging (Christianos et al. 2020; Papoudakis et al. 2021), Jumanji's: food that one agent alone is too weak to load.
+"""Level-Based Foraging (Christianos et al. 2020; Papoudakis et al. 2021), Jumanji's: food that one agent alone is too
+weak to load.
 
-Agents on a grid load food next to them; it is eaten if the levels of those who load it reach its own. All food eaten makes a
-team return of 1 in all, and so does nothing else: that is the optimum, where it can be had in time. With `force_coop` a piece of
-food is as heavy as the three weakest agents together: a team of two or three has to come whole, of a larger one three are enough.
+Agents on a grid load food next to them; it is eaten if the levels of those who load it reach its own. All food eaten
+makes a
+team return of 1 in all, and so does nothing else: that is the optimum, where it can be had in time. With `force_coop`
+a piece of
+food is as heavy as the three weakest agents together: a team of two or three has to come whole, of a larger one three
+  are enough.
 
-What differs from Jumanji: observations are divided by the grid's size, and an episode that ends with the last food on its last
+What differs from Jumanji: observations are divided by the grid's size, and an episode that ends with the last food on
+  its last
 step has terminated.
 """
 
@@ -93,10 +98,15 @@ def _seen(config: Config) -> Vector:
 def _world(config: Config) -> LevelBasedForaging:
     """Return Jumanji's environment."""
     if config.field_of_view > config.grid_size:
-        raise ValueError(f"env_args.field_of_view={config.field_of_view}: at most env_args.grid_size={config.grid_size}")
+        raise ValueError(
+            f"env_args.field_of_view={config.field_of_view}: at most env_args.grid_size={config.grid_size}"
+        )
     try:
         generator = RandomGenerator(
-            grid_size=config.grid_size, fov=config.field_of_view, num_agents=config.num_agents, num_food=config.num_food,
+            grid_size=config.grid_size,
+            fov=config.field_of_view,
+            num_agents=config.num_agents,
+            num_food=config.num_food,
             force_coop=config.force_coop,
         )
     except (AssertionError, ValueError) as error:
@@ -120,5 +130,7 @@ def _drawing(config: Config) -> Drawing:
         return Scene(tuple(figures), (-0.6, -0.9, size - 0.4, size - 0.4), f"step {int(state.step_count)}")
 
     return Drawing(
-        agents=tuple(f"agent {i}" for i in range(config.num_agents)), actions=(ACTIONS,) * config.num_agents, scene=scene
+        agents=tuple(f"agent {i}" for i in range(config.num_agents)),
+        actions=(ACTIONS,) * config.num_agents,
+        scene=scene,
     )

@@ -1,13 +1,17 @@
 """MABrax (Rutherford et al. 2023, JaxMARL): robots simulated by brax, whose joints are shared out among several agents.
 
-An action is an agent's torques, each in [-1, 1] and clipped to that; an agent with fewer joints than the others has padding.
-Every agent gets the robot's reward. A fall terminates (the cheetah cannot fall) and the time limit truncates: brax's and
+An action is an agent's torques, each in [-1, 1] and clipped to that; an agent with fewer joints than the others has
+padding.
+Every agent gets the robot's reward. A fall terminates (the cheetah cannot fall) and the time limit truncates: brax's
+and
 JaxMARL's own automatic resets, which hide both and the last observation, are left out. The global state is brax's whole
 observation. What differs from JaxMARL, because there it is a mistake (each agent is to see the joints that it drives):
 
   halfcheetah  JaxMARL's indices count the forward position, which brax's observation leaves out: here they are one less
-  ant          JaxMARL's agent k drives the leg before the one that it sees: here the torques are dealt out by what is seen
-  humanoid     JaxMARL's indices are those of MuJoCo's observation of 376 numbers, of which brax has 244 in another order
+  ant          JaxMARL's agent k drives the leg before the one that it sees: here the torques are dealt out by what is
+  seen
+  humanoid     JaxMARL's indices are those of MuJoCo's observation of 376 numbers, of which brax has 244 in another
+  order
 """
 
 import contextlib
@@ -33,7 +37,9 @@ SCENARIOS = ("halfcheetah_6x1", "ant_4x2", "hopper_3x1", "walker2d_2x3", "humano
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     scenario: str = setting("halfcheetah_6x1", "robot, and agents x joints", choices=SCENARIOS)
-    backend: str = setting("positional", "brax's simulation; JaxMARL's", choices=("positional", "spring", "generalized"))
+    backend: str = setting(
+        "positional", "brax's simulation; JaxMARL's", choices=("positional", "spring", "generalized")
+    )
     episode_limit: int = setting(1000, "steps per episode", low=1)
 
 
@@ -149,7 +155,8 @@ def _without_advice() -> Iterator[None]:
         mujoco.set_mju_user_warning(before)
 
 
-# MuJoCo's humanoid: 45 positions and speeds, then of each of 14 bodies 10 numbers of inertia, then 6 of speed, then 23 forces
+# MuJoCo's humanoid: 45 positions and speeds, then of each of 14 bodies 10 numbers of inertia, then 6 of speed, then
+# 23 forces
 # of the joints, then forces from outside. brax has 11 of the bodies: no world, and the feet are one with the shins.
 BODIES = (1, 2, 3, 4, 5, 7, 8, 10, 11, 12, 13)
 NUM_BODIES, INERTIA, SPEED, FORCES = 14, 10, 6, 23
@@ -157,7 +164,9 @@ OWN = 45
 
 
 def _brax_humanoid(seen: np.ndarray) -> np.ndarray:
-    """Return the indices in brax's observation of what stands at `seen` in MuJoCo's; what brax does not have is left out."""
+    """Return the indices in brax's observation of what stands at `seen` in MuJoCo's; what brax does not have is left
+    out.
+    """
     bodies = np.array(BODIES)
     speeds = OWN + INERTIA * NUM_BODIES
     forces = speeds + SPEED * NUM_BODIES

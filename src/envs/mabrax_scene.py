@@ -24,7 +24,9 @@ def make(system: Any, drives: list[np.ndarray]) -> Drawing:
 
     def scene(state: Any, action: np.ndarray | None) -> Scene:
         del action
-        position, rotation = (np.asarray(x, float) for x in (state.world.pipeline_state.x.pos, state.world.pipeline_state.x.rot))
+        position, rotation = (
+            np.asarray(x, float) for x in (state.world.pipeline_state.x.pos, state.world.pipeline_state.x.rot)
+        )
         here = position[0, 0]
         figures: list = [Line((-HALF_WIDTH, 0.0), (HALF_WIDTH, 0.0), "grid")]
         for metre in range(int(np.ceil(here - HALF_WIDTH)), int(np.floor(here + HALF_WIDTH)) + 1):

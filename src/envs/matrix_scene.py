@@ -1,4 +1,6 @@
-"""What the matrix games look like: a payoff table, or the stages of the two-step game, with what the team plays framed."""
+"""What the matrix games look like: a payoff table, or the stages of the two-step game, with what the team plays
+framed.
+"""
 
 import itertools
 from collections.abc import Callable
@@ -65,19 +67,26 @@ def _table(
     ]
     figures += [Box(-BORDER, rows - 1 - i, 0, rows - i, "none", str(i), inks[0], "none") for i in range(rows)]
     figures += [Box(i, rows, i + 1, rows + BORDER, "none", str(i), inks[1], "none") for i in range(columns)]
-    figures += [Box(column, rows - 1 - row, column + 1, rows - row, "none", "", "text", "chosen") for row, column in sorted(played)]
+    figures += [
+        Box(column, rows - 1 - row, column + 1, rows - row, "none", "", "text", "chosen")
+        for row, column in sorted(played)
+    ]
     return Scene(tuple(figures), (-BORDER, -BORDER / 2, columns + BORDER / 2, rows + BORDER), caption)
 
 
 def _stages(state: Any, action: np.ndarray | None) -> Scene:
-    """Return the two-step game: the first agent's choice above, what each game pays below; the present one is framed."""
+    """Return the two-step game: the first agent's choice above, what each game pays below; the present
+    one is framed.
+    """
     situation = int(state.situation)
     cells = {
         CHOICE: [(0.5, 2.2, 2.5, 3.0, "agent 0 chooses")],
         GAME_A: [(-0.1, 0.6, 1.2, 1.4, "0: game A pays 7")],
         GAME_B: [(1.6, 0.6, 3.1, 1.4, "1: game B")],
     }
-    pays = [(1.6 + 0.5 * i, 0.0, 2.1 + 0.5 * i, 0.5, text) for i, text in enumerate(("none 1: 0", "some 1: 1", "all 1: 8"))]
+    pays = [
+        (1.6 + 0.5 * i, 0.0, 2.1 + 0.5 * i, 0.5, text) for i, text in enumerate(("none 1: 0", "some 1: 1", "all 1: 8"))
+    ]
     figures = [
         Box(left, bottom, right, top, "paper", label, "text", "chosen" if stage == situation else "grid")
         for stage, boxes in cells.items()

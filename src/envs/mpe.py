@@ -1,12 +1,17 @@
-"""JaxMARL's multi-particle environments (Lowe et al., 2017, https://arxiv.org/abs/1706.02275), one trained team in each.
+"""JaxMARL's multi-particle environments (Lowe et al., 2017, https://arxiv.org/abs/1706.02275), one trained team in
+each.
 
 What differs from JaxMARL, and why:
 
-  episodes        exactly `episode_limit` steps, ended by truncation; JaxMARL's take one step more and look like terminations
-  padding         observations are padded with zeros and actions masked, so that agents of different sizes share a network
+  episodes        exactly `episode_limit` steps, ended by truncation; JaxMARL's take one step more and look like
+  terminations
+  padding         observations are padded with zeros and actions masked, so that agents of different sizes share a
+  network
   opponents       agents outside the trained team act by a policy named in the configuration (src/envs/mpe_opponents.py)
-  simple_facmac   its boxes are played by the five moves of the other scenarios; its built-in prey is the opponent 'builtin'
-  pushes          continuous actions are a push to the right and up instead of JaxMARL's five numbers, of which two pairs cancel out
+  simple_facmac   its boxes are played by the five moves of the other scenarios; its built-in prey is the opponent
+  'builtin'
+  pushes          continuous actions are a push to the right and up instead of JaxMARL's five numbers, of which two
+  pairs cancel out
   simple_crypto   colours are one-hot vectors as in the original; JaxMARL's are 255 times larger and drown the reward
 
 The global state is the team's observations one after the other, padding included.
@@ -34,9 +39,15 @@ class Config:
     scenario: str = setting("simple_spread", "MPE scenario, with or without 'MPE_' and a version")
     team: str = setting("", "the trained team, 'agents' or 'adversaries'; empty: the scenario's default")
     opponent: str = setting("random", "policy of everyone outside the team; 'random' or one that suits the scenario")
-    num_agents: int = setting(0, "size of the trained team, in simple_spread and simple_tag; 0: the scenario's default", low=0, high=1000)
-    local_ratio: float = setting(0.5, "share of an agent's own reward, in simple_spread and simple_reference", low=0.0, high=1.0)
-    action_type: str = setting("discrete", "the moves, or a push to the right and up in [-1, 1]", choices=("discrete", "continuous"))
+    num_agents: int = setting(
+        0, "size of the trained team, in simple_spread and simple_tag; 0: the scenario's default", low=0, high=1000
+    )
+    local_ratio: float = setting(
+        0.5, "share of an agent's own reward, in simple_spread and simple_reference", low=0.0, high=1.0
+    )
+    action_type: str = setting(
+        "discrete", "the moves, or a push to the right and up in [-1, 1]", choices=("discrete", "continuous")
+    )
     episode_limit: int = setting(25, "steps per episode", low=1)
 
 
@@ -222,7 +233,9 @@ def _arguments(config: Config, name: str, team: str) -> dict[str, Any]:
 
 
 def _push(force: Array) -> Array:
-    """Return JaxMARL's five numbers (nothing, left, right, down, up) for a push [2] to the right and up, clipped to [-1, 1]."""
+    """Return JaxMARL's five numbers (nothing, left, right, down, up) for a push [2] to the right and up, clipped to
+    [-1, 1].
+    """
     right, up = jnp.clip(force, -1.0, 1.0)
     return jnp.maximum(jnp.stack([jnp.zeros(()), -right, right, -up, up]), 0.0)
 

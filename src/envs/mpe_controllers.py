@@ -16,7 +16,8 @@ DAMPING = 0.3  # share of the velocity that is steered against
 def spread(num_agents: int = 3) -> Callable[[Array], Array]:
     """Return act(obs [N, O]) -> action [N] for simple_spread: each to its landmark under the shortest assignment.
 
-    It sees all observations at once. With three agents it returns about -23 per episode of 25 steps; random play, -78.6.
+    It sees all observations at once. With three agents it returns about -23 per episode of 25 steps; random play,
+    -78.6.
 
     Raises:
       ValueError: for more agents than assignments can be listed for.

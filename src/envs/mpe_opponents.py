@@ -98,7 +98,9 @@ def _goal(world: Any, key: Key, state: PyTree, indices: Array, num_actions: Arra
 
 
 def _guess(world: Any, key: Key, state: PyTree, indices: Array, num_actions: Array) -> Array:
-    """Everyone runs to the landmark that has an agent of the other side nearest to it, as if that gave the goal away."""
+    """Everyone runs to the landmark that has an agent of the other side nearest to it, as if that gave
+    the goal away.
+    """
     landmarks = state.p_pos[world.num_agents :]
     guarded = state.p_pos[world.num_adversaries : world.num_agents]
     distances = jnp.linalg.norm(landmarks[:, None] - guarded[None, :], axis=-1).min(axis=1)

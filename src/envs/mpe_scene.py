@@ -32,10 +32,20 @@ def make(world: Any, team: tuple[str, ...], action_sizes: tuple[int, ...]) -> Dr
         for i, name in enumerate(world.agents):
             mine = name in team
             said = _said(state.world, i)
-            figures.append(Disc(*positions[i], radii[i], team.index(name) if mine else "opponent", str(team.index(name)) if mine else "", said))
+            figures.append(
+                Disc(
+                    *positions[i],
+                    radii[i],
+                    team.index(name) if mine else "opponent",
+                    str(team.index(name)) if mine else "",
+                    said,
+                )
+            )
             if mine and action is not None:
                 me = team.index(name)
-                direction = _direction(int(action[me]), action_sizes[me]) if action_sizes else np.clip(action[me], -1.0, 1.0)
+                direction = (
+                    _direction(int(action[me]), action_sizes[me]) if action_sizes else np.clip(action[me], -1.0, 1.0)
+                )
                 figures += _push(positions[i], radii[i], direction, me)
         reach = float(np.clip(np.abs(positions).max() + 0.2, VIEW, FARTHEST))
         return Scene(tuple(figures), (-reach, -reach, reach, reach))
@@ -87,7 +97,10 @@ def _goals(state: Any) -> dict[int, str]:
     goals = np.atleast_1d(np.asarray(state.goal))
     if len(goals) == 1:
         return {int(goals[0]): "goal"}
-    return {landmark: "goal of " + ", ".join(str(i) for i in np.flatnonzero(goals == landmark)) for landmark in set(goals.tolist())}
+    return {
+        landmark: "goal of " + ", ".join(str(i) for i in np.flatnonzero(goals == landmark))
+        for landmark in set(goals.tolist())
+    }
 
 
 def _said(state: Any, agent: int) -> str:

@@ -14,7 +14,9 @@ def make(world: Any) -> Drawing:
     """Return how to draw the battle of JaxMARL's `world`: allies in their own colours, enemies in one."""
     allies, enemies = world.num_allies, world.num_enemies
     radii, full_health = np.asarray(world.unit_type_radiuses), np.asarray(world.unit_type_health)
-    heals = np.asarray(getattr(world, "healer", np.zeros(allies + enemies, bool)))  # medivacs' actions are their own side
+    heals = np.asarray(
+        getattr(world, "healer", np.zeros(allies + enemies, bool))
+    )  # medivacs' actions are their own side
     ranges, shorthands = np.asarray(world.unit_type_attack_ranges), list(world.unit_type_shorthands)
 
     def disc(i: int, units: Any) -> Disc:
@@ -23,7 +25,13 @@ def make(world: Any) -> Drawing:
         mine = i < allies
         health = float(units.unit_health[i] / full_health[kind])
         return Disc(
-            x, y, float(radii[kind]), i if mine else "opponent", shorthands[kind], str(i if mine else i - allies), health
+            x,
+            y,
+            float(radii[kind]),
+            i if mine else "opponent",
+            shorthands[kind],
+            str(i if mine else i - allies),
+            health,
         )
 
     def scene(state: Any, action: np.ndarray | None) -> Scene:
@@ -33,14 +41,20 @@ def make(world: Any) -> Drawing:
         for i in np.flatnonzero(alive[:allies]) if action is not None else ():
             number = int(action[i]) - len(MOVES)
             target = number if heals[i] else allies + number
-            if number >= 0 and alive[target] and np.linalg.norm(positions[i] - positions[target]) < ranges[int(units.unit_types[i])]:
+            if (
+                number >= 0
+                and alive[target]
+                and np.linalg.norm(positions[i] - positions[target]) < ranges[int(units.unit_types[i])]
+            ):
                 figures.append(Line(tuple(positions[i]), tuple(positions[target]), int(i)))
         figures += [disc(int(i), units) for i in np.flatnonzero(alive)]
         return Scene(tuple(figures), _around(positions))
 
     return Drawing(
         agents=tuple(f"ally {i}" for i in range(allies)),
-        actions=tuple((*MOVES, *(f"{'heal' if heals[ally] else 'hit'} {i}" for i in range(enemies))) for ally in range(allies)),
+        actions=tuple(
+            (*MOVES, *(f"{'heal' if heals[ally] else 'hit'} {i}" for i in range(enemies))) for ally in range(allies)
+        ),
         scene=scene,
     )
 

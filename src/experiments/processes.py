@@ -30,8 +30,12 @@ def start(
         if cores:
             os.sched_setaffinity(0, cores)  # of this thread, for its children to inherit
         return subprocess.Popen(
-            [sys.executable, str(MAIN), *words], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-            env={**os.environ, **(environment or {})}, start_new_session=True,
+            [sys.executable, str(MAIN), *words],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(environment or {})},
+            start_new_session=True,
         )
     finally:
         os.sched_setaffinity(0, before)

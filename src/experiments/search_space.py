@@ -1,4 +1,6 @@
-"""Search spaces: the settings that a sweep varies, from a YAML file, checked against the configuration before anything starts."""
+"""Search spaces: the settings that a sweep varies, from a YAML file, checked against the configuration before
+anything starts.
+"""
 
 import itertools
 import math
@@ -88,7 +90,9 @@ def check(space: Sequence[Dimension], source: str, request: Request) -> None:
     typed = {update.key for update in request.updates}
     twice = "also given on the command line; leave it out in one place"
     mistakes = [f"{one.key} ({source}): {twice}" for one in space if one.key in typed]
-    mistakes += [f"{one.key} ({source}): cannot be searched over; give it after `with`" for one in space if fixed(one.key)]
+    mistakes += [
+        f"{one.key} ({source}): cannot be searched over; give it after `with`" for one in space if fixed(one.key)
+    ]
     for candidate in _extremes(space):
         try:
             loader.load(request.config, request.env_config, (*request.updates, *updates(candidate, source)))
@@ -163,7 +167,9 @@ def _wanted(kind: str) -> str:
 def _check_range(kind: str, values: list, where: str, mistakes: list[str]) -> None:
     """Complain of bounds that are no numbers, in the wrong order or, of logarithms, not above 0."""
     whole = "int" in kind
-    numbers = [value for value in values if isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)]
+    numbers = [
+        value for value in values if isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+    ]
     if len(values) != 2 or len(numbers) != 2 or not all(abs(number) <= MOST for number in numbers):
         wanted = f"{kind}: [LOW, HIGH], two {'whole ' if whole else ''}numbers"
         mistakes.append(f"{where}: got {shown(values)}, expected {wanted}")
@@ -174,7 +180,9 @@ def _check_range(kind: str, values: list, where: str, mistakes: list[str]) -> No
 
 
 def _extremes(space: Sequence[Dimension]) -> Iterator[dict[str, Any]]:
-    """Yield settings that together hold every value that may be wrong, with every combination of the parts searched over."""
+    """Yield settings that together hold every value that may be wrong, with every combination of the parts searched
+    over.
+    """
     parts = [one for one in space if one.key in FAMILIES]
     others = {one.key: _samples(one) for one in space if one not in parts}
     first = {key: values[0] for key, values in others.items()}

@@ -85,7 +85,9 @@ def share(gpus: int, slots: int) -> float:
     return min(1.0, gpus / slots) if gpus else 0.0
 
 
-def sweep(folder: Path, given: argparse.Namespace, request: Request, config: Mapping[str, Any], room_: Cluster) -> Sweep:
+def sweep(
+    folder: Path, given: argparse.Namespace, request: Request, config: Mapping[str, Any], room_: Cluster
+) -> Sweep:
     """Return what all trials share."""
     return Sweep(
         name=folder.name,
@@ -132,7 +134,9 @@ def search(
 
 
 def searcher(sampler: str, seed: int, concurrent: int) -> Any:
-    """Return Ray's search algorithm; the same seed draws the same trials (optuna: as long as they end in the same order)."""
+    """Return Ray's search algorithm; the same seed draws the same trials (optuna: as long as they end in the same
+    order).
+    """
     if sampler != "optuna":
         return BasicVariantGenerator(max_concurrent=concurrent, random_state=seed)
     import optuna
@@ -199,7 +203,11 @@ class Told(tune.Callback):
         self.say(f"trial {self.numbers.get(trial.trial_id, '?')}: {how}")
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        facts = json.loads(self.shared.facts(trial.trial_id).read_text()) if self.shared.facts(trial.trial_id).exists() else {}
+        facts = (
+            json.loads(self.shared.facts(trial.trial_id).read_text())
+            if self.shared.facts(trial.trial_id).exists()
+            else {}
+        )
         self.stopping.hopeless |= facts.get("hopeless", False)
         self.say(f"trial {self.numbers.get(trial.trial_id, '?')}: failed, see {self.shared.log(trial.trial_id)}")
 

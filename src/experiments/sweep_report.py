@@ -1,4 +1,6 @@
-"""What a sweep has found: its trials as their records tell them, the closing table, and the best configuration as a YAML."""
+"""What a sweep has found: its trials as their records tell them, the closing table, and the best configuration as a
+YAML.
+"""
 
 import dataclasses
 import math
@@ -61,11 +63,15 @@ def _diverged(run: runs.StoredRun) -> bool:
         metrics = run.read("metrics.json")
     except (OSError, ValueError):
         return False
-    return histories.diverged_at({name: (entry["steps"], entry["values"]) for name, entry in metrics.items()}) is not None
+    return (
+        histories.diverged_at({name: (entry["steps"], entry["values"]) for name, entry in metrics.items()}) is not None
+    )
 
 
 def best(trials: Sequence[Found], mode: str) -> Found | None:
-    """Return the trial with the best last value: of those that ran to their end, if any did. None of those that diverged."""
+    """Return the trial with the best last value: of those that ran to their end, if any did. None of those that
+    diverged.
+    """
     scored = [trial for trial in trials if math.isfinite(trial.score) and trial.status != "diverged"]
     ended = [trial for trial in scored if trial.status == "done"] or scored
     return (max if mode == "max" else min)(ended, key=lambda trial: trial.score, default=None)

@@ -67,7 +67,11 @@ class Trial(tune.Trainable):
         flags = ["-c", sweep.comment(self.trial_id), "-b", str(BEAT_SECONDS)]
         words = [*sweep.words, "with", *sweep.typed, *search_space.words(config), *flags]
         cores, self.slot = free_cores(sweep)
-        memory = {"XLA_PYTHON_CLIENT_MEM_FRACTION": f"{capacity.GPU_MEMORY_USED * sweep.gpus:.2f}"} if 0 < sweep.gpus < 1 else {}
+        memory = (
+            {"XLA_PYTHON_CLIENT_MEM_FRACTION": f"{capacity.GPU_MEMORY_USED * sweep.gpus:.2f}"}
+            if 0 < sweep.gpus < 1
+            else {}
+        )
         self.process = Tied(words, self.log, cores, memory)
         self.follower: follower.Follower | None = None
         self.waiting: deque[follower.Point] = deque()  # read, and not told Ray yet
@@ -113,7 +117,9 @@ class Trial(tune.Trainable):
             self.fail(str(error), hopeless=True)
 
     def result(self, done: bool) -> dict[str, Any]:
-        percent = self.last.percent if done else min(self.last.percent, 99.0)  # at 100 ASHA would stop a run that is just ending
+        percent = (
+            self.last.percent if done else min(self.last.percent, 99.0)
+        )  # at 100 ASHA would stop a run that is just ending
         return {"score": self.last.score, "env_step": self.last.step, "percent": percent, "done": done}
 
     def fail(self, problem: str, hopeless: bool = False) -> None:
@@ -136,7 +142,9 @@ class Trial(tune.Trainable):
 
 
 def free_cores(sweep: Sweep) -> tuple[list[int], IO]:
-    """Return cores of this machine that no other trial of the sweep computes on, and what holds them while it is open."""
+    """Return cores of this machine that no other trial of the sweep computes on, and what holds them while it is
+    open.
+    """
     available = machine.cores()
     slots = max(1, len(available) // sweep.cores)
     for slot in range(slots):
@@ -150,7 +158,9 @@ def free_cores(sweep: Sweep) -> tuple[list[int], IO]:
 
 
 class Tied:
-    """`python src/main.py WORDS`; it ends when it is told to, and when this process is killed (src/experiments/tied.py)."""
+    """`python src/main.py WORDS`; it ends when it is told to, and when this process is killed
+    (src/experiments/tied.py).
+    """
 
     def __init__(self, words: list[str], log: IO, cores: list[int], environment: dict[str, str]):
         self.code: int | None = None
@@ -158,8 +168,12 @@ class Tied:
         try:
             os.sched_setaffinity(0, cores)  # of this thread, for its children to inherit
             self.tether = subprocess.Popen(
-                [sys.executable, tied.__file__, sys.executable, str(processes.MAIN), *words], stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE, stderr=log, env={**os.environ, **environment}, start_new_session=True,
+                [sys.executable, tied.__file__, sys.executable, str(processes.MAIN), *words],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env={**os.environ, **environment},
+                start_new_session=True,
             )
         finally:
             os.sched_setaffinity(0, before)

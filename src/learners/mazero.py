@@ -1,8 +1,10 @@
 """Multi-agent MuZero: unroll the model along stored actions and fit policy, value, reward and the real next latents.
 
-MAZero (Liu et al. 2024, section 4 and appendix B) with the masks of EfficientZero (Ye et al. 2021), corrected: value and
+MAZero (Liu et al. 2024, section 4 and appendix B) with the masks of EfficientZero (Ye et al. 2021), corrected: value
+and
 reward targets are zero after a true end and dropped after a cut-off, and the bootstrap reads the true last observation.
-Policy and value are fitted both with and without the committed actions of a sequential plan as context, so that one head
+Policy and value are fitted both with and without the committed actions of a sequential plan as context, so that one
+head
 serves the plies of the search and the decentralised policy.
 """
 
@@ -34,12 +36,18 @@ class Config:
     reward_weight: float = setting(1.0, "weight of the reward loss", low=0.0)
     consistency_weight: float = setting(2.0, "weight of the latent consistency loss", low=0.0)
     policy_loss: str = setting(
-        "distillation", "distillation: the policy is fitted to what the search found; advantage_weighted: to the candidates that it "
-        "compared, each by its advantage as well (AWPO; the planner has to keep them)", choices=("distillation", "advantage_weighted"),
+        "distillation",
+        "distillation: the policy is fitted to what the search found; advantage_weighted: to the candidates that it "
+        "compared, each by its advantage as well (AWPO; the planner has to keep them)",
+        choices=("distillation", "advantage_weighted"),
     )
-    awpo_alpha: float = setting(1.0, "advantage_weighted: temperature of the advantages, standardised over the batch", low=1e-3)
+    awpo_alpha: float = setting(
+        1.0, "advantage_weighted: temperature of the advantages, standardised over the batch", low=1e-3
+    )
     awpo_clip: float = setting(3.0, "advantage_weighted: greatest factor that an advantage gives", low=1e-3)
-    context_dropout: float = setting(0.5, "how often committed actions are hidden; 1.0 where the planner commits none", low=0.0, high=1.0)
+    context_dropout: float = setting(
+        0.5, "how often committed actions are hidden; 1.0 where the planner commits none", low=0.0, high=1.0
+    )
     learning_rate: float = setting(1.5e-3, "peak of the schedule", low=0.0)
     final_rate_fraction: float = setting(0.1, "learning rate at the end over the peak (cosine)", low=0.0, high=1.0)
     warmup_updates: int = setting(200, "optimiser steps of linear warm-up", low=0)
@@ -49,7 +57,15 @@ class Config:
 
 
 METRICS = (
-    "loss", "policy_loss", "value_loss", "reward_loss", "consistency_loss", "value_clipped", "reward_clipped", "grad_norm", "learning_rate",
+    "loss",
+    "policy_loss",
+    "value_loss",
+    "reward_loss",
+    "consistency_loss",
+    "value_clipped",
+    "reward_clipped",
+    "grad_norm",
+    "learning_rate",
 )
 SEARCH_METRICS = ("policy_entropy", "policy_kl", "target_entropy", "value_error", "value_mean", "target_mean")
 TOLERABLE = 0.01  # share of targets that the bins cannot hold
@@ -60,11 +76,13 @@ def problems(config: Config, plan: RunPlan) -> list[str]:
     found = update_problems(plan.total_steps, plan.total_updates)
     if config.unroll > plan.spec.episode_limit:
         found.append(
-            f"learner_args.unroll={config.unroll}: longer than an episode of this environment, which ends after {plan.spec.episode_limit}"
+            f"learner_args.unroll={config.unroll}: longer than an episode of this environment, which ends after "
+            f"{plan.spec.episode_limit}"
         )
     if config.policy_loss == "advantage_weighted" and plan.extras.candidates == ():
         found.append(
-            "learner_args.policy_loss=advantage_weighted: weighs the joint actions that a search compared; choose planner=joint "
+            "learner_args.policy_loss=advantage_weighted: weighs the joint actions that a search compared; "
+            "choose planner=joint "
             "and planner_args.keep_candidates=True"
         )
     return found
@@ -77,7 +95,9 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
       ValueError: the model remembers, though single rows are learned from.
     """
     if jax.tree.leaves(jax.eval_shape(lambda: model.latents.memory(1))):
-        raise ValueError("it learns from single rows; the network has a memory that whole sequences would have to be read for")
+        raise ValueError(
+            "it learns from single rows; the network has a memory that whole sequences would have to be read for"
+        )
     spec, discount = plan.spec, plan.discount
     optimiser, schedule = make_optimiser(
         peak=config.learning_rate,
@@ -100,7 +120,9 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
     def update(state: LearnerState, batch: Batch, key: Key):
         reward = config.reward_scale * team_reward(batch.traj.reward, spec.shared_reward)  # [B, T]
         values = value_targets(config, model, discount, state.target, batch.traj, reward)
-        alive, known = jax.vmap(lambda t, c: unroll_masks(t, c, config.unroll))(batch.traj.terminated, batch.traj.truncated)
+        alive, known = jax.vmap(lambda t, c: unroll_masks(t, c, config.unroll))(
+            batch.traj.terminated, batch.traj.truncated
+        )
         targets = Targets(reward=reward, value=values, alive=alive, known=known)
 
         def objective(params: Params):
@@ -114,16 +136,24 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
 
     names = tuple(f"train/{name}" for name in METRICS) + tuple(f"search/{name}" for name in SEARCH_METRICS)
     return Learner(
-        init=init, update=update, sequence_length=config.unroll + config.n_step, metric_names=names, remarks=remarks, rates=rates,
+        init=init,
+        update=update,
+        sequence_length=config.unroll + config.n_step,
+        metric_names=names,
+        remarks=remarks,
+        rates=rates,
         acting=lambda state: model.acting(state.params),
-    )  # fmt: skip
+    )
 
 
 def remarks(metrics: dict[str, float]) -> dict[str, str]:
-    """Return what is wrong with values or rewards if too many of their targets lie beyond the bins: a search sees no difference there."""
+    """Return what is wrong with values or rewards if too many of their targets lie beyond the bins: a search sees no
+    difference there.
+    """
     shares = {kind: metrics.get(f"train/{kind}_clipped", 0.0) for kind in ("value", "reward")}
     return {
-        kind: f"{share:.0%} of the {kind} targets lie beyond the support, where all look alike: raise network_args.{kind}_limit "
+        kind: f"{share:.0%} of the {kind} targets lie beyond the support, where all look alike: raise "
+        f"network_args.{kind}_limit "
         "or lower learner_args.reward_scale"
         for kind, share in shares.items()
         if share > TOLERABLE
@@ -140,7 +170,9 @@ class Targets:
     known: Array  # [B, U + 1] 1 also after a true end, 0 after a cut-off
 
 
-def value_targets(config: Config, model: Model, discount: float, target: Params, traj: Transition, reward: Array) -> Array:
+def value_targets(
+    config: Config, model: Model, discount: float, target: Params, traj: Transition, reward: Array
+) -> Array:
     """Return n-step value targets [B, U + 1], bootstrapped from the target network at the true successors."""
     done = traj.terminated | traj.truncated
     rows = jax.vmap(lambda d: bootstrap_index(d, config.n_step, config.unroll))(done)  # [B, U + 1]
@@ -170,13 +202,16 @@ def unroll(config: Config, model: Model, params: Params, obs: Array, action: Arr
 
     first = represent(model, params, obs)
     # Unrolled: the loop of a scan costs a fifth of the gradient on CPU (measured: 14.7 against 12.4 ms).
-    _, (latents, rewards) = jax.lax.scan(step, first, (action.swapaxes(0, 1), jax.random.split(key, action.shape[1])), unroll=True)
+    _, (latents, rewards) = jax.lax.scan(
+        step, first, (action.swapaxes(0, 1), jax.random.split(key, action.shape[1])), unroll=True
+    )
     latents = jnp.concatenate([first[None], latents], axis=0).swapaxes(0, 1)
     return latents, rewards.swapaxes(0, 1)
 
 
 def contexts(rank: Array, key: Key, dropout: float) -> tuple[Array, Array]:
-    """Return what the heads may see of ranks [..., N]: visible [..., N, N] for the policy, committed [..., N] for the value.
+    """Return what the heads may see of ranks [..., N]: visible [..., N, N] for the policy, committed [..., N] for the
+    value.
 
     Agent i sees those who committed before it; the value sees what a randomly drawn agent sees, so that it is fitted to
     every stage of a joint step. With probability `dropout` all context is hidden.
@@ -192,8 +227,10 @@ def contexts(rank: Array, key: Key, dropout: float) -> tuple[Array, Array]:
 def policy_targets(config: Config, extras: SearchExtras, alive: Array) -> Array:
     """Return what the agents' policies are fitted to [B, U + 1, N, A], by a cross-entropy; rows need not sum to one.
 
-    AWPO (Liu et al. 2024, eq. 10) minimises - sum_a w(a) min(exp(A(a) / alpha), clip) log pi(a) over joint actions a, with the
-    search's weights w and its advantages A, standardised over the batch as in MAZero's code. For a policy that is a product
+    AWPO (Liu et al. 2024, eq. 10) minimises - sum_a w(a) min(exp(A(a) / alpha), clip) log pi(a) over joint actions a,
+    with the
+    search's weights w and its advantages A, standardised over the batch as in MAZero's code. For a policy that is a
+    product
     over agents that is each agent's cross-entropy to the weights of the joint actions in which it plays so.
     """
     if config.policy_loss == "distillation":
@@ -211,21 +248,30 @@ def policy_targets(config: Config, extras: SearchExtras, alive: Array) -> Array:
 def loss(config: Config, model: Model, params: Params, batch: Batch, targets: Targets, key: Key):
     """Return the scalar loss and (metrics, priorities [B]).
 
-    Means over agents are over those alive at the step: the dead choose nothing, and their targets are whatever a search made of
+    Means over agents are over those alive at the step: the dead choose nothing, and their targets are whatever a
+      search made of
     them. An agent that dies at a step still counts in it, so that the model learns its death.
     """
     steps, traj = config.unroll, batch.traj
     value_codec, reward_codec = model.team_value.codec, model.latents.reward
     action = traj.action[:, : steps + 1]
     extras = jax.tree.map(lambda x: x[:, : steps + 1], traj.extras)
-    latents, reward_logits = unroll(config, model, params, traj.obs[:, 0], traj.action[:, :steps], jax.random.fold_in(key, 1))
+    latents, reward_logits = unroll(
+        config, model, params, traj.obs[:, 0], traj.action[:, :steps], jax.random.fold_in(key, 1)
+    )
     visible, committed = contexts(extras.rank, key, config.context_dropout)
     # A re-planned row's policy belongs to the actions committed then; its return to the actions played.
     policy_logits = model.team_policy.logits(params, latents, extras.committed, visible)  # [B, U + 1, N, A]
     value_logits = model.team_value.logits(params, latents, action, committed)  # [B, U + 1, V]
-    real = jax.lax.stop_gradient(model.self_supervision.project(params, represent(model, params, traj.next_obs[:, :steps])))
+    real = jax.lax.stop_gradient(
+        model.self_supervision.project(params, represent(model, params, traj.next_obs[:, :steps]))
+    )
 
-    alive, known, living = targets.alive, targets.known, traj.alive[:, : steps + 1]  # of episodes, of what is known, of agents
+    alive, known, living = (
+        targets.alive,
+        targets.known,
+        traj.alive[:, : steps + 1],
+    )  # of episodes, of what is known, of agents
     value = alive * targets.value
     target = jnp.where(living[..., None], policy_targets(config, extras, alive), 0.0)
     policy_losses = alive * mean_of(cross_entropy(policy_logits, target), living, axis=-1)
@@ -266,5 +312,7 @@ def loss(config: Config, model: Model, params: Params, batch: Batch, targets: Ta
 
 
 def clipped(scalars: Array, target: Array, mean) -> Array:
-    """Return the share [] of scalars [...] that their distributions [..., V] do not stand for, `mean` being the way back."""
+    """Return the share [] of scalars [...] that their distributions [..., V] do not stand for, `mean` being the way
+    back.
+    """
     return jnp.mean(jnp.abs(mean(jnp.log(target + 1e-30)) - scalars) > 0.01 * (1.0 + jnp.abs(scalars)))

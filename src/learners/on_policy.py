@@ -1,6 +1,7 @@
 """What learners from whole rollouts share: advantages and value targets, their scales, and epochs of minibatches.
 
-A rollout [E, T] is judged once, by the parameters that made it, then cut into chunks of consecutive steps. Minibatches are
+A rollout [E, T] is judged once, by the parameters that made it, then cut into chunks of consecutive steps.
+Minibatches are
 sets of chunks; a chunk starts from the memory that its first step was acted with.
 """
 
@@ -26,24 +27,42 @@ from src.ops.team import team_reward
 class RolloutConfig:
     """The settings that all learners from rollouts have."""
 
-    reward: str = setting("team", "what an agent is to maximise: the team's reward, or its own", choices=("team", "own"))
+    reward: str = setting(
+        "team", "what an agent is to maximise: the team's reward, or its own", choices=("team", "own")
+    )
     clip: float = setting(0.2, "PPO: how far the probability of an action may move, as a ratio", low=0.0)
     entropy_weight: float = setting(0.01, "weight of the policy's entropy", low=0.0)
     value_loss: str = setting("huber", "loss of a value's error", choices=("squared", "huber"))
     huber_delta: float = setting(10.0, "huber: errors beyond it count linearly; in units of the value", low=1e-6)
-    value_clip: float = setting(0.0, "how far a value may move in one update, in units of the value; 0 = no limit", low=0.0)
+    value_clip: float = setting(
+        0.0, "how far a value may move in one update, in units of the value; 0 = no limit", low=0.0
+    )
     value_normalisation: str = setting(
         "none", "scale of the values: as they are, by running mean and spread, or by those with PopArt",
         choices=("none", "running", "popart"),
     )  # fmt: skip
     reward_normalisation: bool = setting(False, "divide rewards by the running spread of discounted returns")
-    normalisation_decay: float = setting(0.99, "weight that running means and spreads keep at each rollout", low=0.0, high=0.999999)
-    advantage_normalisation: bool = setting(True, "advantages of living agents to mean zero and spread one, per rollout")
-    mask_dead_values: bool = setting(False, "leave the dead out of the value loss too; a life's last step bootstraps from them")
-    chunk_length: int = setting(0, "steps of a training sequence; must divide runner_args.rollout_length; 0 = all of it", low=0)
-    max_grad_norm: float = setting(0.5, "gradients of each network, and of each agent's where they have their own, are clipped to this norm", low=1e-6)
+    normalisation_decay: float = setting(
+        0.99, "weight that running means and spreads keep at each rollout", low=0.0, high=0.999999
+    )
+    advantage_normalisation: bool = setting(
+        True, "advantages of living agents to mean zero and spread one, per rollout"
+    )
+    mask_dead_values: bool = setting(
+        False, "leave the dead out of the value loss too; a life's last step bootstraps from them"
+    )
+    chunk_length: int = setting(
+        0, "steps of a training sequence; must divide runner_args.rollout_length; 0 = all of it", low=0
+    )
+    max_grad_norm: float = setting(
+        0.5,
+        "gradients of each network, and of each agent's where they have their own, are clipped to this norm",
+        low=1e-6,
+    )
     adam_epsilon: float = setting(1.0e-5, "adam", low=0.0)
-    final_rate_fraction: float = setting(0.0, "learning rates at the end of t_max over those at the start (linear)", low=0.0, high=1.0)
+    final_rate_fraction: float = setting(
+        0.0, "learning rates at the end of t_max over those at the start (linear)", low=0.0, high=1.0
+    )
 
 
 @pytree
@@ -71,11 +90,13 @@ def check(config: RolloutConfig, model: ActorCritic, spec: EnvSpec) -> None:
     """
     if config.chunk_length == 1 and jax.tree.leaves(jax.eval_shape(lambda: model.memory(1))):
         raise ValueError(
-            "learner_args.chunk_length=1: a memory is not learned from single steps; choose 16, say, or 0 for whole rollouts"
+            "learner_args.chunk_length=1: a memory is not learned from single steps; choose 16, say, or 0 for "
+            "whole rollouts"
         )
     if config.reward == "own" and not spec.shared_reward and not model.values_by_agent and spec.num_agents > 1:
         raise ValueError(
-            "learner_args.reward=own: agents' rewards differ here, and the critic has one value for the team, which would be "
+            "learner_args.reward=own: agents' rewards differ here, and the critic has one value for the team, "
+            "which would be "
             "fitted to all of theirs at once; set network_args.value_per_agent=True or network_args.critic_input=obs"
         )
 
@@ -97,11 +118,15 @@ def chunk_problems(config: RolloutConfig, plan: RunPlan, minibatches: Mapping[st
     ]  # fmt: skip
 
 
-def init_state(config: RolloutConfig, params: Params, plan: RunPlan, make_opt: Callable[[Params], PyTree]) -> LearnerState:
+def init_state(
+    config: RolloutConfig, params: Params, plan: RunPlan, make_opt: Callable[[Params], PyTree]
+) -> LearnerState:
     """Return a fresh learner's state; `make_opt` makes its optimisers' from the parameters."""
     stats = {"reward": no_moments(), "value": no_moments()}
     if config.reward_normalisation:
-        stats["returns"] = jnp.zeros((plan.num_envs, plan.spec.num_agents))  # so far, of the episodes that go on into the next rollout
+        stats["returns"] = jnp.zeros(
+            (plan.num_envs, plan.spec.num_agents)
+        )  # so far, of the episodes that go on into the next rollout
     return LearnerState(params=params, target=(), opt=make_opt(params), step=jnp.zeros((), jnp.int32), stats=stats)
 
 
@@ -140,7 +165,9 @@ def judge(
 
 
 def critic_values(model: ActorCritic, params: Params, traj: Transition) -> tuple[Array, Array]:
-    """Return the critic's values [E, T, N] of what each row was acted on and of its true successor, its memory included."""
+    """Return the critic's values [E, T, N] of what each row was acted on and of its true successor, its memory
+    included.
+    """
     num_envs, length = traj.first.shape
     stored = traj.extras.memory
     last, values = model.value(params, jax.tree.map(lambda x: x[:, 0], stored), traj.obs, traj.state, traj.first)
@@ -204,7 +231,9 @@ def run_epochs(
 def policy_loss(
     config: RolloutConfig, distribution: Distribution, outputs: Array, batch: Chunks
 ) -> tuple[Array, dict[str, Array]]:
-    """Return the clipped policy loss less the weighted entropy over living agents, and metrics: outputs [M, L, N, P]."""
+    """Return the clipped policy loss less the weighted entropy over living agents, and metrics: outputs
+    [M, L, N, P].
+    """
     log_prob = distribution.log_prob(outputs, batch.legal, batch.action)
     losses = clipped_policy_loss(log_prob, batch.log_prob, batch.advantage, config.clip)
     loss = masked_mean(losses, batch.alive)
@@ -233,7 +262,9 @@ def value_loss(config: RolloutConfig, value: Array, batch: Chunks) -> Array:
 
 def error_loss(config: RolloutConfig) -> Callable[[Array], Array]:
     """Return the loss of a value's error, elementwise."""
-    return {"squared": lambda error: 0.5 * error**2, "huber": lambda error: huber(error, config.huber_delta)}[config.value_loss]
+    return {"squared": lambda error: 0.5 * error**2, "huber": lambda error: huber(error, config.huber_delta)}[
+        config.value_loss
+    ]
 
 
 def value_mask(config: RolloutConfig, alive: Array) -> Array:
@@ -244,20 +275,28 @@ def value_mask(config: RolloutConfig, alive: Array) -> Array:
 def make_adam(
     config: RolloutConfig, model: ActorCritic, rate: float, total_steps: int
 ) -> tuple[optax.GradientTransformation, Callable]:
-    """Return adam behind clipping of its gradients' norm, and its schedule: linear over `total_steps` optimiser steps."""
+    """Return adam behind clipping of its gradients' norm, and its schedule: linear over `total_steps` optimiser
+    steps.
+    """
     schedule = optax.linear_schedule(rate, rate * config.final_rate_fraction, max(total_steps, 1))
     clip = optax.clip_by_global_norm(config.max_grad_norm)
-    if model.params_by_agent:  # agents' networks are one tree, but one agent's gradients must not shorten another's step
+    if (
+        model.params_by_agent
+    ):  # agents' networks are one tree, but one agent's gradients must not shorten another's step
         clip = _for_each_agent(clip)
     return optax.chain(clip, optax.adam(schedule, eps=config.adam_epsilon)), schedule
 
 
 def _for_each_agent(clip: optax.GradientTransformation) -> optax.GradientTransformation:
     """Return a stateless transformation of gradients [N, ...] that treats each agent's alone."""
-    return optax.stateless(lambda gradients, params: jax.vmap(lambda own: clip.update(own, optax.EmptyState())[0])(gradients))
+    return optax.stateless(
+        lambda gradients, params: jax.vmap(lambda own: clip.update(own, optax.EmptyState())[0])(gradients)
+    )
 
 
-def _rewards(config: RolloutConfig, spec: EnvSpec, discount: float, stats: dict, traj: Transition) -> tuple[Array, dict]:
+def _rewards(
+    config: RolloutConfig, spec: EnvSpec, discount: float, stats: dict, traj: Transition
+) -> tuple[Array, dict]:
     """Return what each agent is paid, [E, T, N], and the statistics with this rollout's rewards in them."""
     reward = traj.reward
     if config.reward == "team":

@@ -1,6 +1,8 @@
-"""Multi-agent PPO: independent (ippo), with a centralised critic (mappo), with parameters of its own for each agent (mappo_ns).
+"""Multi-agent PPO: independent (ippo), with a centralised critic (mappo), with parameters of its own for each agent
+(mappo_ns).
 
-Schulman et al. 2017, "Proximal policy optimization"; Yu et al. 2022, "The surprising effectiveness of PPO in cooperative
+Schulman et al. 2017, "Proximal policy optimization"; Yu et al. 2022, "The surprising effectiveness of PPO in
+cooperative
 multi-agent games". The three differ in the network's settings alone.
 """
 
@@ -23,7 +25,9 @@ class Config(RolloutConfig):
     num_minibatches: int = setting(4, "optimiser steps per pass; must divide the rollout's number of chunks", low=1)
     learning_rate: float = setting(5.0e-4, "of the policy, at the start", low=0.0)
     critic_learning_rate: float = setting(5.0e-4, "of the critic, at the start", low=0.0)
-    value_weight: float = setting(1.0, "weight of the value loss; matters where policy and critic share a network", low=0.0)
+    value_weight: float = setting(
+        1.0, "weight of the value loss; matters where policy and critic share a network", low=0.0
+    )
     gae_lambda: float = setting(0.95, "lambda of advantages and value targets", low=0.0, high=1.0)
 
 
@@ -34,7 +38,9 @@ METRICS = (
 
 
 def problems(config: Config, plan: RunPlan) -> list[str]:
-    """Return a sentence for each size by which this run's rollouts cannot be cut and dealt, or its steps not counted."""
+    """Return a sentence for each size by which this run's rollouts cannot be cut and dealt, or its
+    steps not counted.
+    """
     steps = update_problems(plan.total_steps, plan.total_updates, config.epochs * config.num_minibatches)
     return steps + chunk_problems(config, plan, {"num_minibatches": config.num_minibatches})
 
@@ -51,7 +57,9 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
     steps = config.epochs * config.num_minibatches
     actor_adam, schedule = make_adam(config, model, config.learning_rate, total_updates * steps)
     critic_adam, _ = make_adam(config, model, config.critic_learning_rate, total_updates * steps)
-    optimiser = optax.partition({"actor": actor_adam, "critic": critic_adam}, lambda params: {name: name for name in params})
+    optimiser = optax.partition(
+        {"actor": actor_adam, "critic": critic_adam}, lambda params: {name: name for name in params}
+    )
 
     def init(key: Key) -> LearnerState:
         return init_state(config, begin(key), plan, optimiser.init)
@@ -73,7 +81,12 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
 
     names = tuple(f"train/{name}" for name in METRICS)
     return Learner(
-        init=init, update=update, sequence_length=0, metric_names=names, rates=rates, acting=lambda state: acting(state.params)
+        init=init,
+        update=update,
+        sequence_length=0,
+        metric_names=names,
+        rates=rates,
+        acting=lambda state: acting(state.params),
     )
 
 

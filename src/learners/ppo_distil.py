@@ -8,7 +8,8 @@ epochs, minibatches, a learning rate and an optimiser of its own:
   value    the value network towards lambda-returns with a high lambda, for less bias
   distil   the policy network's own value head towards the value network, held to the policy it had by a KL term
 
-A phase of no epochs is left out. With `network_args.separate_critic=False` the value phase trains the policy network's own
+A phase of no epochs is left out. With `network_args.separate_critic=False` the value phase trains the policy
+network's own
 value head and body, and there is nothing to distil.
 """
 
@@ -22,8 +23,19 @@ import optax
 
 from src.core import ActorCritic, Array, Batch, Key, Learner, LearnerState, Model, Params, RunPlan, pytree, setting
 from src.learners.on_policy import (
-    Chunks, RolloutConfig, check, chunk_problems, error_loss, init_state, judge, make_adam, policy_loss, run_epochs, value_loss, value_mask,
-)  # fmt: skip
+    Chunks,
+    RolloutConfig,
+    check,
+    chunk_problems,
+    error_loss,
+    init_state,
+    judge,
+    make_adam,
+    policy_loss,
+    run_epochs,
+    value_loss,
+    value_mask,
+)
 from src.learners.sgd import sgd_step
 from src.ops.clocks import update_problems
 from src.ops.losses import masked_mean
@@ -43,7 +55,9 @@ class Config(RolloutConfig):
     distil_minibatches: int = setting(4, "optimiser steps per pass of the distillation phase", low=1)
     distil_learning_rate: float = setting(5.0e-4, "of the distillation phase, at the start", low=0.0)
     distil_kl_weight: float = setting(1.0, "weight of KL(policy before the phase || policy)", low=0.0)
-    distil_target: str = setting("value", "what is distilled: the value network's values, or its targets", choices=("value", "returns"))
+    distil_target: str = setting(
+        "value", "what is distilled: the value network's values, or its targets", choices=("value", "returns")
+    )
 
 
 @pytree
@@ -69,7 +83,9 @@ METRICS = ("value_mean", "explained_variance", "reward_scale")
 
 
 def problems(config: Config, plan: RunPlan) -> list[str]:
-    """Return a sentence for each size by which this run's rollouts cannot be cut and dealt, or its steps not counted."""
+    """Return a sentence for each size by which this run's rollouts cannot be cut and dealt, or its
+    steps not counted.
+    """
     steps = config.policy_epochs * config.policy_minibatches + config.value_epochs * config.value_minibatches
     steps += config.distil_epochs * config.distil_minibatches
     counts = {
@@ -84,7 +100,8 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
     """Return the learner, which updates once for each of the plan's rollouts.
 
     Raises:
-      ValueError: every phase is off, one network is to teach itself, a memory is to be trained on single steps, or a team's
+      ValueError: every phase is off, one network is to teach itself, a memory is to be trained on single steps, or a
+        team's
         one value on rewards that differ.
     """
     begin, acting, model = model.init, model.acting, model.actor_critic
@@ -93,7 +110,9 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
     phases = make_phases(config, model)
     steps = {phase.name: _of(config, phase, "epochs") * _of(config, phase, "minibatches") for phase in phases}
     rates = {phase.name: _of(config, phase, "learning_rate") for phase in phases}
-    adams = {name: make_adam(config, model, rates[name], total_updates * steps[name]) for name in steps}  # with schedules
+    adams = {
+        name: make_adam(config, model, rates[name], total_updates * steps[name]) for name in steps
+    }  # with schedules
 
     def init(key: Key) -> LearnerState:
         def make_opt(params: Params) -> dict:
@@ -111,7 +130,11 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
         for phase, phase_key in zip(phases, jax.random.split(key, len(phases)), strict=True):
             state, learned = run_phase(config, phase, adams[phase.name][0], state, chunks, phase_key)
             metrics |= learned
-        return state.replace(step=state.step + sum(steps.values())), metrics | rates(state.step), jnp.ones_like(batch.weight)
+        return (
+            state.replace(step=state.step + sum(steps.values())),
+            metrics | rates(state.step),
+            jnp.ones_like(batch.weight),
+        )
 
     own = ("grad_norm", "learning_rate")
     names = METRICS + tuple(
@@ -119,7 +142,12 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
     )
     names = tuple(f"train/{name}" for name in names)
     return Learner(
-        init=init, update=update, sequence_length=0, metric_names=names, rates=rates, acting=lambda state: acting(state.params)
+        init=init,
+        update=update,
+        sequence_length=0,
+        metric_names=names,
+        rates=rates,
+        acting=lambda state: acting(state.params),
     )
 
 
@@ -131,7 +159,8 @@ def make_phases(config: Config, model: ActorCritic) -> tuple[Phase, ...]:
     """
     if config.distil_epochs and not model.separate_critic:
         raise ValueError(
-            f"learner_args.distil_epochs={config.distil_epochs}: with network_args.separate_critic=False there is only one "
+            f"learner_args.distil_epochs={config.distil_epochs}: with network_args.separate_critic=False there is "
+            "only one "
             "network, and nothing to distil; choose distil_epochs=0 or separate_critic=True"
         )
     phases = (
@@ -151,7 +180,9 @@ def make_phases(config: Config, model: ActorCritic) -> tuple[Phase, ...]:
     )  # fmt: skip
     chosen = tuple(phase for phase in phases if _of(config, phase, "epochs"))
     if not chosen:
-        raise ValueError("nothing would be learned: learner_args.policy_epochs, value_epochs and distil_epochs are all 0")
+        raise ValueError(
+            "nothing would be learned: learner_args.policy_epochs, value_epochs and distil_epochs are all 0"
+        )
     return chosen
 
 

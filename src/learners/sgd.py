@@ -11,7 +11,13 @@ from src.ops.schedules import warmup_cosine
 
 
 def make_optimiser(
-    *, peak: float, warmup_updates: int, total_updates: int, final_fraction: float, weight_decay: float, max_grad_norm: float
+    *,
+    peak: float,
+    warmup_updates: int,
+    total_updates: int,
+    final_fraction: float,
+    weight_decay: float,
+    max_grad_norm: float,
 ) -> tuple[optax.GradientTransformation, Callable[[Array], Array]]:
     """Return adamw behind global-norm clipping and its schedule, both counted in optimiser steps."""
     schedule = warmup_cosine(peak, warmup_updates, total_updates, final_fraction)
@@ -19,8 +25,12 @@ def make_optimiser(
     return optax.chain(clip, optax.adamw(schedule, weight_decay=weight_decay)), schedule
 
 
-def sgd_step(objective: Callable[[Params], tuple[Array, Any]], optimiser, params: Params, opt) -> tuple[Params, Any, Array, Any]:
-    """Return (params, optimiser state, gradient norm before clipping, the objective's auxiliary output) after one step."""
+def sgd_step(
+    objective: Callable[[Params], tuple[Array, Any]], optimiser, params: Params, opt
+) -> tuple[Params, Any, Array, Any]:
+    """Return (params, optimiser state, gradient norm before clipping, the objective's auxiliary output) after one
+    step.
+    """
     gradients, aux = jax.grad(objective, has_aux=True)(params)
     updates, opt = optimiser.update(gradients, opt, params)
     return optax.apply_updates(params, updates), opt, optax.tree.norm(gradients), aux

@@ -1,4 +1,5 @@
-"""A policy per agent and a value function for the team, feed-forward or with a memory, with or without shared parameters.
+"""A policy per agent and a value function for the team, feed-forward or with a memory, with or without shared
+parameters.
 
 MAPPO (Yu et al. 2022): separate networks, orthogonal initialisation, a critic that may see the
 global state. The actor carries a value head of its own, for learners that teach it values as well (DNA, Aitchison and
@@ -29,17 +30,28 @@ class Config:
     activation: str = setting("relu", "nonlinearity of the layers", choices=tuple(ACTIVATIONS))
     layer_norm: bool = setting(False, "normalise the input and every layer's output (LayerNorm)")
     actor_memory: str = setting("none", "what the policy remembers of its past", choices=("none", "gru"))
-    critic_memory: str = setting("none", "what the critic remembers; a global state needs none", choices=("none", "gru"))
+    critic_memory: str = setting(
+        "none", "what the critic remembers; a global state needs none", choices=("none", "gru")
+    )
     critic_input: str = setting(
-        "state", "what the critic sees: each agent's own obs, the global state (all_obs where there is none), or all obs",
+        "state",
+        "what the critic sees: each agent's own obs, the global state (all_obs where there is none), or all obs",
         choices=("obs", "state", "all_obs"),
-    )  # fmt: skip
-    value_per_agent: bool = setting(False, "state, all_obs: one value for each agent, where rewards differ; else the team's")
-    separate_critic: bool = setting(True, "a network of its own for the critic; False: the actor's value head is the critic")
+    )
+    value_per_agent: bool = setting(
+        False, "state, all_obs: one value for each agent, where rewards differ; else the team's"
+    )
+    separate_critic: bool = setting(
+        True, "a network of its own for the critic; False: the actor's value head is the critic"
+    )
     share_parameters: bool = setting(True, "one set of parameters for all agents; False: one for each")
     agent_id: bool = setting(True, "append a one-hot agent id to what an agent sees, where parameters are shared")
-    policy_gain: float = setting(0.01, "size of the policy head's first weights; small = nearly uniform at first", low=0.0)
-    initial_std: float = setting(0.5, "continuous actions: standard deviation at first, where a range is [-1, 1]", low=1e-3)
+    policy_gain: float = setting(
+        0.01, "size of the policy head's first weights; small = nearly uniform at first", low=0.0
+    )
+    initial_std: float = setting(
+        0.5, "continuous actions: standard deviation at first, where a range is [-1, 1]", low=1e-3
+    )
 
 
 class Body(nn.Module):
@@ -69,8 +81,10 @@ class Body(nn.Module):
 class Actor(nn.Module):
     """The policy's outputs, and the actor's own value.
 
-    Outputs are logits, or means and log standard deviations; the latter are parameters that no input moves, one for each of
-    an action's numbers (Schulman et al. 2017; Andrychowicz et al. 2021, "What matters in on-policy reinforcement learning").
+    Outputs are logits, or means and log standard deviations; the latter are parameters that no input moves, one for
+    each of
+    an action's numbers (Schulman et al. 2017; Andrychowicz et al. 2021, "What matters in on-policy reinforcement
+    learning").
     """
 
     config: Config
@@ -81,7 +95,9 @@ class Actor(nn.Module):
     def __call__(self, memory: PyTree, x: Array, first: Array) -> tuple[PyTree, Array, Array]:
         """Map x [B, T, ..., F] to (memory, outputs [B, T, ..., P], values [B, T, ...])."""
         memory, features = Body(self.config, self.config.actor_memory, name="body")(memory, x, first)
-        head = Dense(self.num_actions, kernel_init=nn.initializers.orthogonal(self.config.policy_gain), name="policy_head")
+        head = Dense(
+            self.num_actions, kernel_init=nn.initializers.orthogonal(self.config.policy_gain), name="policy_head"
+        )
         outputs = head(features)
         if self.continuous:
             start = nn.initializers.constant(math.log(self.config.initial_std))
@@ -144,10 +160,15 @@ def make(config: Config, spec: EnvSpec) -> Model:
         return memory | {"critic": after}, values
 
     face = ActorCritic(
-        memory=memory, policy=policy, value=value, rescale_values=_rescale_values,
-        distribution=distributions.of(spec.actions), separate_critic=config.separate_critic, params_by_agent=not config.share_parameters,
+        memory=memory,
+        policy=policy,
+        value=value,
+        rescale_values=_rescale_values,
+        distribution=distributions.of(spec.actions),
+        separate_critic=config.separate_critic,
+        params_by_agent=not config.share_parameters,
         values_by_agent=not config.separate_critic or _by_agent(config) or config.value_per_agent,
-    )  # fmt: skip
+    )
     return Model(init=init, acting=partial(_acting, config), actor_critic=face)
 
 
@@ -165,7 +186,9 @@ class _Net:
 
 
 def _apart(config: Config, spec: EnvSpec, module: nn.Module) -> _Net:
-    """Return a module that maps each agent's x [B, T, N, F]: all by one set of parameters, or each by its own, [N, ...]."""
+    """Return a module that maps each agent's x [B, T, N, F]: all by one set of parameters, or each by its own, [N,
+    ...].
+    """
     is_critic = isinstance(module, Critic)
 
     def init(key: Key, memory, x, first):

@@ -11,7 +11,8 @@ from src.models.dense import Dense
 class GRU(nn.Module):
     """A gated recurrent unit (Cho et al. 2014, in the form whose reset gate acts after the product) over time axis 1.
 
-    What the inputs add to the gates is one product for the whole sequence; only the product with the memory is made step
+    What the inputs add to the gates is one product for the whole sequence; only the product with the memory is made
+    step
     by step.
     """
 
@@ -28,7 +29,9 @@ class GRU(nn.Module):
         """
         kernel = self.param("memory", _three_orthogonal, (self.hidden, 3 * self.hidden))
         bias = self.param("memory_bias", nn.initializers.zeros, (self.hidden,))
-        inputs = Dense(3 * self.hidden, kernel_init=nn.initializers.orthogonal(1.0), name="input")(jnp.moveaxis(x, 1, 0))
+        inputs = Dense(3 * self.hidden, kernel_init=nn.initializers.orthogonal(1.0), name="input")(
+            jnp.moveaxis(x, 1, 0)
+        )
         inputs = inputs.reshape(x.shape[1], -1, 3 * self.hidden)  # [T, R, 3 H], a row for each sequence of each agent
         rows_per_sequence = inputs.shape[1] // x.shape[0]
         going_on = 1.0 - jnp.repeat(first.swapaxes(0, 1), rows_per_sequence, axis=1)[..., None].astype(x.dtype)

@@ -14,8 +14,20 @@ import jax
 import jax.numpy as jnp
 
 from src.core import (
-    Array, Codec, EnvSpec, Imagined, Key, Latents, Model, Params, PyTree, SelfSupervision, TeamPolicy, TeamValue, setting,
-)  # fmt: skip
+    Array,
+    Codec,
+    EnvSpec,
+    Imagined,
+    Key,
+    Latents,
+    Model,
+    Params,
+    PyTree,
+    SelfSupervision,
+    TeamPolicy,
+    TeamValue,
+    setting,
+)
 from src.models.dense import Dense
 from src.models.attention import TransformerBlock
 from src.models.policy_heads import AttentionHead, GRUHead, SumHead, zero_dense
@@ -27,23 +39,40 @@ class Config:
     latent_size: int = setting(128, "width D of each agent's latent", low=2, high=4096)
     encoder_size: int = setting(256, "width of the hidden layer from observation to latent", low=2, high=4096)
     hidden_size: int = setting(128, "width of every other hidden layer", low=2, high=4096)
-    num_layers: int = setting(1, "hidden layers of the dynamics, and of value and reward before the agents' mean", low=1, high=16)
-    attention: str = setting("transformer", "what lets agents see each other in the dynamics", choices=("none", "transformer"))
+    num_layers: int = setting(
+        1, "hidden layers of the dynamics, and of value and reward before the agents' mean", low=1, high=16
+    )
+    attention: str = setting(
+        "transformer", "what lets agents see each other in the dynamics", choices=("none", "transformer")
+    )
     attention_size: int = setting(64, "width of the tokens that agents exchange", low=2, high=4096)
     attention_heads: int = setting(2, "attention heads; must divide attention_size", low=1, high=64)
     attention_layers: int = setting(1, "transformer blocks in the dynamics", low=1, high=16)
-    projection_size: int = setting(64, "width of the space in which predicted and real latents are compared", low=2, high=4096)
+    projection_size: int = setting(
+        64, "width of the space in which predicted and real latents are compared", low=2, high=4096
+    )
     policy_head: str = setting(
-        "sum", "how a policy takes up what others committed to: their sum, attention to them, or a memory of them in order",
+        "sum",
+        "how a policy takes up what others committed to: their sum, attention to them, or a memory of them in order",
         choices=("sum", "attention", "gru"),
     )
-    policy_layers: int = setting(1, "policy_head=attention: decoder blocks; their heads are attention_heads", low=1, high=16)
+    policy_layers: int = setting(
+        1, "policy_head=attention: decoder blocks; their heads are attention_heads", low=1, high=16
+    )
     value_bins: int = setting(101, "bins of the categorical value", low=3, high=1001)
-    value_limit: float = setting(8.0, "value support is [-limit, limit] after h(x); 8 stands for returns up to 79", low=0.1)
+    value_limit: float = setting(
+        8.0, "value support is [-limit, limit] after h(x); 8 stands for returns up to 79", low=0.1
+    )
     reward_bins: int = setting(51, "bins of the categorical reward", low=3, high=1001)
-    reward_limit: float = setting(4.0, "reward support is [-limit, limit] after h(x); 4 stands for rewards up to 24", low=0.1)
-    agent_id: bool = setting(False, "append a one-hot agent id to each observation, for teams whose roles it does not show")
-    compute_dtype: str = setting("float32", "precision of the layers; parameters and losses stay float32", choices=("float32", "bfloat16"))
+    reward_limit: float = setting(
+        4.0, "reward support is [-limit, limit] after h(x); 4 stands for rewards up to 24", low=0.1
+    )
+    agent_id: bool = setting(
+        False, "append a one-hot agent id to each observation, for teams whose roles it does not show"
+    )
+    compute_dtype: str = setting(
+        "float32", "precision of the layers; parameters and losses stay float32", choices=("float32", "bfloat16")
+    )
 
 
 class Representation(nn.Module):
@@ -58,9 +87,11 @@ class Representation(nn.Module):
         if self.config.agent_id:
             ids = jnp.eye(obs.shape[-2], dtype=obs.dtype)
             obs = jnp.concatenate([obs, jnp.broadcast_to(ids, (*obs.shape[:-1], obs.shape[-2]))], axis=-1)
-        # Biases start at random: with biases of zero the latent, normalised at the end, would not know the observation's
+        # Biases start at random: with biases of zero the latent, normalised at the end, would not know the
+        # observation's
         # scale, and near and far would look alike.
-        # One wide layer: at equal CPU time a second one left the reward's error a third larger and the value's slope, which
+        # One wide layer: at equal CPU time a second one left the reward's error a third larger and the value's slope,
+        # which
         # is what a search compares actions by, further from the truth (simple_spread, fixed policy).
         x = nn.relu(Dense(self.config.encoder_size, dtype=dtype, bias_init=nn.initializers.normal(1.0))(obs))
         return nn.LayerNorm(dtype=jnp.float32)(Dense(self.config.latent_size, dtype=dtype)(x))
@@ -83,7 +114,9 @@ class Dynamics(nn.Module):
             for _ in range(cfg.attention_layers):
                 tokens = TransformerBlock(cfg.attention_heads, cfg.attention_size, dtype)(tokens)
             x = jnp.concatenate([x, tokens], axis=-1)
-        change = Dense(cfg.latent_size, dtype=dtype)  # made before the hidden layers, for names follow the order of making
+        change = Dense(
+            cfg.latent_size, dtype=dtype
+        )  # made before the hidden layers, for names follow the order of making
         for _ in range(cfg.num_layers):
             x = nn.relu(Dense(cfg.hidden_size, dtype=dtype)(x))
         next_latent = nn.LayerNorm(dtype=jnp.float32)(latent + change(x))
@@ -109,7 +142,9 @@ class TeamHead(nn.Module):
         for name in ("each", *(f"each_{i}" for i in range(1, self.num_layers))):
             each = nn.relu(Dense(self.hidden, dtype=self.dtype, name=name)(each))
         team = nn.LayerNorm(dtype=self.dtype)(jnp.mean(each, axis=-2))
-        return zero_dense(self.num_bins)(nn.relu(Dense(self.hidden, dtype=self.dtype, name="team")(team)).astype(jnp.float32))
+        return zero_dense(self.num_bins)(
+            nn.relu(Dense(self.hidden, dtype=self.dtype, name="team")(team)).astype(jnp.float32)
+        )
 
 
 def _policy_head(config: Config, num_actions: int, dtype: jnp.dtype) -> nn.Module:
@@ -170,7 +205,12 @@ class Network(nn.Module):
         action = jnp.zeros(obs.shape[:-1], jnp.int32)
         visible = nobody[..., None] & nobody[..., None, :]
         next_latent, reward = self.imagine(latent, action)
-        return reward, self.policy(latent, action, visible), self.value(latent, action, nobody), self.foresee(next_latent)
+        return (
+            reward,
+            self.policy(latent, action, visible),
+            self.value(latent, action, nobody),
+            self.foresee(next_latent),
+        )
 
 
 def make(config: Config, spec: EnvSpec) -> Model:
@@ -203,7 +243,10 @@ def make(config: Config, spec: EnvSpec) -> Model:
         acting=_acting,
         latents=_latents(bind(Network.represent), bind(Network.imagine), _codec(reward)),
         team_policy=TeamPolicy(
-            logits=bind(Network.policy), begin=bind(Network.begin), commit=bind(Network.commit), reply=bind(Network.reply)
+            logits=bind(Network.policy),
+            begin=bind(Network.begin),
+            commit=bind(Network.commit),
+            reply=bind(Network.reply),
         ),
         team_value=TeamValue(logits=bind(Network.value), codec=_codec(value)),
         self_supervision=SelfSupervision(project=bind(Network.project), foresee=bind(Network.foresee)),

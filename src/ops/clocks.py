@@ -25,4 +25,7 @@ def update_problems(t_max: int, total_updates: int, per_update: int = 1) -> list
     steps = total_updates * per_update
     if steps <= MOST:
         return []
-    return [f"t_max={t_max}: {steps} optimiser steps in all, of which 32 bits count {MOST}; choose a smaller t_max or fewer updates"]
+    return [
+        f"t_max={t_max}: {steps} optimiser steps in all, of which 32 bits count {MOST}; choose a smaller t_max or "
+        "fewer updates"
+    ]

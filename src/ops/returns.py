@@ -1,4 +1,5 @@
-"""Value targets and masks along one stored stream of rows, which may hold the end of one episode and the start of others.
+"""Value targets and masks along one stored stream of rows, which may hold the end of one episode and the start of
+others.
 
 Row j is one environment step with its reward, its flags and its true successor, read before any reset. All functions
 take a single stream [T]; callers vmap. n-step returns: Schrittwieser et al. 2020, appendix G. Generalised advantages:
@@ -32,7 +33,13 @@ def bootstrap_index(done: Array, n_step: int, unroll: int) -> Array:
 
 
 def n_step_targets(
-    reward: Array, terminated: Array, truncated: Array, bootstrap_value: Array, discount: float, n_step: int, unroll: int
+    reward: Array,
+    terminated: Array,
+    truncated: Array,
+    bootstrap_value: Array,
+    discount: float,
+    n_step: int,
+    unroll: int,
 ) -> Array:
     """Return the discounted n-step returns [U + 1] of positions 0..U, each within its own episode.
 
@@ -60,7 +67,8 @@ def unroll_masks(terminated: Array, truncated: Array, unroll: int) -> tuple[Arra
     """Return (alive, known), both [U + 1] float32, of the positions 0..U of an unroll that starts in row 0.
 
     alive: 1 up to and including the last row of the episode of row 0, then 0.
-    known: 1 where what follows is known: while alive, and after a true end, where all is zero for ever; 0 after a cut-off.
+    known: 1 where what follows is known: while alive, and after a true end, where all is zero for ever; 0 after a
+      cut-off.
     Only the first end counts: later flags belong to other episodes. A row with both flags counts as a true end.
 
     Args:
@@ -77,7 +85,13 @@ def unroll_masks(terminated: Array, truncated: Array, unroll: int) -> tuple[Arra
 
 
 def generalised_advantages(
-    reward: Array, value: Array, next_value: Array, terminated: Array, truncated: Array, discount: float, gae_lambda: float
+    reward: Array,
+    value: Array,
+    next_value: Array,
+    terminated: Array,
+    truncated: Array,
+    discount: float,
+    gae_lambda: float,
 ) -> Array:
     """Return the generalised advantage estimates [T], each within its own episode.
 
@@ -105,7 +119,8 @@ def generalised_advantages(
 
 
 def running_returns(before: Array, reward: Array, first: Array, discount: float) -> tuple[Array, Array]:
-    """Return the last of the discounted sums of the rewards up to each row, within its own episode, and all of them [T].
+    """Return the last of the discounted sums of the rewards up to each row, within its own episode, and all of them
+    [T].
 
     Their spread is the scale by which rewards are normalised.
 

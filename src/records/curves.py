@@ -25,11 +25,13 @@ from src.core.metrics import AUTOREGRESSIVE_RETURN, EVAL_SECONDS, POLICY_RETURN,
 from src.records.events import EventFile
 
 BINS = 30  # as many as TensorBoard draws
-# What a run is judged by, under one name for all algorithms. A name that is sorted first: the HParams tab shows five metrics.
+# What a run is judged by, under one name for all algorithms. A name that is sorted first: the HParams tab shows five
+# metrics.
 JUDGED = "eval/main/return"
 
 # The curves that matter first: category -> chart -> metric. Charts of metrics that a run does not have are left out.
-# TensorBoard puts the layouts of several runs together by adding what is new at the end: what only some have stands last.
+# TensorBoard puts the layouts of several runs together by adding what is new at the end: what only some have stands
+# last.
 RETURNS = {
     "evaluation, with search where there is one": JUDGED,
     "evaluation, without search, seeing earlier agents' actions": AUTOREGRESSIVE_RETURN,
@@ -45,7 +47,12 @@ LOSSES = {
     "distillation": "train/distil_loss",
 }
 SPEED = {"environment steps per second": STEPS_PER_SECOND, "seconds of an evaluation": EVAL_SECONDS}
-OF_EVERY_TASK = ("return", "return_stderr", "length", "entropy")  # of an evaluation; the others are the environment's own
+OF_EVERY_TASK = (
+    "return",
+    "return_stderr",
+    "length",
+    "entropy",
+)  # of an evaluation; the others are the environment's own
 
 
 def add_image(folder: Path, name: str, picture: np.ndarray, step: int) -> None:
@@ -59,7 +66,9 @@ class Curves:
     """The TensorBoard folder of one run."""
 
     def __init__(self, folder: Path, config: Mapping[str, Any], resume_at: int | None = None):
-        """Args: resume_at: environment step from which a run goes on; what is there after it is hidden. None = a new run."""
+        """Args: resume_at: environment step from which a run goes on; what is there after it is hidden. None = a new
+        run.
+        """
         purge = None if resume_at is None else resume_at + 1
         suffix = "" if resume_at is None else f".{resume_at}"  # a file's name is else the second in which it was begun
         self.folder = folder
@@ -120,7 +129,9 @@ def layout(names: Iterable[str]) -> dict[str, dict[str, str]]:
         "Losses": LOSSES,
         "Speed": SPEED,
     }
-    known = {title: {chart: name for chart, name in charts.items() if name in names} for title, charts in categories.items()}
+    known = {
+        title: {chart: name for chart, name in charts.items() if name in names} for title, charts in categories.items()
+    }
     return {title: charts for title, charts in known.items() if charts}
 
 
@@ -137,8 +148,10 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def session_start(settings: Mapping[str, Any]) -> Summary:
     """Return what gives the run its line in the HParams tab.
 
-    There is no summary of the tag `_hparams_/experiment`, which would list the columns: TensorBoard takes it from any one
-    run, and the settings that only another algorithm has would be missing. Without it the columns are those of all runs,
+    There is no summary of the tag `_hparams_/experiment`, which would list the columns: TensorBoard takes it from any
+    one
+    run, and the settings that only another algorithm has would be missing. Without it the columns are those of all
+    runs,
     settings that differ first, and every metric with its last value.
     """
     info = SessionStartInfo(start_time_secs=time.time())

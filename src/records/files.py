@@ -28,9 +28,7 @@ class FileRecord(FileStorageObserver):
     each heartbeat costs more and more.
     """
 
-    def __init__(
-        self, basedir: Path, resume_at: int | None = None, held: Any = None, say: Callable[[str], Any] = tell
-    ):
+    def __init__(self, basedir: Path, resume_at: int | None = None, held: Any = None, say: Callable[[str], Any] = tell):
         """Args:
         resume_at: environment step from which the run with the id that Sacred gives goes on; None = a new run.
         held: the lock of the record that is gone on with, where the caller has it already.
@@ -73,7 +71,10 @@ class FileRecord(FileStorageObserver):
         entry = self._saved("run.json")
         self.run_entry = {key: value for key, value in entry.items() if key not in FINISHED}
         self.run_entry |= {"status": "RUNNING", "host": dict(host_info)}
-        self.run_entry["resumes"] = [*entry.get("resumes", []), {"time": start_time.isoformat(), "step": self.resume_at}]
+        self.run_entry["resumes"] = [
+            *entry.get("resumes", []),
+            {"time": start_time.isoformat(), "step": self.resume_at},
+        ]
         self.config, self.info = config, self._saved("info.json")
         self.cout, self.cout_write_cursor, self.output = "", 0, self.output_of()
         self.save_json(config, "config.json")

@@ -43,7 +43,8 @@ def say(text: str) -> None:
 
 
 def pause(used: float, touched: int) -> float:
-    """Return how many seconds to wait after a round that keeps both this process's and the server's share of a core small.
+    """Return how many seconds to wait after a round that keeps both this process's and the server's share of a core
+    small.
 
     Args:
       used: processor seconds of ours.
@@ -118,7 +119,8 @@ class MongoMirror(RunObserver):
         run = folder.name if self.records == Path("results/sacred") else folder
         because = f" {self.trouble}" if self.trouble else " has not taken everything in time"
         return (
-            f"MongoDB at {self.place}{because}: this run is not complete there. It is in {folder}; to upload it later:\n"
+            f"MongoDB at {self.place}{because}: this run is not complete there. It is in {folder}; to upload it "
+            "later:\n"
             f"  python src/main.py upload --run={shlex.quote(str(run))}"
         )
 

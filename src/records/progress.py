@@ -86,7 +86,8 @@ class Progress:
         names = ("learner_idle", "staleness", "queue", "store_mb")
         idle, staleness, queue, store = (self.last[f"actors/{name}"] for name in names)
         return (
-            f"actors: {len(speeds)}, {sum(speeds):,.0f} steps/s while acting, staleness {staleness:.1f}, queue {queue:.1f}, "
+            f"actors: {len(speeds)}, {sum(speeds):,.0f} steps/s while acting, staleness {staleness:.1f}, queue "
+            f"{queue:.1f}, "
             f"store {store:,.0f} MB, learner idle {idle:.0%}"
         )
 

@@ -53,7 +53,8 @@ def collect(config: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
 def difference() -> str:
     """Return what the working tree has that its commit has not; files unknown to git count if they are sources.
 
-    They are entered into a copy of git's index as files to come, so that git shows them as new and its own index stays as
+    They are entered into a copy of git's index as files to come, so that git shows them as new and its own index
+    stays as
     it is.
     """
     sources = _unknown_sources()
@@ -109,7 +110,9 @@ def _cpu() -> str:
 
 
 def add(sacred_run: Any, config: Mapping[str, Any], places: Places, resumed_at: int | None) -> None:
-    """Put provenance.json and diff.patch with a run's record; where it is gone on with, provenance-<step>.json and so on."""
+    """Put provenance.json and diff.patch with a run's record; where it is gone on with, provenance-<step>.json and so
+    on.
+    """
     if places.record is None:
         return
     facts, diff = collect(config)
@@ -139,7 +142,8 @@ def _fits(facts: Mapping[str, Any]) -> bool:
     devices = facts["devices"]
     lists = [facts["command"], list(facts["packages"].values()), facts["git"].get("untracked")]
     return (
-        {"commit", "changed", "untracked"} <= facts["git"].keys() and isinstance(facts["git"]["commit"], str)
+        {"commit", "changed", "untracked"} <= facts["git"].keys()
+        and isinstance(facts["git"]["commit"], str)
         and {"host", "cpu", "cores"} <= facts["machine"].keys()
         and bool(devices)
         and all(isinstance(device, dict) and {"kind", "platform"} <= device.keys() for device in devices)
@@ -165,12 +169,16 @@ def curves(run: StoredRun) -> str | None:
 
 
 def changes(before: Mapping[str, Any], diff_before: str, now: Mapping[str, Any], diff_now: str) -> list[str]:
-    """Return in a sentence each what has changed since a run: commit, uncommitted changes, packages, Python, devices."""
+    """Return in a sentence each what has changed since a run: commit, uncommitted changes, packages,
+    Python, devices.
+    """
     if not before:
         return ["nothing is known of the code and packages that the run was made with"]
     found = []
     if before["git"]["commit"] != now["git"]["commit"]:
-        found.append(f"the code is at commit {now['git']['commit'][:10]}, then at {before['git']['commit'][:10] or 'none'}")
+        found.append(
+            f"the code is at commit {now['git']['commit'][:10]}, then at {before['git']['commit'][:10] or 'none'}"
+        )
     if diff_before.strip() != diff_now.strip():
         found.append("the uncommitted changes to the code are not those of then (diff.patch)")
     names = sorted(before["packages"].keys() | now["packages"].keys(), key=str.lower)

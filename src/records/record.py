@@ -1,4 +1,6 @@
-"""Reports -> Sacred, TensorBoard and the screen, run states -> checkpoints: who drives a run and keeps what it yields."""
+"""Reports -> Sacred, TensorBoard and the screen, run states -> checkpoints: who drives a run and keeps what it
+yields.
+"""
 
 import contextlib
 import logging
@@ -24,7 +26,8 @@ from src.records.screen import Screen, summary
 from src.records.stopping import Stopping
 from src.records.transcript import Transcript
 
-# Settings that decide neither what is learned nor what a state means: a run may be gone on with others. Its length is one.
+# Settings that decide neither what is learned nor what a state means: a run may be gone on with others. Its length is
+# one.
 FREE = ("t_max", "max_minutes", *(key for key in schema.bookkeeping() if key not in schema.SECTIONS))
 FREE_SECTIONS = tuple(key for key in schema.bookkeeping() if key in schema.SECTIONS)
 
@@ -45,7 +48,8 @@ def decisive(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def record(sacred_run: Any, config: Mapping[str, Any], run: Runner, resume: Resume | None = None) -> float | None:
-    """Drive a run to its end, writing down every report, and return the last return of an evaluation (with search, if any).
+    """Drive a run to its end, writing down every report, and return the last return of an evaluation (with search, if
+    any).
 
     Every metric goes to the Sacred run's observers and to TensorBoard under its own name, at its environment step.
     A signal ends the run at its next report; what was reported until then is kept, and its state saved.
@@ -98,7 +102,8 @@ class Broken:
             return ""
         return (
             f"the run has ended at step {report.step:,}, because these are not finite numbers: {', '.join(names[:3])}"
-            f"{' and others' if len(names) > 3 else ''}; lower the learning rate or the scale of rewards, or train on all "
+            f"{' and others' if len(names) > 3 else ''}; lower the learning rate or the scale of rewards, or "
+            "train on all "
             "the same with on_nan=continue"
         )
 
@@ -118,9 +123,15 @@ def _begin(sacred_run, config, places: Places, progress: Progress, screen: Scree
 
 
 def _to_its_end(
-    reports, progress: Progress, sacred_run, delivery: Delivery, screen: Screen, saver: Saver | None, stopping: Stopping,
+    reports,
+    progress: Progress,
+    sacred_run,
+    delivery: Delivery,
+    screen: Screen,
+    saver: Saver | None,
+    stopping: Stopping,
     broken: Broken,
-) -> bool:  # fmt: skip
+) -> bool:
     """Drive the run and return whether it was interrupted, however that came about."""
     try:
         with screen, contextlib.closing(reports):
@@ -149,9 +160,15 @@ def _end(sacred_run: Any, problems: Iterable[str | None], interrupted: bool, scr
 
 
 def _drive(
-    reports, progress: Progress, sacred_run, delivery: Delivery, screen: Screen, saver: Saver | None, stopping: Stopping,
+    reports,
+    progress: Progress,
+    sacred_run,
+    delivery: Delivery,
+    screen: Screen,
+    saver: Saver | None,
+    stopping: Stopping,
     broken: Broken,
-) -> bool:  # fmt: skip
+) -> bool:
     """Take report after report and keep what they hold; return whether the run was told to stop before its end.
 
     Raises:

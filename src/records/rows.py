@@ -14,7 +14,8 @@ RING = "replay.experience"  # where a run state keeps its rows
 def load(results: str | Path, name: str, row: Transition) -> Transition:
     """Return the rows [1, R, ...] of a recorded run, one environment's after the other's.
 
-    Where the rows of the next environment begin, `first` is set: a sequence that crosses the border is cut there when it is
+    Where the rows of the next environment begin, `first` is set: a sequence that crosses the border is cut there when
+      it is
     sampled, as at an episode that was given up.
 
     Args:
@@ -32,7 +33,8 @@ def load(results: str | Path, name: str, row: Transition) -> Transition:
         found = stored[key]
         if found.shape[2:] != leaf.shape or found.dtype != leaf.dtype:
             raise ValueError(
-                f"{key.removeprefix(RING + '.')} of the rows of run {run.id} is {found.dtype}{list(found.shape[2:])}; this "
+                f"{key.removeprefix(RING + '.')} of the rows of run {run.id} is "
+                f"{found.dtype}{list(found.shape[2:])}; this "
                 f"environment and planner make {leaf.dtype}{list(leaf.shape)}"
             )
     length = _length(stored)

@@ -23,7 +23,9 @@ SECONDS_BETWEEN_LINES = 10.0  # of plain output
 
 
 class Screen:
-    """One progress bar on a terminal; elsewhere a line now and then, and the transcript gets those lines in any case."""
+    """One progress bar on a terminal; elsewhere a line now and then, and the transcript gets those
+    lines in any case.
+    """
 
     def __init__(self, progress: Progress, transcript: Transcript):
         self.transcript = transcript
@@ -98,7 +100,10 @@ def summary(config: Mapping[str, Any], progress: Progress, places: Places, inter
     table.add_row(progress.clock, f"{progress.step:,}")
     if progress.ended_by_the_clock and not interrupted:
         reached = f"{100 * progress.step / progress.t_max:.1f} % of t_max={progress.t_max:,}"
-        table.add_row("ended by", f"max_minutes={config['max_minutes']:g}, at {reached}, over which learning rates and schedules are laid")
+        table.add_row(
+            "ended by",
+            f"max_minutes={config['max_minutes']:g}, at {reached}, over which learning rates and schedules are laid",
+        )
     if progress.clock != "updates":
         table.add_row("updates", f"{progress.update:,}")
     table.add_row(

@@ -2,7 +2,8 @@
 
 While a run goes on, its points are appended to `metrics.jsonl`: a line for each heartbeat, {metric: [steps, values,
 times]}, times in milliseconds since 1970. Sacred's `metrics.json` is written from it now and then, and at the end, when
-the lines are removed. So all points are in the lines where there are any, and else in Sacred's file, as in older records.
+the lines are removed. So all points are in the lines where there are any, and else in Sacred's file, as in older
+records.
 """
 
 import json
@@ -173,7 +174,9 @@ def write_lines(found: Mapping[str, Series], file: IO[str]) -> None:
 
 
 def write_sacreds(found: Mapping[str, Series], file: IO[str]) -> None:
-    """Write whole series as Sacred has them in metrics.json, one metric after another, so that memory holds only one as text."""
+    """Write whole series as Sacred has them in metrics.json, one metric after another, so that memory holds only one
+    as text.
+    """
     for number, name in enumerate(sorted(found)):
         points = found[name]
         times = np.datetime_as_string(np.frombuffer(points.times, "datetime64[ms]")).tolist()

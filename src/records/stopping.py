@@ -38,7 +38,8 @@ def interrupt(number: int, frame: Any) -> None:
 class Stopping:
     """Within this context a signal asks the run to stop at its next report, so that its state can be saved.
 
-    A second signal stops at once, as does one while there is nothing to lose: before the first report. Where Python does
+    A second signal stops at once, as does one while there is nothing to lose: before the first report. Where Python
+      does
     not hear the second one, because native code (a compilation) does not come back, the process is ended after a while.
     """
 
@@ -65,7 +66,9 @@ class Stopping:
 
     def _handle(self, number: int, frame: Any) -> None:
         at_once = self.asked or not self.reported
-        self.asked = True  # also where the exception gets lost in a library's callback: then the next report is the last
+        self.asked = (
+            True  # also where the exception gets lost in a library's callback: then the next report is the last
+        )
         if at_once:
             self.patient = False
             self.heard.set()

@@ -42,7 +42,14 @@ def start(env: Environment, planner: Planner, key: Key, num_envs: int) -> Actors
 
 
 def collect(
-    env: Environment, planner: Planner, params: Params, actors: Actors, key: Key, num_steps: int, env_step: Array, progress: Array
+    env: Environment,
+    planner: Planner,
+    params: Params,
+    actors: Actors,
+    key: Key,
+    num_steps: int,
+    env_step: Array,
+    progress: Array,
 ) -> tuple[Actors, Transition, Episodes]:
     """Return the actors `num_steps` later, rows [E, T, ...] for the replay, and the episodes that ended.
 
@@ -72,7 +79,8 @@ def collect(
 def evaluate(env: Environment, planner: Planner, params: Params, key: Key, num_episodes: int) -> dict[str, Array]:
     """Return {metric: [num_episodes]} of greedy play, each episode on a fresh environment.
 
-    "entropy" is [num_episodes, N]: of the policies that the planner left for each agent, in nats, mean over the steps that the
+    "entropy" is [num_episodes, N]: of the policies that the planner left for each agent, in nats, mean over the steps
+    that the
     agent was alive at.
     """
     reset_key, key = jax.random.split(key)
@@ -159,8 +167,6 @@ def _count(env: Environment, actors: Actors, outcome: TimeStep, plan: Plan) -> t
     ended = outcome.terminated | outcome.truncated
     scores = {"return": total, "length": length} | outcome.metrics
     sums = {name: jnp.sum(jnp.where(ended, score, 0.0)) for name, score in scores.items()}
-    actors = actors.replace(
-        episode_return=jnp.where(ended, 0.0, total), episode_length=jnp.where(ended, 0, length)
-    )
+    actors = actors.replace(episode_return=jnp.where(ended, 0.0, total), episode_length=jnp.where(ended, 0, length))
     plans = jax.tree.map(jnp.float32, of_plans(plan.metrics))
     return actors, Episodes(count=jnp.sum(ended, dtype=jnp.float32), sums=sums, plans=plans)

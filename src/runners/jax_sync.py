@@ -1,7 +1,9 @@
 """The synchronous runner: collect, learn and reanalyse in one compiled loop, one host synchronisation per report.
 
-A cycle is: every environment takes `rollout_length` steps, the rows go into the replay, the learner takes the updates that
-are due, and some stored rows are planned again with the fresh parameters. A report is several cycles under one `jit` with
+A cycle is: every environment takes `rollout_length` steps, the rows go into the replay, the learner takes the updates
+  that
+are due, and some stored rows are planned again with the fresh parameters. A report is several cycles under one `jit`
+with
 the run state donated.
 """
 
@@ -42,7 +44,9 @@ ENV_STEPS = "environment steps"
 class Config:
     num_envs: int = setting(32, "E, environments stepped side by side", low=1)
     rollout_length: int = setting(25, "steps each environment takes per cycle", low=1)
-    updates_per_step: float = setting(0.08, "updates per environment step; learners from rollouts take one per rollout", low=0.0)
+    updates_per_step: float = setting(
+        0.08, "updates per environment step; learners from rollouts take one per rollout", low=0.0
+    )
     reanalyse_per_step: float = setting(0.0, "stored rows planned again per environment step", low=0.0)
     report_every: int = setting(1600, "environment steps per report; one compiled call each", low=1)
 
@@ -67,7 +71,10 @@ def problems(config: Config, plan: RunPlan) -> list[str]:
             f"{config.num_envs} * {config.rollout_length} = {rows} environment steps"
         )
     if config.report_every > plan.total_steps:
-        found.append(f"runner_args.report_every={config.report_every}: more than t_max={plan.total_steps}; a run ends at a report")
+        found.append(
+            f"runner_args.report_every={config.report_every}: more than t_max={plan.total_steps}; a run ends at a "
+            "report"
+        )
     if plan.on_policy and config.reanalyse_per_step > 0:
         found.append("runner_args.reanalyse_per_step: rollouts are learned from once and not kept; set it to 0")
     return found
@@ -100,7 +107,8 @@ def make(
     eval_episodes: int,
     eval_every: int,
 ) -> "SyncRunner":
-    """Return the runner: called with a seed, it yields (Report, RunState) until `t_max` steps or `max_minutes` are over.
+    """Return the runner: called with a seed, it yields (Report, RunState) until `t_max` steps or `max_minutes` are
+    over.
 
     A yielded state is dead once the next one is asked for: its buffers are donated. Save it before.
     `max_minutes` counts training alone, from the end of the first report (which compiles); 0 means no limit.
@@ -110,7 +118,8 @@ def make(
     loop = Loop(
         train=jax.jit(partial(_report, parts, num_cycles=cycles), donate_argnums=0),
         evaluators={
-            name: jax.jit(partial(evaluate, env, player, num_episodes=eval_episodes)) for name, player in players.items()
+            name: jax.jit(partial(evaluate, env, player, num_episodes=eval_episodes))
+            for name, player in players.items()
         },
         priorities=jax.jit(partial(priorities, replay)) if learner.sequence_length else None,
         steps_per_report=cycles * parts.steps_per_cycle,
@@ -149,8 +158,14 @@ def _init(parts: Parts, key: Key) -> RunState:
     example = _example(parts, parts.learner.acting(learner), actors, plan_key)
     zero = jnp.zeros((), jnp.int32)
     return RunState(
-        learner=learner, replay=parts.replay.store.init(example), actors=actors, key=key, env_step=zero, cycle=zero,
-        last_eval=zero, training_seconds=jnp.zeros(()),
+        learner=learner,
+        replay=parts.replay.store.init(example),
+        actors=actors,
+        key=key,
+        env_step=zero,
+        cycle=zero,
+        last_eval=zero,
+        training_seconds=jnp.zeros(()),
     )
 
 
@@ -175,9 +190,15 @@ def _report(parts: Parts, state: RunState, *, num_cycles: int) -> tuple[RunState
 def _cycle(parts: Parts, state: RunState):
     key, collect_key, *learn_keys = jax.random.split(state.key, 4)
     actors, rows, episodes = collect(
-        parts.env, parts.planner, parts.learner.acting(state.learner), state.actors, collect_key, parts.config.rollout_length,
-        state.env_step, progress_at(parts, state.env_step),
-    )  # fmt: skip
+        parts.env,
+        parts.planner,
+        parts.learner.acting(state.learner),
+        state.actors,
+        collect_key,
+        parts.config.rollout_length,
+        state.env_step,
+        progress_at(parts, state.env_step),
+    )
     learner, replay, updates = absorb(parts, state.learner, state.replay, rows, learn_keys, state.cycle, state.env_step)
     state = state.replace(
         learner=learner, replay=replay, actors=actors, key=key, env_step=state.env_step + parts.steps_per_cycle,

@@ -27,7 +27,13 @@ class Parts:
 
 
 def absorb(
-    parts: Parts, learner: LearnerState, replay: PyTree, rows: Transition, keys: tuple[Key, Key], cycle: Array, env_step: Array
+    parts: Parts,
+    learner: LearnerState,
+    replay: PyTree,
+    rows: Transition,
+    keys: tuple[Key, Key],
+    cycle: Array,
+    env_step: Array,
 ) -> tuple[LearnerState, PyTree, dict[str, Array]]:
     """Return learner and replay after one cycle's rows [E, T, ...], and the sums and the count of its updates' metrics.
 
@@ -41,7 +47,9 @@ def absorb(
     ready = parts.replay.source.ready(replay)
     if parts.learner.sequence_length:
         due = updates_due(config.updates_per_step, config, cycle, ready)
-        learner, replay, learned = _learn(parts, learner, replay, keys[0], due, env_step + parts.steps_per_cycle, progress)
+        learner, replay, learned = _learn(
+            parts, learner, replay, keys[0], due, env_step + parts.steps_per_cycle, progress
+        )
     else:
         due = jnp.ones((), jnp.int32)
         learner, replay, learned = _learn_whole(parts, learner, replay, keys[0], progress)
@@ -80,7 +88,9 @@ def _learn(parts: Parts, learner: LearnerState, replay: PyTree, key: Key, due: A
 def learn_once(
     learner: Learner, source: Source, state: LearnerState, data: PyTree, key: Key, env_step: Array, progress: Array
 ) -> tuple[LearnerState, dict[str, Array], Array, Array]:
-    """Return the learner's state after one update on a batch of the data, its metrics, and the batch's indices and priorities."""
+    """Return the learner's state after one update on a batch of the data, its metrics, and the batch's indices and
+    priorities.
+    """
     sample_key, update_key = jax.random.split(key)
     batch = source.sample(data, sample_key, progress)
     state, metrics, priorities = learner.update(state, batch, update_key)
@@ -96,7 +106,11 @@ def _learn_whole(parts: Parts, learner: LearnerState, replay: PyTree, key: Key, 
 
 
 BATCH_METRICS = (
-    "replay/priority_mean", "replay/priority_max", "replay/weight_mean", "replay/weight_min", "replay/age",
+    "replay/priority_mean",
+    "replay/priority_max",
+    "replay/weight_mean",
+    "replay/weight_min",
+    "replay/age",
 )
 
 
@@ -106,7 +120,9 @@ def _batch_metrics(batch, env_step: Array) -> dict[str, Array]:
     return dict(zip(BATCH_METRICS, values, strict=True))
 
 
-def _reanalyse(parts: Parts, learner: LearnerState, replay: PyTree, key: Key, cycle: Array, ready: Array, progress: Array):
+def _reanalyse(
+    parts: Parts, learner: LearnerState, replay: PyTree, key: Key, cycle: Array, ready: Array, progress: Array
+):
     """Return the replay with the plans of some stored rows made anew, a sampled batch of them at a time."""
 
     def again(i: Array, replay: PyTree):
@@ -120,7 +136,9 @@ def _reanalyse(parts: Parts, learner: LearnerState, replay: PyTree, key: Key, cy
 
 
 def draw_seen(replay: Replay, state: PyTree, key: Key, i: Array, progress: Array) -> tuple[Array, TimeStep, Key]:
-    """Return what to plan again in the i-th batch of a cycle: rows at index [B], the steps [B, ...] they saw, and the plan's key."""
+    """Return what to plan again in the i-th batch of a cycle: rows at index [B], the steps [B, ...] they saw, and the
+    plan's key.
+    """
     sample_key, plan_key = jax.random.split(jax.random.fold_in(key, i))
     batch = replay.source.sample(state, sample_key, progress)
     return batch.index, as_timestep(jax.tree.map(lambda x: x[:, 0], batch.traj)), plan_key

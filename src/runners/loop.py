@@ -10,7 +10,14 @@ import numpy as np
 import optax
 
 from src.core import Array, Key, Learner, PyTree, Replay, Report
-from src.core.metrics import EVAL_SECONDS, PARAMETER_NORM, STARTUP_SECONDS, STEPS_PER_SECOND, TRAINING_SECONDS, evaluated
+from src.core.metrics import (
+    EVAL_SECONDS,
+    PARAMETER_NORM,
+    STARTUP_SECONDS,
+    STEPS_PER_SECOND,
+    TRAINING_SECONDS,
+    evaluated,
+)
 from src.runners.collect import Episodes
 
 ACTORS = 2  # what of a seed's key is theirs; `keys` has 0 and 1
@@ -53,7 +60,9 @@ class Loop:
             metrics[PARAMETER_NORM] = float(_norm(state.learner.params))
             over, histograms = self._over(step, training_seconds), {}
             if over or step - last_eval >= self.eval_every:
-                evaluation, histograms = self._evaluation(state, jax.random.fold_in(eval_key, step), metrics[PARAMETER_NORM])
+                evaluation, histograms = self._evaluation(
+                    state, jax.random.fold_in(eval_key, step), metrics[PARAMETER_NORM]
+                )
                 metrics |= evaluation
                 last_eval = step
             metrics[TRAINING_SECONDS] = training_seconds
@@ -68,7 +77,8 @@ class Loop:
     def _evaluation(self, state: PyTree, key: Key, norm: float) -> tuple[dict[str, float], dict[str, np.ndarray]]:
         """Return the metrics of every evaluator and the time they took, and the distributions worth a look.
 
-        Parameters whose `norm` is not finite are not played: whatever they get is chance. A policy that is not a number plays
+        Parameters whose `norm` is not finite are not played: whatever they get is chance. A policy that is not a
+          number plays
         action 0, which is the best one of some games. So their return is not a number either.
         """
         if not np.isfinite(norm):
@@ -78,7 +88,9 @@ class Loop:
         for name, evaluator in self.evaluators.items():
             scores = jax.device_get(evaluator(params, key))
             metrics |= _summary(name, scores)
-            histograms |= {f"histograms/{name}_entropy/agent_{i}": values for i, values in enumerate(scores["entropy"].T)}
+            histograms |= {
+                f"histograms/{name}_entropy/agent_{i}": values for i, values in enumerate(scores["entropy"].T)
+            }
         if self.priorities:
             priorities = jax.device_get(self.priorities(state.replay, key))
             if np.ptp(priorities):  # where all are equal, as in uniform sampling, there is nothing to see
@@ -98,7 +110,8 @@ def keys(seed: int) -> tuple[Key, Key]:
 def actor_key(seed: int, index: int) -> Key:
     """Return the random key of one actor among several.
 
-    A key folded with i is the i-th of those that it splits into: folding the seed's own key with the index would hand the
+    A key folded with i is the i-th of those that it splits into: folding the seed's own key with the index would hand
+    the
     first two actors the keys above.
     """
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), ACTORS), index)

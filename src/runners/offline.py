@@ -1,6 +1,7 @@
 """Learning from recorded rows alone: nobody acts but in evaluations, and the run's clock counts updates.
 
-The rows sit in device memory once. They are an argument of the compiled program that is not donated, and no part of the run
+The rows sit in device memory once. They are an argument of the compiled program that is not donated, and no part of
+the run
 state: so a checkpoint holds what is learned, and not the data.
 """
 
@@ -46,9 +47,15 @@ class Config:
 def plan(config: Config, spec: EnvSpec, discount: float, t_max: int, on_policy: bool) -> RunPlan:
     """Return the sizes of a run of `t_max` updates; all recorded rows count as those of one environment."""
     return RunPlan(
-        spec=spec, discount=discount, clock=UPDATES, total_steps=t_max, total_updates=t_max, num_envs=1, rollout_length=1,
+        spec=spec,
+        discount=discount,
+        clock=UPDATES,
+        total_steps=t_max,
+        total_updates=t_max,
+        num_envs=1,
+        rollout_length=1,
         on_policy=on_policy,
-    )  # fmt: skip
+    )
 
 
 def problems(config: Config, plan: RunPlan) -> list[str]:
@@ -57,9 +64,15 @@ def problems(config: Config, plan: RunPlan) -> list[str]:
     if not config.rows:
         found.append("runner_args.rows: not given; name the recorded run from whose rows is learned")
     if plan.on_policy:
-        found.append("runner=offline: the learner learns from its own policy's rollouts alone, and these rows are of another; choose learner=mazero")
+        found.append(
+            "runner=offline: the learner learns from its own policy's rollouts alone, and these rows are of "
+            "another; choose learner=mazero"
+        )
     if config.report_every > plan.total_steps:
-        found.append(f"runner_args.report_every={config.report_every}: more than t_max={plan.total_steps}; a run ends at a report")
+        found.append(
+            f"runner_args.report_every={config.report_every}: more than t_max={plan.total_steps}; a run ends at a "
+            "report"
+        )
     return found
 
 
@@ -88,7 +101,8 @@ def make(
     eval_episodes: int,
     eval_every: int,
 ) -> "OfflineRunner":
-    """Return the runner: called with a seed, it yields (Report, RunState) until `t_max` updates or `max_minutes` are over.
+    """Return the runner: called with a seed, it yields (Report, RunState) until `t_max` updates or `max_minutes` are
+    over.
 
     Args:
       rows: returns the rows [1, R, ...] of the recorded run that it is given the name of.
@@ -106,7 +120,8 @@ def make(
     loop = Loop(
         train=lambda state: train(state, data),
         evaluators={
-            name: jax.jit(partial(evaluate, env, player, num_episodes=eval_episodes)) for name, player in players.items()
+            name: jax.jit(partial(evaluate, env, player, num_episodes=eval_episodes))
+            for name, player in players.items()
         },
         priorities=None,
         now=lambda state: state.updates,
@@ -145,7 +160,9 @@ class OfflineRunner:
 def _init(learner: Learner, key: Key) -> RunState:
     learner_key, key = jax.random.split(key)
     zero = jnp.zeros((), jnp.int32)
-    return RunState(learner=learner.init(learner_key), key=key, updates=zero, last_eval=zero, training_seconds=jnp.zeros(()))
+    return RunState(
+        learner=learner.init(learner_key), key=key, updates=zero, last_eval=zero, training_seconds=jnp.zeros(())
+    )
 
 
 def _report(

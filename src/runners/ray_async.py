@@ -1,9 +1,14 @@
-"""The asynchronous runner: actors in processes of their own, here or on a Ray cluster; learner and replay in this process.
+"""The asynchronous runner: actors in processes of their own, here or on a Ray cluster; learner and replay in this
+process.
 
-A cycle is what it is in `jax_sync`: every environment takes `rollout_length` steps, the rows go into the replay, the learner
-takes the updates that are due. The trajectories of a cycle are made with the parameters of an earlier one: `max_staleness`
-cycles earlier at most, for no actor is asked for more. So a slow learner slows the actors and slow actors the learner, updates
-and steps keep their ratio, and, environments in JAX being functions, neither speed nor the death of an actor changes what is
+A cycle is what it is in `jax_sync`: every environment takes `rollout_length` steps, the rows go into the replay, the
+  learner
+takes the updates that are due. The trajectories of a cycle are made with the parameters of an earlier one:
+`max_staleness`
+cycles earlier at most, for no actor is asked for more. So a slow learner slows the actors and slow actors the
+learner, updates
+and steps keep their ratio, and, environments in JAX being functions, neither speed nor the death of an actor changes
+what is
 computed.
 """
 
@@ -42,7 +47,9 @@ from src.runners.loop import Loop, keys, priorities
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(jax_sync.Config):
     num_actors: int = setting(
-        0, "processes that act, num_envs / num_actors environments each; 0 = one per core that the learner leaves", low=0
+        0,
+        "processes that act, num_envs / num_actors environments each; 0 = one per core that the learner leaves",
+        low=0,
     )
     max_staleness: int = setting(
         1, "cycles that actors may be ahead of the learner; learners from rollouts always have 0", low=0
@@ -50,12 +57,22 @@ class Config(jax_sync.Config):
     reanalyse_actors: int = setting(0, "processes that plan stored rows again; 0 = the learner does it itself", low=0)
     cpus_per_actor: float = setting(1.0, "cores that Ray sets aside for each", low=0.0)
     threads_per_actor: int = setting(1, "threads that each computes with", low=1)
-    actor_resources: dict = setting({}, "more of Ray's resources that each wants, {name: amount}: actors go where those are")
-    ray_address: str = setting("", "HOST:PORT of a Ray cluster to join, or auto; '' = Ray is started on this machine for the run")
-    object_store_mb: int = setting(500, "shared memory for trajectories and parameters, where Ray is started for the run", low=80)
-    env_timeout: float = setting(60.0, "seconds for a step or a reset of an environment outside JAX; 0 = no limit", low=0.0)
+    actor_resources: dict = setting(
+        {}, "more of Ray's resources that each wants, {name: amount}: actors go where those are"
+    )
+    ray_address: str = setting(
+        "", "HOST:PORT of a Ray cluster to join, or auto; '' = Ray is started on this machine for the run"
+    )
+    object_store_mb: int = setting(
+        500, "shared memory for trajectories and parameters, where Ray is started for the run", low=80
+    )
+    env_timeout: float = setting(
+        60.0, "seconds for a step or a reset of an environment outside JAX; 0 = no limit", low=0.0
+    )
     actor_timeout: float = setting(
-        900.0, "seconds for a cycle, a round of episodes or a batch of plans, after which an actor is started again", low=1.0
+        900.0,
+        "seconds for a cycle, a round of episodes or a batch of plans, after which an actor is started again",
+        low=1.0,
     )
     max_failures: int = setting(
         50, "failures of actors and of environments outside JAX that a run lives with in a million of its steps", low=0
@@ -76,7 +93,8 @@ def make(
     eval_episodes: int,
     eval_every: int,
 ) -> "AsyncRunner":
-    """Return the runner: called with a seed, it yields (Report, RunState) until `t_max` steps or `max_minutes` are over.
+    """Return the runner: called with a seed, it yields (Report, RunState) until `t_max` steps or `max_minutes` are
+    over.
 
     As with `jax_sync`, a yielded state is dead once the next one is asked for.
 
@@ -88,7 +106,9 @@ def make(
     """
     num_actors = config.num_actors or default_actors(config.num_envs)
     if config.num_envs % num_actors:
-        raise ValueError(f"runner_args.num_envs={config.num_envs} cannot be dealt out to num_actors={num_actors} evenly")
+        raise ValueError(
+            f"runner_args.num_envs={config.num_envs} cannot be dealt out to num_actors={num_actors} evenly"
+        )
     config = dataclasses.replace(
         config, num_actors=num_actors, max_staleness=config.max_staleness if learner.sequence_length else 0
     )
@@ -122,10 +142,13 @@ def _idle_planners(config: Config, plan: RunPlan) -> list[str]:
     """Return a sentence if there are actors that plan stored rows again, and never any rows for them."""
     actors = config.reanalyse_actors
     if actors and plan.on_policy:
-        return [f"runner_args.reanalyse_actors={actors}: rollouts are learned from once and not planned again; set it to 0"]
+        return [
+            f"runner_args.reanalyse_actors={actors}: rollouts are learned from once and not planned again; set it to 0"
+        ]
     if actors and not config.reanalyse_per_step:
         return [
-            f"runner_args.reanalyse_actors={actors}: runner_args.reanalyse_per_step=0 leaves them nothing to do; set that above 0, "
+            f"runner_args.reanalyse_actors={actors}: runner_args.reanalyse_per_step=0 leaves them nothing to do; "
+            "set that above 0, "
             "or reanalyse_actors to 0"
         ]
     return []
@@ -147,7 +170,9 @@ def default_actors(num_envs: int) -> int:
 
 
 def most_actors(num_envs: int, room: int) -> int:
-    """Return the largest number of actors, at most `room` but one at least, that environments can be dealt out to evenly."""
+    """Return the largest number of actors, at most `room` but one at least, that environments can be dealt out to
+    evenly.
+    """
     return max(number for number in range(1, max(1, room) + 1) if num_envs % number == 0)
 
 
@@ -159,9 +184,12 @@ class AsyncRunner:
     parts: Parts
     remake: Callable[[], Acting]
     start: Callable | None  # key -> one actor's environments; None where they are not in JAX
-    evaluators: dict[str, Any]  # as of Loop; where environments are not in JAX, the episodes of an evaluation that actors play
+    evaluators: dict[
+        str, Any
+    ]  # as of Loop; where environments are not in JAX, the episodes of an evaluation that actors play
     priorities: Callable | None
-    learn: Callable  # RunState with actors=(), rows [E, T, ...] -> RunState, sums, key for planning again; donates the first
+    # RunState with actors=(), rows [E, T, ...] -> RunState, sums, key for planning again; donates the first
+    learn: Callable
     clocks: dict[str, float]
 
     def shapes(self) -> RunState:
@@ -172,13 +200,21 @@ class AsyncRunner:
         parts, config = self.parts, self.parts.config
         learner_key, env_key, key = jax.random.split(keys(seed)[1], 3)
         learner = jax.jit(parts.learner.init)(learner_key)
-        actors = tuple(self.start(jax.random.fold_in(env_key, i)) for i in range(config.num_actors)) if self.start else ()
+        actors = (
+            tuple(self.start(jax.random.fold_in(env_key, i)) for i in range(config.num_actors)) if self.start else ()
+        )
         example = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), self.example())
         env_step, cycle, last_eval = (jnp.zeros((), jnp.int32) for _ in range(3))  # apart, for they are donated
         return RunState(
-            learner=learner, replay=jax.jit(parts.replay.store.init)(example), actors=actors, key=key, env_step=env_step, cycle=cycle,
-            last_eval=last_eval, training_seconds=jnp.zeros(()),
-        )  # fmt: skip
+            learner=learner,
+            replay=jax.jit(parts.replay.store.init)(example),
+            actors=actors,
+            key=key,
+            env_step=env_step,
+            cycle=cycle,
+            last_eval=last_eval,
+            training_seconds=jnp.zeros(()),
+        )
 
     def example(self) -> Transition:
         """Return what a row looks like, leaves are jax.ShapeDtypeStruct."""
@@ -218,7 +254,9 @@ class AsyncRunner:
 
 
 def learn(parts: Parts, state: RunState, rows: Transition) -> tuple[RunState, dict[str, Any], Key]:
-    """Return the state after a cycle's rows [E, T, ...], the sums of its updates' metrics, and the key for planning again."""
+    """Return the state after a cycle's rows [E, T, ...], the sums of its updates' metrics, and the key for planning
+    again.
+    """
     if parts.config.reanalyse_actors:
         parts = dataclasses.replace(parts, config=dataclasses.replace(parts.config, reanalyse_per_step=0.0))
     key, *learn_keys = jax.random.split(state.key, 3)

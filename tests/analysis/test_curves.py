@@ -21,7 +21,9 @@ def test_many_points_become_evenly_spaced_ones():
 
 
 def test_between_its_points_a_curve_is_straight():
-    values = curves.on_grid(np.array([5.0]), [(np.array([0.0, 10.0]), np.array([1.0, 3.0])), (np.array([5.0]), np.array([7.0]))])
+    values = curves.on_grid(
+        np.array([5.0]), [(np.array([0.0, 10.0]), np.array([1.0, 3.0])), (np.array([5.0]), np.array([7.0]))]
+    )
     np.testing.assert_array_equal(values, [[2.0], [7.0]])
 
 

@@ -1,4 +1,6 @@
-"""Clusters that others have started: which can be joined, and what is said of others. A server answers as Ray's does."""
+"""Clusters that others have started: which can be joined, and what is said of others. A server
+answers as Ray's does.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 

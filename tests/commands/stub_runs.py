@@ -9,8 +9,20 @@ def config(results: Path, **settings) -> dict:
     return {"name": "alg", "env": "mpe", "env_args": {"scenario": "valley"}, "results_dir": str(results), **settings}
 
 
-def write(results: Path, run_id: int, returns, *, name="alg", seed=1, status="COMPLETED", metric="eval/search/return", **settings):
-    """Write one run whose evaluations, 100 steps and 30 seconds of training apart, gave `returns`; return its folder."""
+def write(
+    results: Path,
+    run_id: int,
+    returns,
+    *,
+    name="alg",
+    seed=1,
+    status="COMPLETED",
+    metric="eval/search/return",
+    **settings,
+):
+    """Write one run whose evaluations, 100 steps and 30 seconds of training apart, gave `returns`;
+    return its folder.
+    """
     folder = results / "sacred" / str(run_id)
     folder.mkdir(parents=True)
     steps = [100 * (i + 1) for i in range(len(returns))]

@@ -1,4 +1,6 @@
-"""`python src/main.py ablation`: what a file asks for, which batches that makes, and the comparison of what they recorded."""
+"""`python src/main.py ablation`: what a file asks for, which batches that makes, and the comparison of what they
+recorded.
+"""
 
 import json
 
@@ -39,7 +41,9 @@ def test_every_variant_on_every_environment_is_a_batch_whose_settings_win_in_ord
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
     results = f"results_dir={file.parent / 'results'}"
-    start = "python src/main.py batch --config=mazero_seq --env-config=matrix_game --seeds=4 --jobs=2 with max_minutes=3"
+    start = (
+        "python src/main.py batch --config=mazero_seq --env-config=matrix_game --seeds=4 --jobs=2 with max_minutes=3"
+    )
     assert lines[0] == f"{start} learner_args.n_step=1 name=sum {results}"
     assert lines[3] == (
         f"{start} learner_args.n_step=3 env_args.num_agents=4 network_args.policy_head=gru name=gru {results}"
@@ -64,14 +68,19 @@ def test_the_report_compares_the_runs_of_the_file_and_no_others(file, capsys):
             if (cell.variant, seed) != ("gru", 2):
                 number += 1
                 known = {key: config.pop(key) for key in ("name", "seed", "results_dir")}
-                stub_runs.write(results, number, [0.0, level], name=known["name"], seed=seed, metric="eval/policy/return", **config)
+                stub_runs.write(
+                    results, number, [0.0, level], name=known["name"], seed=seed, metric="eval/policy/return", **config
+                )
     assert ablation.main([*words_of(file)[1:], "--report"]) == 0
     out = capsys.readouterr().out
     assert "note: gru on climbing has no run of seed 2" in out
     found = json.loads((results / "ablations" / "heads" / "compare.json").read_text())
     groups = {(group["task"], group["algorithm"]): (group["seeds"], group["final"]) for group in found["groups"]}
     assert groups == {
-        ("climbing", "sum"): (2, 1.0), ("climbing", "gru"): (1, 2.0), ("four", "sum"): (2, 3.0), ("four", "gru"): (1, 4.0),
+        ("climbing", "sum"): (2, 1.0),
+        ("climbing", "gru"): (1, 2.0),
+        ("four", "sum"): (2, 3.0),
+        ("four", "gru"): (1, 4.0),
     }
     rows = [(row["first"], row["second"], sorted(row["tasks"])) for row in found["improvements"]]
     assert rows == [("gru", "sum", ["climbing", "four"])]
@@ -83,7 +92,11 @@ def test_the_report_compares_the_runs_of_the_file_and_no_others(file, capsys):
         ("variants:", "variant:", "'variant' is not known; did you mean 'variants'?"),
         ("config: mazero_seq}", "confg: mazero_seq}", "did you mean 'config'"),
         ("policy_head: gru", "policy_head: gruu", "variant 'gru' on 'climbing': .*network_args.policy_head"),
-        ("policy_head: gru", "policy_layers: 2, planner_args.tree: paths", "variant 'gru'.*planner_args.tree.*write planner=plies, planner=paths"),
+        (
+            "policy_head: gru",
+            "policy_layers: 2, planner_args.tree: paths",
+            "variant 'gru'.*planner_args.tree.*write planner=plies, planner=paths",
+        ),
         ("seeds: 1-2", "seeds: many", "seeds 'many'"),
         ("{max_minutes: 3,", "{seed: 3,", "'seed' is not a setting of an ablation"),
         ("metric: eval", "metrik: eval", "did you mean 'metric'"),
@@ -91,7 +104,11 @@ def test_the_report_compares_the_runs_of_the_file_and_no_others(file, capsys):
         ("name: heads", "name: ../up", "name: got '../up', expected a name that files can have"),
         ("name: heads", "name: heads\nname: tails", "line 3: 'name' is written twice"),
         ("sum: {", "'../up': {", "variant '../up' on 'climbing': .*name .*got '../up'"),
-        ("max_minutes: 3,", "max_minutes: 3, learner_args.n_step: 1,", "settings: 'learner_args.n_step' is written twice"),
+        (
+            "max_minutes: 3,",
+            "max_minutes: 3, learner_args.n_step: 1,",
+            "settings: 'learner_args.n_step' is written twice",
+        ),
         ("report: {metric: eval/policy/return}", "report: {x: nope}", "report: .*--x"),
         ("report: {metric: eval/policy/return}", "report: {at: .nan}", "report: .*--at"),
         ("seeds: 1-2", "seeds: 99999999999", "seeds '99999999999'"),

@@ -50,7 +50,9 @@ def test_a_folder_that_may_not_be_written_into_is_refused(folder, monkeypatch):
     assert not (folder / "folder" / "new").exists()
 
 
-@pytest.mark.parametrize("word", ["--at=nan", "--at=inf", "--at=soon", "--at=", "--threshold=nan", f"--at=1{'0' * 400}"])
+@pytest.mark.parametrize(
+    "word", ["--at=nan", "--at=inf", "--at=soon", "--at=", "--threshold=nan", f"--at=1{'0' * 400}"]
+)
 def test_numbers_of_a_comparison_are_finite(word):
     assert word.partition("=")[0] in complaint(compare.parser().parse_args, ["1", word])
 
@@ -85,7 +87,9 @@ def test_numbers_of_a_sweep_are_bounded(word):
 def test_a_grid_of_more_trials_than_can_be_run_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     wide = [*range(1, 61)]
-    (tmp_path / "wide.yaml").write_text(f"seed: {wide}\nlearner_args.unroll: {wide}\nplanner_args.num_simulations: {wide}\n")
+    (tmp_path / "wide.yaml").write_text(
+        f"seed: {wide}\nlearner_args.unroll: {wide}\nplanner_args.num_simulations: {wide}\n"
+    )
     assert "216,000 trials" in complaint(tune.main, ["--space=wide.yaml", "--env-config=matrix_game"])
 
 
@@ -97,7 +101,9 @@ def test_results_that_cannot_be_written_are_refused_by_a_batch(folder, results):
 
 def test_commands_are_shown_as_a_shell_reads_them(tmp_path, capsys):
     path = tmp_path / "a b.yaml"
-    path.write_text("seeds: 1\nenvironments: {m: {env_config: matrix_game}}\nvariants: {'x [y]': {config: mazero_seq}}\n")
+    path.write_text(
+        "seeds: 1\nenvironments: {m: {env_config: matrix_game}}\nvariants: {'x [y]': {config: mazero_seq}}\n"
+    )
     assert ablation.main([str(path), "--dry-run"]) == 0
     assert "'name=x [y]'" in capsys.readouterr().out
 

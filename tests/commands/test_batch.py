@@ -21,7 +21,9 @@ WORDS = ["batch", "--config=mazero_seq", "--env-config=matrix_game", "with", *SM
 
 def test_a_batch_trains_its_seeds_once_and_goes_on_where_it_is_not_done(tmp_path):
     command = [sys.executable, str(ROOT / "src" / "main.py"), *WORDS[:3], "--seeds=1-2", "--jobs=1", *WORDS[3:]]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
         wait_for_line("compiling", tmp_path, process)  # seed 1 is recorded and far from its end
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=120)
@@ -66,7 +68,15 @@ def test_each_seed_is_skipped_left_alone_resumed_or_started(tmp_path):
     for seed in (3, 4):
         assert found[seed] == ("waiting", ["train", f"--resume={folders[seed]}", "with", "checkpoint_args.keep_last=3"])
     for seed in (5, 6):  # of 5 there are points and no checkpoints: an older record
-        start = ["train", "--config=a", "--env-config=b", "with", f"seed={seed}", "t_max=7", "checkpoint_args.keep_last=3"]
+        start = [
+            "train",
+            "--config=a",
+            "--env-config=b",
+            "with",
+            f"seed={seed}",
+            "t_max=7",
+            "checkpoint_args.keep_last=3",
+        ]
         assert found[seed] == ("waiting", start)
 
 
@@ -99,7 +109,11 @@ def test_a_run_that_is_going_on_is_not_started_twice(tmp_path):
 
 
 def test_a_batch_of_a_wrong_configuration_fails_before_anything_starts(tmp_path):
-    unbuildable = ["--seeds=2", "with", "network_args.attention_heads=3"]  # each value is allowed, together they do not fit
+    unbuildable = [
+        "--seeds=2",
+        "with",
+        "network_args.attention_heads=3",
+    ]  # each value is allowed, together they do not fit
     for words in (unbuildable, ["--seeds=x"], ["--seeds=2", "with", "t_maxx=5"], ["--seeds=2", "with", "seed=1"], []):
         done = type_in(tmp_path, *WORDS[:3], *words)
         assert done.returncode == 2 and "Traceback" not in done.stderr and list(tmp_path.iterdir()) == [], done

@@ -35,8 +35,12 @@ def test_seeds_are_grouped_and_summed_up(results, capsys):
     first, second = found["groups"]
     assert (first["algorithm"], first["seeds"], first["final"]) == ("alg", 2, pytest.approx(-4.5))
     assert (second["algorithm"], second["seeds"], second["final"]) == ("other", 3, pytest.approx(1.0))
-    assert first["task"] == "mpe/valley" and first["reached"] == 2 and first["steps_to_threshold"] == pytest.approx(275.0)
-    assert second["steps_to_threshold"] == pytest.approx(150.0) and second["minutes_to_threshold"] == pytest.approx(0.75)
+    assert (
+        first["task"] == "mpe/valley" and first["reached"] == 2 and first["steps_to_threshold"] == pytest.approx(275.0)
+    )
+    assert second["steps_to_threshold"] == pytest.approx(150.0) and second["minutes_to_threshold"] == pytest.approx(
+        0.75
+    )
     (pair,) = found["improvements"]
     assert pair["estimate"]["value"] == 0.0
     out = capsys.readouterr().out
@@ -115,10 +119,15 @@ def test_different_series_are_not_compared_without_saying_so(results, capsys):
     run(results, "1", "20")
     assert "eval/policy/return of plain; eval/search/return of alg" in capsys.readouterr().out
     run(results, "1", "20", "--metric=eval/search/return")
-    assert "(plain, done) has no 'eval/search/return' and is left out; there are: eval/policy/return" in capsys.readouterr().out
+    assert (
+        "(plain, done) has no 'eval/search/return' and is left out; there are: eval/policy/return"
+        in capsys.readouterr().out
+    )
 
 
-@pytest.mark.parametrize("words", [["{}"], ["{}/sacred/*"], ["{}/sacred/_sources", "{}/sacred/1", "{}/sacred/2", "11-13"]])
+@pytest.mark.parametrize(
+    "words", [["{}"], ["{}/sacred/*"], ["{}/sacred/_sources", "{}/sacred/1", "{}/sacred/2", "11-13"]]
+)
 def test_a_folder_of_results_and_a_pattern_without_quotes_mean_their_runs(results, words):
     (results / "sacred" / "_sources").mkdir()
     groups = run(results, *(word.format(results) for word in words))["groups"]
@@ -130,13 +139,22 @@ def test_runs_are_read_from_a_database_too(mongod, database, results, monkeypatc
     config = json.loads((results / "sacred" / "1" / "config.json").read_text())
     for run_id, end in ((3, -2.5), (12, -1.5)):
         database.runs.insert_one({"_id": run_id, "config": config | {"seed": run_id}, "status": "COMPLETED"})
-        for name, steps, values in (("eval/search/return", [100, 200], [-3.0, -2.9]), ("eval/search/return [2]", [300], [end])):
+        for name, steps, values in (
+            ("eval/search/return", [100, 200], [-3.0, -2.9]),
+            ("eval/search/return [2]", [300], [end]),
+        ):
             times = [datetime(2026, 1, 1)] * len(steps)  # a series too long for one document is kept in several
-            database.metrics.insert_one({"run_id": run_id, "name": name, "steps": steps, "values": values, "timestamps": times})
+            database.metrics.insert_one(
+                {"run_id": run_id, "name": name, "steps": steps, "values": values, "timestamps": times}
+            )
     url = mongod.url(database.name)
     monkeypatch.setenv("TANDEM_MONGO_URL", url if how == "environment" else "mongodb://127.0.0.1:1/none")
     (group,) = run(results, "2-4", "12", "--mongo" if how == "environment" else f"--mongo={url}")["groups"]
-    assert group["final"] == -2.0 and [one["run"] for one in group["runs"]] == ["run 3", "run 12"] and group["steps"] == 300
+    assert (
+        group["final"] == -2.0
+        and [one["run"] for one in group["runs"]] == ["run 3", "run 12"]
+        and group["steps"] == 300
+    )
 
 
 @pytest.mark.parametrize("url", ["mongodb://user:s3cret@127.0.0.1:1/x", ""])
@@ -157,7 +175,9 @@ def test_runs_are_found_in_folders_of_any_name(tmp_path, name, words):
     assert [history.seed for history in found] == ([2] if words.endswith("/2") else [1, 2]) and notes == []
 
 
-@pytest.mark.parametrize("words", [["{}"], ["{}/sacred/*"], ["1-20"], ["{}/sacred/1", "{}/sacred/1.bak", "{}/sacred/2", "11-13"]])
+@pytest.mark.parametrize(
+    "words", [["{}"], ["{}/sacred/*"], ["1-20"], ["{}/sacred/1", "{}/sacred/1.bak", "{}/sacred/2", "11-13"]]
+)
 @pytest.mark.parametrize("name", ["1.bak", "\u00b2", "notes"])
 def test_what_else_lies_beside_runs_is_passed_over(results, words, name):
     (results / "sacred" / name).mkdir()
@@ -171,7 +191,9 @@ BROKEN = {"config.json": ["[]", "{}", "{"], "run.json": ["null", "5"], "metrics.
 
 @pytest.mark.parametrize(("name", "content"), [(name, content) for name in BROKEN for content in BROKEN[name]])
 @pytest.mark.parametrize("words", ["{}", "{}/sacred/*", "1-20"])
-def test_a_damaged_record_among_several_is_left_out_with_a_word_and_alone_refused(results, capsys, words, name, content):
+def test_a_damaged_record_among_several_is_left_out_with_a_word_and_alone_refused(
+    results, capsys, words, name, content
+):
     (results / "sacred" / "12" / name).write_text(content)
     groups = run(results, words.format(results))["groups"]
     assert [group["seeds"] for group in groups] == [2, 2]
@@ -188,7 +210,9 @@ def test_a_run_whose_process_lives_is_running_however_long_it_was_silent(results
 
 
 def diverge(folder, since: int):
-    """Make the losses of a recorded run not a number from a step on; what it scores then is luck, and may be the best."""
+    """Make the losses of a recorded run not a number from a step on; what it scores then is luck, and may be the
+    best.
+    """
     path = folder / "metrics.json"
     metrics = json.loads(path.read_text())
     steps = metrics["time/training_seconds"]["steps"]
@@ -208,7 +232,9 @@ def test_a_run_that_diverged_is_never_first(results, capsys):
     assert "1 of 1 diverged" in out and "(diverged)" in out
     before = {group["algorithm"]: group for group in run(results, "1-2", "20", "--at=150")["groups"]}["broken"]
     assert (before["final"], before["diverged"]) == (3.0, 0)  # it was still sound there
-    assert {group["algorithm"]: group for group in run(results, "1-2", "20", "--x=time")["groups"]}["broken"]["final"] is None
+    assert {group["algorithm"]: group for group in run(results, "1-2", "20", "--x=time")["groups"]}["broken"][
+        "final"
+    ] is None
 
 
 def test_one_seed_of_several_that_diverged_counts_as_the_worst(results):
@@ -216,7 +242,11 @@ def test_one_seed_of_several_that_diverged_counts_as_the_worst(results):
         folder = stub_runs.write(results, 30 + seed, [-3.0, float(seed)], name="some", seed=seed)
     diverge(folder, since=200)
     (group,) = run(results, "31-34")["groups"]
-    assert (group["final"], group["diverged"], group["final_low"]) == (1.5, 1, None)  # of the middle two of -inf, 1, 2, 3
+    assert (group["final"], group["diverged"], group["final_low"]) == (
+        1.5,
+        1,
+        None,
+    )  # of the middle two of -inf, 1, 2, 3
 
 
 def test_a_number_that_was_not_finite_for_once_is_no_divergence(results):

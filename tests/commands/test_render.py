@@ -35,7 +35,9 @@ def random_planner(spec):
     def plan(params, carry, timestep, key, explore, progress):
         policy = timestep.legal / timestep.legal.sum(-1, keepdims=True)
         action = jax.random.categorical(key, np.log(1e-9) * (1 - timestep.legal))
-        return carry, Plan(action=action, extras=PolicyExtras(log_prob=policy[..., 0], policy=policy, entropy=policy[..., 0]))
+        return carry, Plan(
+            action=action, extras=PolicyExtras(log_prob=policy[..., 0], policy=policy, entropy=policy[..., 0])
+        )
 
     return Planner(init=lambda batch: (), plan=plan, plays="policy")
 

@@ -33,7 +33,9 @@ def test_a_damaged_file_is_named_and_the_rest_is_shown(folder, capsys, name, con
     (folder / name).write_bytes(content.encode("latin1"))
     out = shown(capsys)
     assert "configuration:" in out
-    assert (f"{name} is damaged" in out) == (content not in ("{}", '{"a": 5}') or name == "metrics.json" and content != "{}")
+    assert (f"{name} is damaged" in out) == (
+        content not in ("{}", '{"a": 5}') or name == "metrics.json" and content != "{}"
+    )
 
 
 @pytest.mark.parametrize("value", [None, 5, "x", [], {}, [None], {"a": None}, [5]])

@@ -14,7 +14,9 @@ from src.config import loader
 from tests.reference.listening import assert_kept_to_themselves
 from tests.test_main import CACHE, ROOT, SMALL
 
-SPACE = "learner_args.learning_rate: {log_uniform: [1.0e-3, 1.0e-2]}\nlearner_args.value_weight: {choice: [0.25, 0.5]}\n"
+SPACE = (
+    "learner_args.learning_rate: {log_uniform: [1.0e-3, 1.0e-2]}\nlearner_args.value_weight: {choice: [0.25, 0.5]}\n"
+)
 SETTINGS = [*SMALL, CACHE]
 MAIN = [sys.executable, str(ROOT / "src" / "main.py")]
 SWEEP = ["tune", "--config=mazero_seq", "--env-config=matrix_game", "--space=space.yaml", "--concurrent=1"]
@@ -39,12 +41,30 @@ def test_a_sweep_trains_ordinary_runs_stops_the_poor_ones_and_writes_the_best_co
     lines = ["learner_args.learning_rate: [0.003, 0.001]", "learner_args.value_weight: {uniform: [0.2, 0.5]}"]
     (tmp_path / "space.yaml").write_text("\n".join(lines))
     # The learning rate as the score: the second trial is worse from the first rung on, whatever is learned.
-    # The clock ends the first: 18 seconds, however fast the machine, so that what is stopped after two is far from its end.
-    words = [*SWEEP, "--samples=1", "--metric=train/learning_rate", "with", *SETTINGS, "t_max=100000000", "max_minutes=0.3"]
+    # The clock ends the first: 18 seconds, however fast the machine, so that what is stopped after two is far from
+    # its end.
+    words = [
+        *SWEEP,
+        "--samples=1",
+        "--metric=train/learning_rate",
+        "with",
+        *SETTINGS,
+        "t_max=100000000",
+        "max_minutes=0.3",
+    ]
     (tmp_path / ("a-long-name-" * 8)).mkdir()
-    told = {"RAY_ADDRESS": "127.0.0.1:9", "TMPDIR": str(tmp_path / ("a-long-name-" * 8))}  # neither is for Ray of our own
+    told = {
+        "RAY_ADDRESS": "127.0.0.1:9",
+        "TMPDIR": str(tmp_path / ("a-long-name-" * 8)),
+    }  # neither is for Ray of our own
     done = subprocess.run(
-        [*MAIN, *words], cwd=tmp_path, env=environment(tmp_path) | told, capture_output=True, text=True, timeout=600, check=False
+        [*MAIN, *words],
+        cwd=tmp_path,
+        env=environment(tmp_path) | told,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
     )
     assert done.returncode == 0 and done.stderr == "", done
     assert alive(tmp_path) == []
@@ -57,7 +77,9 @@ def test_a_sweep_trains_ordinary_runs_stops_the_poor_ones_and_writes_the_best_co
     assert "done" in done.stdout and "stopped early" in done.stdout and "100 % of its budget used" in done.stdout
     (best,) = (tmp_path / "results" / "sweeps").glob("*/best.yaml")
     assert loader.load(str(best), "matrix_game") == configs[0] | {
-        "results_dir": "results", "mongo_url": None, "compile_cache_dir": "auto",
+        "results_dir": "results",
+        "mongo_url": None,
+        "compile_cache_dir": "auto",
     }
 
 
@@ -98,7 +120,9 @@ def test_a_sweep_that_is_killed_leaves_its_trials_saved_and_no_process(tmp_path)
         process.kill()
         err = process.communicate(timeout=120)[1]  # ends with the last process that could write there
     assert "The sweep's process" in err and "was killed" in err and "--resume" in err
-    assert not [one for one in psutil.wait_procs(alive(tmp_path), timeout=90)[1] if one.status() != psutil.STATUS_ZOMBIE]
+    assert not [
+        one for one in psutil.wait_procs(alive(tmp_path), timeout=90)[1] if one.status() != psutil.STATUS_ZOMBIE
+    ]
     assert_saved(tmp_path)
 
 
@@ -107,7 +131,11 @@ def test_a_cluster_that_cannot_be_joined_is_wrong_usage_told_in_one_sentence(tmp
     words = [*SWEEP, "--ray-address=127.0.0.1:9", "with", *SETTINGS]
     told = environment(tmp_path) | {"HOME": str(tmp_path)}
     for token, sentence in (({}, "Ray's token is missing"), ({"RAY_AUTH_TOKEN": "one"}, "no Ray answers there")):
-        done = subprocess.run([*MAIN, *words], cwd=tmp_path, env=told | token, capture_output=True, text=True, timeout=100, check=False)
+        done = subprocess.run(
+            [*MAIN, *words], cwd=tmp_path, env=told | token, capture_output=True, text=True, timeout=100, check=False
+        )
         assert done.returncode == 2 and done.stderr.count("\n") == 1, done
-        assert done.stderr.startswith("--ray-address=127.0.0.1:9: cannot join this cluster: ") and sentence in done.stderr
+        assert (
+            done.stderr.startswith("--ray-address=127.0.0.1:9: cannot join this cluster: ") and sentence in done.stderr
+        )
     assert not (tmp_path / "results").exists() and alive(tmp_path) == []

@@ -20,7 +20,11 @@ def meant(request: commandline.Request) -> dict:
 
 @pytest.mark.parametrize(
     "text",
-    ["with seed=1 -l WARNING discount=0.9", "-l WARNING with seed=1 discount=0.9", "with seed=1 discount=0.9 --loglevel=WARNING"],
+    [
+        "with seed=1 -l WARNING discount=0.9",
+        "-l WARNING with seed=1 discount=0.9",
+        "with seed=1 discount=0.9 --loglevel=WARNING",
+    ],
 )
 def test_settings_may_stand_on_both_sides_of_a_flag(text):
     request = parse(text)

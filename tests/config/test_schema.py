@@ -16,4 +16,6 @@ def test_settings_that_do_not_decide_are_the_same_for_all_who_ask():
     for settings in (essence(config), flat(config)):
         assert {key.partition(".")[0] for key in settings} == decisive
     assert set(record.decisive(config)) == decisive - {"t_max", "max_minutes"}
-    assert {key for key in config if search_space.fixed(key)} == kept and search_space.fixed("checkpoint_args.keep_last")
+    assert {key for key in config if search_space.fixed(key)} == kept and search_space.fixed(
+        "checkpoint_args.keep_last"
+    )

@@ -5,7 +5,21 @@ import pytest
 from src.config import values, yaml_files
 
 
-TEXTS = ["9" * 5000, "(" * 300, "-" * 100_000 + "1", "{[]: 1}", "1+2j", "b'a'", "{1, 2}", "...", "1is", "'\\d", "²", "012", ""]
+TEXTS = [
+    "9" * 5000,
+    "(" * 300,
+    "-" * 100_000 + "1",
+    "{[]: 1}",
+    "1+2j",
+    "b'a'",
+    "{1, 2}",
+    "...",
+    "1is",
+    "'\\d",
+    "²",
+    "012",
+    "",
+]
 READ_BACK = ["2e5", "true", "[1]", "'q'", "plain", "it's", "", 3, 1e-07, None, True, [1, "a"], {"a": [1.5]}]
 
 
@@ -83,7 +97,9 @@ def test_a_file_that_cannot_be_used_is_told_of_in_a_sentence(read, text, said):
 def test_a_few_anchors_that_stand_for_billions_of_values_are_refused_at_once(read):
     names = "abcdefghij"
     lines = ["a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
-    lines += [f"{one}: &{one} [{', '.join([f'*{before}'] * 10)}]" for before, one in zip(names, names[1:], strict=False)]
+    lines += [
+        f"{one}: &{one} [{', '.join([f'*{before}'] * 10)}]" for before, one in zip(names, names[1:], strict=False)
+    ]
     with pytest.raises(yaml_files.Unreadable, match="100,000 values"):
         read("\n".join(lines))
 

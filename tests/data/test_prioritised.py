@@ -68,7 +68,9 @@ def test_new_sequences_get_the_largest_priority(state):
 
 def test_the_largest_priority_is_forgotten_in_time(state):
     state = SET(state, jnp.asarray(STORED), jnp.full(18, 0.5).at[2].set(900.0))
-    calm = jax.jit(lambda state: jax.lax.fori_loop(0, 9000, lambda _, s: SET(s, jnp.asarray(STORED), jnp.full(18, 0.5)), state))
+    calm = jax.jit(
+        lambda state: jax.lax.fori_loop(0, 9000, lambda _, s: SET(s, jnp.asarray(STORED), jnp.full(18, 0.5)), state)
+    )
     np.testing.assert_allclose(leaves(ADD(calm(state), block(NUM_ENVS, 9, 1)))[6], stored(0.5), rtol=1e-5)
 
 

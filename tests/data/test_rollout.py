@@ -32,7 +32,9 @@ def test_where_an_episode_was_given_up_the_row_before_the_next_is_truncated():
     first, ended, cut = never.copy(), never.copy(), never.copy()
     first[0, 2] = first[1, 3] = first[2, 0] = True
     ended[1, 2] = cut[2, LENGTH - 1] = True
-    batch = replay.source.sample(rows.replace(first=first, terminated=ended, truncated=cut), jax.random.key(0), jnp.zeros(()))
+    batch = replay.source.sample(
+        rows.replace(first=first, terminated=ended, truncated=cut), jax.random.key(0), jnp.zeros(())
+    )
     cut[0, 1] = True  # the one that had not ended
     assert_same(batch.traj, rows.replace(first=first, terminated=ended, truncated=cut))
 

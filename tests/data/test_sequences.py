@@ -61,7 +61,9 @@ def draw(replay, state, num_batches: int):
 
 
 def check_alignment(batch, written: int) -> set[tuple[int, int]]:
-    """Assert that each sequence is one environment's, consecutive and stored; return the (environment, time) it began at."""
+    """Assert that each sequence is one environment's, consecutive and stored; return the (environment, time) it began
+    at.
+    """
     start = batch.traj.env_step[:, 0]
     env = batch.traj.extras.rank[:, 0, 0]
     assert np.all((env >= 0) & (env < NUM_ENVS))
@@ -93,7 +95,9 @@ def test_sequences_stay_aligned_while_priorities_change_and_rows_are_overwritten
         state = replay.store.add(state, block(NUM_ENVS, written, length))
         written += length
         # By now some of these sequences are gone, and the write head stands in others.
-        state = replay.source.set_priorities(state, batch.index, jnp.asarray(rng.exponential(size=BATCH) ** 3, jnp.float32))
+        state = replay.source.set_priorities(
+            state, batch.index, jnp.asarray(rng.exponential(size=BATCH) ** 3, jnp.float32)
+        )
         check_alignment(draw(replay, state, num_batches=5), written)
 
 
@@ -146,11 +150,17 @@ def test_state_keeps_its_types_and_its_memory_in_a_loop(module):
 
     state = jax.tree.map(jnp.copy, replay.store.init(example()))
     compiled = jax.jit(cycle, donate_argnums=0).lower(state, jax.random.key(0)).compile()
-    kept = {f"[{NUM_ENVS},{NUM_SLOTS}"} | ({"[127]"} if module is prioritised else set())  # the ring, the tree over its 51 rows
-    assert {size for size in kept if size in compiled.as_text()} == kept  # or the search for copies would look for nothing
+    kept = {f"[{NUM_ENVS},{NUM_SLOTS}"} | (
+        {"[127]"} if module is prioritised else set()
+    )  # the ring, the tree over its 51 rows
+    assert {
+        size for size in kept if size in compiled.as_text()
+    } == kept  # or the search for copies would look for nothing
     assert "copy(" in compiled.as_text()  # of other, smaller things: so copies are written
     for size in kept:
-        copies = [line for line in compiled.as_text().splitlines() if " copy(" in line and size in line.split(" copy(")[0]]
+        copies = [
+            line for line in compiled.as_text().splitlines() if " copy(" in line and size in line.split(" copy(")[0]
+        ]
         assert not copies, copies
     where = state.experience.obs.unsafe_buffer_pointer()
     state, _ = compiled(state, jax.random.key(0))

@@ -1,4 +1,6 @@
-"""The examples of docs/extending.md work as they stand: in a copy of the project each trains, and the suites find no fault."""
+"""The examples of docs/extending.md work as they stand: in a copy of the project each trains, and the suites find no
+fault.
+"""
 
 import json
 import math
@@ -21,9 +23,14 @@ TINY = [
     f"compile_cache_dir={os.environ['JAX_COMPILATION_CACHE_DIR']}",
 ]  # fmt: skip
 WITH_MODEL = [
-    "network_args.latent_size=6", "network_args.hidden_size=7", "network_args.projection_size=5",
-    "replay_args.batch_size=9", "replay_args.min_size=32", "replay_args.capacity=700", "runner_args.updates_per_step=0.05",
-]  # fmt: skip
+    "network_args.latent_size=6",
+    "network_args.hidden_size=7",
+    "network_args.projection_size=5",
+    "replay_args.batch_size=9",
+    "replay_args.min_size=32",
+    "replay_args.capacity=700",
+    "runner_args.updates_per_step=0.05",
+]
 # What reports have to show of a run, by words of its command line.
 SHOWN = {
     "reinforce": "train/return_to_go", "corridor": "eval/policy/arrived", "lamps": "eval/policy/right",
@@ -114,7 +121,9 @@ def test_an_environment_can_be_chosen_over_the_file_of_another(copy):
     words = "print_config --config=mappo --env-config=switch_riddle with env=corridor env_args.length=7".split()
     shown = run(copy, sys.executable, "src/main.py", *words)
     assert shown.returncode == 0, shown.stderr
-    assert all(word in shown.stdout for word in ("corridor", "length = 7", "5000000")) and "remember" not in shown.stdout
+    assert (
+        all(word in shown.stdout for word in ("corridor", "length = 7", "5000000")) and "remember" not in shown.stdout
+    )
 
 
 def test_a_typed_setting_that_the_chosen_part_lacks_is_refused_and_one_of_a_file_is_not(copy):

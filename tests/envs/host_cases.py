@@ -12,7 +12,10 @@ from tests.envs.defaults import LIMIT, default_cases
 
 ATARI = {"frame_skip": 4, "frame_stack": 4, "sticky_actions": 0.25, "max_frames": 2}
 # Fewer pistons, and enough frames for the invaders to move.
-QUICKER: dict[str, dict[str, Any]] = {"pistonball": {"scenario_args": {"n_pistons": 5}}, "space_invaders": {"frame_skip": 8}}
+QUICKER: dict[str, dict[str, Any]] = {
+    "pistonball": {"scenario_args": {"n_pistons": 5}},
+    "space_invaders": {"frame_skip": 8},
+}
 SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ("simple_spread", {"scenario_args": {"continuous_actions": True, "N": 2}, "action_bins": 2, "agent_returns": True}),
     ("simple_tag_v3", {"team": ("adversary", "agent"), "frame_skip": 2, "frame_stack": 3}),
@@ -47,7 +50,9 @@ def random_action(random: np.random.Generator, timestep: TimeStep, continuous: b
     return np.array([random.choice(np.flatnonzero(legal)) for legal in timestep.legal])
 
 
-def episode(env: HostEnvironment, seed: int | None, random: np.random.Generator, most: int = 1000) -> tuple[list[TimeStep], list]:
+def episode(
+    env: HostEnvironment, seed: int | None, random: np.random.Generator, most: int = 1000
+) -> tuple[list[TimeStep], list]:
     """Return the time steps of an episode of random play, `most` steps at most, and the actions between them."""
     timesteps, actions = [env.reset(seed)], []
     while len(actions) < most and not (timesteps[-1].terminated or timesteps[-1].truncated):

@@ -18,9 +18,17 @@ def counting_env(episode_limit: int) -> Environment:
         obs = jnp.tile(jnp.stack([tag, count, last]), (N, 1))
         truncated = (count >= episode_limit) & ~terminated
         return TimeStep(
-            obs=obs, state=obs[0], legal=jnp.ones((N, A), bool), present=jnp.ones(N, bool), alive=jnp.ones(N, bool), reward=reward,
-            terminated=terminated, truncated=truncated, first=count == 0, metrics={"length": count},
-        )  # fmt: skip
+            obs=obs,
+            state=obs[0],
+            legal=jnp.ones((N, A), bool),
+            present=jnp.ones(N, bool),
+            alive=jnp.ones(N, bool),
+            reward=reward,
+            terminated=terminated,
+            truncated=truncated,
+            first=count == 0,
+            metrics={"length": count},
+        )
 
     def reset(key):
         state = (jax.random.uniform(key), jnp.float32(0.0), jnp.float32(-1.0))
@@ -30,8 +38,15 @@ def counting_env(episode_limit: int) -> Environment:
         state = (state[0], state[1] + 1, action[0].astype(jnp.float32))
         return state, show(state, jnp.full(N, 1.0), action[0] == 4)
 
-    spec = EnvSpec(num_agents=N, obs=Vector(O), state=Vector(O), actions=Discrete(A), episode_limit=episode_limit, shared_reward=True,
-                   metric_names=("length",))  # fmt: skip
+    spec = EnvSpec(
+        num_agents=N,
+        obs=Vector(O),
+        state=Vector(O),
+        actions=Discrete(A),
+        episode_limit=episode_limit,
+        shared_reward=True,
+        metric_names=("length",),
+    )
     return Environment(spec=spec, reset=reset, step=step)
 
 
@@ -39,7 +54,9 @@ def play(env, actions, key):
     state, timestep = env.reset(key)
     rows = []
     for i, action in enumerate(actions):
-        state, following, outcome = auto_reset_step(env, jax.random.fold_in(key, i), state, jnp.full(N, action, jnp.int32))
+        state, following, outcome = auto_reset_step(
+            env, jax.random.fold_in(key, i), state, jnp.full(N, action, jnp.int32)
+        )
         rows.append((timestep, outcome, following))
         timestep = following
     return rows

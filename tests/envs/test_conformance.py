@@ -1,4 +1,6 @@
-"""What every environment owes: over the registry with default settings, where CHOSEN has none, and over all of MPE's scenarios."""
+"""What every environment owes: over the registry with default settings, where CHOSEN has none, and over all of MPE's
+scenarios.
+"""
 
 from types import SimpleNamespace
 
@@ -72,7 +74,8 @@ def random_actions(key, timestep: TimeStep, continuous: bool):
 
 @pytest.fixture(scope="module", params=CASES, ids=name)
 def played(request):
-    """T random steps, more where episodes are longer, of B environments with resets; the first act_on comes from `reset`.
+    """T random steps, more where episodes are longer, of B environments with resets; the first act_on comes from
+    `reset`.
 
     All leaves are [B, steps, ...].
     """
@@ -99,9 +102,18 @@ def played(request):
         first, second, other = run(keys), run(keys), run(jax.random.split(jax.random.key(6), B))
     act_on, action, outcome, following = jax.tree.map(np.asarray, first)
     return SimpleNamespace(
-        env=env, spec=env.spec, family=family, steps=steps, act_on=act_on, action=action, outcome=outcome, following=following,
-        first=first, second=second, other=other,
-    )  # fmt: skip
+        env=env,
+        spec=env.spec,
+        family=family,
+        steps=steps,
+        act_on=act_on,
+        action=action,
+        outcome=outcome,
+        following=following,
+        first=first,
+        second=second,
+        other=other,
+    )
 
 
 pytestmark = pytest.mark.jaxmarl
@@ -116,9 +128,15 @@ def test_leaves_have_the_shapes_and_dtypes_of_the_spec(played):
     spec = played.spec
     n, s, a = spec.num_agents, spec.state.size, spec.actions.size
     expected = {
-        "obs": ((n, *spec.obs.shape), "float32"), "state": ((s,), "float32"), "legal": ((n, a), "bool"), "alive": ((n,), "bool"),
-        "reward": ((n,), "float32"), "terminated": ((), "bool"), "truncated": ((), "bool"), "first": ((), "bool"),
-    }  # fmt: skip
+        "obs": ((n, *spec.obs.shape), "float32"),
+        "state": ((s,), "float32"),
+        "legal": ((n, a), "bool"),
+        "alive": ((n,), "bool"),
+        "reward": ((n,), "float32"),
+        "terminated": ((), "bool"),
+        "truncated": ((), "bool"),
+        "first": ((), "bool"),
+    }
     for timestep in (played.act_on, played.outcome, played.following):
         for field, (shape, dtype) in expected.items():
             leaf = getattr(timestep, field)
@@ -181,7 +199,9 @@ def test_an_end_is_either_a_termination_or_a_truncation(played):
 
 def test_no_episode_outlasts_the_limit_and_only_there_is_one_truncated(played):
     limit = played.spec.episode_limit
-    for ended, truncated in zip(played.outcome.terminated | played.outcome.truncated, played.outcome.truncated, strict=True):
+    for ended, truncated in zip(
+        played.outcome.terminated | played.outcome.truncated, played.outcome.truncated, strict=True
+    ):
         last = np.flatnonzero(ended)
         lengths = np.diff(np.append(-1, last))
         assert len(last) and lengths.max() <= limit and played.steps - 1 - last[-1] < limit

@@ -238,7 +238,9 @@ def foraging():
     with jax.numpy_rank_promotion("allow"):
         states, obs = jax.tree.map(np.asarray, quick_jit(jax.vmap(one))(jax.random.split(jax.random.key(2), M)))
     return SimpleNamespace(
-        config=config, space=env.spec.obs, obs=obs,
+        config=config,
+        space=env.spec.obs,
+        obs=obs,
         states=[jax.tree.map(lambda leaf: leaf[m], states) for m in range(M)],
     )
 

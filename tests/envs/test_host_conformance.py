@@ -1,4 +1,6 @@
-"""What every host environment owes: over the registry, all of PettingZoo's scenarios in many settings, and StarCraft's stand-in."""
+"""What every host environment owes: over the registry, all of PettingZoo's scenarios in many settings, and
+StarCraft's stand-in.
+"""
 
 from types import SimpleNamespace
 
@@ -16,13 +18,17 @@ SAME_BEGINNING = ("knights_archers_zombies", "space_invaders")
 
 def name(case) -> str:
     family, config = case
-    extra = [key for key in ("team", "frame_skip", "scenario_args") if getattr(config, key, None) not in ((), 1, {}, None)]
+    extra = [
+        key for key in ("team", "frame_skip", "scenario_args") if getattr(config, key, None) not in ((), 1, {}, None)
+    ]
     return "-".join([family, getattr(config, "scenario", getattr(config, "map_name", "")), *extra])
 
 
 @pytest.fixture(scope="module", params=cases(), ids=name)
 def played(request, tmp_path_factory):
-    """Two episodes of an environment; `again` the same ones of another with the same seed, `other` with another seed."""
+    """Two episodes of an environment; `again` the same ones of another with the same seed, `other` with
+    another seed.
+    """
     family, config = request.param
     with pytest.MonkeyPatch.context() as patch:
         smac_installed(patch, tmp_path_factory.mktemp("StarCraftII"))
@@ -48,9 +54,15 @@ def test_leaves_are_numpy_with_the_shapes_and_dtypes_of_the_spec(played):
     spec = played.spec
     n, s, a = spec.num_agents, spec.state.size, spec.actions.size
     expected = {
-        "obs": ((n, *spec.obs.shape), "float32"), "state": ((s,), "float32"), "legal": ((n, a), "bool"), "alive": ((n,), "bool"),
-        "reward": ((n,), "float32"), "terminated": ((), "bool"), "truncated": ((), "bool"), "first": ((), "bool"),
-    }  # fmt: skip
+        "obs": ((n, *spec.obs.shape), "float32"),
+        "state": ((s,), "float32"),
+        "legal": ((n, a), "bool"),
+        "alive": ((n,), "bool"),
+        "reward": ((n,), "float32"),
+        "terminated": ((), "bool"),
+        "truncated": ((), "bool"),
+        "first": ((), "bool"),
+    }
     for timestep in played.timesteps:
         for field, (shape, dtype) in expected.items():
             leaf = getattr(timestep, field)
@@ -66,7 +78,9 @@ def test_a_time_step_keeps_its_values_when_the_next_is_taken(played):
     first = played.env.reset(9)
     kept = jax.tree.map(np.copy, first)
     second = played.env.step(random_action(random, first, played.spec.actions.continuous))
-    assert all(np.array_equal(left, right) for left, right in zip(jax.tree.leaves(first), jax.tree.leaves(kept), strict=True))
+    assert all(
+        np.array_equal(left, right) for left, right in zip(jax.tree.leaves(first), jax.tree.leaves(kept), strict=True)
+    )
     pairs = zip(jax.tree.leaves(first.replace(metrics={})), jax.tree.leaves(second.replace(metrics={})), strict=True)
     assert not any(np.shares_memory(left, right) for left, right in pairs)
 

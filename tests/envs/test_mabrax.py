@@ -15,9 +15,12 @@ from tests.reference.compiled import quick_jit
 pytestmark = pytest.mark.jaxmarl
 
 SHAPES = {  # agents, numbers of an observation, of the state, of an action
-    "halfcheetah_6x1": (6, 9, 17, 1), "ant_4x2": (4, 18, 27, 2), "hopper_3x1": (3, 9, 11, 1), "walker2d_2x3": (2, 10, 17, 3),
+    "halfcheetah_6x1": (6, 9, 17, 1),
+    "ant_4x2": (4, 18, 27, 2),
+    "hopper_3x1": (3, 9, 11, 1),
+    "walker2d_2x3": (2, 10, 17, 3),
     "humanoid_9|8": (2, 194, 244, 9),
-}  # fmt: skip
+}
 
 
 @cache
@@ -35,7 +38,10 @@ def test_every_agent_sees_where_the_joints_that_it_drives_are_and_how_they_move(
     left_out = 2 if scenario.startswith(("ant", "humanoid")) else 1
     driven = []
     for agent in world.agents:
-        joints, sees = np.asarray(world.agent_action_mapping[agent]), set(np.asarray(world.agent_obs_mapping[agent]).tolist())
+        joints, sees = (
+            np.asarray(world.agent_action_mapping[agent]),
+            set(np.asarray(world.agent_obs_mapping[agent]).tolist()),
+        )
         assert {int(actuator.q_id[i]) - left_out for i in joints} <= sees
         assert {int(actuator.qd_id[i]) + size - left_out for i in joints} <= sees
         assert len(sees) == len(world.agent_obs_mapping[agent]) and sees <= set(range(world.env.observation_size))
@@ -47,7 +53,9 @@ def test_every_agent_sees_where_the_joints_that_it_drives_are_and_how_they_move(
 def test_the_spec_is_what_reset_and_step_return(scenario):
     _, env = parts(scenario)
     spec = env.spec
-    assert (spec.num_agents, spec.obs.size, spec.state.size, spec.actions.size) == SHAPES[scenario] and spec.actions.continuous
+    assert (spec.num_agents, spec.obs.size, spec.state.size, spec.actions.size) == SHAPES[
+        scenario
+    ] and spec.actions.continuous
     reset = jax.eval_shape(env.reset, jax.random.key(0))
     action = jax.ShapeDtypeStruct((spec.num_agents, spec.actions.size), jnp.float32)
     step = jax.eval_shape(env.step, jax.random.key(0), reset[0], action)
@@ -83,7 +91,9 @@ def test_a_fall_terminates_also_on_the_last_step_and_the_time_limit_truncates():
 
 def test_actions_are_clipped_to_their_range():
     step, state, action = hopper()
-    (_, wild), (_, clipped), (_, still) = (step(jax.random.key(0), state, x) for x in (9.0 * action, action, 0.0 * action))
+    (_, wild), (_, clipped), (_, still) = (
+        step(jax.random.key(0), state, x) for x in (9.0 * action, action, 0.0 * action)
+    )
     np.testing.assert_array_equal(wild.obs, clipped.obs)
     np.testing.assert_array_equal(wild.reward, clipped.reward)
     assert np.abs(clipped.obs - still.obs).max() > 1e-3
@@ -114,7 +124,9 @@ def test_the_package_that_the_message_names_is_the_pinned_one():
 
 def test_without_brax_the_message_says_what_to_install(monkeypatch):
     mabrax._make_world.cache_clear()
-    for name in [name for name in sys.modules if name.split(".")[0] == "brax" or name.startswith("jaxmarl.environments.mabrax")]:
+    for name in [
+        name for name in sys.modules if name.split(".")[0] == "brax" or name.startswith("jaxmarl.environments.mabrax")
+    ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "brax", None)
     with pytest.raises(ImportError, match="pip install brax=="):

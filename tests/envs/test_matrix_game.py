@@ -29,7 +29,9 @@ def returns(config: Config) -> dict[tuple, tuple[float, float]]:
         return total, timestep.metrics["optimal"], jnp.stack(over)
 
     total, optimal, over = jax.jit(jax.vmap(play))(jnp.array(plans))
-    np.testing.assert_array_equal(over, np.tile(np.arange(1, env.spec.episode_limit + 1) == env.spec.episode_limit, (len(plans), 1)))
+    np.testing.assert_array_equal(
+        over, np.tile(np.arange(1, env.spec.episode_limit + 1) == env.spec.episode_limit, (len(plans), 1))
+    )
     return {plan: (float(t), float(o)) for plan, t, o in zip(plans, total, optimal, strict=True)}
 
 
@@ -52,7 +54,9 @@ def test_climbing_pays_the_table():
 def test_penalty_pays_k_in_its_corners():
     paid = returns(Config(scenario="penalty", penalty=-7.5))
     table = [[10, 0, -7.5], [0, 2, 0], [-7.5, 0, 10]]
-    assert {plan[0]: total for plan, (total, _) in paid.items()} == {(i, j): table[i][j] for i in range(3) for j in range(3)}
+    assert {plan[0]: total for plan, (total, _) in paid.items()} == {
+        (i, j): table[i][j] for i in range(3) for j in range(3)
+    }
 
 
 def test_one_deviator_costs_a_large_team_as_much_as_a_pair():
@@ -72,7 +76,10 @@ def test_with_labels_of_their_own_the_same_habit_is_not_the_same_move(scenario, 
 def test_at_ten_agents_the_optimum_is_where_all_play_one_end():
     env = matrix_game.make(Config(scenario="penalty", num_agents=10))
     state, _ = env.reset(jax.random.key(0))
-    ends, middle = jnp.array([[0] * 10, [2] * 10]), jnp.array([[1] * 10, [0] * 9 + [1], [0] * 9 + [2], [2] * 4 + [0] * 6])
+    ends, middle = (
+        jnp.array([[0] * 10, [2] * 10]),
+        jnp.array([[1] * 10, [0] * 9 + [1], [0] * 9 + [2], [2] * 4 + [0] * 6]),
+    )
     paid = jax.vmap(lambda action: env.step(jax.random.key(0), state, action)[1])(jnp.concatenate([ends, middle]))
     np.testing.assert_array_equal(paid.reward[:, 0], [10, 10, 2, 0, -100, -100])
     np.testing.assert_array_equal(paid.metrics["optimal"], [1, 1, 0, 0, 0, 0])
@@ -132,15 +139,21 @@ def test_relabelled_moves_of_a_table_go_around_each_agents_own_number_of_actions
     np.testing.assert_array_equal(paid, [table[(i + 1) % 2, (j + 2) % 4, (k + 3) % 3] for i, j, k in joint])
 
 
-@pytest.mark.parametrize(("payoff", "told"), [
-    ((3.0, 2.0), "env_args.payoff: one list is a game of one agent, expected 2 or more: nest one for each"),
-    (([1, 2], [3]), r"payoff\[1\]: it is a list of shape 1, but env_args.payoff\[0\] is a list of shape 2; make them alike"),
-    (([1, 2], 3), r"payoff\[1\]: it is a number, but env_args.payoff\[0\] is a list of shape 2"),
-    (([1, "two"], [3, 4]), r"payoff\[0\]\[1\]: got 'two', expected a finite number"),
-    (([1, True], [3, 4]), r"payoff\[0\]\[1\]: got True, expected a finite number"),
-    (([1, 2], [float("nan"), 4]), r"payoff\[1\]\[0\]: got nan, expected a finite number"),
-    (([], []), r"payoff\[0\]: the list is empty, expected an entry for each action"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("payoff", "told"),
+    [
+        ((3.0, 2.0), "env_args.payoff: one list is a game of one agent, expected 2 or more: nest one for each"),
+        (
+            ([1, 2], [3]),
+            r"payoff\[1\]: it is a list of shape 1, but env_args.payoff\[0\] is a list of shape 2; make them alike",
+        ),
+        (([1, 2], 3), r"payoff\[1\]: it is a number, but env_args.payoff\[0\] is a list of shape 2"),
+        (([1, "two"], [3, 4]), r"payoff\[0\]\[1\]: got 'two', expected a finite number"),
+        (([1, True], [3, 4]), r"payoff\[0\]\[1\]: got True, expected a finite number"),
+        (([1, 2], [float("nan"), 4]), r"payoff\[1\]\[0\]: got nan, expected a finite number"),
+        (([], []), r"payoff\[0\]: the list is empty, expected an entry for each action"),
+    ],
+)
 def test_what_is_no_table_is_refused_in_a_sentence_that_names_the_place(payoff, told):
     with pytest.raises(ValueError, match=told):
         matrix_game.make(Config(payoff=payoff))
@@ -153,7 +166,9 @@ def test_random_games_differ_by_number_and_a_number_is_always_the_same_game():
     first, again, other = paid(4), paid(4), paid(5)
     assert first == again != other
     totals = np.array([total for total, _ in first.values()])
-    np.testing.assert_array_equal(totals, np.random.default_rng(4).uniform(-10, 10, (2, 2, 2)).astype(np.float32).ravel())
+    np.testing.assert_array_equal(
+        totals, np.random.default_rng(4).uniform(-10, 10, (2, 2, 2)).astype(np.float32).ravel()
+    )
     assert [flag for _, flag in first.values()] == (totals == totals.max()).tolist()
     assert matrix_game.optimum(Config(scenario="random", num_agents=3, num_actions=2, game_seed=4)) == totals.max()
 

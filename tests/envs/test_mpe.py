@@ -1,4 +1,6 @@
-"""MPE scenarios: JaxMARL's physics, our episode ends, padding and opponents, and the reference returns of simple_spread."""
+"""MPE scenarios: JaxMARL's physics, our episode ends, padding and opponents, and the reference returns of
+simple_spread.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +17,9 @@ pytestmark = pytest.mark.jaxmarl
 
 
 def episodes(env, act, num_episodes: int, seed: int = 0):
-    """Return (team return [E], last TimeStep [E, ...], truncated [E, T]) of whole episodes; act(key, timestep) -> [N]."""
+    """Return (team return [E], last TimeStep [E, ...], truncated [E, T]) of whole episodes; act(key, timestep) ->
+    [N].
+    """
 
     def play(key):
         reset_key, run_key = jax.random.split(key)
@@ -75,7 +79,9 @@ def test_an_episode_equals_jaxmarls_own_steps_up_to_the_last_observation():
     for i in range(4):
         action = jax.random.randint(keys[i + 1], (3,), 0, 5)
         state, timestep = step(keys[i + 1], state, action)
-        raw_obs, raw_state, reward, _, _ = raw.step_env(keys[i + 1], raw_state, {a: action[j] for j, a in enumerate(raw.agents)})
+        raw_obs, raw_state, reward, _, _ = raw.step_env(
+            keys[i + 1], raw_state, {a: action[j] for j, a in enumerate(raw.agents)}
+        )
         np.testing.assert_allclose(timestep.obs, [raw_obs[a] for a in raw.agents], rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(timestep.reward, [reward[a] for a in raw.agents], rtol=1e-5)
         collisions += sum(bool(raw.is_collision(a, b, raw_state)) for a in range(3) for b in range(a))
@@ -90,7 +96,9 @@ def test_collisions_are_summed_over_the_episode():
     on_one_spot = jnp.zeros_like(state.world.p_pos).at[:3].set(jnp.array([[0.0, 0.0], [0.2, 0.0], [0.9, 0.9]]))
     state = state.replace(world=state.world.replace(p_pos=on_one_spot))
     _, timestep = env.step(jax.random.key(1), state, jnp.zeros(3, jnp.int32))
-    _, later = env.step(jax.random.key(1), state.replace(totals={"collisions": jnp.float32(5.0)}), jnp.zeros(3, jnp.int32))
+    _, later = env.step(
+        jax.random.key(1), state.replace(totals={"collisions": jnp.float32(5.0)}), jnp.zeros(3, jnp.int32)
+    )
     assert float(timestep.metrics["collisions"]) == 1 and float(later.metrics["collisions"]) == 6
     np.testing.assert_allclose(timestep.reward[0] - timestep.reward[2], -0.5, atol=1e-5)
 
@@ -186,12 +194,21 @@ def test_scenarios_may_be_written_as_jaxmarl_writes_them(scenario):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (Config(scenario="simple_spred"), "env_args.scenario: 'simple_spred' is not known; did you mean 'simple_spread'"),
-        (Config(scenario="simple_tag", team="adversary"), "team of simple_tag: 'adversary' .* did you mean 'adversaries'"),
+        (
+            Config(scenario="simple_spred"),
+            "env_args.scenario: 'simple_spred' is not known; did you mean 'simple_spread'",
+        ),
+        (
+            Config(scenario="simple_tag", team="adversary"),
+            "team of simple_tag: 'adversary' .* did you mean 'adversaries'",
+        ),
         (Config(team="adversaries"), "team of simple_spread: 'adversaries' .* allowed: agents"),
         (Config(scenario="simple_tag", opponent="fleee"), "did you mean 'flee'.* allowed: random, flee"),
         (Config(opponent="chase"), "which has no opponents.*allowed: random"),
-        (Config(scenario="simple_push", num_agents=3), "num_agents: simple_push has a fixed number .* simple_spread, simple_tag"),
+        (
+            Config(scenario="simple_push", num_agents=3),
+            "num_agents: simple_push has a fixed number .* simple_spread, simple_tag",
+        ),
         (Config(scenario="simple_tag", local_ratio=0.1), "local_ratio: simple_tag has none"),
     ],
 )

@@ -69,16 +69,25 @@ def test_a_continuous_action_is_a_choice_of_one_value_per_dimension():
     assert made[5].dtype == np.float32
 
 
-@pytest.mark.parametrize(("scenario", "arguments", "bins", "expected"), [
-    ("multiwalker", {}, 3, 81), ("multiwalker", {}, 2, 16), ("pistonball", {}, 5, 5), ("pistonball", {"continuous": False}, 5, 3),
-    ("simple_spread", {"continuous_actions": True}, 2, 32), ("simple_reference", {}, 3, 50),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("scenario", "arguments", "bins", "expected"),
+    [
+        ("multiwalker", {}, 3, 81),
+        ("multiwalker", {}, 2, 16),
+        ("pistonball", {}, 5, 5),
+        ("pistonball", {"continuous": False}, 5, 3),
+        ("simple_spread", {"continuous_actions": True}, 2, 32),
+        ("simple_reference", {}, 3, 50),
+    ],
+)
 def test_the_number_of_actions_follows_from_bins_and_dimensions(scenario, arguments, bins, expected):
     assert make(scenario, scenario_args=arguments, action_bins=bins).spec.actions.size == expected
 
 
 def test_too_many_combinations_are_refused():
-    with pytest.raises(ValueError, match=r"env_args.action_bins=9: 4 dimensions make 6561 actions per agent, more than 4096"):
+    with pytest.raises(
+        ValueError, match=r"env_args.action_bins=9: 4 dimensions make 6561 actions per agent, more than 4096"
+    ):
         make("multiwalker", action_bins=9)
 
 
@@ -158,22 +167,40 @@ def test_the_others_play_at_random_but_by_the_seed():
 
 def test_every_agent_s_return_can_be_had():
     env = make("knights_archers_zombies", agent_returns=True, episode_limit=30, scenario_args={"spawn_delay": 2})
-    assert env.spec.metric_names == ("return_archer_0", "return_archer_1", "return_knight_0", "return_knight_1", "survivors")
+    assert env.spec.metric_names == (
+        "return_archer_0",
+        "return_archer_1",
+        "return_knight_0",
+        "return_knight_1",
+        "survivors",
+    )
     timesteps, _ = episode(env, 4, np.random.default_rng(0))
     totals = np.sum([step.reward for step in timesteps], axis=0)
     names = ("archer_0", "archer_1", "knight_0", "knight_1")
     np.testing.assert_allclose([timesteps[-1].metrics[f"return_{name}"] for name in names], totals)
 
 
-@pytest.mark.parametrize(("settings", "words"), [
-    ({"scenario": "waterworld_v4"}, "'waterworld_v4' is not in pettingzoo 1.27.0"),
-    ({"scenario": "pursuit_v4"}, "they have pursuit_v5"),
-    ({"scenario": "simple_sprea"}, "did you mean 'simple_spread'"),
-    ({"scenario": "simple_tag", "team": ("wolf",)}, "env_args.team: 'wolf' is in no agent's name; there are adversary_0"),
-    ({"scenario": "pistonball", "scenario_args": {"pistons": 3}}, "pistonball_v6 does not take them: .*'pistons'"),
-    ({"scenario": "pistonball", "scenario_args": {"max_cycles": 3}}, "scenario_args.max_cycles: is set here.*episode_limit"),
-    ({"scenario": "pistonball", "resize": (84,)}, r"env_args.resize: expected width and height or \[\], got \[84\]"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"scenario": "waterworld_v4"}, "'waterworld_v4' is not in pettingzoo 1.27.0"),
+        ({"scenario": "pursuit_v4"}, "they have pursuit_v5"),
+        ({"scenario": "simple_sprea"}, "did you mean 'simple_spread'"),
+        (
+            {"scenario": "simple_tag", "team": ("wolf",)},
+            "env_args.team: 'wolf' is in no agent's name; there are adversary_0",
+        ),
+        ({"scenario": "pistonball", "scenario_args": {"pistons": 3}}, "pistonball_v6 does not take them: .*'pistons'"),
+        (
+            {"scenario": "pistonball", "scenario_args": {"max_cycles": 3}},
+            "scenario_args.max_cycles: is set here.*episode_limit",
+        ),
+        (
+            {"scenario": "pistonball", "resize": (84,)},
+            r"env_args.resize: expected width and height or \[\], got \[84\]",
+        ),
+    ],
+)
 def test_what_does_not_exist_is_refused_in_a_sentence(settings, words):
     with pytest.raises(ValueError, match=words):
         pettingzoo.make(pettingzoo.Config(**settings))
@@ -181,7 +208,9 @@ def test_what_does_not_exist_is_refused_in_a_sentence(settings, words):
 
 def test_a_missing_package_is_named_with_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "mpe2.simple_line_v1", None)  # as if it were not there
-    with pytest.raises(ImportError, match=r"mpe2.*the extra 'pettingzoo': python -m pip install pettingzoo==1.27.0 mpe2=="):
+    with pytest.raises(
+        ImportError, match=r"mpe2.*the extra 'pettingzoo': python -m pip install pettingzoo==1.27.0 mpe2=="
+    ):
         make("simple_line")
 
 

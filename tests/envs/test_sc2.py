@@ -24,7 +24,13 @@ def smac(monkeypatch, tmp_path):
 
 def test_the_spec_is_what_the_package_says_of_the_map(smac):
     spec = sc2.make(sc2.Config()).spec
-    assert (spec.num_agents, spec.obs.size, spec.state.size, spec.actions.size, spec.episode_limit) == (3, 30, 48, 9, 60)
+    assert (spec.num_agents, spec.obs.size, spec.state.size, spec.actions.size, spec.episode_limit) == (
+        3,
+        30,
+        48,
+        9,
+        60,
+    )
     assert spec.shared_reward and spec.metric_names == ("battle_won", "units_lost")
 
 
@@ -132,7 +138,12 @@ def test_one_message_names_all_that_is_missing(monkeypatch, tmp_path):
     with pytest.raises(ImportError) as caught:
         sc2.make(sc2.Config())
     text = str(caught.value)
-    for words in ("git+https://github.com/oxwhirl/smac.git", "PyPI's 'smac' is another program", "SC2PATH", str(tmp_path)):
+    for words in (
+        "git+https://github.com/oxwhirl/smac.git",
+        "PyPI's 'smac' is another program",
+        "SC2PATH",
+        str(tmp_path),
+    ):
         assert words in text
 
 
@@ -157,7 +168,9 @@ def test_protobuf_that_is_too_new_is_explained(monkeypatch, tmp_path):
         raise TypeError("Descriptors cannot be created directly.\nIf this call came from a _pb2.py file, ...")
 
     monkeypatch.setattr("src.envs.sc2.installed.importlib.import_module", refuse)
-    with pytest.raises(ImportError, match="Descriptors cannot be created.*PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=python"):
+    with pytest.raises(
+        ImportError, match="Descriptors cannot be created.*PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=python"
+    ):
         sc2.make(sc2.Config())
 
 

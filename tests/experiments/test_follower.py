@@ -51,5 +51,7 @@ def test_a_metric_that_an_evaluated_run_does_not_report_is_told(tmp_path):
 
 
 def test_all_values_of_a_run_can_be_asked_for_at_once(tmp_path):
-    (tmp_path / "metrics.jsonl").write_bytes(line(eval__search__return={200: 7.0}) + line(eval__search__return={300: 8.0}))
+    (tmp_path / "metrics.jsonl").write_bytes(
+        line(eval__search__return={200: 7.0}) + line(eval__search__return={300: 8.0})
+    )
     assert [point.score for point in follower.points(StoredRun(tmp_path, CONFIG), "eval/search/return")] == [7.0, 8.0]

@@ -63,8 +63,14 @@ def test_a_space_is_read_with_its_distributions(space):
         ("", ["expected lines such as"]),
         ("[1, 2]", ["expected lines such as"]),
         ("a: [1\n", ["not valid YAML"]),
-        ("learner_args.learning_rat: [0.1]", ["learner_args.learning_rat (", "did you mean learner_args.learning_rate?"]),
-        ("learner_args.unroll: {loguniform: [1, 3]}", ["unknown distribution 'loguniform'", "did you mean log_uniform?"]),
+        (
+            "learner_args.learning_rat: [0.1]",
+            ["learner_args.learning_rat (", "did you mean learner_args.learning_rate?"],
+        ),
+        (
+            "learner_args.unroll: {loguniform: [1, 3]}",
+            ["unknown distribution 'loguniform'", "did you mean log_uniform?"],
+        ),
         ("learner_args.unroll: {uniform: [1, 3], choice: [3]}", ["expected one of uniform"]),
         ("learner_args.unroll: 3", ["got 3", "or a list"]),
         ("learner_args.unroll: []", ["got []", "one or more"]),
@@ -130,7 +136,9 @@ def test_a_sweep_that_cannot_be_run_is_refused_before_anything_starts(tmp_path, 
 
 
 def test_the_number_of_trials_counts_every_combination_of_a_grid(space):
-    found = space("learner_args.unroll: [1, 2, 3]\nlearner_args.n_step: [1, 2]\nplanner_args.num_simulations: {choice: [2, 5]}")
+    found = space(
+        "learner_args.unroll: [1, 2, 3]\nlearner_args.n_step: [1, 2]\nplanner_args.num_simulations: {choice: [2, 5]}"
+    )
     counts = {}
     for sampler in ("random", "grid", "optuna"):
         given, _ = tune.read(["--space=x", f"--sampler={sampler}", *([] if sampler == "grid" else ["--samples=7"])])
@@ -142,7 +150,10 @@ def test_the_best_configuration_means_what_the_winning_trial_was_configured_with
     import yaml
 
     typed = request("mazero_seq", "planner_args.num_simulations=5", "max_minutes=2")
-    updates = (*typed.updates, *search_space.updates({"planner": "joint", "learner_args.unroll": 3, "seed": 4}, "space"))
+    updates = (
+        *typed.updates,
+        *search_space.updates({"planner": "joint", "learner_args.unroll": 3, "seed": 4}, "space"),
+    )
     path = tmp_path / "best.yaml"
     path.write_text(yaml.safe_dump(loader.own_settings("mazero_seq", updates)))
     assert loader.load(str(path), "matrix_game") == loader.load("mazero_seq", "matrix_game", updates)

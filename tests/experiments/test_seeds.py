@@ -13,7 +13,8 @@ from tests.commands.stub_runs import config
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("3", [1, 2, 3]), ("1,4,7", [1, 4, 7]), ("2-5", [2, 3, 4, 5]), ("7,", [7]), ("1,4-6,5", [1, 4, 5, 6])]
+    ("text", "expected"),
+    [("3", [1, 2, 3]), ("1,4,7", [1, 4, 7]), ("2-5", [2, 3, 4, 5]), ("7,", [7]), ("1,4-6,5", [1, 4, 5, 6])],
 )
 def test_seeds_are_a_count_a_list_or_a_range(text, expected):
     assert seeds.parse(text) == expected
@@ -81,7 +82,9 @@ def test_a_run_recorded_before_a_setting_existed_is_found(tmp_path):
     assert seeds.Batch(other, [asked["seed"]]).recorded() == {}
 
 
-@pytest.mark.parametrize(("cores", "gibibytes", "gpus", "jobs"), [(2, 24, 0, 2), (16, 8, 0, 3), (4, 1, 0, 1), (16, 99, 3, 3)])
+@pytest.mark.parametrize(
+    ("cores", "gibibytes", "gpus", "jobs"), [(2, 24, 0, 2), (16, 8, 0, 3), (4, 1, 0, 1), (16, 99, 3, 3)]
+)
 def test_as_many_runs_as_cores_memory_and_gpus_have_room_for(cores, gibibytes, gpus, jobs):
     assert capacity.default_jobs(cores, gibibytes * capacity.GIB, gpus) == jobs
 
@@ -94,5 +97,9 @@ def test_runs_share_the_cores_fairly():
 def test_runs_on_one_gpu_share_its_memory():
     assert capacity.settings([], 2) == [{}, {}]
     first, second, third = capacity.settings(["0", "1"], 3)
-    assert (first["CUDA_VISIBLE_DEVICES"], second["CUDA_VISIBLE_DEVICES"], third["CUDA_VISIBLE_DEVICES"]) == ("0", "1", "0")
+    assert (first["CUDA_VISIBLE_DEVICES"], second["CUDA_VISIBLE_DEVICES"], third["CUDA_VISIBLE_DEVICES"]) == (
+        "0",
+        "1",
+        "0",
+    )
     assert float(first["XLA_PYTHON_CLIENT_MEM_FRACTION"]) <= 0.45

@@ -23,7 +23,13 @@ SPEC = EnvSpec(num_agents=N, obs=Vector(O), state=Vector(2), actions=Discrete(A)
 CONFIG = mazero.Config(unroll=U, n_step=STEPS, warmup_updates=0, target_period_updates=3, learning_rate=3e-3)
 MODEL = world_model.make(
     world_model.Config(
-        latent_size=8, hidden_size=12, encoder_size=40, attention_size=6, projection_size=9, value_bins=13, reward_bins=11
+        latent_size=8,
+        hidden_size=12,
+        encoder_size=40,
+        attention_size=6,
+        projection_size=9,
+        value_bins=13,
+        reward_bins=11,
     ),
     SPEC,
 )
@@ -55,7 +61,9 @@ def random_batch(seed: int, ends: float = 0.3, rows: int = B) -> Batch:
         first=np.zeros((rows, length), bool),
         action=action,
         extras=SearchExtras(
-            policy=policy, value=np.zeros((rows, length)), committed=action,
+            policy=policy,
+            value=np.zeros((rows, length)),
+            committed=action,
             rank=np.argsort(rng.random((rows, length, N)), axis=-1),
         ),
         reward=rng.normal(size=(rows, length, N)),
@@ -96,7 +104,9 @@ def test_value_targets_equal_a_walk_through_the_rows(ends):
 def loss_of(params, batch: Batch, values=None):
     """Return the scalar loss of a batch, with given value targets."""
     streams = (batch.traj.terminated, batch.traj.truncated)
-    alive, known = (jnp.asarray(x) for x in zip(*(masks(*map(np.asarray, s), U) for s in zip(*streams, strict=True)), strict=True))
+    alive, known = (
+        jnp.asarray(x) for x in zip(*(masks(*map(np.asarray, s), U) for s in zip(*streams, strict=True)), strict=True)
+    )
     targets = mazero.Targets(
         reward=team_reward(batch.traj.reward, shared=False),
         value=jnp.zeros((batch.traj.action.shape[0], U + 1)) if values is None else values,
@@ -126,7 +136,8 @@ def test_what_follows_an_end_does_not_teach(flag):
         traj = batch.traj
         return batch.replace(
             traj=traj.replace(
-                reward=put(traj.reward, other.reward), next_obs=put(traj.next_obs, other.next_obs),
+                reward=put(traj.reward, other.reward),
+                next_obs=put(traj.next_obs, other.next_obs),
                 extras=traj.extras.replace(policy=put(traj.extras.policy, other.extras.policy)),
             )
         )
@@ -170,11 +181,15 @@ def test_dropout_hides_all_context_of_a_row_or_none():
 
 def test_the_gradient_is_halved_at_each_step_of_the_unroll():
     # A model whose latent is its parameter: after u steps the gradient into the first latent is halved u times.
-    latents = plain_latents(lambda p, obs: p * jnp.ones((*obs.shape[:-1], 1)), lambda p, latent, a: (latent, latent[..., 0, 0]))
+    latents = plain_latents(
+        lambda p, obs: p * jnp.ones((*obs.shape[:-1], 1)), lambda p, latent, a: (latent, latent[..., 0, 0])
+    )
     model = MODEL._replace(latents=latents)
 
     def last(p):
-        latents, _ = mazero.unroll(CONFIG, model, p, jnp.zeros((1, N, O)), jnp.zeros((1, U, N), jnp.int32), jax.random.key(0))
+        latents, _ = mazero.unroll(
+            CONFIG, model, p, jnp.zeros((1, N, O)), jnp.zeros((1, U, N), jnp.int32), jax.random.key(0)
+        )
         return latents[0, -1, 0, 0]
 
     assert float(jax.grad(last)(1.0)) == pytest.approx(0.5**U)
@@ -241,7 +256,9 @@ def test_importance_weights_scale_each_sequence():
 
 
 def awpo_by_hand(kept: Candidates, alive: np.ndarray, log_policy: np.ndarray, alpha: float, clip: float) -> np.ndarray:
-    """Return - sum_a w(a) min(exp(A(a) / alpha), clip) log pi(a) of every root [B, U + 1], over joint actions, in loops."""
+    """Return - sum_a w(a) min(exp(A(a) / alpha), clip) log pi(a) of every root [B, U + 1], over joint actions, in
+    loops.
+    """
     weights, advantages = np.array(kept.weights), np.array(kept.advantages)
     valid = [advantages[root][weights[root] > 0] for root in np.ndindex(*alive.shape) if alive[root]]
     mean, deviation = np.concatenate(valid).mean(), np.concatenate(valid).std()
@@ -258,7 +275,8 @@ def test_advantage_weighted_targets_are_the_papers_loss_over_joint_actions():
     weights = rng.dirichlet(np.ones(num), (B, U + 1))
     weights[..., 1] = 0.0  # a duplicate
     kept = Candidates(
-        actions=jnp.asarray(rng.integers(A, size=(B, U + 1, num, N))), weights=jnp.asarray(weights, jnp.float32),
+        actions=jnp.asarray(rng.integers(A, size=(B, U + 1, num, N))),
+        weights=jnp.asarray(weights, jnp.float32),
         advantages=jnp.asarray(3.0 + rng.normal(size=(B, U + 1, num)), jnp.float32),
     )
     extras = random_batch(1).traj.extras.replace(policy=jnp.zeros((B, U + 1, N, A)), candidates=kept)

@@ -28,7 +28,9 @@ def parts(network: actor_critic.Config = GRU):
     """Return (model, a learner's fresh state, a rollout)."""
     network, config = actor_critic.make(network, SPEC), RolloutConfig(reward_normalisation=True)
     plan = run_plan(SPEC, DISCOUNT, num_envs=E)
-    state = quick_jit(lambda key: on_policy.init_state(config, network.init(key), plan, lambda params: ()))(jax.random.key(0))
+    state = quick_jit(lambda key: on_policy.init_state(config, network.init(key), plan, lambda params: ()))(
+        jax.random.key(0)
+    )
     model = network.actor_critic
     return model, state, quick_jit(lambda params: random_rollout(model, params, 1))(state.params)
 
@@ -160,7 +162,9 @@ def test_a_spike_in_one_agents_gradients_shortens_no_others_step_unless_they_sha
 
     def moves(spike: float) -> np.ndarray:
         """Return the second steps of the first layer's rows, or agents, but for the one with the spike."""
-        steps, _ = adam.update(jax.tree.map(lambda x: x.at[1].mul(spike), usual), state)  # the first only turns to signs
+        steps, _ = adam.update(
+            jax.tree.map(lambda x: x.at[1].mul(spike), usual), state
+        )  # the first only turns to signs
         return np.delete(steps["body"]["Dense_0"]["rows"]["kernel"], 1, axis=0)
 
     assert np.abs(moves(1.0)).min() > 1e-3
@@ -172,7 +176,9 @@ def test_every_epoch_deals_every_chunk_once_and_in_a_new_order():
         count, dealt = carry
         return (count + 1, dealt.at[count].set(batch)), {"mean": jnp.mean(batch)}
 
-    (count, dealt), metrics = on_policy.run_epochs(step, (0, jnp.zeros((12, 3))), jnp.arange(12.0), jax.random.key(0), 3, 4)
+    (count, dealt), metrics = on_policy.run_epochs(
+        step, (0, jnp.zeros((12, 3))), jnp.arange(12.0), jax.random.key(0), 3, 4
+    )
     epochs = np.asarray(dealt).reshape(3, 12)
     assert int(count) == 12 and float(metrics["mean"]) == pytest.approx(5.5)
     assert all(sorted(epoch) == list(range(12)) for epoch in epochs) and len({tuple(x) for x in epochs}) == 3

@@ -22,11 +22,21 @@ NETWORKS = {
     "one network": dataclasses.replace(NETWORK, separate_critic=False),
     "own values": dataclasses.replace(NETWORK, value_per_agent=True),
 }
-PPO = ppo.Config(epochs=2, num_minibatches=3, learning_rate=1e-2, critic_learning_rate=2e-2, value_normalisation="popart")
+PPO = ppo.Config(
+    epochs=2, num_minibatches=3, learning_rate=1e-2, critic_learning_rate=2e-2, value_normalisation="popart"
+)
 DISTIL = ppo_distil.Config(
-    policy_epochs=1, policy_minibatches=3, policy_learning_rate=1e-2, value_epochs=3, value_minibatches=2,
-    value_learning_rate=1e-2, distil_epochs=2, distil_minibatches=1, distil_learning_rate=1e-2, reward_normalisation=True,
-)  # fmt: skip
+    policy_epochs=1,
+    policy_minibatches=3,
+    policy_learning_rate=1e-2,
+    value_epochs=3,
+    value_minibatches=2,
+    value_learning_rate=1e-2,
+    distil_epochs=2,
+    distil_minibatches=1,
+    distil_learning_rate=1e-2,
+    reward_normalisation=True,
+)
 STEPS = {ppo: 6, ppo_distil: 11}
 DISCOUNT, UPDATES = 0.9, 10
 
@@ -81,7 +91,9 @@ def test_the_learning_rate_falls_in_a_line_over_optimiser_steps():
 
 
 def test_each_phase_reports_its_own_learning_rate_by_its_own_steps():
-    _, _, update, state, batch = parts(ppo_distil, value_learning_rate=4e-2, distil_learning_rate=5e-3, final_rate_fraction=0.5)
+    _, _, update, state, batch = parts(
+        ppo_distil, value_learning_rate=4e-2, distil_learning_rate=5e-3, final_rate_fraction=0.5
+    )
     rates = []
     for i in range(3):
         state, metrics, _ = update(state, batch, jax.random.key(i))
@@ -91,9 +103,18 @@ def test_each_phase_reports_its_own_learning_rate_by_its_own_steps():
 
 
 def test_policy_and_critic_go_by_their_own_learning_rates():
-    for rates, moved in (((1e-2, 0.0), {"actor": True, "critic": False}), ((0.0, 1e-2), {"actor": False, "critic": True})):
-        model, learner, _, state, batch = parts(learning_rate=rates[0], critic_learning_rate=rates[1], value_normalisation="none")
-        new, *_ = learner.update(state, batch, jax.random.key(0)) if rates[0] else quick_jit(learner.update)(state, batch, jax.random.key(0))
+    for rates, moved in (
+        ((1e-2, 0.0), {"actor": True, "critic": False}),
+        ((0.0, 1e-2), {"actor": False, "critic": True}),
+    ):
+        model, learner, _, state, batch = parts(
+            learning_rate=rates[0], critic_learning_rate=rates[1], value_normalisation="none"
+        )
+        new, *_ = (
+            learner.update(state, batch, jax.random.key(0))
+            if rates[0]
+            else quick_jit(learner.update)(state, batch, jax.random.key(0))
+        )
         assert changed(state.params, new.params) == moved
 
 
@@ -107,7 +128,9 @@ def test_updates_make_good_actions_likelier_and_values_fit():
 
     def chance(params) -> float:
         logits = model.policy(params, model.memory(E), traj.obs, traj.first)[1]
-        first = jnp.take_along_axis(masked_softmax(logits, traj.legal), jnp.argmax(traj.legal, axis=-1)[..., None], axis=-1)
+        first = jnp.take_along_axis(
+            masked_softmax(logits, traj.legal), jnp.argmax(traj.legal, axis=-1)[..., None], axis=-1
+        )
         return float(jnp.mean(first[traj.alive & (traj.legal.sum(axis=-1) > 1)]))
 
     before = chance(state.params)
@@ -140,7 +163,10 @@ def test_each_phase_trains_its_own_network_and_can_be_left_out(off, moved):
 
 def distilled(**settings):
     """Return (model, params before, params after, chunks) of many steps of distillation alone."""
-    config = dict(policy_epochs=0, value_epochs=0, distil_epochs=40, value_loss="squared", final_rate_fraction=1.0) | settings
+    config = (
+        dict(policy_epochs=0, value_epochs=0, distil_epochs=40, value_loss="squared", final_rate_fraction=1.0)
+        | settings
+    )
     model, learner, _, state, batch = parts(ppo_distil, **config)
     new, *_ = quick_jit(learner.update)(state, batch, jax.random.key(0))
     chosen = dataclasses.replace(DISTIL, **config)
@@ -149,7 +175,10 @@ def distilled(**settings):
 
 
 def divergence(model, before, after, chunks) -> float:
-    old, new = (masked_softmax(model.policy(p, chunks.memory, chunks.obs, chunks.first)[1], chunks.legal) for p in (before, after))
+    old, new = (
+        masked_softmax(model.policy(p, chunks.memory, chunks.obs, chunks.first)[1], chunks.legal)
+        for p in (before, after)
+    )
     return float(jnp.mean(kl_divergence(old, new)[chunks.alive]))
 
 
@@ -167,14 +196,18 @@ def test_distillation_teaches_the_policy_network_what_the_value_network_says_and
 
 def test_distillation_can_teach_the_value_targets_instead():
     model, before, after, chunks = distilled(distil_target="returns", distil_kl_weight=0.0)
-    assert own_error(model, after, chunks, chunks.value_target) < 0.8 * own_error(model, before, chunks, chunks.value_target)
+    assert own_error(model, after, chunks, chunks.value_target) < 0.8 * own_error(
+        model, before, chunks, chunks.value_target
+    )
 
 
 def test_with_one_network_and_no_distillation_the_value_phase_teaches_it_its_own_values():
     settings = dict(policy_epochs=0, value_epochs=40, distil_epochs=0, value_loss="squared", final_rate_fraction=1.0)
     model, learner, update, state, batch = parts(ppo_distil, "one network", **settings)
     new, metrics, _ = update(state, batch, jax.random.key(0))
-    _, chunks, _ = on_policy.judge(dataclasses.replace(DISTIL, **settings), model, SPEC, DISCOUNT, (0.8, 0.95), state, batch.traj)
+    _, chunks, _ = on_policy.judge(
+        dataclasses.replace(DISTIL, **settings), model, SPEC, DISCOUNT, (0.8, 0.95), state, batch.traj
+    )
     before, after = (own_error(model, params, chunks, chunks.value_target) for params in (state.params, new.params))
     assert after < 0.8 * before and list(new.params) == ["actor"] and set(metrics) == set(learner.metric_names)
 
@@ -211,10 +244,16 @@ def test_one_value_for_a_team_whose_rewards_differ_is_refused(module, config):
     own = dataclasses.replace(config, reward="own")
 
     def make(config=own, spec=SPEC, **network):
-        return module.make(config, actor_critic.make(dataclasses.replace(NETWORK, **network), spec), run_plan(spec, DISCOUNT, UPDATES, E))
+        return module.make(
+            config,
+            actor_critic.make(dataclasses.replace(NETWORK, **network), spec),
+            run_plan(spec, DISCOUNT, UPDATES, E),
+        )
 
     for critic_input in ("state", "all_obs"):
-        with pytest.raises(ValueError, match="learner_args.reward=own.*value_per_agent=True or network_args.critic_input=obs"):
+        with pytest.raises(
+            ValueError, match="learner_args.reward=own.*value_per_agent=True or network_args.critic_input=obs"
+        ):
             make(critic_input=critic_input)
     for network in ({"value_per_agent": True}, {"critic_input": "obs"}, {"share_parameters": False}):
         make(**network)  # agents' values can differ

@@ -1,4 +1,6 @@
-"""Continuous actions are learned from scratch in seconds: a team's numbers come to add up to a target that it is shown."""
+"""Continuous actions are learned from scratch in seconds: a team's numbers come to add up to a target that it is
+shown.
+"""
 
 import pytest
 
@@ -15,4 +17,7 @@ def test_the_sum_game_is_solved(name):
 
 
 def test_with_rewards_drawn_by_lot_it_is_not():
-    assert last(small_on_policy_run("mappo", GAME, make=sum_game.make, change=without_signal), 1)["eval/policy/return"] < -0.5
+    assert (
+        last(small_on_policy_run("mappo", GAME, make=sum_game.make, change=without_signal), 1)["eval/policy/return"]
+        < -0.5
+    )

@@ -1,4 +1,6 @@
-"""Every on-policy algorithm learns the two-step game from scratch in seconds, and nothing where there is nothing to learn."""
+"""Every on-policy algorithm learns the two-step game from scratch in seconds, and nothing where there is nothing to
+learn.
+"""
 
 import pytest
 

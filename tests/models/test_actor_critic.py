@@ -131,7 +131,9 @@ def test_each_critic_sees_what_it_is_given(name, by_obs, by_state):
 
 
 def test_a_team_critic_has_one_value_for_all_or_one_for_each():
-    same, differ = (np.asarray(run(n, random_inputs(6)).values) for n in ("mappo", "all obs, values by agent, layer norm"))
+    same, differ = (
+        np.asarray(run(n, random_inputs(6)).values) for n in ("mappo", "all obs, values by agent, layer norm")
+    )
     assert (np.ptp(same, axis=-1) == 0).all() and (np.ptp(differ, axis=-1) > 1e-3).all()
 
 
@@ -143,7 +145,9 @@ def test_parameters_of_their_own_are_one_tree_with_an_agent_axis_and_start_apart
 
 
 def test_without_a_state_the_critic_sees_all_observations():
-    spec = EnvSpec(num_agents=N, obs=Vector(O), state=Vector(0), actions=Discrete(A), episode_limit=9, shared_reward=False)
+    spec = EnvSpec(
+        num_agents=N, obs=Vector(O), state=Vector(0), actions=Discrete(A), episode_limit=9, shared_reward=False
+    )
     model = actor_critic.make(Config(hidden_size=H), spec)
     kernel = jax.eval_shape(model.init, jax.random.key(0))["critic"]["body"]["Dense_0"]["rows"]["kernel"]
     assert kernel.shape == (N * O, H)
@@ -153,7 +157,9 @@ def test_without_a_state_the_critic_sees_all_observations():
 def test_values_mean_the_same_after_a_change_of_units(name):
     model, params, said = parts(name)
     old, new = (jnp.float32(2.0), jnp.float32(3.0)), (jnp.float32(-1.0), jnp.float32(0.5))
-    before, after = (said(p, start(model), *random_inputs(7)) for p in (params, model.actor_critic.rescale_values(params, old, new)))
+    before, after = (
+        said(p, start(model), *random_inputs(7)) for p in (params, model.actor_critic.rescale_values(params, old, new))
+    )
     for one, other in ((before.values, after.values), (before.own, after.own)):
         np.testing.assert_allclose(other * new[1] + new[0], one * old[1] + old[0], rtol=1e-4, atol=1e-4)
     np.testing.assert_array_equal(before.logits, after.logits)

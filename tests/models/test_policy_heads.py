@@ -1,4 +1,6 @@
-"""Conditional policies: one causal pass over a joint action says what the plies say one by one, and nobody sees the future."""
+"""Conditional policies: one causal pass over a joint action says what the plies say one by one, and nobody sees the
+future.
+"""
 
 from functools import lru_cache
 
@@ -19,9 +21,13 @@ HEADS = ("sum", "attention", "gru")
 @lru_cache(maxsize=None)
 def program(head: str):
     """Return (parameters without zeros, compiled function of params, obs, action, order -> logits in every form)."""
-    model = make(Config(latent_size=6, hidden_size=8, encoder_size=9, attention="none", policy_head=head, policy_layers=2), SPEC)
+    model = make(
+        Config(latent_size=6, hidden_size=8, encoder_size=9, attention="none", policy_head=head, policy_layers=2), SPEC
+    )
     draw = np.random.default_rng(1).normal
-    params = jax.tree.map(lambda x: draw(scale=0.7, size=x.shape).astype(x.dtype), jax.eval_shape(model.init, jax.random.key(0)))
+    params = jax.tree.map(
+        lambda x: draw(scale=0.7, size=x.shape).astype(x.dtype), jax.eval_shape(model.init, jax.random.key(0))
+    )
 
     def forms(params, obs, action, order):
         latent = model.latents.represent(params, (), obs, jnp.ones(obs.shape[:-2], bool))[1]
@@ -44,11 +50,15 @@ def program(head: str):
 
 
 def run(head: str, *, order=None, action=None) -> dict[str, np.ndarray]:
-    """Return every form's logits [B, N, A]: observations that differ by row, and random orders and actions if none are given."""
+    """Return every form's logits [B, N, A]: observations that differ by row, and random orders and actions if none
+    are given.
+    """
     draw = np.random.default_rng(2)
     obs = draw.normal(size=(B, N, O)).astype(np.float32)
     drawn = orders(), draw.integers(0, A, (B, N))
-    order, action = (np.broadcast_to(y if x is None else x, (B, N)) for x, y in zip((order, action), drawn, strict=True))
+    order, action = (
+        np.broadcast_to(y if x is None else x, (B, N)) for x, y in zip((order, action), drawn, strict=True)
+    )
     params, forms = program(head)
     return jax.tree.map(np.array, forms(params, obs, action, order))
 

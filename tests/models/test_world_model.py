@@ -226,8 +226,12 @@ def test_gradients_reach_every_parameter():
 def test_targets_and_means_are_inverse_to_each_other_on_both_supports():
     model = model_of()
     scalars = jnp.array([-20.0, -0.7, 0.0, 0.3, 23.0])
-    np.testing.assert_allclose(model.team_value.codec.mean(jnp.log(model.team_value.codec.target(scalars))), scalars, rtol=1e-3, atol=1e-3)
-    np.testing.assert_allclose(model.latents.reward.mean(jnp.log(model.latents.reward.target(scalars))), scalars, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(
+        model.team_value.codec.mean(jnp.log(model.team_value.codec.target(scalars))), scalars, rtol=1e-3, atol=1e-3
+    )
+    np.testing.assert_allclose(
+        model.latents.reward.mean(jnp.log(model.latents.reward.target(scalars))), scalars, rtol=1e-3, atol=1e-3
+    )
 
 
 def test_heads_that_do_not_divide_the_width_of_attention_are_refused_by_name():

@@ -17,8 +17,16 @@ def all_streams() -> dict[str, np.ndarray]:
     flags = np.array(list(itertools.product((0, 1, 2), repeat=LENGTH)))
     rng = np.random.default_rng(0)
     reward, value, next_value = (rng.normal(size=flags.shape).astype(np.float32) for _ in range(3))
-    next_value[:, :-1] = np.where(flags[:, :-1] == 0, value[:, 1:], next_value[:, :-1])  # what comes next is the next row
-    return {"reward": reward, "value": value, "next_value": next_value, "terminated": flags == 1, "truncated": flags == 2}
+    next_value[:, :-1] = np.where(
+        flags[:, :-1] == 0, value[:, 1:], next_value[:, :-1]
+    )  # what comes next is the next row
+    return {
+        "reward": reward,
+        "value": value,
+        "next_value": next_value,
+        "terminated": flags == 1,
+        "truncated": flags == 2,
+    }
 
 
 @pytest.mark.parametrize("gae_lambda", [0.0, 0.7, 1.0])

@@ -1,4 +1,6 @@
-"""Drawing actions: densities, entropies and divergences against scipy and slow sums, and padding that counts in nothing."""
+"""Drawing actions: densities, entropies and divergences against scipy and slow sums, and padding that counts in
+nothing.
+"""
 
 from functools import cache
 
@@ -56,7 +58,9 @@ def test_a_gaussians_density_is_that_of_scipy_over_the_numbers_that_an_agent_has
 def test_a_gaussians_entropy_is_that_of_scipy_and_its_divergence_that_of_an_integral(seed):
     p, q, legal = drawn(seed, 2 * A)
     entropy, divergence = compiled(GAUSSIAN, "entropy")(p, legal), compiled(GAUSSIAN, "kl_divergence")(p, q, legal)
-    nodes, weights = special.roots_hermitenorm(20)  # exact: the integrand is a polynomial of degree two under the normal
+    nodes, weights = special.roots_hermitenorm(
+        20
+    )  # exact: the integrand is a polynomial of degree two under the normal
     for row in np.ndindex(B, N):
         (p_mean, p_std), (q_mean, q_std) = gaussian(p, legal, row), gaussian(q, legal, row)
         np.testing.assert_allclose(entropy[row], stats.norm.entropy(p_mean, p_std).sum(), rtol=1e-4, atol=1e-4)
@@ -107,7 +111,8 @@ def test_samples_of_a_gaussian_have_its_means_and_deviations_and_its_mode_is_its
     keys = jax.random.split(jax.random.key(1), 4096)
     samples = np.asarray(jax.vmap(lambda key: GAUSSIAN.sample(key, outputs, legal))(keys))
     mean, std = np.split(outputs, 2, axis=-1)[0], np.exp(np.split(outputs, 2, axis=-1)[1])
-    # Six standard errors of the mean, and of the deviation (std / sqrt(2 n)): a false alarm is rarer than one in a million.
+    # Six standard errors of the mean, and of the deviation (std / sqrt(2 n)): a false alarm is rarer than one in a
+    # million.
     assert (np.abs(samples.mean(axis=0) - mean) < 6 * std / 64)[legal].all()
     assert (np.abs(samples.std(axis=0) - std) < 6 * std / 90)[legal].all()
     np.testing.assert_array_equal(GAUSSIAN.mode(outputs, legal), np.where(legal, mean, 0.0))

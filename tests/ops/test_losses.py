@@ -16,7 +16,9 @@ def test_cross_entropy_is_the_definition_and_least_at_the_target():
     x = np.asarray(logits, np.float64)
     expected = -np.sum(np.asarray(target) * (x - np.log(np.sum(np.exp(x), -1, keepdims=True))), -1)
     np.testing.assert_allclose(cross_entropy(logits, target), expected, rtol=1e-5)
-    np.testing.assert_allclose(jax.grad(lambda x: cross_entropy(x, target[0, 0]))(jnp.log(target[0, 0])), 0.0, atol=1e-6)
+    np.testing.assert_allclose(
+        jax.grad(lambda x: cross_entropy(x, target[0, 0]))(jnp.log(target[0, 0])), 0.0, atol=1e-6
+    )
 
 
 def test_cross_entropy_survives_masked_and_huge_logits():
@@ -72,7 +74,9 @@ def test_the_policy_loss_stops_rewarding_moves_beyond_the_clip(clip):
     old, new, advantage = (rng.normal(size=101).astype(np.float32) for _ in range(3))
     ratio = np.exp(new.astype(np.float64) - old)
     slow = [-min(r * a, min(max(r, 1 - clip), 1 + clip) * a) for r, a in zip(ratio, advantage, strict=True)]
-    np.testing.assert_allclose(clipped_policy_loss(*map(jnp.asarray, (new, old, advantage)), clip), slow, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        clipped_policy_loss(*map(jnp.asarray, (new, old, advantage)), clip), slow, rtol=1e-4, atol=1e-6
+    )
 
 
 def test_the_value_loss_is_that_of_the_clipped_value_where_this_is_larger():

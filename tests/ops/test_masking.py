@@ -46,6 +46,8 @@ def test_entropy_counts_zeros_for_nothing():
 def test_kl_divergence_is_the_definition_with_zeros():
     p, q = jnp.array([0.0, 0.25, 0.75]), jnp.array([0.5, 0.5, 0.0])
     np.testing.assert_allclose(kl_divergence(p, p), 0.0, atol=1e-7)
-    np.testing.assert_allclose(kl_divergence(p, jnp.array([0.0, 0.5, 0.5])), 0.25 * np.log(0.5) + 0.75 * np.log(1.5), rtol=1e-5)
+    np.testing.assert_allclose(
+        kl_divergence(p, jnp.array([0.0, 0.5, 0.5])), 0.25 * np.log(0.5) + 0.75 * np.log(1.5), rtol=1e-5
+    )
     assert np.isfinite(kl_divergence(p, q)) and kl_divergence(p, q) > 10.0
     assert np.all(np.isfinite(jax.grad(kl_divergence, argnums=1)(p, jnp.array([0.0, 0.5, 0.5]))))

@@ -30,7 +30,10 @@ def test_nothing_seen_leaves_things_as_they_are():
 
 @pytest.mark.parametrize("size", [-7.0, 300.0])
 def test_what_becomes_constant_is_not_blown_up_when_divided_by_its_spread(size):
-    moments, constant = add_moments(no_moments(), size * jnp.array([0.2, 1.0, 1.9]), jnp.ones(3), DECAY), jnp.full(5, size)
+    moments, constant = (
+        add_moments(no_moments(), size * jnp.array([0.2, 1.0, 1.9]), jnp.ones(3), DECAY),
+        jnp.full(5, size),
+    )
     for _ in range(200):  # the spread at first is forgotten
         moments = add_moments(moments, constant, jnp.ones(5), DECAY)
     mean, std = mean_and_std(moments)

@@ -15,7 +15,9 @@ SCALARS = np.array([-3e6, -884.0, -100.0, -25.0, -1.0, -1e-4, -1e-12, 0.0, 1e-7,
 
 @pytest.mark.parametrize("epsilon", [0.0, 1e-3, 0.1])
 def test_transform_is_the_papers(epsilon: float):
-    np.testing.assert_allclose(transform(SCALARS, epsilon), reference.transform(SCALARS, epsilon), rtol=1e-6, atol=1e-15)
+    np.testing.assert_allclose(
+        transform(SCALARS, epsilon), reference.transform(SCALARS, epsilon), rtol=1e-6, atol=1e-15
+    )
 
 
 @pytest.mark.parametrize("epsilon", [0.0, 1e-3, 0.1])

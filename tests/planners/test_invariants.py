@@ -1,4 +1,6 @@
-"""What holds for every tree search, and for two planners without, whatever the model says: targets free of noise, what each agent saw."""
+"""What holds for every tree search, and for two planners without, whatever the model says: targets free of noise,
+what each agent saw.
+"""
 
 import dataclasses
 from functools import lru_cache
@@ -19,7 +21,9 @@ EVERY = A**N  # joint actions: few enough to enumerate
 
 
 def spec_of(num_agents: int) -> EnvSpec:
-    return EnvSpec(num_agents=num_agents, obs=Vector(O), state=Vector(1), actions=Discrete(A), episode_limit=9, shared_reward=True)
+    return EnvSpec(
+        num_agents=num_agents, obs=Vector(O), state=Vector(1), actions=Discrete(A), episode_limit=9, shared_reward=True
+    )
 
 
 GUMBEL = [  # every order with either search, every tree with either search, every way to value an unfinished joint step
@@ -156,7 +160,8 @@ def conditional_policy(params, timestep, plan, rank) -> np.ndarray:
 @pytest.mark.parametrize("case", [case for case in ONE_EACH if case not in WITHOUT_SEARCH], ids=name)
 @pytest.mark.parametrize("expansion", [0, 3])
 def test_a_new_state_is_worth_the_rewards_of_the_steps_imagined_beyond_it(case, expansion):
-    # Every joint action earns 1 and the value head says 0: a simulation finds 1 + 0.9 + ... and is averaged with the root's 0.
+    # Every joint action earns 1 and the value head says 0: a simulation finds 1 + 0.9 + ... and is averaged with the
+    # root's 0.
     def change(params):
         return indifferent(params) | {"reward": jnp.full_like(params["reward"], 1.0 / N)}
 
@@ -167,11 +172,15 @@ def test_a_new_state_is_worth_the_rewards_of_the_steps_imagined_beyond_it(case, 
         np.testing.assert_allclose(plan.extras.value, found / 2.0, rtol=1e-5)
 
 
-@pytest.mark.parametrize("case", [GUMBEL[3], GUMBEL[6]], ids=name)  # paths have a search of their own, all others share one
+@pytest.mark.parametrize(
+    "case", [GUMBEL[3], GUMBEL[6]], ids=name
+)  # paths have a search of their own, all others share one
 def test_play_without_exploration_may_weigh_q_values_otherwise_and_exploration_does_not_feel_it(case):
     def policies(explore: bool, **scales):
         one = (case[0], case[1] | scales)
-        return np.concatenate([np.asarray(plan.extras.policy) for _, plan in plans(one, seeds=range(2), explore=explore)])
+        return np.concatenate(
+            [np.asarray(plan.extras.policy) for _, plan in plans(one, seeds=range(2), explore=explore)]
+        )
 
     both = {"value_scale": 0.1, "greedy_value_scale": 0.9}
     np.testing.assert_allclose(policies(True, **both), policies(True, value_scale=0.1), rtol=1e-6)
@@ -194,7 +203,9 @@ SHARP = [case for case in GUMBEL if case[1].get("num_samples") != 13]  # sampled
 
 
 @pytest.mark.parametrize("case", SHARP, ids=name)
-def test_where_all_is_worth_the_same_the_target_is_the_prior_given_lower_ranks_and_the_noise_is_in_the_action_alone(case):
+def test_where_all_is_worth_the_same_the_target_is_the_prior_given_lower_ranks_and_the_noise_is_in_the_action_alone(
+    case,
+):
     actions = []
     for seed, (timestep, plan) in enumerate(plans(case, seeds=range(20), change=indifferent)):
         params = linear_model(spec_of(N)).init(jax.random.key(1000 + seed))

@@ -67,7 +67,8 @@ def test_coordinated_searches_always_find_the_optimum_of_a_one_shot_game(planner
 
 @pytest.mark.parametrize("planner", ["plies", "joint"])
 def test_coordinated_searches_always_find_the_optimum_behind_a_worse_looking_first_step(planner):
-    # Value averages over the tree: game A's sure 7 is left only once game B's 8 outweighs what was tried there before it.
+    # Value averages over the tree: game A's sure 7 is left only once game B's 8 outweighs what was tried there before
+    # it.
     plan = play(planner, TWO_STEP, batch=31, explore=False, num_simulations=400)
     assert is_best(plan.action, TWO_STEP).all()
 
@@ -101,7 +102,8 @@ def test_a_known_limit_muzero_search_over_plies_can_stay_with_the_first_movers_s
 
 
 def test_a_known_limit_a_tree_of_plies_takes_means_which_keep_it_from_the_optimum_more_often_than_not():
-    # Measured 0.29 and 0.08: with 7 and 6 about, the mean below an 11 among -30s looks worst for as long as anybody explores.
+    # Measured 0.29 and 0.08: with 7 and 6 about, the mean below an 11 among -30s looks worst for as long as anybody
+    # explores.
     plies, independent = (rate(planner, CLIMBING, explore=True) for planner in ("plies", "independent"))
     assert 0.5 > plies > independent + 0.1
 
@@ -113,7 +115,8 @@ def test_a_known_limit_committing_only_at_the_root_coordinates_less_often_than_a
 
 def test_an_unfinished_joint_step_is_best_valued_by_completing_it():
     completion, conditioned, parent = (
-        rate("plies", PENALTY, explore=False, unfinished_value=kind, **SHARP) for kind in ("completion", "conditioned", "parent")
+        rate("plies", PENALTY, explore=False, unfinished_value=kind, **SHARP)
+        for kind in ("completion", "conditioned", "parent")
     )
     assert completion > max(conditioned, parent) + 0.2  # measured 0.80, 0.45 and 0.45
 

@@ -202,7 +202,9 @@ def test_an_array_that_comes_back_altered_is_found_out_when_it_is_written(tmp_pa
 def test_only_so_much_is_read_back_as_memory_has_room_for(tmp_path, monkeypatch):
     read = []
     monkeypatch.setattr(checkpoint, "BYTES_READ_BACK", 100)
-    monkeypatch.setattr(checkpoint, "_restored", lambda path, names: read.extend(names) or {name: sizes[name] for name in names})
+    monkeypatch.setattr(
+        checkpoint, "_restored", lambda path, names: read.extend(names) or {name: sizes[name] for name in names}
+    )
     sizes = {"large": np.arange(50), "small": np.arange(5), "middle": np.arange(7)}
     checkpoint.write(tmp_path / "30", sizes, Meta(30, 2, None, {}, {}))
     assert read == ["small", "middle"]
@@ -249,16 +251,29 @@ def test_a_best_checkpoint_that_is_damaged_is_not_passed_over_in_silence(three):
 
 def test_the_best_is_not_guessed_where_a_checkpoint_does_not_say_its_score(three):
     (three / "60" / "meta.json").write_text("{")
-    with pytest.raises(CheckpointError, match="the best checkpoint cannot be told: .*60 is damaged.*--checkpoint=30 or 90"):
+    with pytest.raises(
+        CheckpointError, match="the best checkpoint cannot be told: .*60 is damaged.*--checkpoint=30 or 90"
+    ):
         checkpoint.pick(three, "best")
     assert checkpoint.best(three).name == "30"  # what to keep and to upload must be decided all the same
 
 
 @pytest.mark.parametrize(
     "said",
-    [{"score": "high"}, {"score": []}, {"files": None}, {"files": {"../../x": 5}}, {"sums": []}, {"config": 5}, {"keys": "k"},
-     {"step": None}, {"keys": {"a": "no generator"}}, {"keys": {"a": 5}}, {"more": 1}],
-)  # fmt: skip
+    [
+        {"score": "high"},
+        {"score": []},
+        {"files": None},
+        {"files": {"../../x": 5}},
+        {"sums": []},
+        {"config": 5},
+        {"keys": "k"},
+        {"step": None},
+        {"keys": {"a": "no generator"}},
+        {"keys": {"a": 5}},
+        {"more": 1},
+    ],
+)
 def test_a_meta_file_of_another_kind_is_damage(three, said):
     path = three / "60"
     meta = json.loads((path / "meta.json").read_text())

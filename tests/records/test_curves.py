@@ -44,12 +44,17 @@ def newest_layout(folder: Path) -> dict[str, dict[str, list[str]]]:
 
 
 def test_settings_are_the_runs_own_in_the_hparams_tab_under_flat_names_without_those_of_records(tmp_path):
-    recorded(tmp_path, reports(150), planner_args={"num_simulations": 16, "gumbel": True, "depth": None, "sizes": [1, 2]})
+    recorded(
+        tmp_path, reports(150), planner_args={"num_simulations": 16, "gumbel": True, "depth": None, "sizes": [1, 2]}
+    )
     found = hparams(tmp_path)
     settings = found[START].session_start_info.hparams
     assert settings["planner_args.num_simulations"].number_value == 16.0
     assert settings["planner_args.gumbel"].bool_value is True
-    assert settings["planner_args.depth"].string_value == "None" and settings["planner_args.sizes"].string_value == "[1, 2]"
+    assert (
+        settings["planner_args.depth"].string_value == "None"
+        and settings["planner_args.sizes"].string_value == "[1, 2]"
+    )
     assert settings["name"].string_value == "alg" and settings["env_args.scenario"].string_value == "valley"
     assert not {"results_dir", "checkpoint_args.keep_last"} & set(settings)
     assert found[END].session_end_info.status == 1  # success
@@ -69,7 +74,9 @@ def test_the_layout_puts_the_returns_first_and_leaves_out_what_the_run_does_not_
     found = newest_layout(tmp_path)
     assert list(found) == ["Team return"]
     assert list(found["Team return"].values()) == [["^eval/main/return$"], ["^eval/policy/return$"], ["^train/return$"]]
-    full = layout(["time/steps_per_second", "train/loss", "eval/policy/won", "eval/policy/length", "eval/policy/return"])
+    full = layout(
+        ["time/steps_per_second", "train/loss", "eval/policy/won", "eval/policy/length", "eval/policy/return"]
+    )
     assert list(full) == ["Team return", "What the environment counts", "Losses", "Speed"]
     assert full["What the environment counts"] == {"policy/won": "eval/policy/won"}
 

@@ -25,7 +25,9 @@ from tests.reference.full_disk import FullDisk
 
 @pytest.fixture
 def start(tmp_path, monkeypatch):
-    """Return a function that records a run under tmp_path with beats in quick succession, which waits for no disk for long."""
+    """Return a function that records a run under tmp_path with beats in quick succession, which waits for no disk for
+    long.
+    """
     monkeypatch.setattr(SETTINGS, "CAPTURE_MODE", "no")
     monkeypatch.setattr(record, "PATIENCE", 0.2)
     for name in ("delivery", "saver", "disk"):
@@ -125,7 +127,9 @@ def test_a_disk_that_stays_full_while_a_run_starts_is_told_in_a_sentence(start, 
     disk = FullDisk(monkeypatch, tmp_path)
     disk.full = True
     monkeypatch.setattr(insist, "__defaults__", (print, 0.1))
-    with pytest.raises(RunError, match="cannot be written: No space left on device; nothing has been trained: make room"):
+    with pytest.raises(
+        RunError, match="cannot be written: No space left on device; nothing has been trained: make room"
+    ):
         start(reports(90))
 
 

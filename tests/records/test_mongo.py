@@ -53,7 +53,9 @@ def test_artifacts_videos_and_the_best_checkpoint_come_along(start, mongod, data
         checkpoint = tmp_path / "models" / "1" / str(step)
         (checkpoint / "state").mkdir(parents=True)
         (checkpoint / "state" / "data").write_text(f"weights of {step}")
-        (checkpoint / "meta.json").write_text(json.dumps({"score": score, "step": step, "update": 1, "config": {}, "keys": {}}))
+        (checkpoint / "meta.json").write_text(
+            json.dumps({"score": score, "step": step, "update": 1, "config": {}, "keys": {}})
+        )
     uploaded(run, database).sync(final=True)
     files = {one["name"]: gridfs.GridFS(database).get(one["file_id"]) for one in database.runs.find_one()["artifacts"]}
     assert set(files) >= {"config.json", "provenance.json", "final.mp4", "best_checkpoint.tar"}

@@ -73,7 +73,13 @@ def test_upload_mends_points_in_another_order_with_the_same_last_one(recorded, d
 
 @pytest.mark.parametrize(
     "broken",
-    [{"values": [1.0]}, {"steps": "none"}, {"timestamps": [1, 2]}, {"tandem": {"size": 9}}, {"steps": [], "values": []}],
+    [
+        {"values": [1.0]},
+        {"steps": "none"},
+        {"timestamps": [1, 2]},
+        {"tandem": {"size": 9}},
+        {"steps": [], "values": []},
+    ],
 )
 def test_upload_mends_a_document_that_is_no_series(recorded, database, broken):
     database.metrics.update_one({"name": NAME}, {"$set": broken})

@@ -92,7 +92,18 @@ def run(tmp_path):
 
 @pytest.mark.parametrize(
     "named",
-    ["/etc/x", "../x", "tb_logs/../../x", "tb_logs/../sacred", "sacred/1", "tb_logs", "tb_logs//etc", 5, ["x"], "tb_logs/away/x"],
+    [
+        "/etc/x",
+        "../x",
+        "tb_logs/../../x",
+        "tb_logs/../sacred",
+        "sacred/1",
+        "tb_logs",
+        "tb_logs//etc",
+        5,
+        ["x"],
+        "tb_logs/away/x",
+    ],
 )
 def test_curves_that_do_not_lie_among_the_curves_of_runs_are_refused(run, tmp_path, named):
     (tmp_path / "tb_logs").mkdir()

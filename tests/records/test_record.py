@@ -223,7 +223,9 @@ def test_what_a_heartbeat_writes_does_not_grow_with_the_run(tmp_path):
         record.log_metrics({"train/return": points, "train/loss": points}, {})
         written, seen = written + (path.stat().st_ino != seen), path.stat().st_ino
     record.join()
-    assert written <= 12  # Sacred's file, which is written whole: at the first beat and each time there are twice as many points
+    assert (
+        written <= 12
+    )  # Sacred's file, which is written whole: at the first beat and each time there are twice as many points
     assert series.of(path.parent)["train/loss"].steps.tolist() == list(range(1, 1001))
 
 
@@ -285,7 +287,9 @@ def test_the_closing_table_says_how_far_a_run_got_that_the_clock_ended(tmp_path,
 
 
 def test_a_run_ends_at_its_first_number_that_is_not_finite_if_it_is_told_to(start, tmp_path, capsys):
-    with pytest.raises(RunError, match="ended at step 60, because these are not finite numbers: learner/loss; .*on_nan=continue"):
+    with pytest.raises(
+        RunError, match="ended at step 60, because these are not finite numbers: learner/loss; .*on_nan=continue"
+    ):
         start(reports(150), on_nan="stop", every_steps=30)
     assert read(tmp_path, "metrics.json")["train/return"]["steps"] == [30, 60]
     assert read(tmp_path, "run.json")["status"] == "FAILED"

@@ -14,7 +14,9 @@ ENTRY = {"experiment": {"sources": [["a.py", "_sources/a.py"]]}, "artifacts": ["
 
 @pytest.fixture
 def folder(tmp_path):
-    """Return the folder of a run whose record names a source file and an artifact; a file that is not its own lies near."""
+    """Return the folder of a run whose record names a source file and an artifact; a file that is not its own lies
+    near.
+    """
     folder = stub_runs.write(tmp_path / "results", 1, [0.0])
     (folder.parent / "_sources").mkdir()
     (folder.parent / "_sources" / "a.py").write_text("one = 1")
@@ -64,7 +66,9 @@ def test_a_time_that_is_none_is_told(folder):
 def test_a_record_that_says_less_is_read_all_the_same(folder):
     (folder / "run.json").write_text("{}")
     read = record_files.read_entry(folder)
-    assert record_files.sources(folder, read) == [] and set(record_files.artifacts(folder, read, False)) == {"config.json"}
+    assert record_files.sources(folder, read) == [] and set(record_files.artifacts(folder, read, False)) == {
+        "config.json"
+    }
 
 
 @pytest.mark.parametrize(("scores", "best"), [({30: 1.0, 60: 5.0, 90: None}, "60"), ({30: None}, None), ({}, None)])

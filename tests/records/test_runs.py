@@ -31,7 +31,9 @@ def test_ids_are_in_the_order_of_numbers(results):
     assert runs.ids(results) == ["2", "10"]
 
 
-@pytest.mark.parametrize(("run", "words"), [("3", ("no run '3'", "2, 10")), ("nowhere/4", ("nowhere/4", "does not exist"))])
+@pytest.mark.parametrize(
+    ("run", "words"), [("3", ("no run '3'", "2, 10")), ("nowhere/4", ("nowhere/4", "does not exist"))]
+)
 def test_a_missing_run_is_named_with_those_there_are(results, run, words):
     with pytest.raises(ValueError, match="no run") as error:
         runs.find(run, results)
@@ -80,7 +82,9 @@ def test_a_status_that_a_record_does_not_say_is_unknown(results, content):
     assert runs.find("10", results).status == ""
 
 
-@pytest.mark.parametrize("name", ["/etc/hosts", "../2/config.json", "a/../../2", "away", "away/x", "", None, ["a"], "a\0b"])
+@pytest.mark.parametrize(
+    "name", ["/etc/hosts", "../2/config.json", "a/../../2", "away", "away/x", "", None, ["a"], "a\0b"]
+)
 def test_names_that_lead_out_of_a_folder_are_refused(results, name):
     folder = results / "sacred" / "10"
     (folder / "away").symlink_to(results / "sacred" / "2")

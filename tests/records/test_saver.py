@@ -47,7 +47,17 @@ def test_states_are_saved_at_the_interval_and_at_the_end_and_the_last_are_kept(m
 
 def test_the_best_evaluation_is_saved_and_kept_whatever_comes_after(make):
     saver = make(every_steps=60, keep_best=True)
-    offer(saver, (30, 1.0), (60, 7.0), (90, float("nan")), (100, float("inf")), (120, 2.0), (180, 6.9), (240, None), (300, None))
+    offer(
+        saver,
+        (30, 1.0),
+        (60, 7.0),
+        (90, float("nan")),
+        (100, float("inf")),
+        (120, 2.0),
+        (180, 6.9),
+        (240, None),
+        (300, None),
+    )
     assert steps(saver) == [60, 240, 300]
     assert checkpoint.pick(saver.models, "best").name == "60"
 

@@ -6,7 +6,8 @@ import numpy as np
 def generalised_advantage(reward, value, next_value, terminated, truncated, discount, gae_lambda, start) -> float:
     """Return the advantage of row `start` as the weighted mean of all n-step advantages within its episode.
 
-    The definition (Schulman et al. 2016, equation 16): (1 - lambda) times the sum of lambda^(n-1) A_n, and all that is left
+    The definition (Schulman et al. 2016, equation 16): (1 - lambda) times the sum of lambda^(n-1) A_n, and all that
+    is left
     of the weight on the longest, which ends where the episode or the stream does.
     """
     total, weight, rewards, factor = 0.0, 1.0, 0.0, 1.0
@@ -34,7 +35,9 @@ def running_returns(reward, ended, discount) -> list[float]:
 
 
 def weighted_mean_and_std(batches, masks, decay) -> tuple[float, float]:
-    """Return mean and spread of batches' values, batch k of n weighing decay^(n - 1 - k), each batch its values alike."""
+    """Return mean and spread of batches' values, batch k of n weighing decay^(n - 1 - k), each batch its values
+    alike.
+    """
     weights, means, squares = [], [], []
     for age, (batch, mask) in enumerate(reversed(list(zip(batches, masks, strict=True)))):
         kept = [float(x) for x, m in zip(batch, mask, strict=True) if m]

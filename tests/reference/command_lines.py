@@ -26,10 +26,24 @@ TRAIN = {  # settings of mazero_seq on matrix_game as they are typed, and what t
     "t_max": {"400000": 400000, "2e5": 200000, "2000000000": 2000000000},
     "max_minutes": {"0": 0.0, ".5": 0.5, "1e-3": 0.001},
     "discount": {"1": 1.0, "0.9": 0.9},
-    "name": {"2e5": "2e5", "a b": "a b", "[v1]": "[v1]", "it's": "it's", "back\\slash": "back\\slash", "жар": "жар",
-    "$x": "$x", "-x": "-x"},
-    "results_dir": {"runs [v1]": "runs [v1]", "a*b?": "a*b?", "a\\b": "a\\b", "'q r'": "q r", "новый": "новый",
-    "../up": "../up"},
+    "name": {
+        "2e5": "2e5",
+        "a b": "a b",
+        "[v1]": "[v1]",
+        "it's": "it's",
+        "back\\slash": "back\\slash",
+        "жар": "жар",
+        "$x": "$x",
+        "-x": "-x",
+    },
+    "results_dir": {
+        "runs [v1]": "runs [v1]",
+        "a*b?": "a*b?",
+        "a\\b": "a\\b",
+        "'q r'": "q r",
+        "новый": "новый",
+        "../up": "../up",
+    },
     "video": {"false": False, "True": True},
     "mongo_url": {"": "", "None": None, "null": None},
     "learner_args.learning_rate": {"3e-4": 3e-4, "1": 1.0},
@@ -46,10 +60,21 @@ ODD_NUMBERS = (
     "\udcff",
 )  # fmt: skip
 WHOLE = (
-    "seed", "t_max", "learner_args.n_step", "planner_args.num_simulations", "eval_args.episodes", "runner_args.num_envs",
+    "seed",
+    "t_max",
+    "learner_args.n_step",
+    "planner_args.num_simulations",
+    "eval_args.episodes",
+    "runner_args.num_envs",
     "replay_args.capacity",
-)  # fmt: skip
-REAL = ("discount", "learner_args.learning_rate", "max_minutes", "checkpoint_args.every_minutes", "learner_args.weight_decay")
+)
+REAL = (
+    "discount",
+    "learner_args.learning_rate",
+    "max_minutes",
+    "checkpoint_args.every_minutes",
+    "learner_args.weight_decay",
+)
 BAD_SETTINGS = (
     ("name=../up", "name"), ("name=/abs", "name"), ("name=..", "name"), ("name=", "name"), (f"name={'n' * 300}",
     "name"), (f"name={'ж' * 150}", "name"),
@@ -120,15 +145,21 @@ OTHERS = (  # of other commands: words, status, what is named
 )  # fmt: skip
 SEEDS = {
     **dict.fromkeys(("3", "1,4,7", "2-5", "1,4-6,", "10000"), OK),
-    **dict.fromkeys(("0", "", "99999999999", "1-99999999999", "3-1", "²", "-1", "1.5", "x", "9" * 400, "1--2", "10001"), REFUSED),
+    **dict.fromkeys(
+        ("0", "", "99999999999", "1-99999999999", "3-1", "²", "-1", "1.5", "x", "9" * 400, "1--2", "10001"), REFUSED
+    ),
 }
-JOBS = {**dict.fromkeys(("1", "auto", "999999999"), OK), **dict.fromkeys(("0", "²", "-1", "x", "9" * 400, "1.5"), REFUSED)}
+JOBS = {
+    **dict.fromkeys(("1", "auto", "999999999"), OK),
+    **dict.fromkeys(("0", "²", "-1", "x", "9" * 400, "1.5"), REFUSED),
+}
 # What is always there: a file where a folder is expected, an empty folder, a recorded run.
 THERE = {
     "taken": b"a file",
     "folder/.keep": b"",
-    "results/sacred/1/config.json": json.dumps({"name": "alg", "seed": 1, "env": "mpe",
-    "env_args": {"scenario": "x"}}).encode(),
+    "results/sacred/1/config.json": json.dumps(
+        {"name": "alg", "seed": 1, "env": "mpe", "env_args": {"scenario": "x"}}
+    ).encode(),
     "results/sacred/1/metrics.json": json.dumps(
         {name: {"steps": [1, 2], "values": [0.0, 1.0]} for name in ("eval/policy/return", "time/training_seconds")}
     ).encode(),
@@ -223,17 +254,30 @@ def config_file(rng: random.Random) -> Case:
     found = rng.choice([good, broken, odd_files.bad_settings(rng), odd_files.bad_settings(rng)])
     status = REFUSED if found.named else OK
     words = laid_out(rng, [] if status else ["learner_args.unroll=1"], [flag])
-    return Case(words, status, found.named, {name: found.content}, {} if status else {"learner_args.unroll": 1, **meant})
+    return Case(
+        words, status, found.named, {name: found.content}, {} if status else {"learner_args.unroll": 1, **meant}
+    )
 
 
 def space_file(rng: random.Random) -> Case:
-    found = rng.choice([odd_files.space(rng, True), odd_files.space(rng, False), File(rng.choice(BROKEN), ("space.yaml",))])
-    words = ("tune", "--space=space.yaml", "--config=mazero_seq", "--env-config=matrix_game", "with", "learner_args.unroll=1")
+    found = rng.choice(
+        [odd_files.space(rng, True), odd_files.space(rng, False), File(rng.choice(BROKEN), ("space.yaml",))]
+    )
+    words = (
+        "tune",
+        "--space=space.yaml",
+        "--config=mazero_seq",
+        "--env-config=matrix_game",
+        "with",
+        "learner_args.unroll=1",
+    )
     return Case(words, REFUSED if found.named else OK, found.named, {"space.yaml": found.content})
 
 
 def ablation_file(rng: random.Random) -> Case:
-    found = rng.choice([odd_files.ablation(rng, True), odd_files.ablation(rng, False), File(rng.choice(BROKEN), ("a b.yaml",))])
+    found = rng.choice(
+        [odd_files.ablation(rng, True), odd_files.ablation(rng, False), File(rng.choice(BROKEN), ("a b.yaml",))]
+    )
     words = ("ablation", "a b.yaml", *rng.sample(["--dry-run", "--jobs=2", "--results-dir=there"], rng.randint(0, 3)))
     return Case(words, REFUSED if found.named else OK, found.named, {"a b.yaml": found.content})
 

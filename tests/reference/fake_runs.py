@@ -47,7 +47,9 @@ def recorded(
     observers: Sequence[Any] = (),
     **settings: Any,
 ) -> Any:
-    """Record a run under a folder and return the Sacred run; settings are of `checkpoint_args`, or of the run itself."""
+    """Record a run under a folder and return the Sacred run; settings are of `checkpoint_args`, or of
+    the run itself.
+    """
     sections = {key: value for key, value in settings.items() if key in CONFIG["checkpoint_args"]}
     config = CONFIG | {"results_dir": str(folder)} | {k: v for k, v in settings.items() if k not in sections}
     config["checkpoint_args"] = CONFIG["checkpoint_args"] | sections

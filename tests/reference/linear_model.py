@@ -1,4 +1,6 @@
-"""A small world model of sums and products, whose every head can be recomputed by hand: for tests of what plans with it."""
+"""A small world model of sums and products, whose every head can be recomputed by hand: for tests of what plans with
+it.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +10,9 @@ from tests.reference.stepwise import SCALARS, plain_latents, stepwise
 
 
 def linear_model(spec: EnvSpec, width: int = 6, continues: float = 1.0) -> Model:
-    """Return a model with policy logits latent_i W + sum_j visible_ij S_j[a_j]; "logits" of value and reward are scalars."""
+    """Return a model with policy logits latent_i W + sum_j visible_ij S_j[a_j]; "logits" of value and reward are
+    scalars.
+    """
     num_agents, num_actions = spec.num_agents, spec.actions.size
 
     def init(key: Key) -> Params:
@@ -22,7 +26,10 @@ def linear_model(spec: EnvSpec, width: int = 6, continues: float = 1.0) -> Model
             "played": (num_actions, width),
             "reward": (num_agents, num_actions),
         }
-        return {name: jax.random.normal(k, shape) for k, (name, shape) in zip(jax.random.split(key, 8), shapes.items(), strict=True)}
+        return {
+            name: jax.random.normal(k, shape)
+            for k, (name, shape) in zip(jax.random.split(key, 8), shapes.items(), strict=True)
+        }
 
     def played(action: Array) -> Array:
         return jax.nn.one_hot(action, num_actions)
@@ -33,7 +40,9 @@ def linear_model(spec: EnvSpec, width: int = 6, continues: float = 1.0) -> Model
 
     def value(params: Params, latent: Array, action: Array, committed: Array) -> Array:
         told = played(action) * committed[..., None]
-        return jnp.einsum("...jd,jd->...", latent, params["value"]) + jnp.einsum("...ja,ja->...", told, params["committed"])
+        return jnp.einsum("...jd,jd->...", latent, params["value"]) + jnp.einsum(
+            "...ja,ja->...", told, params["committed"]
+        )
 
     def imagine(params: Params, latent: Array, action: Array) -> tuple[Array, Array]:
         reward = jnp.einsum("...ja,ja->...", played(action), params["reward"])

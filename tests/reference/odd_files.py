@@ -12,8 +12,23 @@ class File(NamedTuple):
 
 
 BAD_SCALARS = (
-    "012", "1:30", "yes", "0x10", "1e999", ".inf", ".nan", "²", "9" * 400, "9" * 5000, "'3'", "[3]", "{a: 3}", "2024-01-01", "true", "1_",
-)  # fmt: skip
+    "012",
+    "1:30",
+    "yes",
+    "0x10",
+    "1e999",
+    ".inf",
+    ".nan",
+    "²",
+    "9" * 400,
+    "9" * 5000,
+    "'3'",
+    "[3]",
+    "{a: 3}",
+    "2024-01-01",
+    "true",
+    "1_",
+)
 BROKEN = (  # whatever a file is for
     b"\xff\xfes\x00e\x00e\x00d\x00",  # UTF-16
     b"seed: \xe9\n",  # Latin-1
@@ -27,8 +42,13 @@ SETTINGS = {  # of mazero_seq on matrix_game: spellings in a file, and what they
     "seed": {"7": 7, "1_000": 1000, "+3": 3, "0": 0},
     "t_max": {"400000": 400000, "2e5": 200000, "1.0E+5": 100000},
     "discount": {"1": 1.0, "0.5": 0.5, ".5": 0.5, "5e-1": 0.5},
-    "name": {"plain": "plain", "'2e5'": "2e5", "\"with spaces [v1] 'q' \\\\\"": "with spaces [v1] 'q' \\",
-    "жар": "жар", "no": "no"},
+    "name": {
+        "plain": "plain",
+        "'2e5'": "2e5",
+        "\"with spaces [v1] 'q' \\\\\"": "with spaces [v1] 'q' \\",
+        "жар": "жар",
+        "no": "no",
+    },
     "mongo_optional": {"true": True, "False": False},
     "mongo_url": {"''": "", "null": None, "None": None, "~": None},
 }
@@ -109,14 +129,19 @@ def space(rng: random.Random, good: bool) -> File:
     if good:
         return File(encoded(rng, "\n".join(lines) + "\n"))
     key, _, _ = lines[-1].partition(":")
-    wrong, named = rng.choice([
-        ([*lines[:-1], f"learner_args.n_step2: {rng.choice(BAD_SPACE)}"], "n_step2"),
-        ([*(line for line in lines if "n_step" not in line), f"learner_args.n_step: {rng.choice(BAD_SPACE)}"], "args.n_step"),
-        ([*lines, lines[-1]], "written twice"),
-        ([*lines, f"{key.split('.')[0]}: {{{key.split('.')[1]}: [1]}}"], "written twice"),
-        ([*lines, "results_dir: [a, b]"], "results_dir"),
-        ([*lines, "seed: [1, 2, 3.5]"], "seed"),
-    ])  # fmt: skip
+    wrong, named = rng.choice(
+        [
+            ([*lines[:-1], f"learner_args.n_step2: {rng.choice(BAD_SPACE)}"], "n_step2"),
+            (
+                [*(line for line in lines if "n_step" not in line), f"learner_args.n_step: {rng.choice(BAD_SPACE)}"],
+                "args.n_step",
+            ),
+            ([*lines, lines[-1]], "written twice"),
+            ([*lines, f"{key.split('.')[0]}: {{{key.split('.')[1]}: [1]}}"], "written twice"),
+            ([*lines, "results_dir: [a, b]"], "results_dir"),
+            ([*lines, "seed: [1, 2, 3.5]"], "seed"),
+        ]
+    )
     return File(encoded(rng, "\n".join(wrong) + "\n"), (named,))
 
 

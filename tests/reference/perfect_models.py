@@ -1,4 +1,6 @@
-"""Exact world models of the matrix games, whose heads know what uniform play is worth: searches tested apart from learning."""
+"""Exact world models of the matrix games, whose heads know what uniform play is worth: searches tested apart from
+learning.
+"""
 
 import itertools
 from functools import lru_cache
@@ -15,7 +17,8 @@ from tests.reference.stepwise import SCALARS, plain_latents, stepwise
 def perfect_model(spec: EnvSpec) -> Model:
     """Return the exact model of the matrix game whose `tables` it is given as parameters.
 
-    The latent is the one-hot situation, the policy uniform. The value is the expected return of uniform play by those who
+    The latent is the one-hot situation, the policy uniform. The value is the expected return of uniform play by those
+    who
     have not committed yet. All "logits" of value and reward are the scalars themselves.
     """
     joint = joint_actions(spec)
@@ -54,7 +57,8 @@ def joint_actions(spec: EnvSpec) -> Array:
 def tables(config: Config, discount: float) -> dict[str, Array]:
     """Return a game by the environment's own account, over situations C (the last is over) and joint actions J.
 
-    reward [C, J], following [C, J] situation, and worth [C, J]: the reward and the discounted value of uniform play after it.
+    reward [C, J], following [C, J] situation, and worth [C, J]: the reward and the discounted value of uniform play
+    after it.
     """
     env = matrix_game.make(config)
     over = env.spec.state.size - 1

@@ -1,4 +1,6 @@
-"""A whole run on a tiny matrix game, put together without the configuration; compiled once for all tests that start it."""
+"""A whole run on a tiny matrix game, put together without the configuration; compiled once for all tests that start
+it.
+"""
 
 import dataclasses
 from functools import lru_cache
@@ -17,11 +19,25 @@ from src.runners import jax_sync
 from tests.reference.run_plans import run_plan
 
 NETWORK = world_model.Config(
-    latent_size=16, hidden_size=32, attention="none", projection_size=8, encoder_size=32, value_bins=21, value_limit=6.0,
-    reward_bins=21, reward_limit=6.0,
+    latent_size=16,
+    hidden_size=32,
+    attention="none",
+    projection_size=8,
+    encoder_size=32,
+    value_bins=21,
+    value_limit=6.0,
+    reward_bins=21,
+    reward_limit=6.0,
 )
 LEARNER = mazero.Config(
-    unroll=1, n_step=1, learning_rate=5e-3, warmup_updates=10, value_weight=1.0, policy_weight=0.25, target_period_updates=20, weight_decay=0.0
+    unroll=1,
+    n_step=1,
+    learning_rate=5e-3,
+    warmup_updates=10,
+    value_weight=1.0,
+    policy_weight=0.25,
+    target_period_updates=20,
+    weight_decay=0.0,
 )
 REPLAY = uniform.Config(capacity=8192, batch_size=64, min_size=1024)
 RUNNER = jax_sync.Config(num_envs=32, rollout_length=4, updates_per_step=1 / 8, report_every=2048)
@@ -30,7 +46,9 @@ CLOCKS = {"t_max": T_MAX, "max_minutes": 0, "eval_episodes": 16, "eval_every": T
 
 
 @lru_cache(maxsize=None)
-def small_run(planner: str, game: matrix_game.Config, *, change=None, num_simulations: int = 48, head: str = "sum", also: str = ""):
+def small_run(
+    planner: str, game: matrix_game.Config, *, change=None, num_simulations: int = 48, head: str = "sum", also: str = ""
+):
     """Return the run, seed -> generator of (Report, RunState); `change` may alter the game.
 
     Args:
@@ -42,7 +60,13 @@ def small_run(planner: str, game: matrix_game.Config, *, change=None, num_simula
 
 
 def parts(
-    planner: str, game: matrix_game.Config, num_simulations: int = 48, *, env=lambda env: env, head: str = "sum", also: str = ""
+    planner: str,
+    game: matrix_game.Config,
+    num_simulations: int = 48,
+    *,
+    env=lambda env: env,
+    head: str = "sum",
+    also: str = "",
 ) -> dict:
     """Return what a run is made of, by the names that runners call it; `env` may alter the game."""
     task = matrix_game.make(game)
@@ -67,12 +91,23 @@ def parts(
 # What the on-policy algorithms differ in: the network's settings, and the learner.
 ACTOR = actor_critic.Config(hidden_size=16, num_layers=1)
 PPO = ppo.Config(
-    epochs=4, num_minibatches=2, learning_rate=5e-3, critic_learning_rate=5e-3, entropy_weight=0.02, value_normalisation="running"
+    epochs=4,
+    num_minibatches=2,
+    learning_rate=5e-3,
+    critic_learning_rate=5e-3,
+    entropy_weight=0.02,
+    value_normalisation="running",
 )
 DISTIL = ppo_distil.Config(
-    policy_minibatches=2, policy_learning_rate=5e-3, value_minibatches=2, value_learning_rate=5e-3, distil_minibatches=2,
-    distil_learning_rate=5e-3, entropy_weight=0.02, reward_normalisation=True,
-)  # fmt: skip
+    policy_minibatches=2,
+    policy_learning_rate=5e-3,
+    value_minibatches=2,
+    value_learning_rate=5e-3,
+    distil_minibatches=2,
+    distil_learning_rate=5e-3,
+    entropy_weight=0.02,
+    reward_normalisation=True,
+)
 ON_POLICY = {
     "ippo": (dataclasses.replace(ACTOR, critic_input="obs"), PPO),
     "mappo": (ACTOR, PPO),
@@ -85,7 +120,9 @@ ON_POLICY_T_MAX = 16384
 
 @lru_cache(maxsize=None)
 def small_on_policy_run(name: str, game, *, change=None, make=matrix_game.make):
-    """Return the run of an on-policy algorithm, seed -> generator of (Report, RunState); `change` may alter the game."""
+    """Return the run of an on-policy algorithm, seed -> generator of (Report, RunState); `change` may
+    alter the game.
+    """
     env = make(game)
     network, settings = ON_POLICY[name]
     runner = jax_sync.Config(num_envs=16, rollout_length=8, report_every=ON_POLICY_T_MAX)
@@ -127,7 +164,9 @@ def without_signal(env: Environment) -> Environment:
 
 
 def separable(env: Environment) -> Environment:
-    """Return the game with a pay to which each of two agents adds on its own: 6 and 4 at best, whatever the other does."""
+    """Return the game with a pay to which each of two agents adds on its own: 6 and 4 at best, whatever the other
+    does.
+    """
 
     def step(key, state, action):
         state, timestep = env.step(key, state, action)

@@ -1,8 +1,12 @@
-"""A stand-in of SMAC's StarCraft2Env: the methods that src/envs/sc2 calls, with the shapes that SMAC documents for its map 3m.
+"""A stand-in of SMAC's StarCraft2Env: the methods that src/envs/sc2 calls, with the shapes that SMAC documents for
+its map 3m.
 
-Three marines stand against three on a plain, each with 45 health; a marine that is ordered to shoot takes 9 from its target
-within 6, and the other side walks up and shoots at whoever is nearest. Actions, legality, observations, state, reward and
-`info` are laid out as SMAC lays them out: 0 no-op (of the dead alone), 1 stop, 2 to 5 north, south, east, west, 6 on: attack.
+Three marines stand against three on a plain, each with 45 health; a marine that is ordered to shoot takes 9 from its
+target
+within 6, and the other side walks up and shoots at whoever is nearest. Actions, legality, observations, state, reward
+and
+`info` are laid out as SMAC lays them out: 0 no-op (of the dead alone), 1 stop, 2 to 5 north, south, east, west, 6 on:
+  attack.
 """
 
 from typing import Any, ClassVar
@@ -73,7 +77,10 @@ class StarCraft2Env:
         return [self._seen_by(unit).astype(np.float32) for unit in range(self.n)]
 
     def get_state(self) -> np.ndarray:
-        ours = np.column_stack([self.health[0] / HEALTH, np.zeros(self.n), self._centred(0)]) * (self.health[0] > 0)[:, None]
+        ours = (
+            np.column_stack([self.health[0] / HEALTH, np.zeros(self.n), self._centred(0)])
+            * (self.health[0] > 0)[:, None]
+        )
         theirs = np.column_stack([self.health[1] / HEALTH, self._centred(1)]) * (self.health[1] > 0)[:, None]
         return np.concatenate([ours.ravel(), theirs.ravel(), self.last_action.ravel()]).astype(np.float32)
 
@@ -128,7 +135,9 @@ class StarCraft2Env:
             elif action > 5:
                 shots.append((1, action - 6))
         for enemy in np.flatnonzero(self.health[1] > 0):
-            distances = np.where(self.health[0] > 0, np.linalg.norm(self.place[0] - self.place[1][enemy], axis=-1), np.inf)
+            distances = np.where(
+                self.health[0] > 0, np.linalg.norm(self.place[0] - self.place[1][enemy], axis=-1), np.inf
+            )
             nearest = int(distances.argmin())
             if distances[nearest] <= SHOOTS:
                 shots.append((0, nearest))

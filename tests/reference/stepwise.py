@@ -11,7 +11,8 @@ SCALARS = Codec(mean=lambda x: x, target=lambda x: x)  # the "logits" are the sc
 
 
 def plain_latents(represent: Callable, imagine: Callable, continues: float = 1.0) -> Latents:
-    """Return the latents of a model that remembers nothing and draws nothing, whose episodes go on with one probability.
+    """Return the latents of a model that remembers nothing and draws nothing, whose episodes go on with one
+    probability.
 
     Args:
       represent: params, obs -> latent.
@@ -24,9 +25,11 @@ def plain_latents(represent: Callable, imagine: Callable, continues: float = 1.0
         return Imagined(latent=latent, reward=reward, continues=jnp.full_like(reward, continues))
 
     return Latents(
-        memory=lambda batch: (), represent=lambda params, memory, obs, first: (memory, represent(params, obs)), imagine=step,
+        memory=lambda batch: (),
+        represent=lambda params, memory, obs, first: (memory, represent(params, obs)),
+        imagine=step,
         reward=SCALARS,
-    )  # fmt: skip
+    )
 
 
 def stepwise(policy: Callable) -> TeamPolicy:
@@ -41,7 +44,10 @@ def stepwise(policy: Callable) -> TeamPolicy:
         del params, latent
         own = jax.nn.one_hot(agent, plan["action"].shape[-1], dtype=bool)
         ply = jnp.sum(plan["rank"] < plan["rank"].shape[-1], axis=-1, keepdims=True)
-        return plan | {"action": jnp.where(own, action[..., None], plan["action"]), "rank": jnp.where(own, ply, plan["rank"])}
+        return plan | {
+            "action": jnp.where(own, action[..., None], plan["action"]),
+            "rank": jnp.where(own, ply, plan["rank"]),
+        }
 
     def reply(params, own, plan):
         visible = plan["rank"][..., None, :] < plan["rank"][..., :, None]

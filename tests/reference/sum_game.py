@@ -1,4 +1,6 @@
-"""A game of one step with continuous actions and a known optimum: the numbers that a team plays are to add up to a target."""
+"""A game of one step with continuous actions and a known optimum: the numbers that a team plays are to add up to a
+target.
+"""
 
 import dataclasses
 
@@ -26,15 +28,27 @@ def make(config: Config) -> Environment:
     legal = jnp.array(LEGAL)
     num_agents, num_actions = legal.shape
     spec = EnvSpec(
-        num_agents=num_agents, obs=Vector(1), state=Vector(1), actions=Numbers(num_actions), episode_limit=1, shared_reward=True,
-    )  # fmt: skip
+        num_agents=num_agents,
+        obs=Vector(1),
+        state=Vector(1),
+        actions=Numbers(num_actions),
+        episode_limit=1,
+        shared_reward=True,
+    )
 
     def show(target: Array, reward: Array, over: bool) -> TimeStep:
         return TimeStep(
-            obs=jnp.full((num_agents, 1), target), state=target[None], legal=legal, present=jnp.ones(num_agents, bool), alive=jnp.ones(num_agents, bool),
-            reward=jnp.full(num_agents, reward), terminated=jnp.array(over), truncated=jnp.array(False),
-            first=jnp.array(not over), metrics={},
-        )  # fmt: skip
+            obs=jnp.full((num_agents, 1), target),
+            state=target[None],
+            legal=legal,
+            present=jnp.ones(num_agents, bool),
+            alive=jnp.ones(num_agents, bool),
+            reward=jnp.full(num_agents, reward),
+            terminated=jnp.array(over),
+            truncated=jnp.array(False),
+            first=jnp.array(not over),
+            metrics={},
+        )
 
     def reset(key: Key) -> tuple[SumState, TimeStep]:
         target = jnp.where(jax.random.bernoulli(key), TARGET, -TARGET)

@@ -8,8 +8,19 @@ import jax
 import jax.numpy as jnp
 
 from src.core import (
-    Batch, Discrete, EnvSpec, Environment, Learner, LearnerState, Plan, Planner, PolicyExtras, SearchExtras, TimeStep, Vector,
-)  # fmt: skip
+    Batch,
+    Discrete,
+    EnvSpec,
+    Environment,
+    Learner,
+    LearnerState,
+    Plan,
+    Planner,
+    PolicyExtras,
+    SearchExtras,
+    TimeStep,
+    Vector,
+)
 
 N, O, S, A, LIMIT = 2, 5, 3, 4, 3
 STOP = A - 1  # agent 0 ends the task with this action
@@ -104,7 +115,9 @@ def make_still_planner() -> Planner:
 
     def plan(params, carry, timestep: TimeStep, key, explore, progress):
         batch = timestep.obs.shape[0]
-        extras = PolicyExtras(log_prob=jnp.zeros((batch, N)), policy=jnp.zeros((batch, N, A)), entropy=jnp.zeros((batch, N)))
+        extras = PolicyExtras(
+            log_prob=jnp.zeros((batch, N)), policy=jnp.zeros((batch, N, A)), entropy=jnp.zeros((batch, N))
+        )
         return carry, Plan(action=jnp.zeros((batch, N), jnp.int32), extras=extras)
 
     return Planner(init=lambda batch: (), plan=plan, plays="policy")
@@ -128,4 +141,6 @@ def make_learner() -> Learner:
         late = {"late": f"after {metrics['train/loss']:.0f} updates"} if metrics.get("train/loss", 0.0) > 7 else {}
         return {"always": "a word"} | late
 
-    return Learner(init=init, update=update, sequence_length=2, metric_names=("train/loss", "search/seen"), remarks=remarks)
+    return Learner(
+        init=init, update=update, sequence_length=2, metric_names=("train/loss", "search/seen"), remarks=remarks
+    )

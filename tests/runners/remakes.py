@@ -25,7 +25,9 @@ def compiled() -> Acting:
 
 
 def on_host(marks: str = "") -> Acting:
-    """Return the counting game as a program; with a folder to count in, the first three of them that are played fail."""
+    """Return the counting game as a program; with a folder to count in, the first three of them that
+    are played fail.
+    """
     env = make_env(shared=False)
     return Acting(lambda: _troubled(env, marks) if marks else OnHost(env), True, planner(), players())
 

@@ -100,7 +100,10 @@ def test_a_planners_metrics_are_means_over_the_reports_steps_and_change_nothing_
         new = {name: value for name, value in other.report.metrics.items() if name not in one.report.metrics}
         assert {k: v for k, v in one.report.metrics.items() if k not in clocks}.items() <= other.report.metrics.items()
         steps = slice(i * REPORT // ENVS, (i + 1) * REPORT // ENVS)
-        expected = {"search/at": rows.obs[:, steps, 0, 1].mean(), "search/stops": (rows.action[:, steps, 0] == STOP).mean()}
+        expected = {
+            "search/at": rows.obs[:, steps, 0, 1].mean(),
+            "search/stops": (rows.action[:, steps, 0] == STOP).mean(),
+        }
         assert new == pytest.approx(expected)
 
 
@@ -225,9 +228,13 @@ def test_a_run_that_goes_on_from_a_saved_state_is_bit_identical_to_one_that_neve
 
 
 def untimed(report: Report) -> Report:
-    """Return a report without the machine's speed, and without remarks, which whoever goes on with a run is told again."""
+    """Return a report without the machine's speed, and without remarks, which whoever goes on with a run is told
+    again.
+    """
     histograms = {name: values.tolist() for name, values in report.histograms.items()}
-    return report._replace(metrics={k: v for k, v in report.metrics.items() if not k.startswith("time/")}, histograms=histograms, notes=())
+    return report._replace(
+        metrics={k: v for k, v in report.metrics.items() if not k.startswith("time/")}, histograms=histograms, notes=()
+    )
 
 
 def test_a_run_that_was_over_when_it_was_saved_ends_at_once(tmp_path):

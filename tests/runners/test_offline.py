@@ -14,10 +14,22 @@ from src.main import main
 
 ROWS = 1536
 CLIMBING = [
-    "--config=mazero_joint", "--env-config=matrix_game", "with", "seed=3", "platform=cpu", "video=False", "compile_cache_dir=",
-    "network_args.latent_size=16", "network_args.hidden_size=32", "network_args.encoder_size=32", "network_args.attention=none",
-    "learner_args.warmup_updates=10", "eval_args.episodes=16", "replay_args.min_size=64", "env_args.relabel=True",
-]  # fmt: skip
+    "--config=mazero_joint",
+    "--env-config=matrix_game",
+    "with",
+    "seed=3",
+    "platform=cpu",
+    "video=False",
+    "compile_cache_dir=",
+    "network_args.latent_size=16",
+    "network_args.hidden_size=32",
+    "network_args.encoder_size=32",
+    "network_args.attention=none",
+    "learner_args.warmup_updates=10",
+    "eval_args.episodes=16",
+    "replay_args.min_size=64",
+    "env_args.relabel=True",
+]
 
 
 def train(results: Path, *words: str) -> int:
@@ -26,9 +38,16 @@ def train(results: Path, *words: str) -> int:
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory) -> Path:
-    """Return the results of run 1, which played at random and learned nothing, and of run 2, which learned from its rows."""
+    """Return the results of run 1, which played at random and learned nothing, and of run 2, which learned from its
+    rows.
+    """
     folder = tmp_path_factory.mktemp("results")
-    acting = ["runner_args.num_envs=32", "runner_args.rollout_length=4", "runner_args.report_every=768", "replay=uniform"]
+    acting = [
+        "runner_args.num_envs=32",
+        "runner_args.rollout_length=4",
+        "runner_args.report_every=768",
+        "replay=uniform",
+    ]
     assert train(folder, *acting, f"t_max={ROWS}", "runner_args.updates_per_step=0.0", "eval_args.every=1536") == 0
     assert train(folder, *OFFLINE, "t_max=400", "eval_args.every=200") == 0
     return folder
@@ -89,7 +108,10 @@ def test_rows_are_read_in_the_order_in_which_they_were_made(results):
         (["runner_args.rows=9"], "runner 'offline': "),
         (["replay=prioritised"], "recorded rows are sampled without priorities; choose replay=uniform"),
         (["env_args.num_agents=3"], "of the rows of run 1 is "),
-        (["replay_args.min_size=1537", "replay_args.capacity=4000", "t_max=2000"], "fewer rows than replay_args.min_size"),
+        (
+            ["replay_args.min_size=1537", "replay_args.capacity=4000", "t_max=2000"],
+            "fewer rows than replay_args.min_size",
+        ),
         (["runner_args.report_every=500"], "runner_args.report_every=500: more than t_max=400"),
     ],
 )

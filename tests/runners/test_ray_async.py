@@ -42,7 +42,9 @@ def quick_compiling():
 
 @pytest.fixture(scope="module", autouse=True)
 def address(quick_compiling, tmp_path_factory):
-    """A cluster of two nodes with a token of its own; each run joins it. Actors that ask for a desk are put on the second node."""
+    """A cluster of two nodes with a token of its own; each run joins it. Actors that ask for a desk are put on the
+    second node.
+    """
     from src.cluster import authentication, environment, signals, start  # before Ray, which it silences
 
     folder = tmp_path_factory.mktemp("token")
@@ -61,10 +63,17 @@ def address(quick_compiling, tmp_path_factory):
 
 def runner(remake=remakes.compiled, t_max=T_MAX, **settings) -> ray_async.AsyncRunner:
     """Return a run of the counting parts; its planner leaves in `extras.value` how many updates its parameters had."""
-    settings = {"num_actors": ACTORS, "updates_per_step": 0.3, "report_every": REPORT, "ray_address": runner.address} | settings
+    settings = {
+        "num_actors": ACTORS,
+        "updates_per_step": 0.3,
+        "report_every": REPORT,
+        "ray_address": runner.address,
+    } | settings
     config = ray_async.Config(**{"num_envs": ENVS, "rollout_length": STEPS} | settings)
     learner, env = make_learner(), make_env(shared=False)
-    replay = uniform.make(uniform.Config(capacity=400, batch_size=BATCH, min_size=MIN_ROWS), ENVS, learner.sequence_length)
+    replay = uniform.make(
+        uniform.Config(capacity=400, batch_size=BATCH, min_size=MIN_ROWS), ENVS, learner.sequence_length
+    )
     clocks = dict(t_max=t_max, max_minutes=0.0, eval_episodes=5, eval_every=48)
     env = env if remake is remakes.compiled else OnHost(env)
     return ray_async.make(config, env, remakes.planner(), remakes.players(), learner, replay, remake=remake, **clocks)
@@ -112,7 +121,9 @@ def test_reports_tell_what_actors_and_learner_do():
     metrics = history()[-1].report.metrics
     assert metrics["actors/restarts"] == metrics["actors/env_failures"] == 0.0 <= metrics["actors/queue"] <= 2 * ACTORS
     assert all(metrics[f"actors/steps_per_second/actor_{i}"] > 0.0 for i in range(ACTORS))
-    assert 0.0 <= metrics["actors/learner_idle"] <= 1.0 and metrics["actors/transport"] > 0.0 < metrics["actors/cycle_mb"]
+    assert (
+        0.0 <= metrics["actors/learner_idle"] <= 1.0 and metrics["actors/transport"] > 0.0 < metrics["actors/cycle_mb"]
+    )
     assert metrics["actors/store_mb"] >= 0.0
     evaluated = [seen.report.step for seen in history() if "eval/search/return" in seen.report.metrics]
     assert evaluated == [48, 96] and metrics["eval/policy/return"] == 120.0
@@ -124,7 +135,11 @@ def test_an_actor_that_is_killed_is_replaced_and_nothing_is_lost_or_there_twice(
     for report, state in runner()(1):
         found.append(Seen(report, *jax.tree.map(np.array, (state.learner.params, state.replay.experience))))
         if len(found) == 2:
-            actors = [p for p in psutil.Process().children(recursive=True) if any("ray::Actor" in word for word in p.cmdline())]
+            actors = [
+                p
+                for p in psutil.Process().children(recursive=True)
+                if any("ray::Actor" in word for word in p.cmdline())
+            ]
             assert len(actors) == ACTORS
             actors[0].send_signal(signal.SIGKILL)
     assert found[-1].report.metrics["actors/restarts"] == 1.0
@@ -166,13 +181,18 @@ def test_programs_that_fail_and_die_cost_their_episodes_alone(tmp_path):
     assert (last.step, last.update) == (T_MAX, due(8))
     assert (last.metrics["actors/env_failures"], last.metrics["actors/restarts"]) == (2.0, 1.0)
     programs = [int(path.read_text()) for path in tmp_path.iterdir() if path.read_text()]
-    assert len(programs) > ENVS and not [pid for pid in programs if psutil.pid_exists(pid)]  # also of the one that was killed
+    assert len(programs) > ENVS and not [
+        pid for pid in programs if psutil.pid_exists(pid)
+    ]  # also of the one that was killed
     assert last.metrics["eval/policy/return"] == 120.0 and 1.0 <= last.metrics["eval/search/length"] < 3.0
     assert_each_step_is_there_once(seen[-1].replay)
 
 
 def test_a_run_ends_with_the_traceback_when_failures_are_too_many(tmp_path):
-    with pytest.raises(RunError, match="(?s)failed too often: more than runner_args.max_failures=0 failures.*Traceback.*the game has crashed"):
+    with pytest.raises(
+        RunError,
+        match="(?s)failed too often: more than runner_args.max_failures=0 failures.*Traceback.*the game has crashed",
+    ):
         watch(runner(partial(remakes.on_host, str(tmp_path)), num_actors=1, max_failures=0), 1)
 
 
@@ -181,9 +201,13 @@ def test_actors_that_nobody_has_room_for_and_clusters_that_are_not_there_are_ref
         next(runner(cpus_per_actor=4.0)(1))
     with pytest.raises(RunError, match="the actors need {'roof': 2.0} .runner_args.actor_resources.* has none or less"):
         next(runner(actor_resources={"roof": 1.0})(1))
-    with pytest.raises(RunError, match="3 actors need {'CPU': 2.0} each, and only 2 of them find that on one node .*num_actors"):
+    with pytest.raises(
+        RunError, match="3 actors need {'CPU': 2.0} each, and only 2 of them find that on one node .*num_actors"
+    ):
         next(runner(cpus_per_actor=2.0, reanalyse_actors=1)(1))
-    with pytest.raises(RunError, match="object_store_mb=80: a cycle's rows, num_envs . rollout_length = 4 . 100000, take .* MB, and 2"):
+    with pytest.raises(
+        RunError, match="object_store_mb=80: a cycle's rows, num_envs . rollout_length = 4 . 100000, take .* MB, and 2"
+    ):
         next(runner(ray_address="", object_store_mb=80, rollout_length=100_000)(1))
     with pytest.raises(RunError, match="ray_address=127.0.0.1:9: cannot join this cluster: no Ray answers there"):
         next(runner(ray_address="127.0.0.1:9")(1))
@@ -224,7 +248,9 @@ def test_jax_finds_in_an_actor_the_platform_and_the_threads_that_it_was_told_bef
     wants = placement.wanted(1.0, {})
     with cluster(address, {}, 0, ""):
         probe = placement.ray.remote(**placement.actor_options(wants, 3))(Probe).remote()
-        found = placement.ray.get(probe.look.remote(["JAX_PLATFORMS", "NPROC", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"]))
+        found = placement.ray.get(
+            probe.look.remote(["JAX_PLATFORMS", "NPROC", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"])
+        )
         placement.ray.kill(probe)
     assert not found["imported"] and found["platforms"] == ["cpu"] and found["threads"] == 3
     assert found["told"] == {"JAX_PLATFORMS": "cpu", "NPROC": "3", "OMP_NUM_THREADS": "3", "CUDA_VISIBLE_DEVICES": ""}

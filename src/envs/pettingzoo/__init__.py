@@ -1,4 +1,5 @@
-"""PettingZoo's parallel environments (Terry et al., 2021, https://arxiv.org/abs/2009.14471): particle worlds (package mpe2),
+"""PettingZoo's parallel environments (Terry et al., 2021, https://arxiv.org/abs/2009.14471): particle worlds (package
+mpe2),
 SISL's pursuit and multiwalker, the butterfly games, and Atari's Space Invaders with the ROMs that ale-py brings.
 
 What differs from PettingZoo:
@@ -25,16 +26,28 @@ from src.envs.pettingzoo.game import open_game
 class Config:
     scenario: str = setting("simple_spread", "the game, with or without its version")
     scenario_args: dict = setting({}, "arguments of PettingZoo's own maker, as in env_args.scenario_args.n_pistons=5")
-    team: tuple[str, ...] = setting((), "words in the names of the trained agents; others play at random; [] = the scenario's")
+    team: tuple[str, ...] = setting(
+        (), "words in the names of the trained agents; others play at random; [] = the scenario's"
+    )
     agent_returns: bool = setting(False, "report each agent's own return as a metric, return_<agent>")
-    episode_limit: int = setting(0, "steps per episode; 0 = PettingZoo's own limit, in steps of frame_skip frames", low=0)
-    action_bins: int = setting(3, "values of each dimension of a continuous action, evenly spaced over its range", low=2, high=1000)
+    episode_limit: int = setting(
+        0, "steps per episode; 0 = PettingZoo's own limit, in steps of frame_skip frames", low=0
+    )
+    action_bins: int = setting(
+        3, "values of each dimension of a continuous action, evenly spaced over its range", low=2, high=1000
+    )
     frame_skip: int = setting(1, "frames for which an action is played; rewards are summed", low=1, high=1000)
     frame_stack: int = setting(1, "last observations that are seen together", low=1, high=1000)
-    sticky_actions: float = setting(0.0, "probability, at each frame and agent, of repeating the last action", low=0.0, high=0.99)
-    resize: tuple[int, ...] = setting((84, 84), "images: width and height they are reduced to; [] = as they are", low=1, high=4096)
+    sticky_actions: float = setting(
+        0.0, "probability, at each frame and agent, of repeating the last action", low=0.0, high=0.99
+    )
+    resize: tuple[int, ...] = setting(
+        (84, 84), "images: width and height they are reduced to; [] = as they are", low=1, high=4096
+    )
     greyscale: bool = setting(True, "images: brightness instead of colours")
-    max_frames: int = setting(1, "images: each pixel is its greatest over so many frames; 2 ends Atari's flicker", low=1, high=1000)
+    max_frames: int = setting(
+        1, "images: each pixel is its greatest over so many frames; 2 ends Atari's flicker", low=1, high=1000
+    )
 
 
 def make(config: Config) -> PettingZooEnvironment:

@@ -25,7 +25,8 @@ def of_space(space: Any, bins: int) -> Actions:
     """Return the actions of a Gymnasium space.
 
     Discrete spaces are taken as they are. In a continuous one each dimension gets `bins` values, evenly spaced from its
-    least to its greatest, and an action is one value per dimension: bins ** dimensions in all, the last dimension changing
+    least to its greatest, and an action is one value per dimension: bins ** dimensions in all, the last dimension
+      changing
     fastest.
 
     Raises:
@@ -38,7 +39,8 @@ def of_space(space: Any, bins: int) -> Actions:
     dimensions = int(np.prod(space.shape))
     if bins**dimensions > MOST:
         raise ValueError(
-            f"env_args.action_bins={bins}: {dimensions} dimensions make {bins**dimensions} actions per agent, more than {MOST}"
+            f"env_args.action_bins={bins}: {dimensions} dimensions make {bins**dimensions} actions per agent, "
+            f"more than {MOST}"
         )
     values = np.linspace(space.low.reshape(-1), space.high.reshape(-1), bins)  # [bins, dimensions]
     chosen = np.indices((bins,) * dimensions).reshape(dimensions, -1)  # [dimensions, num]

@@ -15,7 +15,8 @@ from src.envs.pettingzoo.game import Game, flat
 class PettingZooEnvironment:
     """A team in a game; agents outside the team, if there are any, play at random.
 
-    An agent that dies sees zeros and may only play action 0, which does nothing, for the game is told the actions of the
+    An agent that dies sees zeros and may only play action 0, which does nothing, for the game is told the actions of
+    the
     living alone. At an episode's end those who played until then count as alive and keep their last observation.
     """
 
@@ -28,7 +29,9 @@ class PettingZooEnvironment:
         measured: measures.Measures,
         agent_returns: bool,
     ):
-        """Args: team: names of the trained agents; actions: of everyone; agent_returns: every agent's return is a metric."""
+        """Args: team: names of the trained agents; actions: of everyone; agent_returns: every agent's return is a
+        metric.
+        """
         self.spec = spec
         self._game, self._team, self._actions, self._measured = game, tuple(team), actions, measured
         self._with_returns, self._no_metrics = agent_returns, dict.fromkeys(spec.metric_names, np.zeros((), np.float32))
@@ -78,7 +81,9 @@ class PettingZooEnvironment:
     def render(self) -> np.ndarray:
         """Return the game's picture [H, W, 3] uint8."""
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The system font", UserWarning)  # pygame takes another; nothing is to be done
+            warnings.filterwarnings(
+                "ignore", "The system font", UserWarning
+            )  # pygame takes another; nothing is to be done
             return np.asarray(self._game.env.render(), np.uint8)
 
     def close(self) -> None:
@@ -89,12 +94,19 @@ class PettingZooEnvironment:
         """Return the actions of all who still play."""
         numbers = dict(zip(self._team, np.asarray(action).tolist(), strict=True))
         return {
-            agent: self._actions[agent][numbers[agent] if agent in numbers else self._random.integers(self._actions[agent].num)]
+            agent: self._actions[agent][
+                numbers[agent] if agent in numbers else self._random.integers(self._actions[agent].num)
+            ]
             for agent in playing
         }
 
     def _show(
-        self, observations: Mapping[str, np.ndarray], alive: np.ndarray, reward: np.ndarray, terminated: bool, truncated: bool
+        self,
+        observations: Mapping[str, np.ndarray],
+        alive: np.ndarray,
+        reward: np.ndarray,
+        terminated: bool,
+        truncated: bool,
     ) -> TimeStep:
         """Return the time step; `alive` [N] says whose observations count."""
         obs = np.zeros((self.spec.num_agents, self.spec.obs.size), np.float32)

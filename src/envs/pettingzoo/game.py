@@ -61,7 +61,9 @@ def open_game(scenario: Scenario, config: Any, cycles: int) -> Game:
     """
     ours = {"max_cycles", "render_mode", "auto_rom_install_path"} & set(config.scenario_args)
     if ours:
-        raise ValueError(f"env_args.scenario_args.{min(ours)}: is set here, not by you; env_args.episode_limit ends episodes")
+        raise ValueError(
+            f"env_args.scenario_args.{min(ours)}: is set here, not by you; env_args.episode_limit ends episodes"
+        )
     arguments = scenario.more(config.scenario_args) | config.scenario_args
     has_state = scenario.has_state(arguments)
     if scenario.roms:

@@ -16,7 +16,9 @@ class Measures:
 
     counts: Mapping[str, Measure] = dataclasses.field(default_factory=dict)  # summed over the steps
     finals: Mapping[str, Measure] = dataclasses.field(default_factory=dict)  # of the last state
-    changes: Mapping[str, Measure] = dataclasses.field(default_factory=dict)  # of the last state, less those of the first
+    changes: Mapping[str, Measure] = dataclasses.field(
+        default_factory=dict
+    )  # of the last state, less those of the first
 
 
 def of_scenario(name: str) -> Measures:
@@ -95,8 +97,12 @@ _MEASURES = {
     ),
     # The share of the way to the wall that the ball has come.
     "pistonball": Measures(
-        finals={"progress": lambda game: 1.0 - (game.ball_prev_pos - game.wall_width) / game.distance_to_wall_at_game_start}
+        finals={
+            "progress": lambda game: 1.0 - (game.ball_prev_pos - game.wall_width) / game.distance_to_wall_at_game_start
+        }
     ),
     "knights_archers_zombies": Measures(finals={"survivors": lambda game: float(len(game.player_list))}),
-    "space_invaders": Measures(finals={"lives": lambda game: float(sum(max(int(life), 0) for life in game.ale.allLives()))}),
+    "space_invaders": Measures(
+        finals={"lives": lambda game: float(sum(max(int(life), 0) for life in game.ale.allLives()))}
+    ),
 }

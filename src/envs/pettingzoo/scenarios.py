@@ -83,7 +83,10 @@ _ALL = (
     Scenario("mpe2.simple_line_v1", shared=_yes),
     Scenario("pettingzoo.sisl.pursuit_v5", cycles=500, shared=_rewards_shared),
     Scenario(
-        "pettingzoo.sisl.multiwalker_v9", cycles=500, shared=_shared_unless_walkers_fall_alone, has_state=_no_walker_removed,
+        "pettingzoo.sisl.multiwalker_v9",
+        cycles=500,
+        shared=_shared_unless_walkers_fall_alone,
+        has_state=_no_walker_removed,
         more=_keep_walkers,
     ),
     Scenario("pettingzoo.butterfly.pistonball_v6", cycles=125, shared=_yes),
@@ -104,10 +107,13 @@ def find(given: str) -> Scenario:
     name = re.sub(r"_v\d+$", "", given)
     if name == "waterworld":
         raise ValueError(
-            f"env_args.scenario: '{given}' is not in pettingzoo 1.27.0, which removed it (1.25.0 has it, with pymunk below 7); "
+            f"env_args.scenario: '{given}' is not in pettingzoo 1.27.0, which removed it (1.25.0 has it, with "
+            "pymunk below 7); "
             "of SISL there are pursuit and multiwalker"
         )
     check_name("env_args.scenario", name, SCENARIOS)
     if given not in (name, SCENARIOS[name].version):
-        raise ValueError(f"env_args.scenario: '{given}' is not in the pinned packages; they have {SCENARIOS[name].version}")
+        raise ValueError(
+            f"env_args.scenario: '{given}' is not in the pinned packages; they have {SCENARIOS[name].version}"
+        )
     return SCENARIOS[name]

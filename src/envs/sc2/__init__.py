@@ -1,7 +1,10 @@
-"""StarCraft II itself, through SMAC (Samvelyan et al., 2019, https://arxiv.org/abs/1902.04043) or SMACv2 (Ellis et al., 2022,
-https://arxiv.org/abs/2212.07489). Both packages and the game are the user's to install; docs/host_environments.md says how.
+"""StarCraft II itself, through SMAC (Samvelyan et al., 2019, https://arxiv.org/abs/1902.04043) or SMACv2 (Ellis et
+al., 2022,
+https://arxiv.org/abs/2212.07489). Both packages and the game are the user's to install; docs/host_environments.md
+says how.
 
-Episodes are SMAC's: a battle that is won or lost has terminated, one that outlasts the map's limit is truncated. Dead units
+Episodes are SMAC's: a battle that is won or lost has terminated, one that outlasts the map's limit is truncated. Dead
+units
 see zeros and may only play action 0, SMAC's no-op. The global state is SMAC's. All agents get the team's reward.
 """
 
@@ -14,7 +17,8 @@ from src.core import Discrete, EnvSpec, RunPlan, Vector, setting
 from src.envs.sc2.environment import StarCraftEnvironment
 from src.envs.sc2.installed import game_class
 
-# SMACv2's three generated maps, and the teams of its paper: unit types, how often each is drawn, which may not fight alone.
+# SMACv2's three generated maps, and the teams of its paper: unit types, how often each is drawn, which may not fight
+# alone.
 GENERATED = {
     "10gen_terran": (("marine", "marauder", "medivac"), (0.45, 0.45, 0.1), ("medivac",)),
     "10gen_zerg": (("zergling", "baneling", "hydralisk"), (0.45, 0.1, 0.45), ("baneling",)),
@@ -26,12 +30,18 @@ OURS = ("map_name", "difficulty", "seed", "continuing_episode")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     package: str = setting("smac", "who speaks to the game", choices=("smac", "smacv2"))
-    map_name: str = setting("3m", "a map of the package: 3m, 2s3z, MMM2, ...; 10gen_terran, 10gen_zerg, 10gen_protoss of smacv2")
+    map_name: str = setting(
+        "3m", "a map of the package: 3m, 2s3z, MMM2, ...; 10gen_terran, 10gen_zerg, 10gen_protoss of smacv2"
+    )
     difficulty: str = setting("7", "of the built-in opponent; 7 is SMAC's", choices=tuple("123456789A"))
     num_units: int = setting(5, "size of the team on smacv2's generated maps", low=1)
     num_enemies: int = setting(5, "size of the other side there", low=1)
-    max_envs: int = setting(8, "games at a time that a run may ask for, each a process of about 1 GB; more are refused", low=1)
-    sc2_args: dict = setting({}, "other arguments of the package's StarCraft2Env, as in env_args.sc2_args.reward_sparse=True")
+    max_envs: int = setting(
+        8, "games at a time that a run may ask for, each a process of about 1 GB; more are refused", low=1
+    )
+    sc2_args: dict = setting(
+        {}, "other arguments of the package's StarCraft2Env, as in env_args.sc2_args.reward_sparse=True"
+    )
 
 
 def problems(config: Config, plan: RunPlan) -> list[str]:
@@ -40,7 +50,8 @@ def problems(config: Config, plan: RunPlan) -> list[str]:
         return []
     most = config.max_envs
     return [
-        f"runner_args.num_envs={plan.num_envs}: each environment is a program with memory of its own; set runner_args.num_envs={most} or "
+        f"runner_args.num_envs={plan.num_envs}: each environment is a program with memory of its own; set "
+        f"runner_args.num_envs={most} or "
         f"less, or raise env_args.max_envs={most} where there is room"
     ]
 
@@ -61,7 +72,8 @@ def make(config: Config) -> StarCraftEnvironment:
         facts = start(None).get_env_info()
     except KeyError as error:
         raise ValueError(
-            f"env_args.map_name: {config.package} has no map {error}; `python -m {config.package}.bin.map_list` prints its maps"
+            f"env_args.map_name: {config.package} has no map {error}; `python -m {config.package}.bin.map_list` "
+            "prints its maps"
         ) from error
     except TypeError as error:
         raise ValueError(f"env_args.sc2_args: {config.package} does not take them: {error}") from error

@@ -39,7 +39,8 @@ def game_class(package: str, generated: bool) -> type:
 def _package_advice(package: str, error: Exception) -> str:
     """Return what to do about a package that cannot be imported."""
     if isinstance(error, TypeError):  # of protobuf: the packages' messages are older than its C++ code takes
-        return f"{package} cannot be imported ({str(error).splitlines()[0]}): set PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=python"
+        said = str(error).splitlines()[0]
+        return f"{package} cannot be imported ({said}): set PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=python"
     other = "; PyPI's 'smac' is another program, not StarCraft" if package == "smac" else ""
     return (
         f"the package {package} is missing ({error}): python -m pip install pysc2==4.0.0, then "
@@ -52,7 +53,8 @@ def _game_advice(package: str) -> list[str]:
     place = Path(os.environ.get("SC2PATH") or "~/StarCraftII").expanduser()
     if not (place / "Versions").is_dir():
         return [
-            f"StarCraft II is missing: unpack the Linux version 4.10 ({GAME}) and let SC2PATH name its folder, the one that "
+            f"StarCraft II is missing: unpack the Linux version 4.10 ({GAME}) and let SC2PATH name its folder, "
+            "the one that "
             f"holds Versions and Maps (looked in {place})"
         ]
     if not any(path.is_dir() for path in place.glob("[Mm]aps/SMAC_Maps")):

@@ -1,10 +1,14 @@
-"""JaxMARL's SMAX battles (Rutherford et al., 2023, https://arxiv.org/abs/2311.10090): the allies against scripted enemies.
+"""JaxMARL's SMAX battles (Rutherford et al., 2023, https://arxiv.org/abs/2311.10090): the allies against scripted
+enemies.
 
-All maps of SMAC and JaxMARL's random ones (`maps`); those with medivacs, banelings, colossi or a spine crawler add these to
+All maps of SMAC and JaxMARL's random ones (`maps`); those with medivacs, banelings, colossi or a spine crawler add
+these to
 JaxMARL's simulation (`units`, `battle`, `enemies`), the others are JaxMARL's as it is.
 
-A battle that is won or lost terminates; one that the time limit ends is truncated (JaxMARL tells no difference). An army of
-which only medivacs are left is beaten. A dead ally may only stop, and sees zeros. The reward is the team's and every ally gets
+A battle that is won or lost terminates; one that the time limit ends is truncated (JaxMARL tells no difference). An
+army of
+which only medivacs are left is beaten. A dead ally may only stop, and sees zeros. The reward is the team's and every
+ally gets
 it: the enemies' loss of health as a share of their whole health, plus `won_battle_bonus` for a victory.
 """
 
@@ -30,7 +34,9 @@ class Config:
     enemy_shoots: bool = setting(True, "whether the enemies shoot back")
     attack_mode: str = setting("closest", "whom an enemy attacks", choices=("closest", "random"))
     see_enemy_actions: bool = setting(True, "whether the enemies' last actions are observed")
-    observation_type: str = setting("unit_list", "features per unit, or per segment of view", choices=("unit_list", "conic"))
+    observation_type: str = setting(
+        "unit_list", "features per unit, or per segment of view", choices=("unit_list", "conic")
+    )
     walls_cause_death: bool = setting(True, "whether the edge of the map kills")
     won_battle_bonus: float = setting(1.0, "reward of a victory", low=0.0)
     world_steps_per_env_step: int = setting(8, "steps of the simulation per action", low=1)

@@ -1,14 +1,19 @@
 """JaxMARL's SMAX with the units it lacks: a subclass whose simulation step adds what they do to JaxMARL's own step.
 
-JaxMARL moves all units, counts cooldowns, decides who fires and deals its own six types' damage. Added to that, in this order and
-within the same 1/16 s: single-target damage and bonuses, colossus beams, baneling blasts, healing of whoever still lives.
+JaxMARL moves all units, counts cooldowns, decides who fires and deals its own six types' damage. Added to that, in
+this order and
+within the same 1/16 s: single-target damage and bonuses, colossus beams, baneling blasts, healing of whoever still
+lives.
 
-Two entries of `unit_weapon_cooldowns` mean something else, so that JaxMARL's state and observations serve unchanged: a medivac's
-is the share of its first 50 energy that is spent (1 = empty, negative = charged beyond 50); a baneling's is 1 once it has
+Two entries of `unit_weapon_cooldowns` mean something else, so that JaxMARL's state and observations serve unchanged:
+a medivac's
+is the share of its first 50 energy that is spent (1 = empty, negative = charged beyond 50); a baneling's is 1 once it
+has
 exploded. A medivac's actions 5, 6, ... heal its own side's unit of that number, as in SMAC (which numbers allies from
 the first); for the enemies, which JaxMARL numbers backwards, from the last.
 
-An army of which only medivacs are left is beaten (SMAC's rule). The reward is the enemies' net loss of health: healing takes it
+An army of which only medivacs are left is beaten (SMAC's rule). The reward is the enemies' net loss of health:
+healing takes it
 back, so that a round of hurting and healing is worth nothing.
 """
 
@@ -25,7 +30,8 @@ NO_TARGET = 5  # actions below this aim at nobody
 
 
 class Battle(smax.SMAX):
-    """JaxMARL's environment with ten unit types; the units of a battle are fixed, so who is what is known while tracing.
+    """JaxMARL's environment with ten unit types; the units of a battle are fixed, so who is what is known while
+    tracing.
 
     `U` counts the units of both sides, allies first.
     """
@@ -37,7 +43,9 @@ class Battle(smax.SMAX):
         names = np.array(units.NAMES)[types]
         ally = np.arange(self.num_agents) < self.num_allies
         if (names[ally] == "medivac").any() and self.num_enemies < self.num_allies:
-            raise ValueError("a side with medivacs needs at least as many enemies as it has units: an action for each to heal")
+            raise ValueError(
+                "a side with medivacs needs at least as many enemies as it has units: an action for each to heal"
+            )
         self.healer, self.flies = names == "medivac", names == "medivac"
         self.fixed = np.asarray(self.unit_type_velocities)[types] == 0
         self.healable = np.isin(names, list(units.HEALABLE))
@@ -72,9 +80,13 @@ class Battle(smax.SMAX):
         own = jnp.arange(self.num_agents)
         attacks = jnp.where(jnp.asarray(self.may_hit)[own, target], attacks, 0)
         after = super()._world_step(key, state, (movements, attacks))
-        fired = after.unit_weapon_cooldowns > state.unit_weapon_cooldowns  # JaxMARL's are set by a shot and fall without
-        hits = jnp.zeros(self.num_agents).at[target].add(
-            jnp.where(fired & self.one_target, jnp.asarray(self.extra)[own, target], 0.0)
+        fired = (
+            after.unit_weapon_cooldowns > state.unit_weapon_cooldowns
+        )  # JaxMARL's are set by a shot and fall without
+        hits = (
+            jnp.zeros(self.num_agents)
+            .at[target]
+            .add(jnp.where(fired & self.one_target, jnp.asarray(self.extra)[own, target], 0.0))
         )
         hits = hits + self._beams(state, target, fired)
         after = after.replace(unit_health=jnp.maximum(after.unit_health - hits, 0.0))
@@ -140,7 +152,9 @@ class Battle(smax.SMAX):
         return state.replace(unit_positions=positions)
 
     def get_avail_actions(self, state: PyTree) -> dict[str, Array]:
-        """Return each agent's legal actions; of a medivac, whom of its own side it can heal (the enemies' are JaxMARL's)."""
+        """Return each agent's legal actions; of a medivac, whom of its own side it can heal (the enemies' are
+        JaxMARL's).
+        """
         legal = super().get_avail_actions(state)
         distance = jnp.linalg.norm(state.unit_positions[:, None, :] - state.unit_positions[None, :, :], axis=-1)
         reach = distance < self.unit_type_attack_ranges[self.types][:, None]

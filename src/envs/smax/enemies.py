@@ -1,6 +1,7 @@
 """JaxMARL's scripted enemies for battles with the new units: who cannot be hit is not aimed at, and medivacs heal.
 
-A scripted medivac heals the nearest wounded unit of its side within reach; if none is, it flies towards the nearest wounded
+A scripted medivac heals the nearest wounded unit of its side within reach; if none is, it flies towards the nearest
+wounded
 one that it sees, or else towards the middle of those it sees, and it stops within two units of that.
 """
 
@@ -43,7 +44,9 @@ class ScriptedEnemies(smax.HeuristicEnemySMAX):
         """Return a mask of observations [E, O], zero for the allies that an enemy has no weapon against."""
         world = self._env
         features, friends = len(world.unit_features), world.num_enemies - 1
-        aim = world.may_hit[world.num_allies :, : world.num_allies][:, ::-1]  # JaxMARL shows allies to enemies backwards
+        aim = world.may_hit[world.num_allies :, : world.num_allies][
+            :, ::-1
+        ]  # JaxMARL shows allies to enemies backwards
         mask = np.ones((world.num_enemies, world.obs_size), np.float32)
         mask[:, friends * features : (world.num_agents - 1) * features] = np.repeat(aim, features, axis=1)
         return mask
@@ -51,7 +54,9 @@ class ScriptedEnemies(smax.HeuristicEnemySMAX):
     def _tend(self, obs: Array, unit: int) -> Array:
         """Return the action, [] int32, of the enemy medivac that is unit number `unit` and sees `obs` [O]."""
         world = self._env
-        friends = [i for i in range(world.num_agents - 1, world.num_allies - 1, -1) if i != unit]  # as JaxMARL shows them
+        friends = [
+            i for i in range(world.num_agents - 1, world.num_allies - 1, -1) if i != unit
+        ]  # as JaxMARL shows them
         if not friends:
             return jnp.int32(STOP)
         rows = obs[: len(friends) * len(world.unit_features)].reshape(len(friends), -1)

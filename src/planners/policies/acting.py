@@ -22,7 +22,9 @@ def rows(knowledge: PyTree, agent: Array) -> PyTree:
 
 
 def act(distribution: Distribution, outputs: Array, legal: Array, key: Key, explore: bool) -> Plan:
-    """Return the plan of policies with outputs [B, N, P]: a sample of each while exploring, else the likeliest actions."""
+    """Return the plan of policies with outputs [B, N, P]: a sample of each while exploring, else the likeliest
+    actions.
+    """
     action = distribution.sample(key, outputs, legal) if explore else distribution.mode(outputs, legal)
     return planned(distribution, outputs, legal, action)
 

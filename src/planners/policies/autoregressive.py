@@ -1,6 +1,7 @@
 """No search: agent after agent acts by its policy, given what the agents before it committed to.
 
-The middle between a search and the decentralised policy: those who act later need to be told what those before them chose
+The middle between a search and the decentralised policy: those who act later need to be told what those before them
+  chose
 and, because a commitment's token holds it, what they saw.
 """
 
@@ -19,7 +20,9 @@ ORDERS = ("fixed", "random", "most_certain_first")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    order: str = setting("random", "who commits first: by index, drawn per step, or lowest policy entropy first", choices=ORDERS)
+    order: str = setting(
+        "random", "who commits first: by index, drawn per step, or lowest policy entropy first", choices=ORDERS
+    )
 
 
 def make(config: Config, model: Model, spec: EnvSpec, discount: float) -> Planner:

@@ -57,7 +57,9 @@ def put(x: Array, place: Array, y: Array) -> Array:
     return x.at[jnp.arange(x.shape[0]), place].set(y, mode="drop")
 
 
-def add_node(tree: mctx.Tree, front: Front, adds: Array, new: Array, prior: Array, reward: Array, discount: Array) -> mctx.Tree:
+def add_node(
+    tree: mctx.Tree, front: Front, adds: Array, new: Array, prior: Array, reward: Array, discount: Array
+) -> mctx.Tree:
     """Return the trees with node `new` at the end of the front's edge, where it is to be added [B]."""
     batch, nowhere = jnp.arange(adds.shape[0]), tree.node_visits.shape[1]
     parent, place = jnp.where(adds, front.node, nowhere), jnp.where(adds, new, nowhere)
@@ -76,11 +78,15 @@ def add_node(tree: mctx.Tree, front: Front, adds: Array, new: Array, prior: Arra
 
 
 def back_up(tree: mctx.Tree, leaf: Array, value: Array, ply: Array | None) -> mctx.Tree:
-    """Return the trees in which every node from a leaf [B] up to the root counts one more return, for a new one its own value.
+    """Return the trees in which every node from a leaf [B] up to the root counts one more return, for a new one its
+    own value.
 
-    A node is worth the mean of its returns. With `ply` [B, M] a node inside a joint step is worth the best of its children that
-    were tried, and that is also the return it passes on: the state where the step began is spared what went wrong below.
-    Over all trees at once, writing where there is something to write: a loop under vmap would copy whole trees at every step.
+    A node is worth the mean of its returns. With `ply` [B, M] a node inside a joint step is worth the best of its
+    children that
+    were tried, and that is also the return it passes on: the state where the step began is spared what went wrong
+      below.
+    Over all trees at once, writing where there is something to write: a loop under vmap would copy whole trees at
+      every step.
     """
     batch, nowhere = jnp.arange(leaf.shape[0]), tree.node_visits.shape[1]
 
@@ -115,5 +121,7 @@ def back_up(tree: mctx.Tree, leaf: Array, value: Array, ply: Array | None) -> mc
 
 def _best_child(tree: mctx.Tree, node: Array) -> Array:
     """Return the greatest Q [B] at nodes [B] of actions that were tried."""
-    reward, discount, value = (at(x, node) for x in (tree.children_rewards, tree.children_discounts, tree.children_values))
+    reward, discount, value = (
+        at(x, node) for x in (tree.children_rewards, tree.children_discounts, tree.children_values)
+    )
     return jnp.max(jnp.where(at(tree.children_visits, node) > 0, reward + discount * value, -jnp.inf), axis=-1)

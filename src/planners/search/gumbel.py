@@ -14,7 +14,9 @@ from src.planners.search.query import BudgetConfig, Found, Query, Search, found
 class GumbelConfig(BudgetConfig):
     max_considered: int = setting(16, "gumbel_muzero: actions considered at the root", low=1)
     value_scale: float = setting(0.1, "gumbel_muzero: c_scale, weight of Q against the prior (eq. 8)", low=0.0)
-    greedy_value_scale: float = setting(0.0, "gumbel_muzero: value_scale of play without exploration; 0 = the same", low=0.0)
+    greedy_value_scale: float = setting(
+        0.0, "gumbel_muzero: value_scale of play without exploration; 0 = the same", low=0.0
+    )
     visit_offset: float = setting(50.0, "gumbel_muzero: c_visit (eq. 8)", low=0.0)
 
 
@@ -48,14 +50,18 @@ def make_gumbel(config: GumbelConfig, loop: Callable) -> Search:
 def q_transform(config: GumbelConfig, scale: float) -> Callable:
     """Return what makes the scores of a node's Q-values (eq. 8), those of untried actions completed."""
     return partial(
-        mctx.qtransform_completed_by_mix_value, value_scale=scale, maxvisit_init=config.visit_offset, epsilon=config.q_epsilon
+        mctx.qtransform_completed_by_mix_value,
+        value_scale=scale,
+        maxvisit_init=config.visit_offset,
+        epsilon=config.q_epsilon,
     )
 
 
 def value_scale(config: GumbelConfig, explore: bool) -> float:
     """Return the weight of Q-values against the prior.
 
-    Small steps away from the policy average the errors of Q-values over many visits. Play without exploration trains nothing
+    Small steps away from the policy average the errors of Q-values over many visits. Play without exploration trains
+    nothing
     and has this one step, so a longer one may be the better.
     """
     return config.value_scale if explore else config.greedy_value_scale or config.value_scale

@@ -1,6 +1,7 @@
 """Independent search: each agent searches its own actions while the others follow their policy.
 
-All agents of all environments are one batch of B * N trees. Nothing coordinates the agents beyond their learned policies:
+All agents of all environments are one batch of B * N trees. Nothing coordinates the agents beyond their learned
+policies:
 the joint action that is played was evaluated by no search. That is the baseline the other planners must beat.
 """
 

@@ -26,9 +26,15 @@ from src.planners.search.trees import TreeConfig, imagine, make_search, make_wor
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(TreeConfig):
-    num_samples: int = setting(16, "K, joint actions drawn per node; all are enumerated if there are no more than K", low=1, high=4096)
-    keep_candidates: bool = setting(False, "store the candidates at the root with every step, for learner_args.policy_loss=advantage_weighted")
-    uniform_fraction: float = setting(0.0, "share of uniform play in the proposal at the root while exploring", low=0.0, high=1.0)
+    num_samples: int = setting(
+        16, "K, joint actions drawn per node; all are enumerated if there are no more than K", low=1, high=4096
+    )
+    keep_candidates: bool = setting(
+        False, "store the candidates at the root with every step, for learner_args.policy_loss=advantage_weighted"
+    )
+    uniform_fraction: float = setting(
+        0.0, "share of uniform play in the proposal at the root while exploring", low=0.0, high=1.0
+    )
 
 
 @pytree
@@ -48,7 +54,8 @@ def make(config: Config, model: Model, spec: EnvSpec, discount: float) -> Planne
     candidates = min(config.num_samples, spec.actions.size**spec.num_agents)
     if config.search == "gumbel_muzero" and candidates > config.max_considered:
         raise ValueError(
-            f"planner_args.num_samples={config.num_samples}: a root would have {candidates} joint actions, of which at most "
+            f"planner_args.num_samples={config.num_samples}: a root would have {candidates} joint actions, of "
+            "which at most "
             f"planner_args.max_considered={config.max_considered} are ever tried; make that {candidates} too"
         )
     search, worth = make_search(config), make_worth(config, model, discount)
@@ -91,7 +98,9 @@ Proposal = Callable[[Key, Array, float], tuple[Array, Array, Array]]
 
 
 def make_proposal(spec: EnvSpec, num_samples: int) -> Proposal:
-    """Return how a node gets its candidates: by enumeration if the team has at most K joint actions, else by sampling."""
+    """Return how a node gets its candidates: by enumeration if the team has at most K joint actions, else by
+    sampling.
+    """
     if spec.actions.size**spec.num_agents <= num_samples:
         every = np.array(list(itertools.product(range(spec.actions.size), repeat=spec.num_agents)), np.int32)
         return lambda key, logits, uniform_fraction: _enumerate(every, logits)
@@ -108,7 +117,8 @@ def _enumerate(every: np.ndarray, logits: Array) -> tuple[Array, Array, Array]:
 def sample_candidates(key: Key, logits: Array, num_samples: int, uniform_fraction: float) -> tuple[Array, Array, Array]:
     """Return K joint actions drawn from the proposal, their corrected prior logits, and which are not duplicates.
 
-    With policy pi and proposal beta = (1 - f) pi + f uniform over legal actions, a candidate drawn c times gets the prior
+    With policy pi and proposal beta = (1 - f) pi + f uniform over legal actions, a candidate drawn c times gets the
+    prior
     (c / K) pi(a) / beta(a), normalised over the candidates (Hubert et al. 2021, eq. 6).
     """
     policy = jax.nn.softmax(logits, axis=-1)

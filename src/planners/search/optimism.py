@@ -1,11 +1,16 @@
-"""OS(lambda), optimistic search: what a node is worth is read from the better returns below it (Liu et al. 2024, section 4.1).
+"""OS(lambda), optimistic search: what a node is worth is read from the better returns below it (Liu et al. 2024,
+section 4.1).
 
-For a node s, U_d(s) holds a return for every simulation that went through s and ended d levels below it: the rewards on the way
-and the discounted value at its end (eq. 5); U_0(s) holds the node's own value. Of each U_d(s) the best share 1 - rho is kept
-(eq. 6), and the node's value is the mean of what is kept, a return from depth d weighing lambda^d (eq. 7). With rho = 0 and
+For a node s, U_d(s) holds a return for every simulation that went through s and ended d levels below it: the rewards
+on the way
+and the discounted value at its end (eq. 5); U_0(s) holds the node's own value. Of each U_d(s) the best share 1 - rho
+is kept
+(eq. 6), and the node's value is the mean of what is kept, a return from depth d weighing lambda^d (eq. 7). With rho =
+0 and
 lambda = 1 that is the mean of all returns, which is mctx's backup.
 
-Only the backup differs from mctx: selection reads the values through the Q-values, as ever. MAZero's score, clipped and scaled
+Only the backup differs from mctx: selection reads the values through the Q-values, as ever. MAZero's score, clipped
+  and scaled
 over the whole tree, is not taken over.
 """
 
@@ -41,8 +46,14 @@ def make_loop(rho: float, decay: float) -> Callable:
             leaf = _leaf(before, tree, returns, i + 1)
             backup = partial(_backup, partial(estimate, rho=rho, decay=decay), i + 1)
             node_values, children_values, returns = jax.vmap(backup)(
-                leaf, tree.parents, tree.action_from_parent, tree.children_rewards, tree.children_discounts,
-                tree.node_values, tree.children_values, returns,
+                leaf,
+                tree.parents,
+                tree.action_from_parent,
+                tree.children_rewards,
+                tree.children_discounts,
+                tree.node_values,
+                tree.children_values,
+                returns,
             )
             return (key, tree.replace(node_values=node_values, children_values=children_values)), returns
 
@@ -78,8 +89,16 @@ def _leaf(before: mctx.Tree, tree: mctx.Tree, returns: Returns, new: Array) -> A
 
 
 def _backup(
-    estimate: Callable, column: Array, leaf: Array, parents: Array, actions: Array, rewards: Array, discounts: Array,
-    node_values: Array, children_values: Array, returns: Returns,
+    estimate: Callable,
+    column: Array,
+    leaf: Array,
+    parents: Array,
+    actions: Array,
+    rewards: Array,
+    discounts: Array,
+    node_values: Array,
+    children_values: Array,
+    returns: Returns,
 ) -> tuple[Array, Array, Returns]:
     """Return one tree's values of nodes [M] and of children [M, A], and its returns, after one more simulation."""
 
@@ -92,7 +111,14 @@ def _backup(
         above = jnp.where(node == ROOT, parents.shape[0], parent)  # out of bounds: nothing is above the root
         children_values = children_values.at[above, action].set(worth, mode="drop")
         gain = rewards[parent, action] + discounts[parent, action] * gain
-        return parent, gain, depth + 1, node_values.at[node].set(worth), children_values, Returns(value=value, depth=depths)
+        return (
+            parent,
+            gain,
+            depth + 1,
+            node_values.at[node].set(worth),
+            children_values,
+            Returns(value=value, depth=depths),
+        )
 
     loop = (leaf.astype(jnp.int32), node_values[leaf], jnp.int32(0), node_values, children_values, returns)
     return jax.lax.while_loop(lambda loop: loop[0] != NO_PARENT, step, loop)[3:]

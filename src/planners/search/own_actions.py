@@ -1,6 +1,7 @@
 """The tree over one agent's own actions, in which the teammates follow their policy; for one agent or all at once.
 
-What the teammates do at a node is decided once, for all of the node's children: they then differ by the agent's own action
+What the teammates do at a node is decided once, for all of the node's children: they then differ by the agent's own
+action
 alone. Deciding anew for every child would compare the agent's actions by the luck of its teammates.
 """
 
@@ -27,7 +28,15 @@ class OwnNode:
 
 
 def own_root(
-    model: Model, params, key: Key, latent: Array, logits: Array, agent: Array, fixed: Array, committed: Array, decide: Decide
+    model: Model,
+    params,
+    key: Key,
+    latent: Array,
+    logits: Array,
+    agent: Array,
+    fixed: Array,
+    committed: Array,
+    decide: Decide,
 ) -> mctx.RootFnOutput:
     """Return the root of M trees: latent [M, N, D], everybody's logits there [M, N, A], agent [M].
 
@@ -35,7 +44,9 @@ def own_root(
     """
     value = committed_value(model.team_value, params, latent, fixed, committed)
     others = jnp.where(committed, fixed, decide(key, logits))
-    return mctx.RootFnOutput(prior_logits=_row(logits, agent), value=value, embedding=OwnNode(latent=latent, others=others))
+    return mctx.RootFnOutput(
+        prior_logits=_row(logits, agent), value=value, embedding=OwnNode(latent=latent, others=others)
+    )
 
 
 def own_step(model: Model, worth: Worth, discount: float, agent: Array, decide: Decide):

@@ -1,14 +1,21 @@
 """Full-path simulations: each descends all plies of a joint step and calls the dynamics exactly once.
 
-Planning in turns by one search for the whole decision. The tree is that of `plies`, one level per agent, and so are the statistics: joint actions that begin alike share those of their
-prefix. But a simulation does not stop at the first new node. It goes on by the policy, adding a node for each further ply, until
-the joint action is complete; that is imagined, and what it is worth becomes the first value of every new node on the way. So S
-simulations cost S calls of the dynamics whatever the number of agents, and one search serves the whole decision: the team plays
+Planning in turns by one search for the whole decision. The tree is that of `plies`, one level per agent, and so are
+the statistics: joint actions that begin alike share those of their
+prefix. But a simulation does not stop at the first new node. It goes on by the policy, adding a node for each further
+ply, until
+the joint action is complete; that is imagined, and what it is worth becomes the first value of every new node on the
+way. So S
+simulations cost S calls of the dynamics whatever the number of agents, and one search serves the whole decision: the
+  team plays
 along the tree's best path, every joint action on which has been imagined.
 
-Selection is Gumbel MuZero's: sequential halving for the first agent, the improved policy's frequencies below it. Two settings
-matter where miscoordination is dear. Within a joint step the team chooses as one and nothing is left to chance, so the worth of an
-unfinished step may be the best that was found below it (`unfinished_backup=best`) instead of the mean, which one bad try spoils.
+Selection is Gumbel MuZero's: sequential halving for the first agent, the improved policy's frequencies below it. Two
+settings
+matter where miscoordination is dear. Within a joint step the team chooses as one and nothing is left to chance, so
+the worth of an
+unfinished step may be the best that was found below it (`unfinished_backup=best`) instead of the mean, which one bad
+try spoils.
 And once a bad try no longer harms, simulations may try more (`interior_value_scale`).
 """
 
@@ -25,7 +32,19 @@ from src.ops.distributions import draw_by_luck
 from src.ops.masking import masked_logits
 from src.ops.values import committed_value
 from src.planners.policies.acting import rows
-from src.planners.search.forest import NONE, ROOT, Forest, Front, add_node, at, at_all, back_up, beginning, child_of, put
+from src.planners.search.forest import (
+    NONE,
+    ROOT,
+    Forest,
+    Front,
+    add_node,
+    at,
+    at_all,
+    back_up,
+    beginning,
+    child_of,
+    put,
+)
 from src.planners.search.gumbel import GumbelConfig, q_transform, value_scale
 from src.planners.search.trees import Worth, imagine, make_worth
 from src.planners.search.turns import Decide, OrderConfig, Start, planner_in_turns
@@ -34,7 +53,9 @@ from src.planners.search.turns import Decide, OrderConfig, Start, planner_in_tur
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(GumbelConfig, OrderConfig):
     unfinished_backup: str = setting(
-        "mean", "what an unfinished joint step is worth, the mean of what was found below it or the best", choices=("mean", "best")
+        "mean",
+        "what an unfinished joint step is worth, the mean of what was found below it or the best",
+        choices=("mean", "best"),
     )
     interior_value_scale: float = setting(
         0.0, "value_scale for where simulations go below the root; less tries more; 0 = as value_scale", low=0.0
@@ -47,7 +68,9 @@ def make(config: Config, model: Model, spec: EnvSpec, discount: float) -> Planne
 
 
 def make_path_search(config: Config, model: Model, discount: float) -> Decide:
-    """Return search(params, key, start, explore, progress) -> actions [N, B] and improved policies [N, B, A] by ply, value [B]."""
+    """Return search(params, key, start, explore, progress) -> actions [N, B] and improved policies [N, B, A] by ply,
+    value [B].
+    """
     grow = make_growth(config, model, discount)
 
     def search(params, key: Key, start: Start, explore: bool, progress: Array):
@@ -60,12 +83,16 @@ def make_path_search(config: Config, model: Model, discount: float) -> Decide:
 
 
 def make_growth(config: Config, model: Model, discount: float) -> Callable:
-    """Return grow(params, key, start, explore) -> the forest after all simulations, and the noise [N, B, A] of the choices."""
+    """Return grow(params, key, start, explore) -> the forest after all simulations, and the noise [N, B, A] of the
+    choices.
+    """
     best, worth = config.unfinished_backup == "best", make_worth(config, model, discount)
 
     def grow(params, key: Key, start: Start, explore: bool):
         scale = value_scale(config, explore)
-        descend = partial(_descend, config, q_transform(config, scale), q_transform(config, config.interior_value_scale or scale))
+        descend = partial(
+            _descend, config, q_transform(config, scale), q_transform(config, config.interior_value_scale or scale)
+        )
         gumbel_key, key = jax.random.split(key)
         num_agents, shape = start.order.shape[1], (start.order.shape[0], start.legal.shape[-1])
         gumbels = (1.0 if explore else 0.0) * jax.random.gumbel(gumbel_key, (num_agents, *shape))
@@ -113,8 +140,14 @@ def _plant(config: Config, model: Model, params, start: Start, gumbel: Array) ->
     states = partial(beginning, config.num_simulations + 1)
     count = jnp.zeros(nodes, jnp.int32)
     return Forest(
-        tree=tree, state=count, ply=count, steps=count, action=jnp.zeros((*nodes, num_agents), jnp.int32),
-        plan=jax.tree.map(nodes_of, start.plan), latent=states(start.latent), own=jax.tree.map(states, start.own),
+        tree=tree,
+        state=count,
+        ply=count,
+        steps=count,
+        action=jnp.zeros((*nodes, num_agents), jnp.int32),
+        plan=jax.tree.map(nodes_of, start.plan),
+        latent=states(start.latent),
+        own=jax.tree.map(states, start.own),
     )
 
 
@@ -123,8 +156,10 @@ def _descend(
 ) -> tuple[Array, Array]:
     """Return the node [] and the action [] of the first edge that was never taken, or that leads as deep as may be."""
     at_root = partial(
-        mctx.gumbel_muzero_root_action_selection, num_simulations=config.num_simulations,
-        max_num_considered_actions=config.max_considered, qtransform=transform,
+        mctx.gumbel_muzero_root_action_selection,
+        num_simulations=config.num_simulations,
+        max_num_considered_actions=config.max_considered,
+        qtransform=transform,
     )
 
     def select(node: Array) -> Array:
@@ -159,17 +194,24 @@ def _complete(
         ply, adds = at(forest.ply, front.node), unfinished(forest, front)
         agent, following = _turn(start.order, ply), _turn(start.order, jnp.minimum(ply + 1, num_agents - 1))
         state = at(forest.state, front.node)
-        plan = model.team_policy.commit(params, at_all(forest.plan, front.node), at(forest.latent, state), agent, front.action)
+        plan = model.team_policy.commit(
+            params, at_all(forest.plan, front.node), at(forest.latent, state), agent, front.action
+        )
         logits = model.team_policy.reply(params, rows(at_all(forest.own, state), following), plan)[:, 0]
         known = at(forest.steps, front.node) == 0
         logits = masked_logits(logits, rows(start.legal, following)[:, 0] | ~known[:, None])
         moving = jax.nn.one_hot(agent, num_agents, dtype=bool)
         action = jnp.where(moving, front.action[:, None], at(forest.action, front.node))
-        tree = add_node(forest.tree, front, adds, new, logits, jnp.zeros_like(logits[:, 0]), jnp.ones_like(logits[:, 0]))
+        tree = add_node(
+            forest.tree, front, adds, new, logits, jnp.zeros_like(logits[:, 0]), jnp.ones_like(logits[:, 0])
+        )
         place = jnp.where(adds, new, forest.ply.shape[1])
         forest = forest.replace(
-            tree=tree, state=put(forest.state, place, state), ply=put(forest.ply, place, ply + 1),
-            steps=put(forest.steps, place, at(forest.steps, front.node)), action=put(forest.action, place, action),
+            tree=tree,
+            state=put(forest.state, place, state),
+            ply=put(forest.ply, place, ply + 1),
+            steps=put(forest.steps, place, at(forest.steps, front.node)),
+            action=put(forest.action, place, action),
             plan=jax.tree.map(lambda x, y: put(x, place, y), forest.plan, plan),
         )
         drawn = draw_by_luck(luck[:, j], logits)
@@ -180,11 +222,21 @@ def _complete(
 
 
 def _imagine(
-    model: Model, worth: Worth, params, key: Key, discount: float, start: Start, forest: Forest, front: Front, simulation: Array
+    model: Model,
+    worth: Worth,
+    params,
+    key: Key,
+    discount: float,
+    start: Start,
+    forest: Forest,
+    front: Front,
+    simulation: Array,
 ) -> tuple[Forest, Array, Array]:
-    """Return the forest after the joint steps at the fronts were imagined, the leaves [B] they led to and what those are worth [B].
+    """Return the forest after the joint steps at the fronts were imagined, the leaves [B] they led to and what those
+    are worth [B].
 
-    Read each array completely before writing it, and read edges only after writing them; otherwise XLA copies the array in every
+    Read each array completely before writing it, and read edges only after writing them; otherwise XLA copies the
+    array in every
     simulation (with ten agents that takes four times as long).
     """
     num_agents, num_nodes = start.order.shape[1], forest.ply.shape[1]

@@ -1,11 +1,13 @@
-"""Planning in turns, where the tree itself is sequential: one ply per agent, given the actions that others have committed to.
+"""Planning in turns, where the tree itself is sequential: one ply per agent, given the actions that others have
+committed to.
 
 A node is a latent state and the actions that some agents have already committed to in it. A ply is one agent's choice;
 reward, discount and dynamics come only after the last agent's ply, when the joint action is complete:
 
     (s, -) --a_1--> (s, a_1) --a_2--> (s, a_1 a_2) --a_3--> (s', -)      reward 0, 0, r; discount 1, 1, gamma
 
-Prior and value at a node come from the same heads as everywhere else, conditioned on the committed actions themselves, so
+Prior and value at a node come from the same heads as everywhere else, conditioned on the committed actions
+themselves, so
 nothing is summarised into a vector that goes stale deeper in the tree.
 
 The value of a node whose joint step is unfinished comes from one of three places:
@@ -34,9 +36,12 @@ from src.planners.search.turns import OrderConfig, Start, one_by_one, planner_in
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(TreeConfig, OrderConfig):
     unfinished_value: str = setting(
-        "completion", "value of a node whose joint step is unfinished: completion, one imagined step in which the rest of the team "
-        "replies by its policy; conditioned, the value head given the committed actions; parent, the value of the state before "
-        "anything was committed in this tree", choices=("completion", "conditioned", "parent"),
+        "completion",
+        "value of a node whose joint step is unfinished: completion, one imagined step in which the rest of the team "
+        "replies by its policy; conditioned, the value head given the committed actions; parent, the value of "
+        "the state before "
+        "anything was committed in this tree",
+        choices=("completion", "conditioned", "parent"),
     )
 
 
@@ -70,12 +75,15 @@ class Node:
     at_root: Array  # [B] bool: still in the real state, where the legal actions are known
 
 
-# finish(params, node, legal [B, N, A]) -> a whole joint action [B, N], and unfinished(reward [B], discounted worth after it [B]) -> [B]
+# finish(params, node, legal [B, N, A]) -> a whole joint action [B, N], and unfinished(reward [B], discounted worth
+# after it [B]) -> [B]
 Finish = Callable[..., tuple[Array, Callable[[Array, Array], Array]]]
 
 
 def plies_tree(unfinished_value: str, model: Model, worth: Worth, params, key: Key, discount: float, start: Start):
-    """Return mctx's root and recurrent function of B trees; `worth` values the states in which nobody has committed yet."""
+    """Return mctx's root and recurrent function of B trees; `worth` values the states in which nobody has committed
+    yet.
+    """
     finish = {"completion": _completed, "conditioned": _conditioned, "parent": _parents}[unfinished_value](model)
     prior = _prior(model, start)
 
@@ -109,7 +117,9 @@ def plies_tree(unfinished_value: str, model: Model, worth: Worth, params, key: K
 
 
 def _ply(model: Model, params, order: Array, chosen: Array, node: Node) -> tuple[Node, Array]:
-    """Return the node after the mover has committed to what was chosen [B], and whether it was the last to do so [B]."""
+    """Return the node after the mover has committed to what was chosen [B], and whether it was the last
+    to do so [B].
+    """
     agent = jnp.take_along_axis(order, node.ply[:, None], axis=1)
     moving = jnp.arange(order.shape[-1])[None] == agent
     here = node.replace(
@@ -148,7 +158,8 @@ def _prior(model: Model, start: Start) -> Callable[..., Array]:
 
 
 def _completed(model: Model) -> Finish:
-    # Who has not committed replies to who has, as its policy says. All children of a node share its luck: they differ by
+    # Who has not committed replies to who has, as its policy says. All children of a node share its luck: they differ
+    # by
     # the mover's action and the replies to it, not by what the teammates happened to draw.
     def finish(params, node: Node, legal: Array):
         replies = masked_logits(model.team_policy.reply(params, node.own, node.plan), legal)

@@ -14,7 +14,9 @@ from src.planners.search.query import BudgetConfig, Found, Query, Search, found
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PuctConfig(BudgetConfig):
     dirichlet_alpha: float = setting(0.3, "muzero: root noise concentration", low=1e-3)
-    dirichlet_fraction: float = setting(0.25, "muzero: share of root noise in the prior while exploring", low=0.0, high=1.0)
+    dirichlet_fraction: float = setting(
+        0.25, "muzero: share of root noise in the prior while exploring", low=0.0, high=1.0
+    )
     temperature_start: float = setting(1.0, "muzero: acting temperature over visit counts, first", low=0.0)
     temperature_end: float = setting(0.25, "muzero: acting temperature at the end of training", low=0.0)
     pb_c_init: float = setting(1.25, "muzero: c_1 of PUCT", low=0.0)
@@ -22,7 +24,8 @@ class PuctConfig(BudgetConfig):
 
 
 def make_puct(config: PuctConfig, loop: Callable) -> Search:
-    """Return the search. Dirichlet noise is mixed into the root's prior, so visit counts, and with them `Found.weights`, feel it.
+    """Return the search. Dirichlet noise is mixed into the root's prior, so visit counts, and with them
+    `Found.weights`, feel it.
 
     Args:
       loop: runs the simulations, as jax.lax.fori_loop does.

@@ -15,10 +15,15 @@ class BudgetConfig:
     num_simulations: int = setting(16, "simulations per search", low=1, high=4096)
     max_depth: int = setting(0, "environment steps a simulation may look ahead; 0 = no limit", low=0)
     value_expansion: int = setting(
-        0, "policy steps simulated before bootstrapping from the value head; costs one dynamics call per step", low=0, high=64
+        0,
+        "policy steps simulated before bootstrapping from the value head; costs one dynamics call per step",
+        low=0,
+        high=64,
     )
     q_epsilon: float = setting(
-        0.1, "smallest range of Q-values used for rescaling them, in units of the scaled reward; a smaller range is damped", low=1e-8
+        0.1,
+        "smallest range of Q-values used for rescaling them, in units of the scaled reward; a smaller range is damped",
+        low=1e-8,
     )
 
 

@@ -1,4 +1,5 @@
-"""Planning in turns with a tree over each agent's own actions: commitments are known at its root, and nothing of them below.
+"""Planning in turns with a tree over each agent's own actions: commitments are known at its root, and nothing of them
+below.
 
 For comparison with `plies`, whose whole tree knows what was committed.
 """

@@ -20,8 +20,15 @@ ALGORITHMS = {"gumbel_muzero": make_gumbel, "muzero": make_puct}
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TreeConfig(GumbelConfig, PuctConfig):
     search: str = setting("gumbel_muzero", "tree search", choices=tuple(ALGORITHMS))
-    os_rho: float = setting(0.0, "OS(lambda): share of a node's worst returns, of each depth, that its value leaves out", low=0.0, high=0.99)
-    os_lambda: float = setting(1.0, "OS(lambda): weight of a return from one level deeper; 1 with os_rho=0 is the plain mean", low=0.0, high=1.0)
+    os_rho: float = setting(
+        0.0, "OS(lambda): share of a node's worst returns, of each depth, that its value leaves out", low=0.0, high=0.99
+    )
+    os_lambda: float = setting(
+        1.0,
+        "OS(lambda): weight of a return from one level deeper; 1 with os_rho=0 is the plain mean",
+        low=0.0,
+        high=1.0,
+    )
 
 
 def make_search(config: TreeConfig) -> Search:
@@ -31,7 +38,8 @@ def make_search(config: TreeConfig) -> Search:
 
 
 def imagine(model: Model, params: Params, latent: Array, joint: Array, key: Key) -> tuple[Array, Array, Array]:
-    """Return what a joint action [M, N] makes of latent [M, N, D]: the next latent, the reward [M] and the odds of going on [M].
+    """Return what a joint action [M, N] makes of latent [M, N, D]: the next latent, the reward [M] and the odds of
+    going on [M].
 
     The key is folded once more: what else a caller draws with it is independent of what the model draws.
     """
@@ -44,9 +52,11 @@ Worth = Callable[[Params, Array, Key], Array]
 
 
 def make_worth(config: BudgetConfig, model: Model, discount: float) -> Worth:
-    """Return how trees value the states that they imagine: the rewards of `value_expansion` more steps, and the value head after them.
+    """Return how trees value the states that they imagine: the rewards of `value_expansion` more steps, and the value
+    head after them.
 
-    Model-based value expansion (Feinberg et al. 2018, section 3). In these steps everybody plays its policy's likeliest action:
+    Model-based value expansion (Feinberg et al. 2018, section 3). In these steps everybody plays its policy's
+    likeliest action:
     the children of a node then differ by the action that led to them, not by what was drawn afterwards.
     """
 

@@ -1,6 +1,8 @@
-"""Planning in turns: agents commit one after another, each given what those before it chose. What the planners of that kind share.
+"""Planning in turns: agents commit one after another, each given what those before it chose. What the planners of
+that kind share.
 
-The joint action is planned agent by agent: agent i's search starts at the real state and the actions committed so far (s, a_<i), its
+The joint action is planned agent by agent: agent i's search starts at the real state and the actions committed so far
+  (s, a_<i), its
 choice is committed, then agent i+1's search starts.
 """
 
@@ -21,7 +23,9 @@ from src.planners.search.query import Query, Search
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OrderConfig:
-    order: str = setting("random", "who commits first: by index, drawn per step, or lowest policy entropy first", choices=ORDERS)
+    order: str = setting(
+        "random", "who commits first: by index, drawn per step, or lowest policy entropy first", choices=ORDERS
+    )
 
 
 @pytree

@@ -81,7 +81,9 @@ class Actor:
         """Return the trajectory of a cycle, which depends on order, parameters and the environments' state alone."""
         return self.body.collect(jax.random.fold_in(self.key, order.cycle), published, order)
 
-    def evaluate(self, name: str, params: Params, key_data: np.ndarray, seeds: list[int]) -> tuple[dict, tuple[str, ...]]:
+    def evaluate(
+        self, name: str, params: Params, key_data: np.ndarray, seeds: list[int]
+    ) -> tuple[dict, tuple[str, ...]]:
         """Return the scores of greedy episodes on the host, and the tracebacks of failures."""
         return self.body.evaluate(name, params, jax.random.wrap_key_data(key_data), seeds)
 
@@ -100,7 +102,9 @@ class CompiledBody:
         self.state = unpacked(state, like)
 
         def run(params, state, key, made_at, progress):
-            state, rows, episodes = collect(env, planner, params, state, key, seat.rollout_length, jnp.int32(0), progress)
+            state, rows, episodes = collect(
+                env, planner, params, state, key, seat.rollout_length, jnp.int32(0), progress
+            )
             return state, rows.replace(env_step=jnp.broadcast_to(made_at, rows.env_step.shape)), episodes
 
         self.run = jax.jit(run)
@@ -113,9 +117,17 @@ class CompiledBody:
         acted = time.perf_counter()
         rows, episodes, state = jax.device_get(rows), jax.device_get(episodes), packed(self.state)
         return Trajectory(
-            index=self.seat.index, cycle=order.cycle, version=published.version, rows=rows, episodes=sums(episodes), state=state,
-            seconds=acted - began, packing_seconds=time.perf_counter() - acted, failures=(), plans=episodes.plans,
-        )  # fmt: skip
+            index=self.seat.index,
+            cycle=order.cycle,
+            version=published.version,
+            rows=rows,
+            episodes=sums(episodes),
+            state=state,
+            seconds=acted - began,
+            packing_seconds=time.perf_counter() - acted,
+            failures=(),
+            plans=episodes.plans,
+        )
 
     def close(self) -> None:
         """There is nothing to end."""
@@ -124,8 +136,10 @@ class CompiledBody:
 class HostBody:
     """Environments on the host. They end with the process; its successor begins new episodes from other seeds.
 
-    Evaluations have environments of their own, so that they cut no episode that is learned from. These are closed when acting
-    goes on: StarCraft takes 1 GB, and keeping it open would save no start, for it starts anew for every seed it is given.
+    Evaluations have environments of their own, so that they cut no episode that is learned from. These are closed
+    when acting
+    goes on: StarCraft takes 1 GB, and keeping it open would save no start, for it starts anew for every seed it is
+      given.
     """
 
     def __init__(self, acting: Acting, seat: Seat, born: tuple[int, int], state: PyTree):
@@ -146,10 +160,17 @@ class HostBody:
         made_at = stamps(seat, order)
         rows, episodes = self.actors.collect(published.params, key, seat.rollout_length, made_at, order.progress)
         return Trajectory(
-            index=seat.index, cycle=order.cycle, version=published.version, rows=rows, episodes=sums(episodes), state=(),
-            seconds=time.perf_counter() - began, packing_seconds=0.0, failures=self.actors.envs.take_failures(),
+            index=seat.index,
+            cycle=order.cycle,
+            version=published.version,
+            rows=rows,
+            episodes=sums(episodes),
+            state=(),
+            seconds=time.perf_counter() - began,
+            packing_seconds=0.0,
+            failures=self.actors.envs.take_failures(),
             plans=episodes.plans,
-        )  # fmt: skip
+        )
 
     def evaluate(self, name: str, params: Params, key: jax.Array, seeds: list[int]) -> tuple[dict, tuple[str, ...]]:
         self.trial_envs = self.trial_envs or self._envs(EVALUATION, (0, 0), self.actors.envs.worked)

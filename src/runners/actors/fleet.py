@@ -1,6 +1,8 @@
-"""The actors of a run as the learner's process sees them: what they were told, what they bring back, who replaces a dead one.
+"""The actors of a run as the learner's process sees them: what they were told, what they bring back, who replaces a
+dead one.
 
-Every actor works off the orders of its own, cycle after cycle. An actor that dies is replaced by one that goes on from the last
+Every actor works off the orders of its own, cycle after cycle. An actor that dies is replaced by one that goes on
+from the last
 trajectory that was taken, with the orders that were not: so every cycle's trajectory is taken once, whole.
 """
 
@@ -42,9 +44,15 @@ class Fleet:
     """All actors of a run; every method is called from one thread."""
 
     def __init__(
-        self, remake: Callable[[], Acting], seats: Sequence[Seat], states: Sequence[PyTree], cycle: int, options: dict[str, Any],
-        actor_timeout: float, failures: Failures,
-    ):  # fmt: skip
+        self,
+        remake: Callable[[], Acting],
+        seats: Sequence[Seat],
+        states: Sequence[PyTree],
+        cycle: int,
+        options: dict[str, Any],
+        actor_timeout: float,
+        failures: Failures,
+    ):
         """Args:
         states: of each actor's environments.
         cycle: the first that will be asked for.
@@ -80,7 +88,11 @@ class Fleet:
                     taken[member.seat.index] = trajectory
                     seconds += time.perf_counter() - fetching
                 elif time.monotonic() - began[member.seat.index] > self.actor_timeout:
-                    self._replace(member, cycle, Loss(f"no trajectory for {self.actor_timeout:g} seconds (runner_args.actor_timeout)"))
+                    self._replace(
+                        member,
+                        cycle,
+                        Loss(f"no trajectory for {self.actor_timeout:g} seconds (runner_args.actor_timeout)"),
+                    )
                     began[member.seat.index] = time.monotonic()
         return [taken[member.seat.index] for member in self.members], seconds
 
@@ -133,12 +145,20 @@ class Fleet:
         return len(ray.wait(tasks, num_returns=len(tasks), timeout=0)[0]) if tasks else 0
 
     def evaluate(self, cycle: int, name: str, params: Params, key: Key, num_episodes: int) -> dict[str, np.ndarray]:
-        """Return the scores of greedy episodes on the host, dealt out to all actors; the key decides where they begin."""
+        """Return the scores of greedy episodes on the host, dealt out to all actors; the key decides where they
+        begin.
+        """
         seeds = jax.random.randint(key, (num_episodes,), 0, np.iinfo(np.int32).max).tolist()
         shares = [list(range(i, num_episodes, len(self.members))) for i in range(len(self.members))]
         params, key_data = ray.put(jax.device_get(params)), np.asarray(jax.random.key_data(key))
-        jobs = {member.seat.index: [name, params, key_data, [seeds[n] for n in share]] for member, share in self._shared(shares)}
-        tasks = {member.seat.index: member.handle.evaluate.remote(*jobs[member.seat.index]) for member, _ in self._shared(shares)}
+        jobs = {
+            member.seat.index: [name, params, key_data, [seeds[n] for n in share]]
+            for member, share in self._shared(shares)
+        }
+        tasks = {
+            member.seat.index: member.handle.evaluate.remote(*jobs[member.seat.index])
+            for member, _ in self._shared(shares)
+        }
         scores: dict[str, np.ndarray] = {}
         for member, share in self._shared(shares):
             found = self._evaluated(member, cycle, tasks[member.seat.index], jobs[member.seat.index])
@@ -150,7 +170,9 @@ class Fleet:
         return [(member, share) for member, share in zip(self.members, shares, strict=True) if share]
 
     def _evaluated(self, member: Member, cycle: int, task: Any, job: list) -> dict[str, np.ndarray]:
-        """Return an actor's scores; one that is gone or hangs is replaced, and its successor plays the episodes again."""
+        """Return an actor's scores; one that is gone or hangs is replaced, and its successor plays the episodes
+        again.
+        """
         rounds = -(-len(job[-1]) // member.seat.num_envs)
         seconds = self.actor_timeout * (len(member.orders) + rounds)  # it works off its orders first
         while True:
@@ -170,8 +192,13 @@ class Replanners:
     """Planners without environments; they keep nothing, so one that dies or hangs is simply replaced."""
 
     def __init__(
-        self, remake: Callable[[], Acting], number: int, options: dict[str, Any], actor_timeout: float, failures: Failures
-    ):  # fmt: skip
+        self,
+        remake: Callable[[], Acting],
+        number: int,
+        options: dict[str, Any],
+        actor_timeout: float,
+        failures: Failures,
+    ):
         """Args: actor_timeout: seconds for a job, after which a planner is taken to hang."""
         self.remake, self.options, self.actor_timeout, self.failures = remake, options, actor_timeout, failures
         self.handles = [self._hire() for _ in range(number)]
@@ -213,7 +240,9 @@ class Replanners:
         return done
 
     def _replace(self, number: int, why: Loss) -> None:
-        """Put a new process in the place of the planner that had this job, and send it the job and those that come after."""
+        """Put a new process in the place of the planner that had this job, and send it the job and those that come
+        after.
+        """
         place = number % len(self.handles)
         self.failures.restarted(f"planner {place}", why)
         with suppress(RayError, ValueError):

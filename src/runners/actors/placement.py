@@ -27,25 +27,31 @@ def check_room(number: int, wants: Mapping[str, float]) -> None:
     lacking = {name: amount * number for name, amount in wants.items() if there.get(name, 0.0) < amount * number}
     if cpus := lacking.pop("CPU", 0.0):
         raise RunError(
-            f"the actors need {cpus:g} cores (runner_args: num_actors, reanalyse_actors, cpus_per_actor), Ray's cluster has "
+            f"the actors need {cpus:g} cores (runner_args: num_actors, reanalyse_actors, cpus_per_actor), Ray's "
+            "cluster has "
             f"{there.get('CPU', 0.0):g}"
         )
     if lacking:
         raise RunError(
-            f"the actors need {lacking} (runner_args.actor_resources, times their number), of which Ray's cluster has none or less"
+            f"the actors need {lacking} (runner_args.actor_resources, times their number), of which Ray's cluster "
+            "has none or less"
         )
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    places = [min(int(node.get(name, 0.0) / amount + 1e-6) for name, amount in wants.items()) for node in nodes if wants]
+    places = [
+        min(int(node.get(name, 0.0) / amount + 1e-6) for name, amount in wants.items()) for node in nodes if wants
+    ]
     if wants and sum(places) < number:
         raise RunError(
-            f"{number} actors need {dict(wants)} each, and only {sum(places)} of them find that on one node of Ray's cluster "
+            f"{number} actors need {dict(wants)} each, and only {sum(places)} of them find that on one node of "
+            "Ray's cluster "
             "(runner_args: num_actors, reanalyse_actors, cpus_per_actor, actor_resources)"
         )
 
 
 @contextmanager
 def reserved(number: int, wants: Mapping[str, float]) -> Iterator[dict[str, Any]]:
-    """Have room for the actors set aside, also for those that take the place of dead ones, and give Ray's options to use it.
+    """Have room for the actors set aside, also for those that take the place of dead ones, and give Ray's options to
+    use it.
 
     Raises:
       RunError: it is in use and does not become free.
@@ -60,7 +66,8 @@ def reserved(number: int, wants: Mapping[str, float]) -> Iterator[dict[str, Any]
             there, free = ({name: amounts.get(name, 0.0) for name in wants} for amounts in found)
             raise RunError(
                 f"{number} actors need {dict(wants)} each (runner_args: num_actors, reanalyse_actors, cpus_per_actor, "
-                f"actor_resources); of {there} in Ray's cluster only {free} are free, for {SECONDS_TO_PLACE:g} seconds. Wait for "
+                f"actor_resources); of {there} in Ray's cluster only {free} are free, for {SECONDS_TO_PLACE:g} "
+                "seconds. Wait for "
                 "what else runs there, or ask for less"
             )
         yield {"scheduling_strategy": PlacementGroupSchedulingStrategy(group)}
@@ -71,15 +78,20 @@ def reserved(number: int, wants: Mapping[str, float]) -> Iterator[dict[str, Any]
 
 def store_use() -> float:
     """Return the megabytes that lie in the cluster's object stores."""
-    total, free = (found.get("object_store_memory", 0.0) for found in (ray.cluster_resources(), ray.available_resources()))
+    total, free = (
+        found.get("object_store_memory", 0.0) for found in (ray.cluster_resources(), ray.available_resources())
+    )
     return max(0.0, total - free) / 1e6
 
 
 def actor_options(wants: Mapping[str, float], threads: int) -> dict[str, Any]:
-    """Return Ray's options for an actor: what it needs and what its process is told. It is replaced by us, not by Ray."""
+    """Return Ray's options for an actor: what it needs and what its process is told. It is replaced by us, not by
+    Ray.
+    """
     resources = dict(wants)
     return {
-        "num_cpus": resources.pop("CPU", 0), "num_gpus": 0, "resources": resources, "max_restarts": 0, "max_task_retries": 0,
+        "num_cpus": resources.pop("CPU", 0), "num_gpus": 0, "resources": resources,
+        "max_restarts": 0, "max_task_retries": 0,
         "runtime_env": {"env_vars": actor_environment(threads)},
     }  # fmt: skip
 

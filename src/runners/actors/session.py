@@ -53,7 +53,9 @@ class Session:
             "actors/restarts": failures.restarts, "actors/env_failures": failures.env_failures,
             "actors/store_mb": placement.store_use(),
         }  # fmt: skip
-        actors = tuple(unpacked(m.state, x) for m, x in zip(self.fleet.members, self.like, strict=False))  # none of the host
+        actors = tuple(
+            unpacked(m.state, x) for m, x in zip(self.fleet.members, self.like, strict=False)
+        )  # none of the host
         return state.replace(actors=actors), sums
 
     def _begin(self, actors: tuple, state: RunState) -> None:
@@ -86,7 +88,9 @@ class Session:
             self.stack.callback(self.planners.close)
             self.draw = jax.jit(partial(draw_seen, self.parts.replay))
             self.overwrite = jax.jit(self.parts.replay.store.overwrite_extras, donate_argnums=0)
-            self.due = jax.jit(lambda replay, cycle: replans_due(self.parts, replay, cycle, self.parts.replay.source.ready(replay)))
+            self.due = jax.jit(
+                lambda replay, cycle: replans_due(self.parts, replay, cycle, self.parts.replay.source.ready(replay))
+            )
             self.drawn: list[jax.Array] = []  # where the rows lie that are being planned again
         self.like = jax.eval_shape(lambda: actors)
         self.learn = self.runner.learn.lower(state, rows_like).compile()
@@ -94,35 +98,49 @@ class Session:
     def _enter_cluster(self, resources: dict[str, float]) -> None:
         config, store_bytes = self.config, int(self.config.object_store_mb * MEGABYTE)
         try:
-            self.stack.enter_context(cluster(config.ray_address, resources, store_bytes, KILLED.format(pid=os.getpid())))
+            self.stack.enter_context(
+                cluster(config.ray_address, resources, store_bytes, KILLED.format(pid=os.getpid()))
+            )
         except NoCluster as error:
             raise RunError(f"runner_args.ray_address={error}") from None
 
     def _seat(self, index: int) -> Seat:
         config = self.config
         return Seat(
-            index=index, num_envs=config.num_envs // config.num_actors, all_envs=config.num_envs, rollout_length=config.rollout_length,
-            seed=self.seed, env_timeout=config.env_timeout, max_failures=config.max_failures,
-        )  # fmt: skip
+            index=index,
+            num_envs=config.num_envs // config.num_actors,
+            all_envs=config.num_envs,
+            rollout_length=config.rollout_length,
+            seed=self.seed,
+            env_timeout=config.env_timeout,
+            max_failures=config.max_failures,
+        )
 
     def _rows_like(self) -> Transition:
         shape = (self.config.num_envs, self.config.rollout_length)
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(shape + x.shape, x.dtype), self.runner.example())
 
     def _check_store(self, cycle: float) -> None:
-        """Complain if Ray's store, where it is started for the run, cannot hold the cycles, of so many megabytes, that wait in it."""
+        """Complain if Ray's store, where it is started for the run, cannot hold the cycles, of so many megabytes,
+        that wait in it.
+        """
         config = self.config
         needed = cycle * (config.max_staleness + 1)
         if not config.ray_address and needed > config.object_store_mb:
             raise RunError(
-                f"runner_args.object_store_mb={config.object_store_mb}: a cycle's rows, num_envs * rollout_length = {config.num_envs} "
-                f"* {config.rollout_length}, take {cycle:,.0f} MB, and {config.max_staleness + 1} cycles may wait in Ray's store; "
-                f"choose fewer environments or shorter rollouts, or runner_args.object_store_mb={math.ceil(1.2 * needed)}"
+                f"runner_args.object_store_mb={config.object_store_mb}: a cycle's rows, num_envs * rollout_length "
+                f"= {config.num_envs} "
+                f"* {config.rollout_length}, take {cycle:,.0f} MB, and {config.max_staleness + 1} cycles may wait "
+                "in Ray's store; "
+                "choose fewer environments or shorter rollouts, or "
+                f"runner_args.object_store_mb={math.ceil(1.2 * needed)}"
             )
 
     def _publish(self, state: RunState) -> Any:
         """Return a reference to the parameters, which no later update changes; waits for the updates that make them."""
-        params = jax.device_get(self.parts.learner.acting(state.learner))  # may be a view of what is donated next, so it is not kept
+        params = jax.device_get(
+            self.parts.learner.acting(state.learner)
+        )  # may be a view of what is donated next, so it is not kept
         self.params_bytes = num_bytes(params)
         return placement.ray.put(Published(self.cycle, params))
 
@@ -152,7 +170,9 @@ class Session:
         self._request(published, self.config.max_staleness)
         if self.planners:
             self._request_plans(state, published, cycle, key, progress)
-        gauges.add(trajectories, cycle, queue, taken - began - fetching, fetching + joining, time.perf_counter() - began)
+        gauges.add(
+            trajectories, cycle, queue, taken - began - fetching, fetching + joining, time.perf_counter() - began
+        )
         groups = [{"episodes": one.episodes, "plans": one.plans} for one in trajectories]
         return state, jax.tree.map(lambda *x: sum(x), *groups) | {"updates": jax.device_get(updates)}
 
@@ -162,7 +182,9 @@ class Session:
         for i in range(int(self.due(state.replay, jnp.int32(cycle)))):
             index, seen, plan_key = self.draw(state.replay, key, jnp.int32(i), progress)
             self.drawn.append(index)
-            jobs.append((published, jax.device_get(seen), np.asarray(jax.random.key_data(plan_key)), np.asarray(progress)))
+            jobs.append(
+                (published, jax.device_get(seen), np.asarray(jax.random.key_data(plan_key)), np.asarray(progress))
+            )
         self.planners.request(jobs)
 
     def _write_plans(self, state: RunState) -> RunState:

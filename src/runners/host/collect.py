@@ -31,10 +31,17 @@ def blank(spec: EnvSpec) -> TimeStep:
     """Return a step of zeros."""
     agents, no = spec.num_agents, np.array(False)
     return TimeStep(
-        obs=np.zeros((agents, *spec.obs.shape), np.float32), state=np.zeros(spec.state.size, np.float32),
-        legal=np.ones((agents, spec.actions.size), bool), present=np.ones(agents, bool), alive=np.ones(agents, bool),
-        reward=np.zeros(agents, np.float32), terminated=no, truncated=no, first=~no, metrics={name: np.zeros((), np.float32) for name in spec.metric_names},
-    )  # fmt: skip
+        obs=np.zeros((agents, *spec.obs.shape), np.float32),
+        state=np.zeros(spec.state.size, np.float32),
+        legal=np.ones((agents, spec.actions.size), bool),
+        present=np.ones(agents, bool),
+        alive=np.ones(agents, bool),
+        reward=np.zeros(agents, np.float32),
+        terminated=no,
+        truncated=no,
+        first=~no,
+        metrics={name: np.zeros((), np.float32) for name in spec.metric_names},
+    )
 
 
 class HostActors:
@@ -112,14 +119,21 @@ class HostActors:
 def evaluate(
     envs: HostEnvs, planner: Planner, spec: EnvSpec, params: Params, key: Key, seeds: list[int]
 ) -> dict[str, np.ndarray]:
-    """Return {metric: [episodes]} of greedy play, an episode for each seed, as many at a time as there are environments.
+    """Return {metric: [episodes]} of greedy play, an episode for each seed, as many at a time as there are
+    environments.
 
-    "entropy" is [episodes, N], as of `collect.evaluate`. In place of an episode whose environment fails another is played.
+    "entropy" is [episodes, N], as of `collect.evaluate`. In place of an episode whose environment fails another is
+    played.
     """
     num_envs, plan_all = len(envs.envs), compiled(planner.plan)
     running = [_Episode(i, spec) if i < len(seeds) else None for i in range(num_envs)]
     timesteps = [envs.reset(i, seeds[i]) if i < len(seeds) else blank(spec) for i in range(num_envs)]
-    params, carry, finished, waiting = jax.device_put(params), planner.init(num_envs), {}, list(range(num_envs, len(seeds)))
+    params, carry, finished, waiting = (
+        jax.device_put(params),
+        planner.init(num_envs),
+        {},
+        list(range(num_envs, len(seeds))),
+    )
     while any(running):
         key, plan_key = jax.random.split(key)
         carry, (plan, entropies) = plan_all(params, carry, stack(timesteps), plan_key, np.float32(1.0), explore=False)

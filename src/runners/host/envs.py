@@ -106,7 +106,9 @@ class HostEnvs:
 
 
 def another_seed(seed: int, tries: int) -> int:
-    """Return what to play instead of a seed that has failed so many times: with itself, it would fail the same way again."""
+    """Return what to play instead of a seed that has failed so many times: with itself, it would fail the same way
+    again.
+    """
     return mixed(seed, tries) if tries else seed
 
 
@@ -130,7 +132,9 @@ def typed(timestep: TimeStep, spec: EnvSpec) -> TimeStep:
     fields = {name: np.asarray(getattr(timestep, name), dtype) for name, (_, dtype) in shapes.items()}
     for name, (shape, _) in shapes.items():
         if fields[name].shape != shape:
-            raise ValueError(f"the environment's {name} has the shape {list(fields[name].shape)}, its spec says {list(shape)}")
+            raise ValueError(
+                f"the environment's {name} has the shape {list(fields[name].shape)}, its spec says {list(shape)}"
+            )
     if lacking := [name for name in spec.metric_names if name not in timestep.metrics]:
         raise ValueError(f"the environment shows no metric '{lacking[0]}', which its spec's metric_names promise")
     metrics = {name: np.asarray(timestep.metrics[name], np.float32) for name in spec.metric_names}
@@ -140,7 +144,8 @@ def typed(timestep: TimeStep, spec: EnvSpec) -> TimeStep:
 def limited(seconds: float, call: Callable[[], Any]) -> Any:
     """Return what a function in Python returns; raise TimeoutError in it, wherever it waits, if that takes longer.
 
-    Only in a process's main thread; elsewhere there is no limit. An alarm that comes when the function has just returned
+    Only in a process's main thread; elsewhere there is no limit. An alarm that comes when the function has just
+    returned
     is passed over, because its work is done. An alarm that the function itself swallows is followed by others.
     """
     if not seconds:

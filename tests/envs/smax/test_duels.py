@@ -28,7 +28,9 @@ def placed(world, positions, health=None, slots=None):
         unit_positions=jnp.array(positions, jnp.float32),
         unit_alive=jnp.ones(n, bool),
         unit_teams=jnp.zeros(n).at[world.num_allies :].set(1.0),
-        unit_health=jnp.array([f if h is None else h for h, f in zip(health or [None] * n, full, strict=True)], jnp.float32),
+        unit_health=jnp.array(
+            [f if h is None else h for h, f in zip(health or [None] * n, full, strict=True)], jnp.float32
+        ),
         unit_types=jnp.array(types, jnp.uint8),
         unit_weapon_cooldowns=jnp.array(slots or [0.0] * n, jnp.float32),
         prev_movement_actions=jnp.zeros((n, 2)),
@@ -39,14 +41,18 @@ def placed(world, positions, health=None, slots=None):
 
 
 def fight(world, state, attacks, ticks):
-    """Return the states after each of `ticks` simulation steps [T, ...] in which every unit keeps to its attack action."""
+    """Return the states after each of `ticks` simulation steps [T, ...] in which every unit keeps to its attack
+    action.
+    """
     actions = jnp.zeros((len(attacks), 2)), jnp.array(attacks)
 
     def tick(state, key):
         state = world._update_dead_agents(world._world_step(key=key, state=state, actions=actions))
         return state, state
 
-    run = jax.jit(lambda state: jax.lax.scan(tick, state, jax.random.split(jax.random.key(7), ticks))[1], compiler_options=QUICK)
+    run = jax.jit(
+        lambda state: jax.lax.scan(tick, state, jax.random.split(jax.random.key(7), ticks))[1], compiler_options=QUICK
+    )
     return jax.tree.map(np.asarray, run(state))
 
 
@@ -108,7 +114,9 @@ def test_a_baneling_dies_and_hurts_all_enemies_in_its_blast():
     states = fight(world, placed(world, place), [5, NOBODY, *[NOBODY] * 4], 3)
     np.testing.assert_array_equal(states.unit_health[-1], [0, 35, 150 - 35, 150 - 35, 150, 160 - 16])
     far = placed(world, [(10, 10), (10, 11), (12.1, 10), *place[3:]])
-    np.testing.assert_array_equal(fight(world, far, [5, *[NOBODY] * 5], 3).unit_health[-1], [30, 35, 150, 150, 150, 160])
+    np.testing.assert_array_equal(
+        fight(world, far, [5, *[NOBODY] * 5], 3).unit_health[-1], [30, 35, 150, 150, 150, 160]
+    )
 
 
 def test_a_baneling_explodes_when_it_is_killed_also_by_another_one():
@@ -129,7 +137,9 @@ def test_a_colossus_burns_a_strip_across_its_line_of_fire():
     states = fight(world, placed(world, place), [5, *[NOBODY] * 7], 2)
     np.testing.assert_array_equal(states.unit_health[-1], [350, 35, 5, 5, 35, 5, 35, 160 - 20])
     turned = [(y, x) for x, y in place]
-    np.testing.assert_array_equal(fight(world, placed(world, turned), [5, *[NOBODY] * 7], 2).unit_health, states.unit_health)
+    np.testing.assert_array_equal(
+        fight(world, placed(world, turned), [5, *[NOBODY] * 7], 2).unit_health, states.unit_health
+    )
 
 
 def test_a_colossus_kills_a_zealot_with_its_fifth_shot():
@@ -154,7 +164,9 @@ def test_a_spine_crawler_beats_a_lone_stalker_and_stays_where_it_is():
     assert reach.tolist() == [160 - 30, 300]  # range 7 against 6
     pushed = world._push_units_away(placed(world, [(10, 10), (11, 10)])).unit_positions
     assert pushed[1].tolist() == [11, 10] and pushed[0, 0] < 10
-    moved = world._world_step(jax.random.key(0), placed(world, [(10, 10), (20, 10)]), (jnp.ones((2, 2)), jnp.zeros(2, int)))
+    moved = world._world_step(
+        jax.random.key(0), placed(world, [(10, 10), (20, 10)]), (jnp.ones((2, 2)), jnp.zeros(2, int))
+    )
     assert moved.unit_positions[1].tolist() == [20, 10] and moved.unit_positions[0, 0] > 10
 
 

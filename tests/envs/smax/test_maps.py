@@ -17,12 +17,30 @@ B, T = 2, 11
 
 # name: agents, enemies, limit, as in SMAC's map registry (2m_vs_1m is not in it)
 SMAC = {
-    "3m": (3, 3, 60), "8m": (8, 8, 120), "25m": (25, 25, 150), "5m_vs_6m": (5, 6, 70), "8m_vs_9m": (8, 9, 120),
-    "10m_vs_11m": (10, 11, 150), "27m_vs_30m": (27, 30, 180), "MMM": (10, 10, 150), "MMM2": (10, 12, 180),
-    "2s3z": (5, 5, 120), "3s5z": (8, 8, 150), "3s5z_vs_3s6z": (8, 9, 170), "3s_vs_3z": (3, 3, 150), "3s_vs_4z": (3, 4, 200),
-    "3s_vs_5z": (3, 5, 250), "1c3s5z": (9, 9, 180), "2m_vs_1z": (2, 1, 150), "corridor": (6, 24, 400), "6h_vs_8z": (6, 8, 150),
-    "2s_vs_1sc": (2, 1, 300), "so_many_baneling": (7, 32, 100), "bane_vs_bane": (24, 24, 200), "2c_vs_64zg": (2, 64, 400),
-}  # fmt: skip
+    "3m": (3, 3, 60),
+    "8m": (8, 8, 120),
+    "25m": (25, 25, 150),
+    "5m_vs_6m": (5, 6, 70),
+    "8m_vs_9m": (8, 9, 120),
+    "10m_vs_11m": (10, 11, 150),
+    "27m_vs_30m": (27, 30, 180),
+    "MMM": (10, 10, 150),
+    "MMM2": (10, 12, 180),
+    "2s3z": (5, 5, 120),
+    "3s5z": (8, 8, 150),
+    "3s5z_vs_3s6z": (8, 9, 170),
+    "3s_vs_3z": (3, 3, 150),
+    "3s_vs_4z": (3, 4, 200),
+    "3s_vs_5z": (3, 5, 250),
+    "1c3s5z": (9, 9, 180),
+    "2m_vs_1z": (2, 1, 150),
+    "corridor": (6, 24, 400),
+    "6h_vs_8z": (6, 8, 150),
+    "2s_vs_1sc": (2, 1, 300),
+    "so_many_baneling": (7, 32, 100),
+    "bane_vs_bane": (24, 24, 200),
+    "2c_vs_64zg": (2, 64, 400),
+}
 
 
 def test_the_maps_are_smacs_and_one_of_our_own():
@@ -48,7 +66,10 @@ def test_jaxmarls_maps_and_numbers_are_unchanged():
     theirs = {name for name in jaxmarl_smax.smax_env.MAP_NAME_TO_SCENARIO if not name.startswith("smacv2")}
     assert theirs == {name for name, chosen in maps.MAPS.items() if chosen.jaxmarl}
     for name in theirs:
-        ours, scenario = maps.scenario(maps.MAPS[name].allies, maps.MAPS[name].enemies), jaxmarl_smax.map_name_to_scenario(name)
+        ours, scenario = (
+            maps.scenario(maps.MAPS[name].allies, maps.MAPS[name].enemies),
+            jaxmarl_smax.map_name_to_scenario(name),
+        )
         np.testing.assert_array_equal(ours.unit_types, scenario.unit_types)
         assert (ours.num_allies, ours.num_enemies) == (scenario.num_allies, scenario.num_enemies)
     plain = jaxmarl_smax.SMAX()
@@ -106,7 +127,9 @@ def test_an_army_of_medivacs_alone_is_beaten(played):
     _, _, step, state = played
     world = state.world.state
     left = jnp.arange(22) <= 10  # all allies and the enemies' medivac
-    world = world.replace(unit_alive=jnp.broadcast_to(left, (B, 22)), unit_health=jnp.where(left, 100.0, 0.0) * jnp.ones((B, 1)))
+    world = world.replace(
+        unit_alive=jnp.broadcast_to(left, (B, 22)), unit_health=jnp.where(left, 100.0, 0.0) * jnp.ones((B, 1))
+    )
     state = state.replace(world=state.world.replace(state=world))
     _, timestep = step(jax.random.split(jax.random.key(0), B), state, jnp.full((B, 10), 4))
     assert timestep.terminated.all() and (timestep.metrics["won"] == 1).all()

@@ -38,7 +38,11 @@ def battles():
 def test_battles_terminate_when_one_side_is_gone(battles):
     for row in range(B):
         end = int(np.argmax(battles.terminated[row]))
-        assert battles.terminated[row, end] and not battles.terminated[row, :end].any() and not battles.truncated[row, : end + 1].any()
+        assert (
+            battles.terminated[row, end]
+            and not battles.terminated[row, :end].any()
+            and not battles.truncated[row, : end + 1].any()
+        )
         survivors = 3 - battles.metrics["units_lost"][row, end], 3 - battles.metrics["enemies_killed"][row, end]
         assert min(survivors) == 0
         assert battles.metrics["won"][row, end] == float(survivors[0] > 0)

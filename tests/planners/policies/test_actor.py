@@ -1,4 +1,6 @@
-"""Acting by the policy of an actor-critic: legal actions only, true probabilities, and memory carried from step to step."""
+"""Acting by the policy of an actor-critic: legal actions only, true probabilities, and memory carried from step to
+step.
+"""
 
 import dataclasses
 from functools import cache
@@ -23,10 +25,15 @@ SPEC = EnvSpec(num_agents=N, obs=Vector(O), state=Vector(2), actions=Discrete(A)
 @cache
 def parts():
     """Return (planner, parameters far from uniform, compiled plan with exploration and without)."""
-    network = actor_critic.Config(hidden_size=6, num_layers=1, actor_memory="gru", critic_memory="gru", policy_gain=40.0)
+    network = actor_critic.Config(
+        hidden_size=6, num_layers=1, actor_memory="gru", critic_memory="gru", policy_gain=40.0
+    )
     model = actor_critic.make(network, SPEC)
     planner = actor.make(actor.Config(), model, SPEC, 0.9)
-    plans = {explore: quick_jit(lambda *inputs, e=explore: planner.plan(*inputs, e, jnp.zeros(()))) for explore in (True, False)}
+    plans = {
+        explore: quick_jit(lambda *inputs, e=explore: planner.plan(*inputs, e, jnp.zeros(())))
+        for explore in (True, False)
+    }
     return planner, quick_jit(model.init)(jax.random.key(0)), plans
 
 
@@ -83,4 +90,6 @@ def test_continuous_actions_are_drawn_around_their_means_and_padding_is_zero():
     np.testing.assert_array_equal(still.action, still.extras.policy)
     expected = np.where(legal, stats.norm.logpdf(away, 0.0, 0.2), 0.0).sum(axis=-1)
     np.testing.assert_allclose(drawn.extras.log_prob, expected, rtol=1e-3, atol=1e-3)
-    np.testing.assert_allclose(drawn.extras.entropy, stats.norm.entropy(0.0, 0.2) * legal.sum(axis=-1), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        drawn.extras.entropy, stats.norm.entropy(0.0, 0.2) * legal.sum(axis=-1), rtol=1e-4, atol=1e-4
+    )

@@ -29,7 +29,9 @@ def softmax(x: np.ndarray) -> np.ndarray:
 
 
 def reference_prior(actions: np.ndarray, policy: np.ndarray, legal: np.ndarray, fraction: float) -> tuple[dict, list]:
-    """Return {joint action: corrected prior probability} of one node's candidates [K, N], and where each was first drawn."""
+    """Return {joint action: corrected prior probability} of one node's candidates [K, N], and where each was first
+    drawn.
+    """
     weight, first = {}, []
     for k, action in enumerate(map(tuple, actions.tolist())):
         ratio = 1.0
@@ -63,10 +65,13 @@ def test_candidates_are_drawn_from_the_proposal(fraction):
     logits, legal = random_logits(1)
     num = 20000
     proposal = (1 - fraction) * softmax(logits) + fraction * legal / legal.sum(axis=-1, keepdims=True)
-    drawn = np.array(draw(jax.random.key(3), jnp.log(jnp.broadcast_to(jnp.array(proposal, jnp.float32), (num, B, N, A)))))
-    candidates = np.concatenate([
-        np.array(sample_candidates(jax.random.key(seed), jnp.array(logits), 500, fraction)[0]) for seed in range(40)
-    ], axis=1)
+    drawn = np.array(
+        draw(jax.random.key(3), jnp.log(jnp.broadcast_to(jnp.array(proposal, jnp.float32), (num, B, N, A))))
+    )
+    candidates = np.concatenate(
+        [np.array(sample_candidates(jax.random.key(seed), jnp.array(logits), 500, fraction)[0]) for seed in range(40)],
+        axis=1,
+    )
     for frequencies in (np.eye(A)[drawn].mean(axis=0), np.eye(A)[candidates].mean(axis=1)):
         # Standard error at most 0.0036: six of them are a false alarm in less than one of a million runs.
         np.testing.assert_allclose(frequencies, proposal, atol=0.022)
@@ -90,7 +95,9 @@ def test_marginals_sum_the_weights_of_the_joint_actions_in_which_an_agent_plays_
 
 
 def test_all_joint_actions_are_enumerated_once_there_are_no_more_than_the_samples():
-    spec = EnvSpec(num_agents=N, obs=Vector(1), state=Vector(1), actions=Discrete(A), episode_limit=1, shared_reward=True)
+    spec = EnvSpec(
+        num_agents=N, obs=Vector(1), state=Vector(1), actions=Discrete(A), episode_limit=1, shared_reward=True
+    )
     logits, legal = random_logits(4)
     actions, prior, valid = map(np.array, make_proposal(spec, A**N)(jax.random.key(0), jnp.array(logits), 0.0))
     assert [tuple(row) for row in actions[0].tolist()] == list(itertools.product(range(A), repeat=N))

@@ -1,4 +1,6 @@
-"""OS(lambda): the plain mean at rho = 0 and lambda = 1, and otherwise what the equations say, by a slow walk over the tree."""
+"""OS(lambda): the plain mean at rho = 0 and lambda = 1, and otherwise what the equations say, by a slow walk over the
+tree.
+"""
 
 from functools import lru_cache
 
@@ -84,7 +86,9 @@ def test_every_node_of_an_optimistic_search_holds_the_value_of_the_equations():
     assert (searched(None, None, None).children_visits != tree.children_visits).any()  # and the search heeds it
     for b in range(B):
         for node in range(M):
-            np.testing.assert_allclose(tree.node_values[b, node], optimistic(below(tree, b, node), 0.4, 0.7), rtol=1e-3, atol=1e-3)
+            np.testing.assert_allclose(
+                tree.node_values[b, node], optimistic(below(tree, b, node), 0.4, 0.7), rtol=1e-3, atol=1e-3
+            )
         children = [(node, tree.parents[b, node], tree.action_from_parent[b, node]) for node in range(1, M)]
         for node, parent, action in children:
             assert tree.children_values[b, parent, action] == tree.node_values[b, node]

@@ -32,10 +32,19 @@ def searched(max_depth: int, **settings):
         _, latent = observe(MODEL.latents, params, (), timestep)
         own, plan = MODEL.team_policy.begin(params, latent)
         start = Start(
-            latent=latent, own=own, plan=plan, action=jnp.zeros((B, N), jnp.int32), committed=jnp.zeros((B, N), bool), order=order,
-            agent=order[:, 0], ply=jnp.int32(0), legal=timestep.legal,
+            latent=latent,
+            own=own,
+            plan=plan,
+            action=jnp.zeros((B, N), jnp.int32),
+            committed=jnp.zeros((B, N), bool),
+            order=order,
+            agent=order[:, 0],
+            ply=jnp.int32(0),
+            legal=timestep.legal,
         )
-        counting = MODEL.latents._replace(imagine=lambda *inputs: (seen.append(inputs), MODEL.latents.imagine(*inputs))[1])
+        counting = MODEL.latents._replace(
+            imagine=lambda *inputs: (seen.append(inputs), MODEL.latents.imagine(*inputs))[1]
+        )
         model = MODEL._replace(latents=counting)
         forest, _ = paths.make_growth(config, model, GAMMA)(params, key, start, True)
         action, _, _ = paths.make_path_search(config, MODEL, GAMMA)(params, key, start, True, jnp.zeros(()))
@@ -71,7 +80,9 @@ def test_every_simulation_ends_in_a_state_whose_worth_counts_in_every_node_above
     params, timestep, order, forest, _ = searched(max_depth)
     tree = forest.tree
     for b in range(B):
-        leaves = [node for node in range(1, SIMULATIONS * N + 1) if tree.node_visits[b, node] and forest.ply[b, node] == 0]
+        leaves = [
+            node for node in range(1, SIMULATIONS * N + 1) if tree.node_visits[b, node] and forest.ply[b, node] == 0
+        ]
         gains = {}
         for leaf in leaves:
             actions = walk(forest, b, leaf)
@@ -82,7 +93,9 @@ def test_every_simulation_ends_in_a_state_whose_worth_counts_in_every_node_above
         assert len({tuple(walk(forest, b, leaf)) for leaf in leaves}) == len(leaves)
         if max_depth == 0:
             assert len(leaves) == SIMULATIONS  # each found a joint action that was new
-            root = (np.sum(np.tanh(timestep.obs[b] @ params["obs"]) * params["value"]) + sum(gains.values())) / (SIMULATIONS + 1)
+            root = (np.sum(np.tanh(timestep.obs[b] @ params["obs"]) * params["value"]) + sum(gains.values())) / (
+                SIMULATIONS + 1
+            )
             np.testing.assert_allclose(tree.node_values[b, 0], root, rtol=1e-3, atol=1e-3)
         assert tree.node_visits[b, 0] == SIMULATIONS + 1
 
@@ -104,7 +117,10 @@ def test_nodes_are_worth_what_an_obvious_account_of_all_simulations_says(backup)
                 gain = tree.children_rewards[b, node, action] + tree.children_discounts[b, node, action] * gain
                 if backup == "best" and forest.ply[b, node] > 0:
                     edges = [(a, c) for a, c in enumerate(tree.children_index[b, node]) if c in worth]
-                    gain = max(tree.children_rewards[b, node, a] + tree.children_discounts[b, node, a] * worth[c] for a, c in edges)
+                    gain = max(
+                        tree.children_rewards[b, node, a] + tree.children_discounts[b, node, a] * worth[c]
+                        for a, c in edges
+                    )
                     worth[node] = gain
                 else:
                     worth[node] = (worth.get(node, 0.0) * count.get(node, 0) + gain) / (count.get(node, 0) + 1)

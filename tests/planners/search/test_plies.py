@@ -1,4 +1,6 @@
-"""Every node of a tree of plies against a walk in NumPy: prior, value of the unfinished joint step, reward, discount."""
+"""Every node of a tree of plies against a walk in NumPy: prior, value of the unfinished joint step,
+reward, discount.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +25,11 @@ class Walk:
     """One tree's path, by the linear model's own formulas."""
 
     def __init__(self, params, obs, legal, order):
-        self.params, self.legal, self.order = {name: np.array(x, np.float64) for name, x in params.items()}, legal, order
+        self.params, self.legal, self.order = (
+            {name: np.array(x, np.float64) for name, x in params.items()},
+            legal,
+            order,
+        )
         self.latent, self.committed, self.at_root = np.tanh(obs @ self.params["obs"]), {}, True
 
     def value(self, committed) -> float:
@@ -31,7 +37,9 @@ class Walk:
         return float((self.latent * self.params["value"]).sum() + told)
 
     def logits(self, agent: int) -> np.ndarray:
-        logits = self.latent[agent] @ self.params["policy"] + sum(self.params["seen"][j, a] for j, a in self.committed.items())
+        logits = self.latent[agent] @ self.params["policy"] + sum(
+            self.params["seen"][j, a] for j, a in self.committed.items()
+        )
         return np.where(self.legal[agent] | (not self.at_root), logits, -1e9)
 
     def mover(self) -> int:
@@ -54,7 +62,9 @@ class Walk:
         here, reward = self.latent, self.imagine(joint)
         self.reached, after = self.latent, 0.0
         for k in range(expansion):
-            after += (GAMMA * on) ** k * self.imagine(dict(enumerate((self.latent @ self.params["policy"]).argmax(axis=-1).tolist())))
+            after += (GAMMA * on) ** k * self.imagine(
+                dict(enumerate((self.latent @ self.params["policy"]).argmax(axis=-1).tolist()))
+            )
         after += (GAMMA * on) ** expansion * self.value({})
         self.latent = here
         return reward, after
@@ -72,8 +82,15 @@ def beginning(seed: int, on: float):
     own, nothing = model.team_policy.begin(params, latent)
     moving = jax.nn.one_hot(first, N, dtype=bool)
     start = Start(
-        latent=latent, own=own, plan=model.team_policy.commit(params, nothing, latent, first, action[jnp.arange(B), first]), action=action,
-        committed=moving, order=order, agent=order[:, 1], ply=jnp.int32(BEGUN), legal=timestep.legal,
+        latent=latent,
+        own=own,
+        plan=model.team_policy.commit(params, nothing, latent, first, action[jnp.arange(B), first]),
+        action=action,
+        committed=moving,
+        order=order,
+        agent=order[:, 1],
+        ply=jnp.int32(BEGUN),
+        legal=timestep.legal,
     )
     walks = [Walk(params, *(np.array(x[b]) for x in (timestep.obs, timestep.legal, order))) for b in range(B)]
     for walk, b in zip(walks, range(B), strict=True):
@@ -87,7 +104,15 @@ def beginning(seed: int, on: float):
 )
 def test_every_node_on_a_path_of_two_joint_steps_is_as_computed_by_hand(kind, expansion, on):
     model, params, start, walks = beginning(seed=11, on=on)
-    root, step = plies_tree(kind, model, make_worth(TreeConfig(value_expansion=expansion), model, GAMMA), params, jax.random.key(3), GAMMA, start)
+    root, step = plies_tree(
+        kind,
+        model,
+        make_worth(TreeConfig(value_expansion=expansion), model, GAMMA),
+        params,
+        jax.random.key(3),
+        GAMMA,
+        start,
+    )
     step, node = quick_jit(step), root.embedding
     parents = [walk.value(walk.committed) for walk in walks]
     np.testing.assert_allclose(root.value, parents, rtol=1e-4)
@@ -97,7 +122,9 @@ def test_every_node_on_a_path_of_two_joint_steps_is_as_computed_by_hand(kind, ex
         chosen = [int(draw.choice(np.flatnonzero(walk.logits(walk.mover()) > -1e8))) for walk in walks]
         luck = np.array(node.luck)
         output, node = step(params, jax.random.key(4), jnp.array(chosen), node)
-        expected = [expect(kind, expansion, on, walk, *rest) for walk, *rest in zip(walks, chosen, luck, parents, strict=True)]
+        expected = [
+            expect(kind, expansion, on, walk, *rest) for walk, *rest in zip(walks, chosen, luck, parents, strict=True)
+        ]
         reward, discount, value, parents = map(list, zip(*expected, strict=True))
         np.testing.assert_allclose(output.reward, reward, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(output.discount, discount)
@@ -106,12 +133,18 @@ def test_every_node_on_a_path_of_two_joint_steps_is_as_computed_by_hand(kind, ex
         np.testing.assert_allclose(output.prior_logits, logits, rtol=1e-4, atol=1e-4)
 
 
-def expect(kind: str, expansion: int, on: float, walk: Walk, chosen: int, luck, parent: float) -> tuple[float, float, float, float]:
-    """Move a walk on by one ply; return the reward, the discount and the value of the node, and what its children's parent is."""
+def expect(
+    kind: str, expansion: int, on: float, walk: Walk, chosen: int, luck, parent: float
+) -> tuple[float, float, float, float]:
+    """Move a walk on by one ply; return the reward, the discount and the value of the node, and what its children's
+    parent is.
+    """
     walk.committed[walk.mover()] = chosen
     reward, after = walk.outcome(luck, expansion, on)
     if len(walk.committed) == N:
         walk.latent, walk.committed, walk.at_root = walk.reached, {}, False
         return reward, GAMMA * on, after, after
-    value = {"completion": reward + GAMMA * on * after, "conditioned": walk.value(walk.committed), "parent": parent}[kind]
+    value = {"completion": reward + GAMMA * on * after, "conditioned": walk.value(walk.committed), "parent": parent}[
+        kind
+    ]
     return 0.0, 1.0, value, parent

@@ -24,7 +24,9 @@ ACTORS, ENVS, STEPS, SEED = 3, 2, 5, 7
 def runner() -> ray_async.AsyncRunner:
     config = ray_async.Config(num_envs=ACTORS * ENVS, rollout_length=STEPS, num_actors=ACTORS)
     learner = make_learner()
-    replay = uniform.make(uniform.Config(capacity=400, batch_size=2, min_size=30), ACTORS * ENVS, learner.sequence_length)
+    replay = uniform.make(
+        uniform.Config(capacity=400, batch_size=2, min_size=30), ACTORS * ENVS, learner.sequence_length
+    )
     clocks = dict(t_max=60, max_minutes=0.0, eval_episodes=5, eval_every=48)
     parts = (make_env(shared=False), remakes.planner(), remakes.players(), learner, replay)
     return ray_async.make(config, *parts, remake=remakes.compiled, **clocks)
@@ -32,8 +34,14 @@ def runner() -> ray_async.AsyncRunner:
 
 def seat(index: int, num_envs: int = ENVS) -> Seat:
     return Seat(
-        index=index, num_envs=num_envs, all_envs=ACTORS * ENVS, rollout_length=STEPS, seed=SEED, env_timeout=0.0, max_failures=3
-    )  # fmt: skip
+        index=index,
+        num_envs=num_envs,
+        all_envs=ACTORS * ENVS,
+        rollout_length=STEPS,
+        seed=SEED,
+        env_timeout=0.0,
+        max_failures=3,
+    )
 
 
 def test_no_actor_has_a_random_key_of_the_learner_the_evaluations_or_another_actor():
@@ -95,7 +103,9 @@ def test_an_evaluation_whose_first_games_fail_is_tried_on_where_training_works()
 def assert_of_numpy(*trees) -> None:
     """What goes from one process to another holds no array of a device."""
     kinds = {type(leaf) for leaf in jax.tree.leaves(trees)}
-    assert np.ndarray in kinds and all(issubclass(kind, (np.ndarray, np.generic, int, float, str)) for kind in kinds), kinds
+    assert np.ndarray in kinds and all(issubclass(kind, (np.ndarray, np.generic, int, float, str)) for kind in kinds), (
+        kinds
+    )
 
 
 def test_all_that_goes_between_processes_is_of_numpy(monkeypatch):

@@ -1,4 +1,6 @@
-"""Actors that die or hang, as the learner's process sees them; Ray itself is a stand-in whose actors answer as a test says."""
+"""Actors that die or hang, as the learner's process sees them; Ray itself is a stand-in whose actors answer as a test
+says.
+"""
 
 import re
 from functools import partial
@@ -18,12 +20,15 @@ from src.runners.tally import WINDOW
 
 ENVS, TIMEOUT = 3, 7.0
 ActorDiedError, GetTimeoutError, RayActorError, RayTaskError = (
-    getattr(placement.ray.exceptions, name) for name in ("ActorDiedError", "GetTimeoutError", "RayActorError", "RayTaskError")
+    getattr(placement.ray.exceptions, name)
+    for name in ("ActorDiedError", "GetTimeoutError", "RayActorError", "RayTaskError")
 )
 
 
 class StandIn:
-    """Ray's face. `answers` are functions of (method, arguments), one for each actor in the order in which they are made."""
+    """Ray's face. `answers` are functions of (method, arguments), one for each actor in the order in which they are
+    made.
+    """
 
     def __init__(self, *answers):
         self.answers, self.made, self.killed, self.waited = list(answers), [], [], []
@@ -100,7 +105,10 @@ def test_an_evaluation_goes_on_with_another_process_where_an_actor_dies_or_hangs
 
 
 def test_an_evaluation_that_no_process_can_play_ends_the_run(monkeypatch):
-    with pytest.raises(RunError, match="(?s)failed too often: more than runner_args.max_failures=3 failures.*actor 1: no answer for 21 seconds"):
+    with pytest.raises(
+        RunError,
+        match="(?s)failed too often: more than runner_args.max_failures=3 failures.*actor 1: no answer for 21 seconds",
+    ):
         played(monkeypatch, works, hangs)
 
 
@@ -123,7 +131,10 @@ def test_plans_are_made_by_another_process_where_a_planner_dies_or_hangs(monkeyp
 def test_a_planner_that_always_fails_ends_the_run(monkeypatch):
     found, ray = planners(monkeypatch, dies)
     found.request([("parameters", steps) for steps in range(5)])
-    with pytest.raises(RunError, match="(?s)failed too often: more than runner_args.max_failures=3 failures.*planner 0: .*before finishing"):
+    with pytest.raises(
+        RunError,
+        match="(?s)failed too often: more than runner_args.max_failures=3 failures.*planner 0: .*before finishing",
+    ):
         found.take()
     assert found.failures.restarts == 4
 
@@ -147,7 +158,7 @@ def test_failures_are_counted_against_the_steps_taken_meanwhile():
         failures.of_environments("actor 3", ["a traceback"])
 
 
-TRACEBACK = "Traceback (most recent call last):\n  File \"game.py\", line {}, in play\nOSError: no map for seed {}"
+TRACEBACK = 'Traceback (most recent call last):\n  File "game.py", line {}, in play\nOSError: no map for seed {}'
 
 
 def test_a_traceback_that_comes_again_is_shown_once_with_a_count():
@@ -156,10 +167,16 @@ def test_a_traceback_that_comes_again_is_shown_once_with_a_count():
         failures.of_environments(f"actor {seed}", [TRACEBACK.format(7, seed)])
     failures.of_environments("actor 1", ["OSError: something else"])
     first, other = failures.take_notes()
-    assert first.count("Traceback") == 1 and first.endswith("no map for seed 0\n(and 4 times more)") and "something else" in other
+    assert (
+        first.count("Traceback") == 1
+        and first.endswith("no map for seed 0\n(and 4 times more)")
+        and "something else" in other
+    )
     failures.of_environments("actor 1", [TRACEBACK.format(7, 1000), TRACEBACK.format(7, 1001)])
     (again,) = failures.take_notes()
-    assert again.count("\n") == 0 and again.endswith("OSError: no map for seed 1000 (as told before; 2 times more, 7 in all)")
+    assert again.count("\n") == 0 and again.endswith(
+        "OSError: no map for seed 1000 (as told before; 2 times more, 7 in all)"
+    )
     assert failures.take_notes() == ()
 
 

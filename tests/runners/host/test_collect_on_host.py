@@ -1,4 +1,6 @@
-"""Rollouts and evaluations of environments outside JAX: what `collect` promises of those in JAX, and what comes of failures."""
+"""Rollouts and evaluations of environments outside JAX: what `collect` promises of those in JAX, and what comes of
+failures.
+"""
 
 import contextlib
 import os
@@ -87,7 +89,10 @@ def test_an_environment_that_fails_is_made_anew_and_its_episode_discarded(troubl
     assert len(made) == ENVS + 1 and made[2].closed == 1 and envs.envs[2] is made[-1]
     assert rows.first[2, 4] and not np.any(made[2].closed == 0)
     lost = ~ended(rows)[:, :-1] & rows.first[:, 1:]
-    assert np.argwhere(lost).tolist() in ([], [[2, 3]])  # nothing else is cut, and this only if the episode was going on
+    assert np.argwhere(lost).tolist() in (
+        [],
+        [[2, 3]],
+    )  # nothing else is cut, and this only if the episode was going on
     for time in range(STEPS - 1):  # whether it was or not, what is learned from knows where episodes end
         cut = ended(given_up(jax.tree.map(jax.numpy.asarray, rows)))[:, time]
         np.testing.assert_array_equal(cut, rows.first[:, time + 1])
@@ -108,7 +113,10 @@ def test_an_alarm_that_comes_when_a_step_is_over_costs_no_episode(monkeypatch):
     assert len(late) >= ENVS * (STEPS + 1) and envs.tally.total == 0
     failing = HostEnvs(lambda: Troubled(GAMES[False], 1, crash), 1, (1,), timeout=60.0, max_failures=1)
     failing.reset(0)
-    assert failing.step(0, np.zeros(N, np.int32)) is None and "the game has crashed" in failing.take_failures()[0].splitlines()[-1]
+    assert (
+        failing.step(0, np.zeros(N, np.int32)) is None
+        and "the game has crashed" in failing.take_failures()[0].splitlines()[-1]
+    )
     assert signal.getsignal(signal.SIGALRM) is before and signal.getitimer(signal.ITIMER_REAL)[0] == 0.0
 
 
@@ -186,7 +194,9 @@ def test_environments_may_fail_for_ever_as_long_as_it_is_seldom(monkeypatch):
         roll(host, rollout)
     assert envs.tally.total > 5
     monkeypatch.setattr(tally, "WINDOW", 100)
-    with pytest.raises(RunError, match="(?s)failed too often: more than runner_args.max_failures=2 failures .*the game has crashed"):
+    with pytest.raises(
+        RunError, match="(?s)failed too often: more than runner_args.max_failures=2 failures .*the game has crashed"
+    ):
         for rollout in range(25):
             roll(host, rollout)
 
@@ -218,7 +228,9 @@ def test_an_evaluation_plays_one_greedy_episode_for_each_seed_whatever_plays_bes
     for name in found:
         np.testing.assert_array_equal(found[name][~spoilt], other[name][~spoilt])
     still = HostEnvs(lambda: OnHost(GAMES[False]), 3, (1,))
-    returns = host_collect.evaluate(still, make_still_planner(), GAMES[False].spec, {}, jax.random.key(0), [4])["return"]
+    returns = host_collect.evaluate(still, make_still_planner(), GAMES[False].spec, {}, jax.random.key(0), [4])[
+        "return"
+    ]
     assert returns == [N * 10.0 * (1 + 2 + 3)] and STOP == A - 1
 
 
