@@ -132,7 +132,7 @@ def test_a_run_stores_how_many_actors_this_machine_gave_it(monkeypatch):
     for name in ("NPROC", "XLA_FLAGS"):  # are put back afterwards
         monkeypatch.setenv(name, os.environ.get(name, ""))
     stored = {}
-    experiment = SimpleNamespace(add_config=stored.update)  # Sacred's own would start git
+    experiment = SimpleNamespace(add_config=stored.update, sources=[])  # Sacred's own would start git
     stand_ins = {
         "make_experiment": experiment,
         "sacreds_options": {"UPDATE": []},
@@ -140,7 +140,7 @@ def test_a_run_stores_how_many_actors_this_machine_gave_it(monkeypatch):
         "run_command": main.OK,
     }
     for name, value in stand_ins.items():
-        monkeypatch.setattr(main, name, lambda *args, value=value: value)
+        monkeypatch.setattr(main, name, lambda *args, value=value, **kwargs: value)
     words = ["runner_args.num_actors=0" if "num_actors" in word else word for word in START]
     assert main.main(["train", *words]) == main.OK
     assert stored["runner_args"]["num_actors"] == default_actors(6) > 0

@@ -74,6 +74,7 @@ def left(folder: Path) -> list[Path]:
     return [path for path in written if SECRET in path.read_text(errors="ignore")]
 
 
+@pytest.mark.jaxmarl
 @pytest.mark.parametrize("line", LINES.strip().replace("\n", " | ").split(" | "))
 def test_no_command_line_brings_a_password_back(line, folder, capfd, monkeypatch):
     monkeypatch.setattr(main.sys, "argv", ["main.py", *line.split()])
