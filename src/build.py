@@ -59,16 +59,16 @@ def build(config: Mapping[str, Any]) -> Built:
     env = parts.make("env")
     _raise(unplayable(config, parts.entries, env.spec))
     _raise(contracts.of_env(config["env"], env))
-    model = parts.make("network", env.spec)
-    planner = _traced_once(parts.make("planner", model, env.spec, config["discount"]))
+    model = _traced_once(parts.make("network", env.spec), "init")
+    planner = parts.make("planner", model, env.spec, config["discount"])
+    planner = planner._replace(plan=jax.jit(planner.plan, static_argnums=4))
     on_policy = parts.entries["learner"].data == "rollouts"
     plan = parts.hook("runner", "plan")(env.spec, config["discount"], config["t_max"], on_policy)
     extras, broken = contracts.of_planner(config["planner"], planner, model, env.spec, plan.num_envs)
     _raise(broken)
     plan = dataclasses.replace(plan, extras=extras)
     _raise(parts.problems(plan))
-    learner = parts.make("learner", model, plan)
-    learner = learner._replace(update=jax.jit(learner.update))
+    learner = _traced_once(parts.make("learner", model, plan), "init", "update")
     replay = parts.make("replay", plan.num_envs, learner.sequence_length)
     _raise(contracts.of_learner(config["learner"], learner, replay, plan))
     elsewhere = {"remake": partial(remake, dict(config))} if parts.entries["runner"].host else {}
@@ -130,11 +130,9 @@ class _Parts:
         return [text for family, entry in self.entries.items() for text in entry.problems(self.settings[family], plan)]
 
 
-def _traced_once(planner: Planner) -> Planner:
-    """Return the planner whose `plan` is traced once for all that calls it with the same shapes: tracing a search
-    takes seconds.
-    """
-    return planner._replace(plan=jax.jit(planner.plan, static_argnums=4))
+def _traced_once(part: Any, *names: str) -> Any:
+    """Return a part some of whose functions are traced once for all that call them alike: here, and in the run's programs."""
+    return part._replace(**{name: jax.jit(function) for name, function in part._asdict().items() if name in names})
 
 
 def _raise(mistakes: list[str]) -> None:
