@@ -2,8 +2,7 @@
 minutes.
 
 Environment steps per second of its reports before, while and after the server is down, and how many series differ
-afterwards
-between the database and the run's files.
+afterwards between the database and the run's files.
 """
 
 import argparse

@@ -1,10 +1,8 @@
 """How well each algorithm plays MPE simple_spread after ten minutes of training: `python benchmarks/mpe_spread.py`.
 
 Team return over 25 steps, 256 greedy episodes on fresh environments. Score 0 is random play (-78.6), 1 a hand
-controller
-that sees everything (-23.6). `--jobs 2` trains two runs at a time, each on half of the cores. Algorithms without
-search have no
-return with search; for them `--configs mappo --name mpe_spread_mappo` keeps the result apart.
+controller that sees everything (-23.6). `--jobs 2` trains two runs at a time, each on half of the cores. Algorithms
+without search have no return with search; for them `--configs mappo --name mpe_spread_mappo` keeps the result apart.
 """
 
 import argparse

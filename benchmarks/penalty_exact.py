@@ -1,12 +1,9 @@
 """Who finds the optimum by search alone: `python benchmarks/penalty_exact.py --agents 2 4 10`.
 
 The penalty game (k = -100) of N agents with the game itself as the model, uniform policies and nothing learned. Every
-planner
-imagines N times `--simulations` steps per decision: `plies` and `root only` in N searches, `paths` and `joint` in
-one. A decision
-counts if it earns 10; agents number their moves differently, so that ties, which go to action 0, are no help. Time is
-the
-processor's, of one decision among many planned at once.
+planner imagines N times `--simulations` steps per decision: `plies` and `root only` in N searches, `paths` and
+`joint` in one. A decision counts if it earns 10; agents number their moves differently, so that ties, which go to
+action 0, are no help. Time is the processor's, of one decision among many planned at once.
 """
 
 import argparse

@@ -11,8 +11,7 @@ CGROUP = Path("/sys/fs/cgroup")
 PROC = Path("/proc")
 GIB = 2**30
 # Of address space, to import JAX and compute with it: it reserves far more than it uses. 1.5 GiB were taken after the
-# first sum on
-# two cores, a run of 1.8 GB was aborted, one of 2.6 GB trained.
+# first sum on two cores, a run of 1.8 GB was aborted, one of 2.6 GB trained.
 ADDRESSES_TO_START = 2.5 * GIB
 MEMORY_TO_START = 0.5 * GIB  # of all other kinds
 ADDRESS_SPACE = "the limit on address space (ulimit -v)"

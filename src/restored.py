@@ -58,8 +58,7 @@ def checked_config(run: StoredRun, updates: Sequence[Update] = ()) -> dict[str, 
     """Return the run's stored configuration, checked, its results folder where the run lies now; prepares JAX for it.
 
     The cache of compiled programs is the reader's own: what lies in the one that the record names may be anybody's
-    machine
-    code, and nothing is to be written there either.
+    machine code, and nothing is to be written there either.
     """
     own = {key: value for key, value in run.config.items() if key != OWN_CACHE}
     given = loader.default_settings() | own | {update.key: update.value for update in updates}

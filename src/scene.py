@@ -1,8 +1,7 @@
 """What a state of an environment looks like: a few figures in the environment's own units. Who draws them is elsewhere.
 
 Coordinates point right and up. A colour is the index of a trained agent, which has one colour in the whole picture,
-or one
-of the names in `src/analysis/palette.py`, or "#rrggbb".
+or one of the names in `src/analysis/palette.py`, or "#rrggbb".
 """
 
 import dataclasses

@@ -1,8 +1,7 @@
 """Command lines and files from a generator that knows what must become of each: taken, or refused with 2 and a reason.
 
 A few hundred of them by default; TANDEM_FUZZ=1000 tries the first thousand. A case is made from its number alone, so
-that
-the number in a failed test's name is all that is needed to see it again.
+that the number in a failed test's name is all that is needed to see it again.
 """
 
 import os

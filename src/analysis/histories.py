@@ -94,8 +94,7 @@ def from_folders(words: Sequence[str], results_dir: str | Path = "results") -> t
     """Return the runs that the words stand for, and notes on those among several that had to be left out.
 
     A word is an id ("7"), a range of ids ("3-9"), a folder or a pattern ("results/*/1*"). A folder is a run's, or one
-    of
-    results, whose runs are all meant.
+    of results, whose runs are all meant.
 
     Raises:
       SourceError: a word stands for no run, or for a single one whose record cannot be used.

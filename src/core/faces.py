@@ -23,9 +23,8 @@ class Latents(NamedTuple):
     """States in a space of the model's own, and what joint actions make of them.
 
     A memory goes in as it was before the sequence's first step and comes out as it is after its last; where `first`
-    is set it
-    is forgotten before that step. A model without a memory has () for one; it reads every step by itself, so the axes
-    [B, T] may be any leading axes.
+    is set it is forgotten before that step. A model without a memory has () for one; it reads every step by itself,
+    so the axes [B, T] may be any leading axes.
     """
 
     memory: Callable[[int], PyTree]  # batch size -> what is remembered at the beginning
@@ -47,10 +46,8 @@ class TeamPolicy(NamedTuple):
     """Policies over latents, each of which may see what other agents have committed to.
 
     `visible[i, j]` says whether agent i's policy sees the action of agent j. What is visible comes from an order in
-    which agents
-    committed. With nothing visible, agent i's policy depends on `obs[i]` alone: that is the decentralised policy.
-    `logits` is
-    the same function in one pass that `begin`, `commit` and `reply` are ply by ply.
+    which agents committed. With nothing visible, agent i's policy depends on `obs[i]` alone: that is the
+    decentralised policy. `logits` is the same function in one pass that `begin`, `commit` and `reply` are ply by ply.
     """
 
     logits: Callable[
@@ -101,11 +98,9 @@ class ActorCritic(NamedTuple):
     """A policy and a value function of a team, pure functions over params and over whole sequences (one step is T = 1).
 
     `params` and `memory` are dicts with the entries "actor" and "critic". A memory goes in as it was before the
-    sequence's
-    first step and comes out as it is after its last; where `first` is set it is forgotten before that step. Agent i's
-    policy depends on `obs[i]` and agent i's own past alone; what its outputs [P] mean, `distribution` knows. Values
-    are in
-    the units that the learner fits.
+    sequence's first step and comes out as it is after its last; where `first` is set it is forgotten before that
+    step. Agent i's policy depends on `obs[i]` and agent i's own past alone; what its outputs [P] mean, `distribution`
+    knows. Values are in the units that the learner fits.
     """
 
     memory: Callable[

@@ -1,9 +1,8 @@
 """Prioritised sequence replay: sequences drawn in proportion to priority^alpha (Schaul et al. 2016).
 
-Every row is the first of one sequence, and priorities belong to sequences. A sequence has a place in the sum tree from
-the moment its last row is written until its first row is overwritten; outside that time its leaf is zero and it
-cannot be
-drawn. An index is good until the next `add`: priorities for sequences that are no more are dropped.
+Every row is the first of one sequence, and priorities belong to sequences. A sequence has a place in the sum tree
+from the moment its last row is written until its first row is overwritten; outside that time its leaf is zero and it
+cannot be drawn. An index is good until the next `add`: priorities for sequences that are no more are dropped.
 """
 
 import dataclasses

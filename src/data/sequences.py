@@ -1,8 +1,7 @@
 """What the replays share: a ring of rows per environment, and where in it whole sequences lie.
 
 Storage is flashbax's trajectory buffer, [B, C, ...]: one ring of C rows for each of B environments, written side by
-side,
-so that neighbours in time are neighbours of one environment. A sequence is named by the slot of its first row,
+side, so that neighbours in time are neighbours of one environment. A sequence is named by the slot of its first row,
 `index = environment * C + slot`. It may be sampled if all its rows were written and the write head is not inside it.
 """
 

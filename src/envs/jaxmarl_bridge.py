@@ -17,8 +17,7 @@ def quiet_import() -> Iterator[None]:
     """Drop what JaxMARL prints while it is imported, and put both streams back.
 
     Its import points sys.stdout and sys.stderr at the interpreter's own streams and leaves them there, which would
-    end any
-    capturing in force (Sacred's, pytest's).
+    end any capturing in force (Sacred's, pytest's).
     """
     nowhere = io.StringIO()
     with (
@@ -30,8 +29,7 @@ def quiet_import() -> Iterator[None]:
 
 
 # Where brax is installed JaxMARL imports it, and with it MuJoCo, which takes longer than all the rest; `mabrax`,
-# which alone
-# needs them, does it itself. A module that is None cannot be imported.
+# which alone needs them, does it itself. A module that is None cannot be imported.
 sys.modules.setdefault("brax", None)
 with quiet_import():
     import jaxmarl

@@ -2,10 +2,9 @@
 weak to load.
 
 Agents on a grid load food next to them; it is eaten if the levels of those who load it reach its own. All food eaten
-makes a
-team return of 1 in all, and so does nothing else: that is the optimum, where it can be had in time. With `force_coop`
-a piece of
-food is as heavy as the three weakest agents together: a team of two or three has to come whole, of a larger one three
+makes a team return of 1 in all, and so does nothing else: that is the optimum, where it can be had in time. With
+`force_coop` a piece of food is as heavy as the three weakest agents together: a team of two or three has to come
+whole, of a larger one three
   are enough.
 
 What differs from Jumanji: observations are divided by the grid's size, and an episode that ends with the last food on

@@ -156,8 +156,8 @@ def _without_advice() -> Iterator[None]:
 
 
 # MuJoCo's humanoid: 45 positions and speeds, then of each of 14 bodies 10 numbers of inertia, then 6 of speed, then
-# 23 forces
-# of the joints, then forces from outside. brax has 11 of the bodies: no world, and the feet are one with the shins.
+# 23 forces of the joints, then forces from outside. brax has 11 of the bodies: no world, and the feet are one with
+# the shins.
 BODIES = (1, 2, 3, 4, 5, 7, 8, 10, 11, 12, 13)
 NUM_BODIES, INERTIA, SPEED, FORCES = 14, 10, 6, 23
 OWN = 45

@@ -1,9 +1,8 @@
 """The switch riddle (Foerster et al. 2016, section 5.2), JaxMARL's: prisoners who share one light bulb.
 
 Every day one of N >= 3 prisoners, drawn at random, is in the room: alone in seeing the bulb, and alone in choosing.
-Whoever
-tells that all have been there frees everybody (1) or, if it is not so, ends everybody (-1); after 4 N - 6 days it is
-over (0).
+Whoever tells that all have been there frees everybody (1) or, if it is not so, ends everybody (-1); after 4 N - 6
+days it is over (0).
 
 What differs from JaxMARL: only the one in the room has a choice (the others' actions never counted), the last day is a
 truncation, and `remember` shows every prisoner what it could know by heart: whether it has been in the room, and the

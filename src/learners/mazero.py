@@ -1,11 +1,9 @@
 """Multi-agent MuZero: unroll the model along stored actions and fit policy, value, reward and the real next latents.
 
 MAZero (Liu et al. 2024, section 4 and appendix B) with the masks of EfficientZero (Ye et al. 2021), corrected: value
-and
-reward targets are zero after a true end and dropped after a cut-off, and the bootstrap reads the true last observation.
-Policy and value are fitted both with and without the committed actions of a sequential plan as context, so that one
-head
-serves the plies of the search and the decentralised policy.
+and reward targets are zero after a true end and dropped after a cut-off, and the bootstrap reads the true last
+observation. Policy and value are fitted both with and without the committed actions of a sequential plan as context,
+so that one head serves the plies of the search and the decentralised policy.
 """
 
 import dataclasses
@@ -228,10 +226,9 @@ def policy_targets(config: Config, extras: SearchExtras, alive: Array) -> Array:
     """Return what the agents' policies are fitted to [B, U + 1, N, A], by a cross-entropy; rows need not sum to one.
 
     AWPO (Liu et al. 2024, eq. 10) minimises - sum_a w(a) min(exp(A(a) / alpha), clip) log pi(a) over joint actions a,
-    with the
-    search's weights w and its advantages A, standardised over the batch as in MAZero's code. For a policy that is a
-    product
-    over agents that is each agent's cross-entropy to the weights of the joint actions in which it plays so.
+    with the search's weights w and its advantages A, standardised over the batch as in MAZero's code. For a policy
+    that is a product over agents that is each agent's cross-entropy to the weights of the joint actions in which it
+    plays so.
     """
     if config.policy_loss == "distillation":
         return extras.policy

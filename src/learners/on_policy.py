@@ -1,8 +1,7 @@
 """What learners from whole rollouts share: advantages and value targets, their scales, and epochs of minibatches.
 
 A rollout [E, T] is judged once, by the parameters that made it, then cut into chunks of consecutive steps.
-Minibatches are
-sets of chunks; a chunk starts from the memory that its first step was acted with.
+Minibatches are sets of chunks; a chunk starts from the memory that its first step was acted with.
 """
 
 import dataclasses

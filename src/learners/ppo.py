@@ -2,8 +2,7 @@
 (mappo_ns).
 
 Schulman et al. 2017, "Proximal policy optimization"; Yu et al. 2022, "The surprising effectiveness of PPO in
-cooperative
-multi-agent games". The three differ in the network's settings alone.
+cooperative multi-agent games". The three differ in the network's settings alone.
 """
 
 import dataclasses

@@ -9,8 +9,7 @@ epochs, minibatches, a learning rate and an optimiser of its own:
   distil   the policy network's own value head towards the value network, held to the policy it had by a KL term
 
 A phase of no epochs is left out. With `network_args.separate_critic=False` the value phase trains the policy
-network's own
-value head and body, and there is nothing to distil.
+network's own value head and body, and there is nothing to distil.
 """
 
 import dataclasses

@@ -82,9 +82,8 @@ class Actor(nn.Module):
     """The policy's outputs, and the actor's own value.
 
     Outputs are logits, or means and log standard deviations; the latter are parameters that no input moves, one for
-    each of
-    an action's numbers (Schulman et al. 2017; Andrychowicz et al. 2021, "What matters in on-policy reinforcement
-    learning").
+    each of an action's numbers (Schulman et al. 2017; Andrychowicz et al. 2021, "What matters in on-policy
+    reinforcement learning").
     """
 
     config: Config

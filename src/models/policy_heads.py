@@ -1,11 +1,9 @@
 """Policies of a team that may see what some agents have committed to: `sum`, `attention` and `gru`.
 
 All three are one function in two forms. `__call__` is the causal pass over a whole joint action, for learning: which
-agent
-sees whose action is a mask. `begin`, `commit` and `reply` are the same ply by ply, for planning: the latents are
-encoded
-once, a commitment adds one token to the plan, and a reply costs no more than the rows that are asked for. With nothing
-visible the logits of agent i are a function of latent i alone: the decentralised policy.
+agent sees whose action is a mask. `begin`, `commit` and `reply` are the same ply by ply, for planning: the latents
+are encoded once, a commitment adds one token to the plan, and a reply costs no more than the rows that are asked for.
+With nothing visible the logits of agent i are a function of latent i alone: the decentralised policy.
 
 A token says who did what: it is made of the latent and the action of the agent that committed.
 """
@@ -122,8 +120,7 @@ class AttentionHead(Head):
     """A causal decoder over agents, in the style of the Multi-Agent Transformer (Wen et al. 2022, section 3.3).
 
     The query is the agent's own latent, keys and values are the tokens of those who have committed and of a start.
-    Tokens do
-    not attend to one another, so their keys and values are made once, when an agent commits.
+    Tokens do not attend to one another, so their keys and values are made once, when an agent commits.
     """
 
     num_heads: int

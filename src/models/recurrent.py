@@ -12,8 +12,7 @@ class GRU(nn.Module):
     """A gated recurrent unit (Cho et al. 2014, in the form whose reset gate acts after the product) over time axis 1.
 
     What the inputs add to the gates is one product for the whole sequence; only the product with the memory is made
-    step
-    by step.
+    step by step.
     """
 
     hidden: int

@@ -49,8 +49,7 @@ def mean_of(x: Array, mask: Array, axis: int | None = None) -> Array:
     nowhere.
 
     Where all is set it is `jnp.mean` itself, selected and not worked out anew, so that a loss and its gradient keep
-    the bits that
-    they have without masks. (A whole run is one program, in which XLA may round in another order.)
+    the bits that they have without masks. (A whole run is one program, in which XLA may round in another order.)
     """
     kept = jnp.sum(jnp.where(mask, x, 0.0), axis=axis)
     count = jnp.sum(mask, axis=axis, dtype=x.dtype)

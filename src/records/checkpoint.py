@@ -1,11 +1,9 @@
 """Checkpoints: everything that a run needs to go on, on disk; written whole or not at all.
 
-A checkpoint is a folder `results/models/<run id>/<environment step>/`: `state`, written by orbax, holds the run state's
-arrays under their names ("learner.params.Dense_0.kernel"), `meta.json` what they are. Both are written under another
-name,
-which becomes the step by one rename, so whatever has a step for a name is whole. Sizes of files and checksums of
-arrays are
-kept, and what was cut off or altered later is told from what is good.
+A checkpoint is a folder `results/models/<run id>/<environment step>/`: `state`, written by orbax, holds the run
+state's arrays under their names ("learner.params.Dense_0.kernel"), `meta.json` what they are. Both are written under
+another name, which becomes the step by one rename, so whatever has a step for a name is whole. Sizes of files and
+checksums of arrays are kept, and what was cut off or altered later is told from what is good.
 """
 
 import contextlib
@@ -156,8 +154,7 @@ def _plainly_named(folder: Path) -> Iterator[Path]:
     """Give a folder under a name without special characters.
 
     Orbax and tensorstore take the brackets of "[v1]" for a pattern and a backslash for a slash, and then write part
-    of a
-    checkpoint elsewhere. An open folder has a second, plain name.
+    of a checkpoint elsewhere. An open folder has a second, plain name.
     """
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -149,10 +149,8 @@ def session_start(settings: Mapping[str, Any]) -> Summary:
     """Return what gives the run its line in the HParams tab.
 
     There is no summary of the tag `_hparams_/experiment`, which would list the columns: TensorBoard takes it from any
-    one
-    run, and the settings that only another algorithm has would be missing. Without it the columns are those of all
-    runs,
-    settings that differ first, and every metric with its last value.
+    one run, and the settings that only another algorithm has would be missing. Without it the columns are those of
+    all runs, settings that differ first, and every metric with its last value.
     """
     info = SessionStartInfo(start_time_secs=time.time())
     for key, value in settings.items():

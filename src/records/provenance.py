@@ -54,8 +54,7 @@ def difference() -> str:
     """Return what the working tree has that its commit has not; files unknown to git count if they are sources.
 
     They are entered into a copy of git's index as files to come, so that git shows them as new and its own index
-    stays as
-    it is.
+    stays as it is.
     """
     sources = _unknown_sources()
     with tempfile.TemporaryDirectory(prefix="tandem-") as folder:

@@ -80,8 +80,7 @@ def evaluate(env: Environment, planner: Planner, params: Params, key: Key, num_e
     """Return {metric: [num_episodes]} of greedy play, each episode on a fresh environment.
 
     "entropy" is [num_episodes, N]: of the policies that the planner left for each agent, in nats, mean over the steps
-    that the
-    agent was alive at.
+    that the agent was alive at.
     """
     reset_key, key = jax.random.split(key)
     actors = start(env, planner, reset_key, num_episodes)

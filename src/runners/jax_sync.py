@@ -3,8 +3,7 @@
 A cycle is: every environment takes `rollout_length` steps, the rows go into the replay, the learner takes the updates
   that
 are due, and some stored rows are planned again with the fresh parameters. A report is several cycles under one `jit`
-with
-the run state donated.
+with the run state donated.
 """
 
 import dataclasses

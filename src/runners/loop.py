@@ -111,8 +111,7 @@ def actor_key(seed: int, index: int) -> Key:
     """Return the random key of one actor among several.
 
     A key folded with i is the i-th of those that it splits into: folding the seed's own key with the index would hand
-    the
-    first two actors the keys above.
+    the first two actors the keys above.
     """
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), ACTORS), index)
 

@@ -7,8 +7,7 @@ def generalised_advantage(reward, value, next_value, terminated, truncated, disc
     """Return the advantage of row `start` as the weighted mean of all n-step advantages within its episode.
 
     The definition (Schulman et al. 2016, equation 16): (1 - lambda) times the sum of lambda^(n-1) A_n, and all that
-    is left
-    of the weight on the longest, which ends where the episode or the stream does.
+    is left of the weight on the longest, which ends where the episode or the stream does.
     """
     total, weight, rewards, factor = 0.0, 1.0, 0.0, 1.0
     for row in range(start, len(reward)):

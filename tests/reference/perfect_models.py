@@ -18,8 +18,7 @@ def perfect_model(spec: EnvSpec) -> Model:
     """Return the exact model of the matrix game whose `tables` it is given as parameters.
 
     The latent is the one-hot situation, the policy uniform. The value is the expected return of uniform play by those
-    who
-    have not committed yet. All "logits" of value and reward are the scalars themselves.
+    who have not committed yet. All "logits" of value and reward are the scalars themselves.
     """
     joint = joint_actions(spec)
     base = spec.actions.size ** jnp.arange(spec.num_agents - 1, -1, -1)

@@ -1,6 +1,6 @@
 """PettingZoo's parallel environments (Terry et al., 2021, https://arxiv.org/abs/2009.14471): particle worlds (package
-mpe2),
-SISL's pursuit and multiwalker, the butterfly games, and Atari's Space Invaders with the ROMs that ale-py brings.
+mpe2), SISL's pursuit and multiwalker, the butterfly games, and Atari's Space Invaders with the ROMs that ale-py
+brings.
 
 What differs from PettingZoo:
 

@@ -1,11 +1,10 @@
 """StarCraft II itself, through SMAC (Samvelyan et al., 2019, https://arxiv.org/abs/1902.04043) or SMACv2 (Ellis et
-al., 2022,
-https://arxiv.org/abs/2212.07489). Both packages and the game are the user's to install; docs/host_environments.md
-says how.
+al., 2022, https://arxiv.org/abs/2212.07489). Both packages and the game are the user's to install;
+docs/host_environments.md says how.
 
 Episodes are SMAC's: a battle that is won or lost has terminated, one that outlasts the map's limit is truncated. Dead
-units
-see zeros and may only play action 0, SMAC's no-op. The global state is SMAC's. All agents get the team's reward.
+units see zeros and may only play action 0, SMAC's no-op. The global state is SMAC's. All agents get the team's
+reward.
 """
 
 import copy

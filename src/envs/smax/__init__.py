@@ -2,8 +2,7 @@
 enemies.
 
 All maps of SMAC and JaxMARL's random ones (`maps`); those with medivacs, banelings, colossi or a spine crawler add
-these to
-JaxMARL's simulation (`units`, `battle`, `enemies`), the others are JaxMARL's as it is.
+these to JaxMARL's simulation (`units`, `battle`, `enemies`), the others are JaxMARL's as it is.
 
 A battle that is won or lost terminates; one that the time limit ends is truncated (JaxMARL tells no difference). An
 army of

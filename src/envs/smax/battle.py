@@ -1,9 +1,8 @@
 """JaxMARL's SMAX with the units it lacks: a subclass whose simulation step adds what they do to JaxMARL's own step.
 
 JaxMARL moves all units, counts cooldowns, decides who fires and deals its own six types' damage. Added to that, in
-this order and
-within the same 1/16 s: single-target damage and bonuses, colossus beams, baneling blasts, healing of whoever still
-lives.
+this order and within the same 1/16 s: single-target damage and bonuses, colossus beams, baneling blasts, healing of
+whoever still lives.
 
 Two entries of `unit_weapon_cooldowns` mean something else, so that JaxMARL's state and observations serve unchanged:
 a medivac's

@@ -1,8 +1,7 @@
 """JaxMARL's scripted enemies for battles with the new units: who cannot be hit is not aimed at, and medivacs heal.
 
 A scripted medivac heals the nearest wounded unit of its side within reach; if none is, it flies towards the nearest
-wounded
-one that it sees, or else towards the middle of those it sees, and it stops within two units of that.
+wounded one that it sees, or else towards the middle of those it sees, and it stops within two units of that.
 """
 
 from typing import Any

@@ -1,10 +1,9 @@
 """The maps: SMAC's (Samvelyan et al., 2019, https://arxiv.org/abs/1902.04043) and JaxMARL's random ones of SMACv2.
 
 Numbers of units and episode limits are those of SMAC's map registry and of the table in its documentation. 2m_vs_1m
-is not
-SMAC's: an easier map of the same kind, with 3m's limit. SMACv2's random maps last 200 steps, as its 10gen_* maps do;
-JaxMARL
-draws their units from all of its six types. There is no terrain: corridor has no choke point, 2c_vs_64zg no cliffs.
+is not SMAC's: an easier map of the same kind, with 3m's limit. SMACv2's random maps last 200 steps, as its 10gen_*
+maps do; JaxMARL draws their units from all of its six types. There is no terrain: corridor has no choke point,
+2c_vs_64zg no cliffs.
 """
 
 import dataclasses

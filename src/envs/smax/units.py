@@ -1,10 +1,8 @@
 """The units of SMAC's maps that JaxMARL lacks, in JaxMARL's units, and whom a unit may hit.
 
 JaxMARL's conventions (its `SMAX.__init__`): health counts shields in; speed in map units per second; cooldowns in
-seconds of
-StarCraft II's "faster" clock; ranges from centre to centre, 2.0 for every melee unit; no armour and no regeneration.
-Its own
-six types keep their numbers, and what they do to one another is JaxMARL's.
+seconds of StarCraft II's "faster" clock; ranges from centre to centre, 2.0 for every melee unit; no armour and no
+regeneration. Its own six types keep their numbers, and what they do to one another is JaxMARL's.
 
 Sources of the numbers below: Liquipedia, "Legacy of the Void" page of each unit (hit points, shields, damage, bonus,
   cooldown,
@@ -15,8 +13,8 @@ come from there too, but the spine crawler's, half the side of its 2x2 footprint
 - medivac: heals 12.6 health/s at 1 energy for 3 health (Liquipedia, "Heal"), starts with 50 energy of 200, gains
 0.7875/s
   (0.5625 on the "normal" clock). Only biological units, not itself, not a building. Flies: nobody collides with it,
-  and units
-  without a weapon against air (marauder, zealot, zergling, baneling, colossus, spine crawler) cannot hit it.
+  and units without a weapon against air (marauder, zealot, zergling, baneling, colossus, spine crawler) cannot hit
+  it.
 - baneling: range is JaxMARL's melee range; explodes where it stands when it attacks and when it is killed, and hits
 every
   enemy within 2.2. 16 damage, 35 against light units. Its 80 against buildings is left out: no map has both.
@@ -52,8 +50,7 @@ class Unit:
 
 
 # The medivac's cooldown is the share of its first 50 energy that is spent (see battle.py); 1.0 scales the observation
-# to [0, 1].
-# The baneling's is 1 once it has exploded.
+# to [0, 1]. The baneling's is 1 once it has exploded.
 NEW = (
     Unit("medivac", "d", speed=3.5, attack=0.0, attack_range=4.0, sight=11.0, radius=0.75, health=150.0, cooldown=1.0),
     Unit("baneling", "b", speed=3.5, attack=16.0, attack_range=2.0, sight=8.0, radius=0.375, health=30.0, cooldown=1.0),

@@ -61,7 +61,6 @@ def value_scale(config: GumbelConfig, explore: bool) -> float:
     """Return the weight of Q-values against the prior.
 
     Small steps away from the policy average the errors of Q-values over many visits. Play without exploration trains
-    nothing
-    and has this one step, so a longer one may be the better.
+    nothing and has this one step, so a longer one may be the better.
     """
     return config.value_scale if explore else config.greedy_value_scale or config.value_scale

@@ -118,8 +118,7 @@ def sample_candidates(key: Key, logits: Array, num_samples: int, uniform_fractio
     """Return K joint actions drawn from the proposal, their corrected prior logits, and which are not duplicates.
 
     With policy pi and proposal beta = (1 - f) pi + f uniform over legal actions, a candidate drawn c times gets the
-    prior
-    (c / K) pi(a) / beta(a), normalised over the candidates (Hubert et al. 2021, eq. 6).
+    prior (c / K) pi(a) / beta(a), normalised over the candidates (Hubert et al. 2021, eq. 6).
     """
     policy = jax.nn.softmax(logits, axis=-1)
     legal = logits > NEVER / 2

@@ -2,12 +2,9 @@
 section 4.1).
 
 For a node s, U_d(s) holds a return for every simulation that went through s and ended d levels below it: the rewards
-on the way
-and the discounted value at its end (eq. 5); U_0(s) holds the node's own value. Of each U_d(s) the best share 1 - rho
-is kept
-(eq. 6), and the node's value is the mean of what is kept, a return from depth d weighing lambda^d (eq. 7). With rho =
-0 and
-lambda = 1 that is the mean of all returns, which is mctx's backup.
+on the way and the discounted value at its end (eq. 5); U_0(s) holds the node's own value. Of each U_d(s) the best
+share 1 - rho is kept (eq. 6), and the node's value is the mean of what is kept, a return from depth d weighing
+lambda^d (eq. 7). With rho = 0 and lambda = 1 that is the mean of all returns, which is mctx's backup.
 
 Only the backup differs from mctx: selection reads the values through the Q-values, as ever. MAZero's score, clipped
   and scaled

@@ -11,12 +11,10 @@ simulations cost S calls of the dynamics whatever the number of agents, and one 
 along the tree's best path, every joint action on which has been imagined.
 
 Selection is Gumbel MuZero's: sequential halving for the first agent, the improved policy's frequencies below it. Two
-settings
-matter where miscoordination is dear. Within a joint step the team chooses as one and nothing is left to chance, so
-the worth of an
-unfinished step may be the best that was found below it (`unfinished_backup=best`) instead of the mean, which one bad
-try spoils.
-And once a bad try no longer harms, simulations may try more (`interior_value_scale`).
+settings matter where miscoordination is dear. Within a joint step the team chooses as one and nothing is left to
+chance, so the worth of an unfinished step may be the best that was found below it (`unfinished_backup=best`) instead
+of the mean, which one bad try spoils. And once a bad try no longer harms, simulations may try more
+(`interior_value_scale`).
 """
 
 import dataclasses
@@ -236,8 +234,7 @@ def _imagine(
     are worth [B].
 
     Read each array completely before writing it, and read edges only after writing them; otherwise XLA copies the
-    array in every
-    simulation (with ten agents that takes four times as long).
+    array in every simulation (with ten agents that takes four times as long).
     """
     num_agents, num_nodes = start.order.shape[1], forest.ply.shape[1]
     new = (simulation + 1) * num_agents

@@ -7,8 +7,7 @@ reward, discount and dynamics come only after the last agent's ply, when the joi
     (s, -) --a_1--> (s, a_1) --a_2--> (s, a_1 a_2) --a_3--> (s', -)      reward 0, 0, r; discount 1, 1, gamma
 
 Prior and value at a node come from the same heads as everywhere else, conditioned on the committed actions
-themselves, so
-nothing is summarised into a vector that goes stale deeper in the tree.
+themselves, so nothing is summarised into a vector that goes stale deeper in the tree.
 
 The value of a node whose joint step is unfinished comes from one of three places:
 
@@ -159,8 +158,7 @@ def _prior(model: Model, start: Start) -> Callable[..., Array]:
 
 def _completed(model: Model) -> Finish:
     # Who has not committed replies to who has, as its policy says. All children of a node share its luck: they differ
-    # by
-    # the mover's action and the replies to it, not by what the teammates happened to draw.
+    # by the mover's action and the replies to it, not by what the teammates happened to draw.
     def finish(params, node: Node, legal: Array):
         replies = masked_logits(model.team_policy.reply(params, node.own, node.plan), legal)
         filled = jnp.where(node.committed, node.action, draw_by_luck(node.luck, replies))

@@ -2,8 +2,8 @@
 dead one.
 
 Every actor works off the orders of its own, cycle after cycle. An actor that dies is replaced by one that goes on
-from the last
-trajectory that was taken, with the orders that were not: so every cycle's trajectory is taken once, whole.
+from the last trajectory that was taken, with the orders that were not: so every cycle's trajectory is taken once,
+whole.
 """
 
 import dataclasses
