@@ -1,8 +1,7 @@
 """Wall-clock of the recorded training loop over the sum of its compiled parts: `python benchmarks/host_overhead.py`.
 
 The parts are compiled and timed one by one: a rollout that is added to the replay, and an update on a sample from it.
-  Their
-number per report times their time is what a report would take if the loop around them were free.
+Their number per report times their time is what a report would take if the loop around them were free.
 """
 
 import argparse

@@ -3,7 +3,7 @@
 The planners and team sizes of src/config/ablations/spread.yaml. Learning rates are annealed to the end of a run, so a
 run has to
 know how many steps it will make: each planner is timed first, then trained for the steps that it makes in `--minutes`
-  on its core.
+on its core.
 `--jobs 2` trains two runs at a time, each on half of the cores; give a run a core of its own.
 """
 

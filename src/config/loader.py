@@ -212,7 +212,7 @@ def _nearest_key(key: str, schemas: Mapping[str, type]) -> str | None:
     """Return the valid key that was meant: alike in the same section, else the same name, its initials or like it.
 
     A key with a section of its own is only like those of that section: elsewhere, what looks alike means something
-      else.
+    else.
     """
     valid = {f"{part}.{name}" if part else name: name for part, keys in schemas.items() for name in schema.fields(keys)}
     valid |= {family: family for family in FAMILIES}

@@ -8,8 +8,7 @@ whole, of a larger one three
   are enough.
 
 What differs from Jumanji: observations are divided by the grid's size, and an episode that ends with the last food on
-  its last
-step has terminated.
+its last step has terminated.
 """
 
 import dataclasses

@@ -245,9 +245,8 @@ def policy_targets(config: Config, extras: SearchExtras, alive: Array) -> Array:
 def loss(config: Config, model: Model, params: Params, batch: Batch, targets: Targets, key: Key):
     """Return the scalar loss and (metrics, priorities [B]).
 
-    Means over agents are over those alive at the step: the dead choose nothing, and their targets are whatever a
-      search made of
-    them. An agent that dies at a step still counts in it, so that the model learns its death.
+    Means over agents are over those alive at the step, because the dead choose nothing and their targets are whatever a
+    search made of them. An agent that dies at a step still counts in it, so that the model learns its death.
     """
     steps, traj = config.unroll, batch.traj
     value_codec, reward_codec = model.team_value.codec, model.latents.reward
@@ -264,11 +263,8 @@ def loss(config: Config, model: Model, params: Params, batch: Batch, targets: Ta
         model.self_supervision.project(params, represent(model, params, traj.next_obs[:, :steps]))
     )
 
-    alive, known, living = (
-        targets.alive,
-        targets.known,
-        traj.alive[:, : steps + 1],
-    )  # of episodes, of what is known, of agents
+    alive, known = targets.alive, targets.known  # of episodes, of what is known
+    living = traj.alive[:, : steps + 1]  # of agents
     value = alive * targets.value
     target = jnp.where(living[..., None], policy_targets(config, extras, alive), 0.0)
     policy_losses = alive * mean_of(cross_entropy(policy_logits, target), living, axis=-1)
@@ -292,20 +288,27 @@ def loss(config: Config, model: Model, params: Params, batch: Batch, targets: Ta
 
     predicted = value_codec.mean(value_logits[:, 0])
     priorities = jnp.abs(jax.lax.stop_gradient(predicted) - targets.value[:, 0])
-    policy = jax.nn.softmax(policy_logits[:, 0], axis=-1)
     metrics = {f"train/{name}": jnp.mean(losses) for name, losses in per_sequence.items()}
     metrics |= {
         "train/loss": objective,
         "train/value_clipped": clipped(value, value_target, value_codec.mean),
         "train/reward_clipped": clipped(reward, reward_target, reward_codec.mean),
-        "search/policy_entropy": mean_of(entropy(policy), living[:, 0]),
-        "search/target_entropy": mean_of(entropy(extras.policy[:, 0]), living[:, 0]),
-        "search/policy_kl": mean_of(kl_divergence(extras.policy[:, 0], policy), living[:, 0]),
         "search/value_error": jnp.mean(priorities),
         "search/value_mean": jnp.mean(predicted),
         "search/target_mean": jnp.mean(targets.value[:, 0]),
     }
+    metrics |= _disagreement(policy_logits[:, 0], extras.policy[:, 0], living[:, 0])
     return objective, (metrics, priorities)
+
+
+def _disagreement(logits: Array, found: Array, living: Array) -> dict[str, Array]:
+    """Return how certain policies [B, N, A] and what a search found [B, N, A] are, and how far they are apart."""
+    policy = jax.nn.softmax(logits, axis=-1)
+    return {
+        "search/policy_entropy": mean_of(entropy(policy), living),
+        "search/target_entropy": mean_of(entropy(found), living),
+        "search/policy_kl": mean_of(kl_divergence(found, policy), living),
+    }
 
 
 def clipped(scalars: Array, target: Array, mean) -> Array:

@@ -78,8 +78,7 @@ class Loop:
         """Return the metrics of every evaluator and the time they took, and the distributions worth a look.
 
         Parameters whose `norm` is not finite are not played: whatever they get is chance. A policy that is not a
-          number plays
-        action 0, which is the best one of some games. So their return is not a number either.
+        number plays action 0, which is the best one of some games. So their return is not a number either.
         """
         if not np.isfinite(norm):
             return {evaluated(name, "return"): float("nan") for name in self.evaluators}, {}

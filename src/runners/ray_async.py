@@ -2,7 +2,7 @@
 process.
 
 A cycle is what it is in `jax_sync`: every environment takes `rollout_length` steps, the rows go into the replay, the
-  learner
+learner
 takes the updates that are due. The trajectories of a cycle are made with the parameters of an earlier one:
 `max_staleness`
 cycles earlier at most, for no actor is asked for more. So a slow learner slows the actors and slow actors the

@@ -6,7 +6,7 @@ target
 within 6, and the other side walks up and shoots at whoever is nearest. Actions, legality, observations, state, reward
 and
 `info` are laid out as SMAC lays them out: 0 no-op (of the dead alone), 1 stop, 2 to 5 north, south, east, west, 6 on:
-  attack.
+attack.
 """
 
 from typing import Any, ClassVar

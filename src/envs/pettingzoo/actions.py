@@ -24,10 +24,9 @@ class Actions:
 def of_space(space: Any, bins: int) -> Actions:
     """Return the actions of a Gymnasium space.
 
-    Discrete spaces are taken as they are. In a continuous one each dimension gets `bins` values, evenly spaced from its
-    least to its greatest, and an action is one value per dimension: bins ** dimensions in all, the last dimension
-      changing
-    fastest.
+    Discrete spaces are taken as they are. In a continuous one each dimension gets `bins` values, evenly spaced from
+    its least to its greatest, and an action is one value per dimension: bins ** dimensions in all, the last dimension
+    changing fastest.
 
     Raises:
       ValueError: a space of another kind, without bounds, or with too many combinations.

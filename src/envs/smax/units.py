@@ -5,7 +5,7 @@ seconds of StarCraft II's "faster" clock; ranges from centre to centre, 2.0 for 
 regeneration. Its own six types keep their numbers, and what they do to one another is JaxMARL's.
 
 Sources of the numbers below: Liquipedia, "Legacy of the Void" page of each unit (hit points, shields, damage, bonus,
-  cooldown,
+cooldown,
 range, speed, sight, splash radius); radii are half of the sizes in SMAClite (https://arxiv.org/abs/2305.05566), whose
 statistics
 come from there too, but the spine crawler's, half the side of its 2x2 footprint. What we decided:

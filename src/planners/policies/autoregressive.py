@@ -1,8 +1,7 @@
 """No search: agent after agent acts by its policy, given what the agents before it committed to.
 
 The middle between a search and the decentralised policy: those who act later need to be told what those before them
-  chose
-and, because a commitment's token holds it, what they saw.
+chose and, because a commitment's token holds it, what they saw.
 """
 
 import dataclasses

@@ -86,7 +86,7 @@ def back_up(tree: mctx.Tree, leaf: Array, value: Array, ply: Array | None) -> mc
     went wrong
       below.
     Over all trees at once, writing where there is something to write: a loop under vmap would copy whole trees at
-      every step.
+    every step.
     """
     batch, nowhere = jnp.arange(leaf.shape[0]), tree.node_visits.shape[1]
 

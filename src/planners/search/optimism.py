@@ -7,8 +7,7 @@ share 1 - rho is kept (eq. 6), and the node's value is the mean of what is kept,
 lambda^d (eq. 7). With rho = 0 and lambda = 1 that is the mean of all returns, which is mctx's backup.
 
 Only the backup differs from mctx: selection reads the values through the Q-values, as ever. MAZero's score, clipped
-  and scaled
-over the whole tree, is not taken over.
+and scaled over the whole tree, is not taken over.
 """
 
 from collections.abc import Callable

@@ -7,7 +7,7 @@ ply, until
 the joint action is complete; that is imagined, and what it is worth becomes the first value of every new node on the
 way. So S
 simulations cost S calls of the dynamics whatever the number of agents, and one search serves the whole decision: the
-  team plays
+team plays
 along the tree's best path, every joint action on which has been imagined.
 
 Selection is Gumbel MuZero's: sequential halving for the first agent, the improved policy's frequencies below it. Two

@@ -2,8 +2,7 @@
 that kind share.
 
 The joint action is planned agent by agent: agent i's search starts at the real state and the actions committed so far
-  (s, a_<i), its
-choice is committed, then agent i+1's search starts.
+(s, a_<i), its choice is committed, then agent i+1's search starts.
 """
 
 import dataclasses
