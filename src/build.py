@@ -131,7 +131,7 @@ class _Parts:
 
 
 def _traced_once(part: Any, *names: str) -> Any:
-    """Return a part whose named functions are traced once for all that call them alike: here and in a run's programs."""
+    """Return a part whose named functions are traced once for all that call them alike, here and in a run."""
     return part._replace(**{name: jax.jit(function) for name, function in part._asdict().items() if name in names})
 
 
