@@ -5,7 +5,7 @@ data and actions.
 from collections.abc import Mapping
 from typing import Any
 
-from src.core import EnvSpec
+from src.core import EnvSpec, Vector
 from src.registry import FAMILIES, Entry
 
 
@@ -20,7 +20,21 @@ def mismatches(config: Mapping[str, Any], entries: Mapping[str, Entry]) -> list[
 
 
 def unplayable(config: Mapping[str, Any], entries: Mapping[str, Entry], spec: EnvSpec) -> list[str]:
-    """Return a sentence for each part that cannot choose the environment's kind of actions."""
+    """Return a sentence for each part that cannot read the environment's observations or choose its kind of actions."""
+    return _unreadable(config, entries, spec) + _unchosen(config, entries, spec)
+
+
+def _unreadable(config: Mapping[str, Any], entries: Mapping[str, Entry], spec: EnvSpec) -> list[str]:
+    kind, network = "vector" if isinstance(spec.obs, Vector) else "image", entries["network"]
+    if kind in network.reads:
+        return []
+    return [
+        f"network '{config['network']}' reads observations of the kind {' or '.join(sorted(network.reads))}, and "
+        f"those of env '{config['env']}' are of the kind {kind}{_choose('network', lambda entry: kind in entry.reads)}"
+    ]
+
+
+def _unchosen(config: Mapping[str, Any], entries: Mapping[str, Entry], spec: EnvSpec) -> list[str]:
     kind = "numbers" if spec.actions.continuous else "discrete"
     words = {"numbers": "continuous", "discrete": "discrete"}
     return [

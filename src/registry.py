@@ -16,13 +16,13 @@ class Entry:
     shows: frozenset[str] = frozenset()  # network: the faces that it has
     leaves: str = ""  # planner: the kind of extras it leaves ("search", "policy"); learner: the kind it learns from
     actions: frozenset[str] = frozenset({"discrete"})  # network, planner: the kinds of actions it can choose
-    data: str = (
-        ""  # replay: what it hands out, learner: what it learns from ("sequences" of any age, whole new "rollouts")
-    )
+    # Network: the kinds of observations that it can read ("vector", "image").
+    reads: frozenset[str] = frozenset({"vector"})
+    # Replay: what it hands out, learner: what it learns from ("sequences" of any age, whole new "rollouts")
+    data: str = ""
     host: bool = False  # env: a program outside JAX (HostEnvironment); runner: it can drive those
-    recorded: bool = (
-        False  # runner: it learns from the rows of an earlier run, and `make` wants to be told how to read them
-    )
+    # Runner: it learns from the rows of an earlier run, and `make` wants to be told how to read them
+    recorded: bool = False
 
     def config(self) -> type:
         """Return the part's `Config` dataclass, the only schema of its `*_args` section."""

@@ -8,7 +8,7 @@ import pytest
 
 from src import build
 from src.config import commandline, loader
-from src.core import SearchExtras
+from src.core import Image, SearchExtras
 from src.envs import matrix_game
 from src.learners import mazero
 from src.planners.search import joint
@@ -189,3 +189,12 @@ def test_a_learner_whose_updates_are_not_as_promised_is_refused(fault, monkeypat
 def test_a_part_that_is_as_promised_is_not_complained_of():
     config = loader.load("mazero_joint", "matrix_game", ())
     assert build.build(config).plan.extras.value == jax.ShapeDtypeStruct((), jnp.float32)
+
+
+def test_a_network_that_cannot_read_pictures_is_refused_where_the_environment_shows_them(monkeypatch):
+    break_env(monkeypatch, change_spec=lambda spec: dataclasses.replace(spec, obs=Image((8, 6, 3))))
+    (told,) = refused()
+    assert told == (
+        "network 'world_model' reads observations of the kind vector, "
+        "and those of env 'matrix_game' are of the kind image"
+    )

@@ -66,9 +66,8 @@ class Stopping:
 
     def _handle(self, number: int, frame: Any) -> None:
         at_once = self.asked or not self.reported
-        self.asked = (
-            True  # also where the exception gets lost in a library's callback: then the next report is the last
-        )
+        # Also where the exception gets lost in a library's callback: then the next report is the last
+        self.asked = True
         if at_once:
             self.patient = False
             self.heard.set()
