@@ -80,6 +80,7 @@ def test_a_sweep_trains_ordinary_runs_stops_the_poor_ones_and_writes_the_best_co
         "results_dir": "results",
         "mongo_url": None,
         "compile_cache_dir": "auto",
+        "video": True,
     }
 
 
