@@ -26,8 +26,8 @@ def load(results: str | Path, name: str, row: Transition) -> Transition:
     """
     run = runs.find(name, results)
     path = checkpoint.pick(checkpoint.folder(run.results, run.id))
-    stored = checkpoint.read_arrays(path, ["replay.current_index", "replay.is_full", *_names(row)])
     wanted = {_name(at): leaf for at, leaf in jax.tree.leaves_with_path(row)}
+    stored = checkpoint.read_arrays(path, ["replay.current_index", "replay.is_full", *wanted])
     for key, leaf in wanted.items():
         found = stored[key]
         if found.shape[2:] != leaf.shape or found.dtype != leaf.dtype:
@@ -54,10 +54,6 @@ def _in_order(ring: np.ndarray, stored: dict[str, np.ndarray], length: int) -> n
     oldest = int(stored["replay.current_index"]) if stored["replay.is_full"] else 0
     rows = np.roll(ring, -oldest, axis=1)[:, :length]
     return rows.reshape(1, -1, *rows.shape[2:])
-
-
-def _names(row: Transition) -> list[str]:
-    return [_name(at) for at, _ in jax.tree.leaves_with_path(row)]
 
 
 def _name(path: tuple) -> str:

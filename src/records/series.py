@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import numpy as np
 
@@ -19,14 +19,6 @@ from src.records.runs import RecordError, read_series
 
 METRICS, LINES = "metrics.json", "metrics.jsonl"
 EPOCH = datetime(1970, 1, 1)
-
-
-class Tail(NamedTuple):
-    """How many points there are, and the last one; in records that are appended to, equal tails mean equal series."""
-
-    size: int
-    step: int
-    time: int
 
 
 class Series:
@@ -48,10 +40,6 @@ class Series:
         self.steps.extend(int(step) for step in steps)
         self.values.extend(float(value) for value in values)
         self.times.extend(times)
-
-    def tail(self, begin: int, end: int) -> Tail:
-        """Return the tail of points [begin, end), which are not empty."""
-        return Tail(end - begin, self.steps[end - 1], self.times[end - 1])
 
 
 def milliseconds(time: datetime) -> int:
