@@ -22,6 +22,8 @@ class Entities:
     parts: tuple[tuple[int, int], ...]  # (index of the part's first feature, how many features of each thing it has)
     first_action: int = -1  # action `first_action + k` targets the k-th of them; -1 = none does
     absent: tuple[float, ...] = ()  # the row [width] in place of one that is gone or out of sight; () = all are shown
+    place: tuple[int, ...] = ()  # features of a row that say where it is, on the same axes for all kinds; () = unknown
+    scale: tuple[float, ...] = ()  # [width] the usual size of each feature, by which networks divide; () = about one
 
     @property
     def width(self) -> int:
@@ -31,6 +33,10 @@ class Entities:
         """Return what observations [..., O] show of the things [..., count, width], the parts side by side."""
         parts = [obs[..., start : start + self.count * width] for start, width in self.parts]
         return jnp.concatenate([part.reshape(*obs.shape[:-1], self.count, -1) for part in parts], axis=-1)
+
+    def shown(self, rows: Array) -> Array | None:
+        """Return which of the things in rows [..., count, width] are there and seen [..., count]; None: all are."""
+        return jnp.any(rows != jnp.asarray(self.absent), axis=-1) if self.absent else None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,6 +16,8 @@ def laid_out(
     *,
     first_actions: Mapping[str, int] = {},
     absent: Mapping[str, float | Sequence[float]] = {},
+    places: Mapping[str, Sequence[int]] = {},
+    scales: Mapping[str, Sequence[float]] = {},
 ) -> Vector:
     """Return the space of the observations that consist of these pieces.
 
@@ -23,6 +25,8 @@ def laid_out(
       pieces: in the order of the features. Those of one kind describe the same things, those of the kind "" nothing.
       first_actions: {kind: the action that targets the first of them}.
       absent: {kind: the row in place of one that is gone or out of sight, or one number for all its features}.
+      places: {kind: the features of a row that say where it is}; the kind "own" may have none, and is then the origin.
+      scales: {kind: the usual size of each feature of a row}.
     """
     ends = list(accumulate(count * width for _, count, width in pieces))
     parts: dict[tuple[str, int], list[tuple[int, int]]] = {}
@@ -32,7 +36,12 @@ def laid_out(
 
     def block(kind: str, count: int) -> Entities:
         bare = Entities(
-            kind=kind, count=count, parts=tuple(parts[kind, count]), first_action=first_actions.get(kind, -1)
+            kind=kind,
+            count=count,
+            parts=tuple(parts[kind, count]),
+            first_action=first_actions.get(kind, -1),
+            place=tuple(places.get(kind, ())),
+            scale=tuple(scales.get(kind, ())),
         )
         if kind not in absent:
             return bare

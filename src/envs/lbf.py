@@ -90,7 +90,8 @@ def _seen(config: Config) -> Vector:
     """Return the space of observations: row, column and level of each; rows and columns begin where the view does."""
     nobody = (-1 / config.grid_size, -1 / config.grid_size, 0.0)
     pieces = [("food", config.num_food, 3), ("own", 1, 3), ("ally", config.num_agents - 1, 3), ("clock", 1, 1)]
-    return laid_out(pieces, absent={"food": nobody, "ally": nobody})
+    places = dict.fromkeys(("food", "own", "ally"), (0, 1))
+    return laid_out(pieces, absent={"food": nobody, "ally": nobody}, places=places)
 
 
 def _world(config: Config) -> LevelBasedForaging:

@@ -45,7 +45,8 @@ def of_agent(scenario: str, world: Any, agent: str) -> Vector:
     good, adversary = world.num_agents - adversaries, number < adversaries
     allies, enemies = (adversaries - 1, good) if adversary else (good - 1, adversaries)
     seat = Seat(number, adversary, allies, enemies)
-    return laid_out(LAYOUTS[scenario](world, seat), absent=dict.fromkeys(_hidden(scenario, seat), 0.0))
+    absent = dict.fromkeys(_hidden(scenario, seat), 0.0)
+    return laid_out(LAYOUTS[scenario](world, seat), absent=absent, places=dict.fromkeys(_placed(scenario), (0, 1)))
 
 
 def _hidden(scenario: str, seat: Seat) -> tuple[str, ...]:
@@ -55,6 +56,12 @@ def _hidden(scenario: str, seat: Seat) -> tuple[str, ...]:
     if scenario.startswith("simple_facmac"):  # far landmarks vanish all together, and so do far agents
         return ("landmark", "ally", "enemy", "last_enemy")
     return ()
+
+
+def _placed(scenario: str) -> tuple[str, ...]:
+    """Return the kinds of things whose rows begin with a position relative to the agent's."""
+    goal = ("goal",) if scenario in ("simple_push", "simple_adversary") else ()
+    return ("landmark", "food", "forest", "ally", "enemy", "last_enemy", *goal)
 
 
 def _simple(world: Any, seat: Seat) -> list[Piece]:

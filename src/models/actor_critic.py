@@ -7,7 +7,6 @@ Sweetser 2022) and for the ablation in which it is the only one.
 """
 
 import dataclasses
-import math
 from collections.abc import Callable
 from functools import partial
 
@@ -15,16 +14,15 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from src.core import ActorCritic, Array, EnvSpec, Key, Model, Params, PyTree, setting
-from src.models.dense import Dense
-from src.models.recurrent import GRU
+from src.core import ActorCritic, Array, EnvSpec, Group, Key, Model, Params, PyTree, setting
+from src.models.actor_critic_layers import ACTIVATIONS, VALUE_HEAD, Actor, Critic
+from src.models.entities.config import EntityConfig, describes, teams
+from src.models.entities.team import Alone, Whole, WholeTeam
 from src.ops import distributions
-
-ACTIVATIONS = {"relu": nn.relu, "tanh": nn.tanh}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(EntityConfig):
     hidden_size: int = setting(128, "width of every layer, and of the memory", low=2, high=4096)
     num_layers: int = setting(2, "layers from the input to the memory, or to the heads", low=1, high=16)
     activation: str = setting("relu", "nonlinearity of the layers", choices=tuple(ACTIVATIONS))
@@ -35,7 +33,8 @@ class Config:
     )
     critic_input: str = setting(
         "state",
-        "what the critic sees: each agent's own obs, the global state (all_obs where there is none), or all obs",
+        "what the critic sees: each agent's own obs, the global state (all_obs where there is none, or where entities "
+        "are read and it is not described), or all obs",
         choices=("obs", "state", "all_obs"),
     )
     value_per_agent: bool = setting(
@@ -45,7 +44,7 @@ class Config:
         True, "a network of its own for the critic; False: the actor's value head is the critic"
     )
     share_parameters: bool = setting(True, "one set of parameters for all agents; False: one for each")
-    agent_id: bool = setting(True, "append a one-hot agent id to what an agent sees, where parameters are shared")
+    agent_id: bool = setting(True, "encoder=flat: append a one-hot agent id to what an agent sees, where parameters are shared")
     policy_gain: float = setting(
         0.01, "size of the policy head's first weights; small = nearly uniform at first", low=0.0
     )
@@ -54,101 +53,37 @@ class Config:
     )
 
 
-class Body(nn.Module):
-    """Layers and memory that the heads stand on."""
-
-    config: Config
-    memory: str
-
-    @nn.compact
-    def __call__(self, memory: PyTree, x: Array, first: Array) -> tuple[PyTree, Array]:
-        """Map memory [B, ..., H] (or ()), x [B, T, ..., F] and first [B, T] to memory and features [B, T, ..., H]."""
-        config, activation = self.config, ACTIVATIONS[self.config.activation]
-
-        def layer(x: Array) -> Array:
-            x = activation(Dense(config.hidden_size, kernel_init=nn.initializers.orthogonal(2**0.5))(x))
-            return nn.LayerNorm()(x) if config.layer_norm else x
-
-        x = nn.LayerNorm()(x) if config.layer_norm else x
-        for _ in range(config.num_layers):
-            x = layer(x)
-        if self.memory == "none":
-            return memory, x
-        memory, x = GRU(config.hidden_size, name="gru")(memory, x, first)
-        return memory, layer(x)
-
-
-class Actor(nn.Module):
-    """The policy's outputs, and the actor's own value.
-
-    Outputs are logits, or means and log standard deviations; the latter are parameters that no input moves, one for
-    each of an action's numbers (Schulman et al. 2017; Andrychowicz et al. 2021, "What matters in on-policy
-    reinforcement learning").
-    """
-
-    config: Config
-    num_actions: int
-    continuous: bool
-
-    @nn.compact
-    def __call__(self, memory: PyTree, x: Array, first: Array) -> tuple[PyTree, Array, Array]:
-        """Map x [B, T, ..., F] to (memory, outputs [B, T, ..., P], values [B, T, ...])."""
-        memory, features = Body(self.config, self.config.actor_memory, name="body")(memory, x, first)
-        head = Dense(
-            self.num_actions, kernel_init=nn.initializers.orthogonal(self.config.policy_gain), name="policy_head"
-        )
-        outputs = head(features)
-        if self.continuous:
-            start = nn.initializers.constant(math.log(self.config.initial_std))
-            outputs = distributions.gaussian_outputs(outputs, self.param("log_std", start, (self.num_actions,)))
-        return memory, outputs, _value_head(1)(features)[..., 0]
-
-
-class Critic(nn.Module):
-    """One or several values."""
-
-    config: Config
-    num_values: int
-
-    @nn.compact
-    def __call__(self, memory: PyTree, x: Array, first: Array) -> tuple[PyTree, Array]:
-        """Map x [B, T, ..., F] to (memory, values [B, T, ..., num_values])."""
-        memory, features = Body(self.config, self.config.critic_memory, name="body")(memory, x, first)
-        return memory, _value_head(self.num_values)(features)
-
-
-def _value_head(num_values: int) -> Dense:
-    return Dense(num_values, kernel_init=nn.initializers.orthogonal(1.0), name=VALUE_HEAD)
-
-
-VALUE_HEAD = "value_head"
-
-
 def make(config: Config, spec: EnvSpec) -> Model:
-    """Return the actor and critic of a task."""
-    actor = _apart(config, spec, Actor(config, spec.actions.size, spec.actions.continuous))
-    critic = _apart(config, spec, Critic(config, 1)) if _by_agent(config) else _team_critic(config, spec)
-    see = partial(_critic_view, config, spec)
+    """Return the actor and critic of a task.
+
+    Raises:
+      ValueError: entities are asked for where there are none, or where agents that differ have networks of their own.
+    """
+    groups = _groups(config, spec)
+    actor = _apart(config, spec, Actor(config, spec.actions.size, spec.actions.continuous, groups))
+    critic, see = _critic(config, spec, groups), partial(_critic_view, config, spec, bool(groups))
+    by_agent = _by_agent(config) or (bool(groups) and config.value_per_agent)
+    own_view = partial(_own_view, config, spec) if not groups else lambda obs: obs
 
     def init(key: Key) -> Params:
         actor_key, critic_key = jax.random.split(key)
         obs, state = jnp.zeros((1, 1, spec.num_agents, spec.obs.size)), jnp.zeros((1, 1, spec.state.size))
         start, first = memory(1), jnp.zeros((1, 1), bool)
-        params = {"actor": actor.init(actor_key, start["actor"], _own_view(config, spec, obs), first)}
+        params = {"actor": actor.init(actor_key, start["actor"], own_view(obs), first)}
         if config.separate_critic:
             params["critic"] = critic.init(critic_key, start["critic"], see(obs, state), first)
         return params
 
     def memory(batch: int) -> PyTree:
         agents = (batch, spec.num_agents, config.hidden_size)
-        critic_shape = agents if _by_agent(config) else (batch, config.hidden_size)
+        critic_shape = agents if by_agent else (batch, config.hidden_size)
         return {
             "actor": _blank(config.actor_memory, agents),
             "critic": _blank(config.critic_memory if config.separate_critic else "none", critic_shape),
         }
 
     def policy(params: Params, memory: PyTree, obs: Array, first: Array):
-        after, outputs, values = actor.apply(params["actor"], memory["actor"], _own_view(config, spec, obs), first)
+        after, outputs, values = actor.apply(params["actor"], memory["actor"], own_view(obs), first)
         return memory | {"actor": after}, outputs, values
 
     def value(params: Params, memory: PyTree, obs: Array, state: Array, first: Array):
@@ -166,7 +101,7 @@ def make(config: Config, spec: EnvSpec) -> Model:
         distribution=distributions.of(spec.actions),
         separate_critic=config.separate_critic,
         params_by_agent=not config.share_parameters,
-        values_by_agent=not config.separate_critic or _by_agent(config) or config.value_per_agent,
+        values_by_agent=not config.separate_critic or by_agent or config.value_per_agent,
     )
     return Model(init=init, acting=partial(_acting, config), actor_critic=face)
 
@@ -208,9 +143,25 @@ def _apart(config: Config, spec: EnvSpec, module: nn.Module) -> _Net:
     )
 
 
-def _team_critic(config: Config, spec: EnvSpec) -> _Net:
-    """Return the critic that sees the team's x [B, T, F] once and values it for all agents, [B, T, N]."""
-    module = Critic(config, spec.num_agents if config.value_per_agent else 1)
+def _critic(config: Config, spec: EnvSpec, groups: tuple[Group, ...]) -> _Net:
+    """Return the critic: of each agent, of the team, or of each agent by what the team sees."""
+    if not groups:
+        if _by_agent(config):
+            return _apart(config, spec, Critic(config, 1))
+        return _team_critic(spec, Critic(config, spec.num_agents if config.value_per_agent else 1))
+    if config.critic_input == "obs":
+        return _apart(config, spec, Critic(config, 1, Alone(config, groups, config.hidden_size)))
+    if _values_agents(config):
+        return _apart(config, spec, Critic(config, 1, WholeTeam(config, groups, config.hidden_size, per_agent=True)))
+    if _sees_state(config, spec, entities=True):
+        critic = Critic(config, 1, Whole(config, spec.state))
+    else:
+        critic = Critic(config, 1, WholeTeam(config, groups, config.hidden_size))
+    return _apart(config, spec, critic) if _by_agent(config) else _team_critic(spec, critic)
+
+
+def _team_critic(spec: EnvSpec, module: Critic) -> _Net:
+    """Return the critic that sees the team's x [B, T, ...] once and values it for all agents, [B, T, N]."""
 
     def apply(params, memory, x, first):
         memory, values = module.apply({"params": params}, memory, x, first)
@@ -224,6 +175,19 @@ def _by_agent(config: Config) -> bool:
     return config.critic_input == "obs" or not config.share_parameters
 
 
+def _groups(config: Config, spec: EnvSpec) -> tuple[Group, ...]:
+    """Return the groups of agents whose observations are read as entities; () where they are read flat."""
+    groups = teams(config, spec)
+    if len(groups) <= 1 or config.share_parameters:
+        return groups
+    if config.encoder == "entities":
+        raise ValueError(
+            "network_args.encoder=entities: agents differ here, and network_args.share_parameters=False gives each a "
+            "network of its own; choose encoder=flat, or share parameters"
+        )
+    return ()
+
+
 def _own_view(config: Config, spec: EnvSpec, obs: Array) -> Array:
     """Return what each agent sees [B, T, N, F] of obs [B, T, N, O]."""
     if not (config.agent_id and config.share_parameters):
@@ -232,14 +196,37 @@ def _own_view(config: Config, spec: EnvSpec, obs: Array) -> Array:
     return jnp.concatenate([obs, ids], axis=-1)
 
 
-def _critic_view(config: Config, spec: EnvSpec, obs: Array, state: Array) -> Array:
-    """Return what the critic sees of obs [B, T, N, O] and state [B, T, S]: [B, T, F], by agent [B, T, N, F]."""
+def _critic_view(config: Config, spec: EnvSpec, entities: bool, obs: Array, state: Array) -> Array:
+    """Return what the critic sees of obs [B, T, N, O] and state [B, T, S].
+
+    It is [B, T, F], by agent [B, T, N, F]; all observations that are read as entities stay [B, T, N, O], and are
+    [B, T, N, N, O] where every agent has a network of its own.
+    """
     if config.critic_input == "obs":
-        return _own_view(config, spec, obs)
-    whole = state if config.critic_input == "state" and spec.state.size else obs.reshape(*obs.shape[:2], -1)
+        return obs if entities else _own_view(config, spec, obs)
+    if _sees_state(config, spec, entities):
+        whole = state
+    elif entities:
+        whole = obs
+    else:
+        whole = obs.reshape(*obs.shape[:2], -1)
     if not _by_agent(config):
         return whole
-    return jnp.broadcast_to(whole[:, :, None], (*whole.shape[:2], spec.num_agents, whole.shape[-1]))
+    return jnp.broadcast_to(whole[:, :, None], (*whole.shape[:2], spec.num_agents, *whole.shape[2:]))
+
+
+def _sees_state(config: Config, spec: EnvSpec, entities: bool) -> bool:
+    """Return whether the critic sees the global state.
+
+    Read as entities it has to be described, and it is of no use for a value of each agent: it does not say who is who.
+    """
+    useful = describes(spec.state) and not _values_agents(config) if entities else spec.state.size > 0
+    return config.critic_input == "state" and useful
+
+
+def _values_agents(config: Config) -> bool:
+    """Return whether one critic has a value for each agent."""
+    return config.value_per_agent and config.share_parameters
 
 
 def _blank(memory: str, shape: tuple[int, ...]) -> PyTree:

@@ -17,7 +17,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from src.core import Array, Discrete, EnvSpec, Environment, Key, PyTree, TimeStep, Vector, pytree, setting
+from src.core import Array, Discrete, EnvSpec, Environment, Key, PyTree, TimeStep, pytree, setting
 from src.envs import smax_scene
 from src.envs.groups import alike, common
 from src.envs.names import check_name
@@ -63,7 +63,7 @@ def make(config: Config) -> Environment:
     spec = EnvSpec(
         num_agents=world.num_allies,
         obs=common(seen),
-        state=Vector(world.state_size),
+        state=entities.of_state(world),
         actions=actions,
         groups=alike(world.agents, seen, [actions] * len(seen)),
         episode_limit=config.episode_limit or maps.episode_limit(config.map_name),

@@ -2,10 +2,14 @@
 
 from typing import Any
 
+import numpy as np
+
 from src.core import Vector
 from src.envs.layout import laid_out
 from src.envs.smax import units
 from src.envs.smax.battle import NO_TARGET
+
+POSITION = (1, 2)  # where a unit's features say where it is
 
 
 def of_ally(world: Any, number: int) -> Vector:
@@ -18,7 +22,29 @@ def of_ally(world: Any, number: int) -> Vector:
         return Vector(world.obs_size)
     each, own = len(world.unit_features), len(world.own_features)
     pieces = [("ally", world.num_allies - 1, each), ("enemy", world.num_enemies, each), ("own", 1, own)]
-    return laid_out(pieces, first_actions=_targets(world, number), absent=dict.fromkeys(("ally", "enemy", "own"), 0.0))
+    return laid_out(
+        pieces,
+        first_actions=_targets(world, number),
+        absent=dict.fromkeys(("ally", "enemy", "own"), 0.0),
+        places=dict.fromkeys(("ally", "enemy"), POSITION),
+    )
+
+
+def of_state(world: Any) -> Vector:
+    """Return the space of the global state: all units at their places on the map; the dead are zeros.
+
+    Who is on which side, and of which type, follows in features that say nothing new.
+    """
+    width, units_on_map = len(world.own_features), world.num_allies + world.num_enemies
+    scale = np.ones(width)
+    scale[list(POSITION)] = world.map_width, world.map_height
+    both = ("ally", "enemy")
+    return laid_out(
+        [("ally", world.num_allies, width), ("enemy", world.num_enemies, width), ("", 1, 2 * units_on_map)],
+        absent=dict.fromkeys(both, 0.0),
+        places=dict.fromkeys(both, POSITION),
+        scales=dict.fromkeys(both, scale.tolist()),
+    )
 
 
 def _targets(world: Any, number: int) -> dict[str, int]:

@@ -1,0 +1,90 @@
+"""The modules of an actor and a critic: layers, memory and heads."""
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from src.core import Array, Group, PyTree
+from src.models.dense import Dense
+from src.models.entities.team import TeamEncoder, TeamHead
+from src.models.recurrent import GRU
+from src.ops import distributions
+
+ACTIVATIONS = {"relu": nn.relu, "tanh": nn.tanh}
+VALUE_HEAD = "value_head"
+
+
+class Body(nn.Module):
+    """Layers and memory that the heads stand on."""
+
+    config: Any  # of models.actor_critic
+    memory: str
+
+    @nn.compact
+    def __call__(self, memory: PyTree, x: Array, first: Array) -> tuple[PyTree, Array]:
+        """Map memory [B, ..., H] (or ()), x [B, T, ..., F] and first [B, T] to memory and features [B, T, ..., H]."""
+        config, activation = self.config, ACTIVATIONS[self.config.activation]
+
+        def layer(x: Array) -> Array:
+            x = activation(Dense(config.hidden_size, kernel_init=nn.initializers.orthogonal(2**0.5))(x))
+            return nn.LayerNorm()(x) if config.layer_norm else x
+
+        x = nn.LayerNorm()(x) if config.layer_norm else x
+        for _ in range(config.num_layers):
+            x = layer(x)
+        if self.memory == "none":
+            return memory, x
+        memory, x = GRU(config.hidden_size, name="gru")(memory, x, first)
+        return memory, layer(x)
+
+
+class Actor(nn.Module):
+    """The policy's outputs, and the actor's own value.
+
+    Outputs are logits, or means and log standard deviations; the latter are parameters that no input moves, one for
+    each of an action's numbers (Schulman et al. 2017; Andrychowicz et al. 2021, "What matters in on-policy
+    reinforcement learning").
+    """
+
+    config: Any
+    num_actions: int
+    continuous: bool
+    groups: tuple[Group, ...] = ()  # of agents whose x is read as entities; () = x is features
+
+    @nn.compact
+    def __call__(self, memory: PyTree, x: Array, first: Array) -> tuple[PyTree, Array, Array]:
+        """Map x [B, T, ..., F] to (memory, outputs [B, T, ..., P], values [B, T, ...])."""
+        config, start = self.config, nn.initializers.orthogonal(self.config.policy_gain)
+        if self.groups:
+            x, tokens = TeamEncoder(config, self.groups, config.hidden_size, name="entities")(x)
+        memory, features = Body(config, config.actor_memory, name="body")(memory, x, first)
+        if self.groups:
+            head = TeamHead(self.groups, self.num_actions, config.entity_size, start, name="policy_head")
+            outputs = head(features, tokens)
+        else:
+            outputs = Dense(self.num_actions, kernel_init=start, name="policy_head")(features)
+        if self.continuous:
+            start = nn.initializers.constant(math.log(self.config.initial_std))
+            outputs = distributions.gaussian_outputs(outputs, self.param("log_std", start, (self.num_actions,)))
+        return memory, outputs, _value_head(1)(features)[..., 0]
+
+
+class Critic(nn.Module):
+    """One or several values."""
+
+    config: Any
+    num_values: int
+    eyes: nn.Module | None = None  # what makes features of x; None = x is features
+
+    @nn.compact
+    def __call__(self, memory: PyTree, x: Array, first: Array) -> tuple[PyTree, Array]:
+        """Map x [B, T, ..., F] to (memory, values [B, T, ..., num_values])."""
+        x = x if self.eyes is None else self.eyes(x)
+        memory, features = Body(self.config, self.config.critic_memory, name="body")(memory, x, first)
+        return memory, _value_head(self.num_values)(features)
+
+
+def _value_head(num_values: int) -> Dense:
+    return Dense(num_values, kernel_init=nn.initializers.orthogonal(1.0), name=VALUE_HEAD)

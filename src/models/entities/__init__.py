@@ -1,0 +1,1 @@
+"""Networks that see a flat observation as things and relations between them; none of their sizes is a count."""

@@ -1,0 +1,52 @@
+"""The settings of networks that see entities, and whether a task's observations describe any."""
+
+import dataclasses
+
+from src.core import EnvSpec, Group, Vector, setting
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EntityConfig:
+    encoder: str = setting(
+        "flat",
+        "how observations are read: as one list of numbers; as entities, with no parameter that depends on how many "
+        "there are; or auto: as entities where the environment describes them",
+        choices=("flat", "entities", "auto"),
+    )
+    entity_size: int = setting(32, "entities: width of what is known of each of them", low=2, high=1024)
+    relations: str = setting(
+        "allies",
+        "entities: whose distances to a thing are taken up in what is known of it: nobody's, teammates', everything's",
+        choices=("none", "allies", "all"),
+    )
+    relation_size: int = setting(8, "entities: width of what is known of each pair", low=1, high=256)
+    pooling: str = setting(
+        "attention_max",
+        "entities: how things of one kind are put together",
+        choices=("mean", "max", "attention", "attention_max"),
+    )
+
+
+def teams(config: EntityConfig, spec: EnvSpec) -> tuple[Group, ...]:
+    """Return the groups of agents whose observations are read as entities; () where observations are read flat.
+
+    Raises:
+      ValueError: entities are asked for, and the environment describes none.
+    """
+    if config.encoder == "flat":
+        return ()
+    everybody = Group(name="team", members=tuple(range(spec.num_agents)), obs=spec.obs, actions=spec.actions)
+    groups = spec.groups or (everybody,)
+    if all(describes(group.obs) for group in groups):
+        return groups
+    if config.encoder == "entities":
+        raise ValueError(
+            "network_args.encoder=entities: this environment does not say what its observations describe; choose "
+            "encoder=flat, or auto for entities where there are any"
+        )
+    return ()
+
+
+def describes(space: object) -> bool:
+    """Return whether observations of a space are described as entities."""
+    return isinstance(space, Vector) and bool(space.entities)

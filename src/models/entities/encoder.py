@@ -1,0 +1,110 @@
+"""What an observer makes of the things that it sees: embeddings by kind, relations between things, pooling.
+
+The parts are those of Deep Sets (Zaheer et al. 2017) and of attention over entities (Iqbal et al. 2021, "REFIL"). What
+is new here is cheap relations: a pair is described by how far its two things are apart, so that a pair takes a few
+multiplications and no matrix product.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from src.core import Array, Vector
+from src.models.dense import Dense
+from src.models.entities.config import EntityConfig
+from src.models.entities.view import Kind, distance, length, view
+
+ALLY = "ally"
+FAR = 10.0  # stands for the distance to nobody
+NEVER = -1e9
+
+
+class Encoder(nn.Module):
+    """An observation to what is known of all of it, and to what is known of each thing in it."""
+
+    config: EntityConfig
+    space: Vector
+
+    @nn.compact
+    def __call__(self, obs: Array) -> tuple[Array, dict[str, Array]]:
+        """Map [..., O] to features [..., F] and to tokens {kind: [..., C, H]}."""
+        config, seen = self.config, view(self.space, obs)
+        size = config.entity_size
+        start = nn.initializers.orthogonal(2**0.5)
+        own = None if seen.own is None else nn.relu(Dense(size, kernel_init=start, name="own")(seen.own))
+        features, tokens = [] if own is None else [own], {}
+        for kind in seen.kinds:
+            known = [kind.rows]
+            if kind.place is not None:
+                if own is not None:
+                    known.append(length(kind.place)[..., None])
+                for other in seen.kinds:
+                    if _relates(config.relations, kind, other):
+                        known.append(Relation(config.relation_size, name=f"{kind.name}_to_{other.name}")(kind, other))
+            token = Dense(size, kernel_init=start, name=f"{kind.name}_token")(jnp.concatenate(known, axis=-1))
+            if own is not None:
+                token = token + Dense(size, use_bias=False, name=f"{kind.name}_own")(own)[..., None, :]
+            tokens[kind.name] = nn.relu(token)
+            features += Pool(config.pooling, name=f"{kind.name}_pool")(own, tokens[kind.name], kind.shown)
+        return jnp.concatenate(features, axis=-1), tokens
+
+
+def _relates(relations: str, kind: Kind, other: Kind) -> bool:
+    """Return whether things of one kind take up their distances to those of another."""
+    if other.place is None or relations == "none":
+        return False
+    return relations == "all" or (other.name == ALLY and kind.name != ALLY)
+
+
+class Relation(nn.Module):
+    """What things are to those of another kind, who they are and how far away, put together by mean and maximum."""
+
+    size: int
+
+    @nn.compact
+    def __call__(self, kind: Kind, other: Kind) -> Array:
+        """Return what each thing is to all others [..., C, 2 R + 2]."""
+        apart = distance(kind.place, other.place)  # [..., C, E]
+        who = Dense(self.size, name="who")(other.rows)[..., None, :, :]  # [..., 1, E, R]
+        mine = Dense(self.size, use_bias=False, name="mine")(length(kind.place)[..., None])[..., None, :]
+        slope = self.param("slope", nn.initializers.normal(1.0), (self.size,))
+        pair = nn.relu(who + mine + slope * apart[..., None])  # [..., C, E, R]
+        if other.shown is None:
+            near, far, mean = apart.min(axis=-1), apart.max(axis=-1), pair.mean(axis=-2)
+        else:
+            there = other.shown[..., None, :]
+            near = jnp.min(jnp.where(there, apart, FAR), axis=-1)
+            far = jnp.max(jnp.where(there, apart, 0.0), axis=-1)
+            pair = jnp.where(there[..., None], pair, 0.0)
+            mean = pair.sum(axis=-2) / jnp.maximum(there.sum(axis=-1), 1)[..., None]
+        return jnp.concatenate([mean, pair.max(axis=-2), near[..., None], far[..., None]], axis=-1)
+
+
+class Pool(nn.Module):
+    """Things of one kind put together, whatever their number and order."""
+
+    pooling: str
+
+    @nn.compact
+    def __call__(self, own: Array | None, tokens: Array, shown: Array | None) -> list[Array]:
+        """Return summaries [..., H] of non-negative tokens [..., C, H]; zeros where nothing is shown."""
+        there = jnp.ones(tokens.shape[:-1]) if shown is None else shown.astype(tokens.dtype)  # [..., C]
+        found = []
+        if "attention" in self.pooling:
+            found.append(jnp.sum(self._weights(own, tokens, there)[..., None] * tokens, axis=-2))
+        if "max" in self.pooling:
+            found.append(jnp.max(tokens * there[..., None], axis=-2))
+        if self.pooling == "mean":
+            total = jnp.maximum(there.sum(axis=-1), 1.0)
+            found.append(jnp.sum(there[..., None] * tokens, axis=-2) / total[..., None])
+        return found
+
+    def _weights(self, own: Array | None, tokens: Array, there: Array) -> Array:
+        """Return how much each thing is attended to [..., C]: a query of the observer's, or one of the network's."""
+        size = tokens.shape[-1]
+        if own is None:
+            query = self.param("query", nn.initializers.normal(1.0), (size,))
+        else:
+            query = Dense(size, name="query")(own)[..., None, :]
+        scores = jnp.sum(query * tokens, axis=-1) / size**0.5
+        return jax.nn.softmax(jnp.where(there > 0, scores, NEVER), axis=-1) * there

@@ -1,0 +1,69 @@
+"""A flat observation taken apart into the things that it describes."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from src.core import Array, Entities, Vector
+
+OWN = "own"
+TINY = 1e-6  # under a root, whose slope at zero has no bound
+
+
+class Kind(NamedTuple):
+    """The things of one kind that an observation shows."""
+
+    name: str
+    rows: Array  # [..., C, W] features of each
+    shown: Array | None  # [..., C] bool: is there and seen; None: all are
+    place: Array | None  # [..., C, P] where each is; None: unknown
+    first_action: int  # the action that targets the first of them; -1 = none does
+
+
+class View(NamedTuple):
+    """What one observer sees; a view of the global state has no observer."""
+
+    own: Array | None  # [..., W] what it knows of itself
+    awake: Array | None  # [...] bool: it is alive itself, as far as its features tell; None: always
+    kinds: tuple[Kind, ...]  # all else, in the order of the observation
+
+
+def view(space: Vector, obs: Array) -> View:
+    """Take observations [..., O] apart. Places are relative to the observer's own, where it knows its own."""
+    blocks = {block.kind: block for block in space.entities}
+    own = blocks.pop(OWN, None)
+    origin = None
+    if own is not None:
+        rows = own.rows(obs)
+        origin = rows[..., list(own.place)] if own.place else None
+    kinds = tuple(_kind(block, obs, origin) for block in blocks.values())
+    if own is None:
+        return View(None, None, kinds)
+    shown = own.shown(rows)
+    return View(_scaled(own, rows)[..., 0, :], None if shown is None else shown[..., 0], kinds)
+
+
+def _kind(block: Entities, obs: Array, origin: Array | None) -> Kind:
+    rows = block.rows(obs)
+    shown, scaled = block.shown(rows), _scaled(block, rows)
+    if not block.place:
+        return Kind(block.kind, scaled, shown, None, block.first_action)
+    place = scaled[..., list(block.place)]
+    if origin is not None:
+        place = place - origin
+        scaled = jnp.concatenate([scaled, place], axis=-1)
+    return Kind(block.kind, scaled, shown, place, block.first_action)
+
+
+def _scaled(block: Entities, rows: Array) -> Array:
+    return rows / jnp.asarray(block.scale, rows.dtype) if block.scale else rows
+
+
+def distance(a: Array, b: Array) -> Array:
+    """Return the distances [..., A, B] between places [..., A, P] and [..., B, P]."""
+    return jnp.sqrt(jnp.sum((a[..., :, None, :] - b[..., None, :, :]) ** 2, axis=-1) + TINY)
+
+
+def length(place: Array) -> Array:
+    """Return how far places [..., P] are from the observer [...]."""
+    return jnp.sqrt(jnp.sum(place**2, axis=-1) + TINY)
