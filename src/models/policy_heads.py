@@ -16,22 +16,23 @@ import jax.numpy as jnp
 
 from src.core import Array, PyTree
 from src.models.dense import Dense
+from src.models.entities.latent import LatentSpace
 from src.models.recurrent import GRU
 
-Own = Array  # [..., N, H] what each agent knows by itself
+Own = PyTree  # [..., N, ...] what each agent knows by itself
 
 
 class Head(nn.Module):
     """What the heads share; `token` is the layer that makes tokens."""
 
     hidden: int
-    num_actions: int
+    space: LatentSpace
     dtype: Any
 
     def said(self, latent: Array, action: Array) -> Array:
         """Return the tokens [..., H] of who has latents [..., D] and commits to actions [...]."""
-        action = jax.nn.one_hot(action, self.num_actions, dtype=self.dtype)
-        return nn.relu(self.token(jnp.concatenate([latent.astype(self.dtype), action], axis=-1)))
+        played = self.space.played(latent, action, self.dtype)
+        return nn.relu(self.token(jnp.concatenate([self.space.whole(latent).astype(self.dtype), played], axis=-1)))
 
 
 class SumHead(Head):
@@ -41,7 +42,7 @@ class SumHead(Head):
         self.token = Dense(self.hidden, dtype=self.dtype)
         self.own = Dense(self.hidden, dtype=self.dtype)
         self.seen = Dense(self.hidden, use_bias=False, dtype=self.dtype)
-        self.Dense_0 = zero_dense(self.num_actions)  # so it is called in the checkpoints of older runs
+        self.Dense_0 = zero_dense(self.space.num_actions)  # so it is called in the checkpoints of older runs
 
     def __call__(self, latent: Array, action: Array, visible: Array) -> Array:
         """Map latent [..., N, D], action [..., N], visible [..., N, N] to float32 logits [..., N, A]."""
@@ -52,7 +53,7 @@ class SumHead(Head):
 
     def begin(self, latent: Array) -> tuple[Own, PyTree]:
         """Return what each agent knows by itself [..., N, H] and the plan to which nobody has committed yet."""
-        own = self.own(latent.astype(self.dtype))
+        own = self.own(self.space.whole(latent).astype(self.dtype))
         return own, jnp.zeros((*own.shape[:-2], self.hidden), own.dtype)
 
     def commit(self, plan: PyTree, latent: Array, agent: Array, action: Array) -> PyTree:
@@ -67,6 +68,52 @@ class SumHead(Head):
         return self.Dense_0(nn.relu(own + seen).astype(jnp.float32))
 
 
+class AimingHead(Head):
+    """As SumHead, where actions aim at things: such an action is judged by what the agent knows of its target.
+
+    Of those who have committed an agent also sees how many aim at each thing; all number the things alike.
+    """
+
+    def setup(self):
+        self.token = Dense(self.hidden, dtype=self.dtype)
+        self.own = Dense(self.hidden, dtype=self.dtype)
+        self.seen = Dense(self.hidden, use_bias=False, dtype=self.dtype)
+        self.target = Dense(self.hidden, dtype=self.dtype)
+        self.aims = Dense(self.hidden, use_bias=False, dtype=self.dtype)
+        self.plain, self.at_target = zero_dense(self.space.num_plain), zero_dense(1)
+
+    def __call__(self, latent: Array, action: Array, visible: Array) -> Array:
+        """Map latent [..., N, D], action [..., N], visible [..., N, N] to float32 logits [..., N, A]."""
+        own, _ = self.begin(latent)
+        seen = visible.astype(self.dtype)
+        said = jnp.sum(seen[..., None] * self.said(latent, action)[..., None, :, :], axis=-2)
+        aims = jnp.sum(seen[..., None] * self.space.aimed(action, self.dtype)[..., None, :, :], axis=-2)
+        return self._logits(own, said, aims)
+
+    def begin(self, latent: Array) -> tuple[Own, PyTree]:
+        """Return what each agent knows [..., N, ...] and the plan to which nobody has committed yet."""
+        targets = self.target(self.space.tokens(latent)[self.space.target].astype(self.dtype))
+        own = {"whole": self.own(self.space.whole(latent).astype(self.dtype)), "targets": targets}
+        team = latent.shape[:-2]
+        nothing = {"said": jnp.zeros((*team, self.hidden), self.dtype)}
+        return own, nothing | {"aims": jnp.zeros((*team, self.space.num_targets), self.dtype)}
+
+    def commit(self, plan: PyTree, latent: Array, agent: Array, action: Array) -> PyTree:
+        """Return the plan after agent [...] of latent [..., N, D] has committed to action [...]."""
+        said = plan["said"] + self.said(row(latent, agent), action)
+        return {"said": said, "aims": plan["aims"] + self.space.aimed(action, self.dtype)}
+
+    def reply(self, own: Own, plan: PyTree) -> Array:
+        """Return logits [..., R, A] of the agents in some rows of `own` [..., R, ...], given the plan."""
+        return self._logits(own, plan["said"][..., None, :], plan["aims"][..., None, :])
+
+    def _logits(self, own: Own, said: Array, aims: Array) -> Array:
+        known = own["whole"] + self.seen(said)
+        at = nn.relu(own["targets"] + known[..., None, :] + self.aims(aims[..., None]))
+        plain = self.plain(nn.relu(known).astype(jnp.float32))
+        return self.space.outputs(plain, self.at_target(at.astype(jnp.float32))[..., 0])
+
+
 class GRUHead(Head):
     """A recurrent plan state reads the tokens in the order of the commitments."""
 
@@ -75,7 +122,7 @@ class GRUHead(Head):
         self.own = Dense(self.hidden, dtype=self.dtype)
         self.memory = GRU(self.hidden)
         self.seen = Dense(self.hidden, use_bias=False, dtype=self.dtype)
-        self.last = zero_dense(self.num_actions)
+        self.last = zero_dense(self.space.num_actions)
 
     def __call__(self, latent: Array, action: Array, visible: Array) -> Array:
         """Map latent [..., N, D], action [..., N], visible [..., N, N] to float32 logits [..., N, A].
@@ -94,7 +141,7 @@ class GRUHead(Head):
 
     def begin(self, latent: Array) -> tuple[Own, PyTree]:
         """Return what each agent knows by itself [..., N, H] and the plan to which nobody has committed yet."""
-        own = self.own(latent.astype(self.dtype))
+        own = self.own(self.space.whole(latent).astype(self.dtype))
         return own, jnp.zeros((*own.shape[:-2], self.hidden), jnp.float32)
 
     def commit(self, plan: PyTree, latent: Array, agent: Array, action: Array) -> PyTree:
@@ -132,7 +179,7 @@ class AttentionHead(Head):
         self.start = self.param("start", nn.initializers.normal(1.0), (self.hidden,))
         self.blocks = [DecoderBlock(self.num_heads, self.hidden, self.dtype) for _ in range(self.num_layers)]
         self.norm = nn.LayerNorm(dtype=self.dtype)
-        self.last = zero_dense(self.num_actions)
+        self.last = zero_dense(self.space.num_actions)
 
     def __call__(self, latent: Array, action: Array, visible: Array) -> Array:
         """Map latent [..., N, D], action [..., N], visible [..., N, N] to float32 logits [..., N, A]."""
@@ -144,7 +191,7 @@ class AttentionHead(Head):
 
     def begin(self, latent: Array) -> tuple[Own, PyTree]:
         """Return what each agent knows by itself [..., N, H] and the plan to which nobody has committed yet."""
-        own = self.own(latent.astype(self.dtype))
+        own = self.own(self.space.whole(latent).astype(self.dtype))
         token = jnp.broadcast_to(self.start.astype(self.dtype), (*own.shape[:-2], 1, self.hidden))
         room = [(0, 0)] * (own.ndim - 1) + [(0, own.shape[-2]), (0, 0)]
         seen = jnp.broadcast_to(jnp.arange(own.shape[-2] + 1) == 0, (*own.shape[:-2], own.shape[-2] + 1))

@@ -26,17 +26,24 @@ from src.core import (
     SelfSupervision,
     TeamPolicy,
     TeamValue,
+    Vector,
     setting,
 )
 from src.models.dense import Dense
 from src.models.attention import TransformerBlock
-from src.models.policy_heads import AttentionHead, GRUHead, SumHead, zero_dense
+from src.models.entities.config import EntityConfig, teams
+from src.models.entities.latent import LatentSpace, latent_space
+from src.models.entities.world import EntityDynamics, EntityRepresentation, RelationalHead, TokenProjection
+from src.models.policy_heads import AimingHead, AttentionHead, GRUHead, SumHead, zero_dense
 from src.ops.support import Support, make_support
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
-    latent_size: int = setting(128, "width D of each agent's latent", low=2, high=4096)
+class Config(EntityConfig):
+    latent_size: int = setting(
+        128, "width D of each agent's latent; entities: of what it knows as a whole, beside what it knows of each thing",
+        low=2, high=4096,
+    )  # fmt: skip
     encoder_size: int = setting(256, "width of the hidden layer from observation to latent", low=2, high=4096)
     hidden_size: int = setting(128, "width of every other hidden layer", low=2, high=4096)
     num_layers: int = setting(
@@ -147,23 +154,24 @@ class TeamHead(nn.Module):
         )
 
 
-def _policy_head(config: Config, num_actions: int, dtype: jnp.dtype) -> nn.Module:
+def _policy_head(config: Config, space: LatentSpace, dtype: jnp.dtype) -> nn.Module:
     if config.policy_head == "attention":
-        return AttentionHead(config.hidden_size, num_actions, dtype, config.attention_heads, config.policy_layers)
-    return {"sum": SumHead, "gru": GRUHead}[config.policy_head](config.hidden_size, num_actions, dtype)
+        return AttentionHead(config.hidden_size, space, dtype, config.attention_heads, config.policy_layers)
+    by_sum = AimingHead if space.target else SumHead
+    return {"sum": by_sum, "gru": GRUHead}[config.policy_head](config.hidden_size, space, dtype)
 
 
 class Network(nn.Module):
     """All parts under one set of parameters."""
 
     config: Config
-    num_actions: int
+    space: LatentSpace
 
     def setup(self):
         cfg, dtype = self.config, jnp.dtype(self.config.compute_dtype)
         self.representation = Representation(cfg)
-        self.dynamics = Dynamics(cfg, self.num_actions)
-        self.policy_head = _policy_head(cfg, self.num_actions, dtype)
+        self.dynamics = Dynamics(cfg, self.space.num_actions)
+        self.policy_head = _policy_head(cfg, self.space, dtype)
         self.value_head = TeamHead(cfg.hidden_size, cfg.value_bins, dtype, cfg.num_layers)
         self.projector = Dense(cfg.projection_size, dtype=dtype)
         self.predictor = nn.Sequential(
@@ -186,8 +194,9 @@ class Network(nn.Module):
         return self.policy_head.reply(own, plan)
 
     def value(self, latent: Array, action: Array, committed: Array) -> Array:
-        played = jax.nn.one_hot(action, self.num_actions) * committed[..., None]
-        return self.value_head(jnp.concatenate([latent, played], axis=-1).astype(self.config.compute_dtype))
+        played = self.space.played(latent, action) * committed[..., None]
+        whole = self.space.whole(latent)
+        return self.value_head(jnp.concatenate([whole, played], axis=-1).astype(self.config.compute_dtype))
 
     def imagine(self, latent: Array, action: Array) -> tuple[Array, Array]:
         return self.dynamics(latent, action)
@@ -213,6 +222,40 @@ class Network(nn.Module):
         )
 
 
+class EntityNetwork(Network):
+    """The same parts, over latents that hold what is known of each thing."""
+
+    obs: Vector
+
+    def setup(self):
+        cfg, heads = self.config, self.config.attention_heads
+        self.representation = EntityRepresentation(cfg, self.space, self.obs, cfg.encoder_size)
+        self.dynamics = EntityDynamics(
+            self.space,
+            hidden=cfg.hidden_size,
+            attention=cfg.attention_size if cfg.attention == "transformer" else 0,
+            attention_heads=heads,
+            attention_layers=cfg.attention_layers,
+            pooling=cfg.pooling,
+            relation_size=cfg.relation_size,
+        )
+        self.policy_head = _policy_head(cfg, self.space, jnp.float32)
+        self.value_head = RelationalHead(cfg.hidden_size, cfg.value_bins, heads)
+        self.reward_head = RelationalHead(cfg.hidden_size, cfg.reward_bins, heads)
+        self.projector = TokenProjection(self.space, cfg.projection_size)
+        self.predictor = nn.Sequential([Dense(cfg.projection_size), nn.relu, Dense(cfg.projection_size)])
+
+    def imagine(self, latent: Array, action: Array) -> tuple[Array, Array]:
+        after = self.dynamics(latent, action)
+        features = [self.space.whole(after), self.space.played(latent, action)]
+        return after, self.reward_head(jnp.concatenate(features, axis=-1))
+
+    def foresee(self, latent: Array) -> Array:
+        projected = self.projector(latent)
+        size = self.config.projection_size
+        return jnp.concatenate([self.predictor(projected[..., :size]), projected[..., size:]], axis=-1)
+
+
 def make(config: Config, spec: EnvSpec) -> Model:
     """Return the world model of a task, which has no memory and imagines no ends of episodes.
 
@@ -231,7 +274,7 @@ def make(config: Config, spec: EnvSpec) -> Model:
         )
     if spec.actions.continuous:
         raise ValueError("a world model plans over discrete actions; this environment's actions are continuous")
-    network = Network(config, spec.actions.size)
+    network = _network(config, spec)
     value = make_support(-config.value_limit, config.value_limit, config.value_bins)
     reward = make_support(-config.reward_limit, config.reward_limit, config.reward_bins)
 
@@ -251,6 +294,30 @@ def make(config: Config, spec: EnvSpec) -> Model:
         team_value=TeamValue(logits=bind(Network.value), codec=_codec(value)),
         self_supervision=SelfSupervision(project=bind(Network.project), foresee=bind(Network.foresee)),
     )
+
+
+def _network(config: Config, spec: EnvSpec) -> Network:
+    """Return the network that reads observations flat, or as entities where all agents see the same kinds of things."""
+    groups = teams(config, spec)
+    if len(groups) != 1 and config.encoder == "entities":
+        raise ValueError(
+            "network_args.encoder=entities: agents see and do different things here, and a world model's latents are "
+            "alike for all; choose encoder=flat, or auto"
+        )
+    if len(groups) != 1:
+        return Network(config, LatentSpace(own=config.latent_size, num_actions=spec.actions.size))
+    space = latent_space(config.latent_size, config.entity_size, spec.obs, spec.actions)
+    if space.target and config.policy_head != "sum":
+        raise ValueError(
+            f"network_args.policy_head={config.policy_head}: actions aim at things here, which policy_head=sum alone "
+            "can tell apart; choose it, or encoder=flat"
+        )
+    if config.compute_dtype != "float32":
+        raise ValueError(
+            f"network_args.compute_dtype={config.compute_dtype}: entities are read in float32; choose that, or "
+            "encoder=flat"
+        )
+    return EntityNetwork(config, space, spec.obs)
 
 
 def _latents(represent: Callable, imagine: Callable, reward: Codec) -> Latents:

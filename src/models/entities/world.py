@@ -1,0 +1,147 @@
+"""A world model's parts over entities: tokens of things inside each agent's latent, and what moves them.
+
+An agent's latent holds what it knows as a whole and a token of each thing that it sees, so that the things are still
+there after several imagined steps. A token of zeros stands for a thing that is not there. The tokens of teammates are
+moved by what the teammates themselves know and do; all other tokens by the agent's own move, by the teammates that
+are near, and by how many agents aim at them.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from src.core import Array, Vector
+from src.models.attention import TransformerBlock
+from src.models.dense import Dense
+from src.models.entities.config import EntityConfig
+from src.models.entities.encoder import Encoder, Pool
+from src.models.entities.latent import ALLY, LatentSpace
+
+
+class EntityRepresentation(nn.Module):
+    """Each agent's own observation to its latent: the only input of the decentralised policy."""
+
+    config: EntityConfig
+    space: LatentSpace
+    obs: Vector
+    hidden: int
+
+    @nn.compact
+    def __call__(self, obs: Array) -> Array:
+        """Map obs [..., N, O] to latents [..., N, D]."""
+        features, tokens = Encoder(self.config, self.obs, name="entities")(obs)
+        shown = {block.kind: block.shown(block.rows(obs)) for block in self.obs.entities}
+        x = nn.relu(Dense(self.hidden)(features))
+        whole = nn.LayerNorm()(Dense(self.space.own)(x))
+        there = {name: x if shown[name] is None else x * shown[name][..., None] for name, x in tokens.items()}
+        return self.space.join(whole, {name: bounded(x) for name, x in there.items()})
+
+
+class EntityDynamics(nn.Module):
+    """One environment step in latent space: agents talk to each other, things move, and the team is paid for it."""
+
+    space: LatentSpace
+    hidden: int
+    attention: int  # width of what agents exchange; 0 = they do not
+    attention_heads: int
+    attention_layers: int
+    pooling: str
+    relation_size: int
+
+    @nn.compact
+    def __call__(self, latent: Array, action: Array) -> Array:
+        """Map latent [..., N, D] and action [..., N] to the next latent [..., N, D]."""
+        space = self.space
+        whole, tokens = space.whole(latent), space.tokens(latent)
+        x = jnp.concatenate([whole, space.played(latent, action)], axis=-1)
+        if self.attention:
+            said = Dense(self.attention, name="token")(x)
+            for _ in range(self.attention_layers):
+                said = TransformerBlock(self.attention_heads, self.attention)(said)
+            x = jnp.concatenate([x, said], axis=-1)
+        x = nn.relu(Dense(self.hidden, name="hidden")(x))
+        moved = self._move(x, tokens, action)
+        pooled = [part for name in moved for part in Pool(self.pooling, name=f"{name}_pool")(x, moved[name], None)]
+        change = Dense(space.own, name="change")(x) + Dense(space.own, name="pooled")(jnp.concatenate(pooled, axis=-1))
+        return space.join(nn.LayerNorm()(whole + change), moved)
+
+    def _move(self, x: Array, tokens: dict[str, Array], action: Array) -> dict[str, Array]:
+        """Return the tokens {kind: [..., N, C, h]} after the agents, who know x [..., N, H], have acted."""
+        moved, num_agents = {}, x.shape[-2]
+        for name in sorted(tokens, key=lambda name: name != ALLY):
+            inputs = [Dense(self.space.token, name=f"{name}_self")(tokens[name])]
+            inputs.append(Dense(self.space.token, use_bias=False, name=f"{name}_agent")(x)[..., None, :])
+            if name == ALLY and tokens[name].shape[-2] == num_agents - 1:
+                about = Dense(self.space.token, use_bias=False, name="ally_itself")(x)
+                inputs.append(others(about))
+            elif ALLY in moved:
+                inputs.append(self._near(name, tokens[name], moved[ALLY]))
+            if name == self.space.target:
+                inputs.append(self._hits(action))
+            change = Dense(self.space.token, name=f"{name}_change")(nn.relu(sum(inputs)))
+            moved[name] = bounded(nn.relu(tokens[name] + change))
+        return {name: moved[name] for name, _ in self.space.kinds}
+
+    def _near(self, name: str, tokens: Array, allies: Array) -> Array:
+        """Return what teammates with tokens [..., E, h] are to things with tokens [..., C, h]: [..., C, h]."""
+        mine = Dense(self.relation_size, name=f"{name}_pair")(tokens)[..., :, None, :]
+        theirs = Dense(self.relation_size, use_bias=False, name=f"{name}_ally")(allies)[..., None, :, :]
+        pair = nn.relu(mine + theirs)  # [..., C, E, R]
+        both = jnp.concatenate([pair.max(axis=-2), pair.mean(axis=-2)], axis=-1)
+        return Dense(self.space.token, use_bias=False, name=f"{name}_near")(both)
+
+    def _hits(self, action: Array) -> Array:
+        """Return what the agents' aims are to each target [..., N, C, h]: the agent's own, and everybody's."""
+        own = self.space.aimed(action)[..., None]  # [..., N, C, 1]
+        team = jnp.broadcast_to(own.sum(axis=-3, keepdims=True), own.shape)
+        return Dense(self.space.token, use_bias=False, name="hits")(jnp.concatenate([own, team], axis=-1))
+
+
+def others(x: Array) -> Array:
+    """Return what each agent sees of the others' x [..., N, F]: [..., N, N - 1, F], in the agents' order."""
+    n = x.shape[-2]
+    who = np.array([[j for j in range(n) if j != i] for i in range(n)], int).reshape(n, n - 1)
+    return x[..., who, :]
+
+
+def bounded(tokens: Array) -> Array:
+    """Return tokens [..., h] of a length that cannot grow from step to step; zeros stay zeros."""
+    return tokens * jax.lax.rsqrt(jnp.mean(tokens**2, axis=-1, keepdims=True) + 1.0)
+
+
+class RelationalHead(nn.Module):
+    """A centralised head: agents look at each other, and the mean and the maximum of what they know are judged.
+
+    It does not depend on the agents' order. The means of relations are those of permutation-invariant critics (Liu et
+    al. 2020, "PIC", section 4); the maximum keeps what one agent alone does, which drowns in a mean of many.
+    """
+
+    hidden: int
+    num_bins: int
+    num_heads: int
+
+    @nn.compact
+    def __call__(self, features: Array) -> Array:
+        """Map [..., N, F] to float32 logits [..., V], uniform at first."""
+        each = Dense(self.hidden, name="each")(features)
+        each = nn.LayerNorm()(TransformerBlock(self.num_heads, self.hidden)(nn.relu(each)))
+        team = jnp.concatenate([each.mean(axis=-2), each.max(axis=-2)], axis=-1)
+        team = nn.relu(Dense(self.hidden, name="team")(team))
+        return Dense(self.num_bins, kernel_init=nn.initializers.zeros, name="bins")(team)
+
+
+class TokenProjection(nn.Module):
+    """What is compared of predicted and real latents: the whole, and each token in a space of its own."""
+
+    space: LatentSpace
+    size: int
+
+    @nn.compact
+    def __call__(self, latent: Array) -> Array:
+        """Map latent [..., N, D] to [..., N, P]."""
+        parts = [Dense(self.size, name="whole")(self.space.whole(latent))]
+        for name, tokens in self.space.tokens(latent).items():
+            each = Dense(max(self.size // 8, 1), name=name)(tokens)
+            parts.append(each.reshape(*latent.shape[:-1], -1))
+        return jnp.concatenate(parts, axis=-1)
