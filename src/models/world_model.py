@@ -278,21 +278,21 @@ def make(config: Config, spec: EnvSpec) -> Model:
     value = make_support(-config.value_limit, config.value_limit, config.value_bins)
     reward = make_support(-config.reward_limit, config.reward_limit, config.reward_bins)
 
-    def bind(method):
+    def bind(method: str) -> Callable:
         return lambda params, *args: network.apply({"params": params}, *args, method=method)
 
     return Model(
         init=lambda key: network.init(key, jnp.zeros((spec.num_agents, spec.obs.size)))["params"],
         acting=_acting,
-        latents=_latents(bind(Network.represent), bind(Network.imagine), _codec(reward)),
+        latents=_latents(bind("represent"), bind("imagine"), _codec(reward)),
         team_policy=TeamPolicy(
-            logits=bind(Network.policy),
-            begin=bind(Network.begin),
-            commit=bind(Network.commit),
-            reply=bind(Network.reply),
+            logits=bind("policy"),
+            begin=bind("begin"),
+            commit=bind("commit"),
+            reply=bind("reply"),
         ),
-        team_value=TeamValue(logits=bind(Network.value), codec=_codec(value)),
-        self_supervision=SelfSupervision(project=bind(Network.project), foresee=bind(Network.foresee)),
+        team_value=TeamValue(logits=bind("value"), codec=_codec(value)),
+        self_supervision=SelfSupervision(project=bind("project"), foresee=bind("foresee")),
     )
 
 
