@@ -36,7 +36,7 @@ class Entities:
 
     def shown(self, rows: Array) -> Array | None:
         """Return which of the things in rows [..., count, width] are there and seen [..., count]; None: all are."""
-        return jnp.any(rows != jnp.asarray(self.absent), axis=-1) if self.absent else None
+        return jnp.any(rows != jnp.broadcast_to(jnp.array(self.absent), rows.shape), axis=-1) if self.absent else None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -68,7 +68,8 @@ class Relation(nn.Module):
         who = Dense(self.size, name="who")(other.rows)[..., None, :, :]  # [..., 1, E, R]
         mine = Dense(self.size, use_bias=False, name="mine")(length(kind.place)[..., None])[..., None, :]
         slope = self.param("slope", nn.initializers.normal(1.0), (self.size,))
-        pair = nn.relu(who + mine + slope * apart[..., None])  # [..., C, E, R]
+        away = apart[..., None] * slope.reshape((1,) * apart.ndim + (-1,))
+        pair = nn.relu(who + mine + away)  # [..., C, E, R]
         if other.shown is None:
             near, far, mean = apart.min(axis=-1), apart.max(axis=-1), pair.mean(axis=-2)
         else:
@@ -104,6 +105,7 @@ class Pool(nn.Module):
         size = tokens.shape[-1]
         if own is None:
             query = self.param("query", nn.initializers.normal(1.0), (size,))
+            query = query.reshape((1,) * (tokens.ndim - 1) + (-1,))
         else:
             query = Dense(size, name="query")(own)[..., None, :]
         scores = jnp.sum(query * tokens, axis=-1) / size**0.5

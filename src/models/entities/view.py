@@ -50,13 +50,13 @@ def _kind(block: Entities, obs: Array, origin: Array | None) -> Kind:
         return Kind(block.kind, scaled, shown, None, block.first_action)
     place = scaled[..., list(block.place)]
     if origin is not None:
-        place = place - origin
+        place = place - jnp.broadcast_to(origin, place.shape)
         scaled = jnp.concatenate([scaled, place], axis=-1)
     return Kind(block.kind, scaled, shown, place, block.first_action)
 
 
 def _scaled(block: Entities, rows: Array) -> Array:
-    return rows / jnp.asarray(block.scale, rows.dtype) if block.scale else rows
+    return rows / jnp.broadcast_to(jnp.array(block.scale, rows.dtype), rows.shape) if block.scale else rows
 
 
 def distance(a: Array, b: Array) -> Array:

@@ -101,8 +101,10 @@ class EntityDynamics(nn.Module):
 def others(x: Array) -> Array:
     """Return what each agent sees of the others' x [..., N, F]: [..., N, N - 1, F], in the agents' order."""
     n = x.shape[-2]
-    who = np.array([[j for j in range(n) if j != i] for i in range(n)], int).reshape(n, n - 1)
-    return x[..., who, :]
+    before = np.arange(n - 1)[None, :] < np.arange(n)[:, None]  # [N, N - 1]
+    before = before.reshape((1,) * (x.ndim - 2) + (n, n - 1, 1))
+    # A choice between two slices: the gradient of an indexed read is a scatter, slow on CPU.
+    return jnp.where(before, x[..., None, :-1, :], x[..., None, 1:, :])
 
 
 def bounded(tokens: Array) -> Array:
