@@ -32,7 +32,7 @@ def still(key: Array, obs: Array) -> Array:
 
 def players(env: Environment) -> dict[str, Callable[[Array, Array], Array]]:
     """Return all that is measured by name, each act(key, obs [N, O]) -> action [N]."""
-    scripted = {name: lambda key, obs, act=act: act(obs) for name, act in env.scripted.items()}
+    scripted = {name: lambda key, obs, act=act: act(obs) for name, act in env.scripted}
     return {"random": randomly, "still": still, **scripted}
 
 

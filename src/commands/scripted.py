@@ -38,7 +38,7 @@ def restored(name: str, env_config: str | None, updates: Sequence[Update]) -> Re
             problem = f"{update.key} is for training, and nothing is trained; leave it out"
             raise UsageError(f"--scripted={name}: {problem} (what counts: {', '.join(HEEDED)})")
     env = build.environment(config)
-    offered = getattr(env, "scripted", {})  # programs outside JAX have none
+    offered = dict(getattr(env, "scripted", ()))  # programs outside JAX have none
     if name not in offered:
         raise UsageError(f"--scripted={name}: {_lacking(name, task(config), offered)}")
     player = planner(offered[name], env.spec)

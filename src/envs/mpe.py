@@ -180,7 +180,7 @@ def make(config: Config) -> Environment:
 
     drawing = mpe_scene.make(game.world, game.team, () if spec.actions.continuous else game.action_sizes)
     moves = name == "simple_spread" and not spec.actions.continuous
-    scripted = mpe_controllers.spread() if moves else {}
+    scripted = tuple(mpe_controllers.spread().items()) if moves else ()
     return Environment(spec=spec, reset=reset, step=step, drawing=drawing, scripted=scripted)
 
 

@@ -58,7 +58,8 @@ def test_random_play_of_simple_spread_returns_what_the_protocol_says():
 
 def test_the_hand_controller_of_simple_spread_returns_what_the_protocol_says():
     env = mpe.make(Config())
-    total, last, _ = episodes(env, lambda key, timestep: env.scripted["optimal"](timestep.obs), 2048)
+    optimal = dict(env.scripted)["optimal"]
+    total, last, _ = episodes(env, lambda key, timestep: optimal(timestep.obs), 2048)
     # Standard error 0.2; where exactly a controller lets go moves its return by half a point.
     assert abs(total.mean() - -23.6) < 1.5
     assert abs(last.metrics["score"].mean() - 1) < 1.5 / 55
@@ -241,6 +242,7 @@ def test_a_full_push_is_a_move_and_a_greater_one_is_clipped_to_it():
     force = jnp.array([[0.0, 0.0], [1.0, 0.0], [0.0, -4.0]])
     assert pushes.spec.actions.continuous and pushes.spec.actions.size == 2
     _, moved = quick_jit(moves.step)(jax.random.key(1), state, action)
+    state, _ = pushes.reset(jax.random.key(0))  # the same but for the score, which pushes have none of
     _, pushed = quick_jit(pushes.step)(jax.random.key(1), state, force)
     np.testing.assert_allclose(pushed.obs, moved.obs, atol=1e-6)
 
