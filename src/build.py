@@ -93,6 +93,17 @@ def build(config: Mapping[str, Any]) -> Built:
     )
 
 
+def environment(config: Mapping[str, Any]) -> Environment | HostEnvironment:
+    """Return the environment of a checked configuration alone.
+
+    Raises:
+      ConfigError: it cannot be made of its settings, or breaks its contract.
+    """
+    env = _Parts(config, ("env",)).make("env")
+    _raise(contracts.of_env(config["env"], env))
+    return env
+
+
 def remake(config: Mapping[str, Any]) -> Acting:
     """Return what acts in the run that a checked configuration describes: what `build` makes of it, without what
     learns.

@@ -28,14 +28,18 @@ class Choice(NamedTuple):
 def draw_header(canvas: Canvas, place: Place, title: str, lines: tuple[str, ...], score: str) -> None:
     """Draw what is shown, where in the film we are, and the return so far."""
     left, top, right, _ = place
-    size = 17
-    while size > 10 and text_width(title, size) > right - left:
-        size -= 1
-    canvas.text(left, top + 14, title, size)
+    canvas.text(left, top + 14, title, _fitting(title, 17, right - left))
     for i, line in enumerate(lines):
-        canvas.text(left, top + 40 + 20 * i, line, 14, "quiet")
+        canvas.text(left, top + 40 + 20 * i, line, _fitting(line, 14, right - left), "quiet")
     canvas.text(right, top + 56, score, 26, "text", "rb")
     canvas.text(right, top + 70, "team return", 12, "quiet", "rb")
+
+
+def _fitting(words: str, size: int, width: float) -> int:
+    """Return the size, or the greatest below it in which the words are no wider than that; at least 10."""
+    while size > 10 and text_width(words, size) > width:
+        size -= 1
+    return size
 
 
 def draw_choices(canvas: Canvas, place: Place, choices: list[Choice]) -> None:

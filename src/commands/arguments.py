@@ -133,10 +133,12 @@ def _odd(path: str | Path) -> bool:
     return values.odd_characters(str(path)) or any(len(os.fsencode(part)) > 255 for part in Path(path).parts)
 
 
-def parser(command: str, description: str, run_help: str = "a recorded run: its id, or its folder") -> Parser:
+def parser(
+    command: str, description: str, run_help: str = "a recorded run: its id, or its folder", required: bool = True
+) -> Parser:
     """Return a parser that knows --run."""
     made = Parser(prog=f"python src/main.py {command}", description=description, allow_abbrev=False)
-    made.add_argument("--run", required=True, metavar="ID|PATH", help=run_help)
+    made.add_argument("--run", required=required, metavar="ID|PATH", help=run_help)
     return made
 
 

@@ -1,5 +1,5 @@
 """`evaluate --run=RUN`: greedy episodes by what a recorded run has learned: with search, given others' actions, by
-the policy alone.
+the policy alone. `evaluate --scripted=NAME`: by a policy by hand.
 """
 
 import json
@@ -18,6 +18,7 @@ from src.analysis.identity import fingerprint
 from src.commands import restoring
 from src.config.commandline import UsageError
 from src.core import Environment, Key, Planner, RunError
+from src.core.metrics import SCRIPTED
 from src.records.places import replace_file, title
 from src.restored import Restored
 from src.runners.collect import evaluate
@@ -27,38 +28,40 @@ from src.runners.host.envs import HostEnvs
 HOST_ENVS = 8  # environments outside JAX that play side by side
 Scores = dict[str, np.ndarray]  # {metric: [episodes]}
 # In turns: agent after agent by its policy, given what those before it play.
-PLAYERS = {"search": "with search", "autoregressive": "in turns", "policy": "policy alone"}
+PLAYERS = {"search": "with search", "autoregressive": "in turns", "policy": "policy alone", SCRIPTED: "scripted"}
 COLUMNS = {"mean": "mean", "stderr": "standard error", "min": "min", "max": "max"}
 
 
 def main(words: Sequence[str]) -> int:
-    """Evaluate a run, print a table and write a JSON file into the run's folder; return the exit status."""
+    """Evaluate a run or a scripted player, print a table and write a JSON file; return the exit status."""
     parser = restoring.parser("evaluate", "Play greedy episodes; `with eval_args.episodes=1000` says how many.")
-    _, settings, run, restored = restoring.read(parser, words)
+    _, subject = restoring.read(parser, words)
+    restored = subject.restored
     key = jax.random.fold_in(jax.random.key(restored.config["seed"]), restored.step)
-    batch = min(restored.config["eval_args"]["episodes"], run.config["eval_args"]["episodes"])
+    batch = min(restored.config["eval_args"]["episodes"], subject.batch)
     found = {name: summary(play(restored, planner, key, batch)) for name, planner in restored.players.items()}
     result = {
-        "run": run.id,
+        **subject.about,
         "env_step": restored.step,
         "episodes": restored.config["eval_args"]["episodes"],
         "seed": restored.config["seed"],
-        "settings": {update.key: update.value for update in settings},
+        "settings": {update.key: update.value for update in subject.settings},
         **found,
     }
-    kept = keep(result, run.folder)
+    kept = keep(result, subject.folder)
     show(result, f"{title(restored.config)}, step {restored.step:,}, {result['episodes']} episodes", kept)
     return 0
 
 
 def keep(result: Mapping[str, Any], folder: Path) -> str:
-    """Write the result into the run's folder; return in a line where it is, or why it could not be kept.
+    """Write the result into a folder; return in a line where it is, or why it could not be kept.
 
     Each choice of settings has a file of its own, so that evaluations with different ones stand beside each other.
     """
     settings = f"-{fingerprint(result['settings'])}" if result["settings"] else ""
     path = folder / f"evaluation-{result['env_step']}{settings}.json"
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         replace_file(path, json.dumps(result, indent=1) + "\n")
     except OSError as error:
         return f"not kept: {path} cannot be written ({error.strerror})"
@@ -112,8 +115,9 @@ def show(result: Mapping[str, Any], head: str, kept: str) -> None:
     table.add_column("metric")
     for column in COLUMNS.values():
         table.add_column(column, justify="right")
-    for name in result["policy"]:
-        for how in (how for how in PLAYERS if how in result):
+    players = [how for how in PLAYERS if how in result]
+    for name in result[players[0]]:
+        for how in players:
             numbers = [result[how][name][column] for column in COLUMNS]
             table.add_row(
                 f"{name}, {PLAYERS[how]}", *("-" if number is None else f"{number:.3f}" for number in numbers)

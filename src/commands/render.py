@@ -1,4 +1,6 @@
-"""`render --run=RUN`: films of greedy episodes by what a recorded run has learned."""
+"""`render --run=RUN`, `render --scripted=NAME`: films of greedy episodes by what a recorded run has learned, or by a
+policy by hand.
+"""
 
 import argparse
 import contextlib
@@ -21,6 +23,7 @@ from src.analysis.host_episodes import make_host_player
 from src.commands import arguments, restoring
 from src.config.commandline import UsageError
 from src.core import Environment
+from src.core.metrics import AUTOREGRESSIVE, POLICY, SCRIPTED, SEARCH
 from src.records import provenance
 from src.records.curves import add_image
 from src.records.places import title
@@ -28,7 +31,7 @@ from src.restored import Restored, restore
 from src.runners.host.envs import time_limit
 from src.records.runs import StoredRun, find
 
-PLAYERS = ("search", "autoregressive", "policy")
+PLAYERS = (SEARCH, AUTOREGRESSIVE, POLICY)  # of a run
 EPISODES = 3
 MOST_EPISODES = 100  # a film of more is watched by nobody
 SECONDS = 300.0  # that the film at a run's end may take to be played, and to be written
@@ -41,12 +44,19 @@ def main(words: Sequence[str]) -> int:
         "render", "Film greedy episodes: the scene, each agent's action and its policy, the return."
     )
     parser.add_argument("--episodes", type=_count, default=EPISODES, help=f"how many (default: {EPISODES})")
-    parser.add_argument("--player", choices=PLAYERS, help="who chooses the actions (default: search if there is one)")
+    parser.add_argument(
+        "--player", choices=PLAYERS, help="who chooses the actions of a run (default: search if there is one)"
+    )
     out_help = "file to write, without its ending (default: in the run's folder)"
     parser.add_argument("--out", type=arguments.out_file, help=out_help)
-    options, _, run, restored = restoring.read(parser, words)
+    options, subject = restoring.read(parser, words)
+    if options.player and options.run is None:
+        parser.error("--player belongs to --run; a policy by hand plays in one way only")
+    restored = subject.restored
     player = chosen_player(restored, options.player)
-    out = options.out or run.folder / f"{NAME}-{restored.step}-{player}"
+    out = options.out or subject.folder / f"{NAME}-{restored.step}-{player}"
+    with contextlib.suppress(OSError):
+        out.parent.mkdir(parents=True, exist_ok=True)
     if not os.access(out.parent, os.W_OK):
         raise UsageError(f"render: {out.parent} cannot be written; name another place with --out=FILE")
     for path in render(restored, out, options.episodes, player):
@@ -68,7 +78,7 @@ def chosen_player(restored: Restored, asked: str | None = None) -> str:
     """
     if asked is not None and asked not in restored.players:
         raise UsageError(f"render: --player={asked}: this run has {', '.join(restored.players)}")
-    return asked or next(name for name in PLAYERS if name in restored.players)
+    return asked or next(name for name in (*PLAYERS, SCRIPTED) if name in restored.players)
 
 
 def render(restored: Restored, out: Path, num_episodes: int = EPISODES, player: str | None = None) -> list[Path]:

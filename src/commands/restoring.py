@@ -1,36 +1,64 @@
-"""What commands on what a recorded run has learned have in common: the flags --run and --checkpoint, and the parts
-they name.
-"""
+"""What commands on players have in common: the flags that name a recorded run or a scripted player, and the parts."""
 
 import argparse
+import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from src.records.checkpoint import CheckpointError
-from src.commands import arguments
-from src.config.commandline import Update, UsageError
+from src.commands import arguments, scripted
+from src.config.commandline import DEFAULTS, Update, UsageError
 from src.restored import Restored, restore
-from src.records.runs import StoredRun
+
+BATCH = 256  # episodes that a scripted player plays side by side, at most
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """Whose episodes are looked at."""
+
+    about: dict[str, Any]  # what an evaluation's file says of it: {"run": its id}, or the player and its environment
+    folder: Path  # for what is made of it
+    batch: int  # episodes played side by side, at most
+    settings: list[Update]  # the command line's
+    restored: Restored
 
 
 def parser(command: str, description: str) -> arguments.Parser:
-    """Return a parser that knows --run and --checkpoint."""
-    made = arguments.parser(command, description)
-    made.add_argument("--checkpoint", default="best", metavar="best|last|STEP", help="which one (default: best)")
+    """Return a parser that knows --run and --checkpoint, and --scripted and --env-config."""
+    made = arguments.parser(command, description, required=False)
+    made.add_argument("--checkpoint", metavar="best|last|STEP", help="which one of the run's (default: best)")
+    made.add_argument(
+        "--scripted", metavar="NAME", help="instead of a run a policy by hand, which some environments have"
+    )
+    env_help = f"its environment (default: {DEFAULTS[scripted.ENV_CONFIG]}); `with env_args.NAME=VALUE` sets it up"
+    made.add_argument(scripted.ENV_CONFIG, metavar="NAME", help=env_help)
     return made
 
 
-def read(
-    parser: arguments.Parser, words: Sequence[str]
-) -> tuple[argparse.Namespace, list[Update], StoredRun, Restored]:
-    """Return the flags, the settings over the run's own, the run, and its parts.
+def read(parser: arguments.Parser, words: Sequence[str]) -> tuple[argparse.Namespace, Subject]:
+    """Return the flags, and whose episodes they ask for.
 
     Raises:
-      UsageError: wrong flags, no such run, or a checkpoint that is not there or cannot be used.
+      UsageError: wrong flags, no such run or player, or a checkpoint that is not there or cannot be used.
       ConfigError: the stored configuration, or a setting over it, cannot be used.
     """
     options, updates = parser.read(words)
-    run, settings = arguments.find(options.run, updates), arguments.settings(updates)
+    if (options.run is None) == (options.scripted is None):
+        parser.error(f"name either a run, --run=RUN, or a policy by hand, --scripted=NAME {scripted.ENV_CONFIG}=NAME")
+    if options.run is None and options.checkpoint is not None:
+        parser.error("--checkpoint belongs to --run; a policy by hand has none")
+    if options.run is not None and options.env_config is not None:
+        parser.error(f"{scripted.ENV_CONFIG} belongs to --scripted; a recorded run brings its own")
+    settings = arguments.settings(updates)
+    if options.scripted is not None:
+        found = scripted.restored(options.scripted, options.env_config, updates)
+        about = {"player": options.scripted, "env": found.config["env"], "env_args": found.config["env_args"]}
+        return options, Subject(about, scripted.folder(found), BATCH, settings, found)
+    run = arguments.find(options.run, updates)
     try:
-        return options, settings, run, restore(run, options.checkpoint, settings)
+        found = restore(run, options.checkpoint or "best", settings)
     except CheckpointError as error:
         raise UsageError(str(error)) from None
+    return options, Subject({"run": run.id}, run.folder, run.config["eval_args"]["episodes"], settings, found)

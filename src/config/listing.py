@@ -15,11 +15,12 @@ Usage:
 Commands:
   train          train and record a run (the default); --resume=RUN goes on with one that was cut off
   rerun          repeat a recorded run as a new one: --run=RUN
-  evaluate       play episodes with what a run has learned: --run=RUN [--checkpoint=best|last|STEP]
+  evaluate       play episodes with what a run has learned: --run=RUN [--checkpoint=best|last|STEP]; or by a policy
+                 by hand, which some environments have: --scripted=NAME --env-config=ENVIRONMENT
   show           print what a run is, where it comes from and what it left: --run=RUN
   batch          train several seeds, skipping those that are done: --seeds=5 [--jobs=2]; ./run.sh calls it
   compare        figures and tables of recorded runs: compare RUN ...; `compare --help`
-  render         films of episodes, mp4 and gif: --run=RUN [--checkpoint=...] [--episodes=3]
+  render         films of episodes, mp4 and gif: --run=RUN [--checkpoint=...] [--episodes=3]; or --scripted=NAME
   ablation       variants on environments under seeds, and their comparison: FILE.yaml [--report]; `ablation --help`
   tune           search for good settings with Ray Tune: --space=FILE.yaml [--samples=N]; `tune --help`
   list           print algorithms, environments and all parts; `list planner.plies` prints a part's settings,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 SEARCH, AUTOREGRESSIVE, POLICY = "search", "autoregressive", "policy"  # ways to play, as evaluations name them
+SCRIPTED = "scripted"  # and one that is not learned
 
 
 def evaluated(player: str, metric: str) -> str:

@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 
 from src.core import Array, Discrete, EnvSpec, Environment, Key, Numbers, PyTree, TimeStep, Vector, pytree, setting
-from src.envs import mpe_entities, mpe_metrics, mpe_opponents, mpe_scene
+from src.envs import mpe_controllers, mpe_entities, mpe_metrics, mpe_opponents, mpe_scene
 from src.envs.groups import alike, common
 from src.envs.names import check_name
 from src.envs.jaxmarl_bridge import jaxmarl, mpe, strong_types
@@ -131,7 +131,8 @@ def make(config: Config) -> Environment:
     team = config.team or SCENARIOS[name].teams[0]
     check_name(f"env_args.team of {name}", team, SCENARIOS[name].teams)
     game = _make_game(config, name, team)
-    count, judge = mpe_metrics.make(name, game.world)
+    bounds = _bounds(config, name, len(game.team))
+    count, judge = mpe_metrics.make(name, game.world, bounds)
     kind = Numbers if config.action_type == "continuous" else Discrete
     space = common(game.obs)
     spec = EnvSpec(
@@ -142,7 +143,7 @@ def make(config: Config) -> Environment:
         groups=alike(game.team, game.obs, [kind(size) for size in game.action_sizes]),
         episode_limit=config.episode_limit,
         shared_reward=team in SCENARIOS[name].shared,
-        metric_names=mpe_metrics.names(name),
+        metric_names=mpe_metrics.names(name, bounds),
     )
     legal = jnp.arange(spec.actions.size)[None, :] < jnp.array(game.action_sizes)[:, None]
 
@@ -165,19 +166,31 @@ def make(config: Config) -> Environment:
 
     def reset(key: Key) -> tuple[MpeState, TimeStep]:
         obs, world = strong_types(game.reset(key))
-        nothing = jax.tree.map(jnp.zeros_like, count(world))
+        unpaid = jnp.zeros(spec.num_agents)
+        nothing = jax.tree.map(jnp.zeros_like, count(world, unpaid))
         state = MpeState(world=world, num_steps=jnp.int32(0), totals=nothing)
-        return state, show(obs, state, jnp.zeros(spec.num_agents))
+        return state, show(obs, state, unpaid)
 
     def step(key: Key, state: MpeState, action: Array) -> tuple[MpeState, TimeStep]:
         obs, world, rewards = strong_types(game.step(key, state.world, action))
-        totals = jax.tree.map(jnp.add, state.totals, count(world))
-        state = MpeState(world=world, num_steps=state.num_steps + 1, totals=totals)
         reward = jnp.stack([rewards[agent] for agent in game.team]).astype(jnp.float32)
+        totals = jax.tree.map(jnp.add, state.totals, count(world, reward))
+        state = MpeState(world=world, num_steps=state.num_steps + 1, totals=totals)
         return state, show(obs, state, reward)
 
     drawing = mpe_scene.make(game.world, game.team, () if spec.actions.continuous else game.action_sizes)
-    return Environment(spec=spec, reset=reset, step=step, drawing=drawing)
+    moves = name == "simple_spread" and not spec.actions.continuous
+    scripted = tuple(mpe_controllers.spread().items()) if moves else ()
+    return Environment(spec=spec, reset=reset, step=step, drawing=drawing, scripted=scripted)
+
+
+def _bounds(config: Config, name: str, num_agents: int) -> mpe_metrics.Bounds | None:
+    """Return the returns that are score 0 and 1 in simple_spread; None with settings that they were not measured
+    with.
+    """
+    measured = (config.action_type, config.local_ratio) == (Config.action_type, Config.local_ratio)
+    bounds = mpe_metrics.SPREAD_BOUNDS.get(num_agents) if name == "simple_spread" and measured else None
+    return bounds if bounds and bounds.num_steps == config.episode_limit else None
 
 
 def _make_game(config: Config, name: str, team: str) -> Game:

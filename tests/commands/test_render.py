@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.analysis import film
+from src.analysis import film, panel
+from src.analysis.canvas import Canvas
 from src.analysis.episodes import make_player
 from src.analysis.host_episodes import make_host_player
 from src.analysis.pictures import Pictures
@@ -154,3 +155,15 @@ def test_a_film_that_ffmpeg_does_not_finish_leaves_no_file(tmp_path, monkeypatch
     with pytest.raises(OSError, match="could not write the film to its end"):
         film.write_mp4(None, tmp_path / "a.mp4")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_measures_at_an_episodes_end_fit_on_the_panel():
+    """simple_spread has the most of them: its last, the score, was cut off."""
+    end = "end: collisions 12, landmark distance 0.03496, occupied 5, score -0.1234"
+    room = (film.PANEL, 10, film.WIDTH - 16, 100)
+    canvas = Canvas(film.WIDTH, film.HEIGHT)
+    panel.draw_header(canvas, room, "title", ("", "", end), "1.00")
+    pixels = canvas.pixels()
+    background = pixels[0, 0]
+    assert (pixels[:, film.WIDTH - 16 :] == background).all()
+    assert (pixels[84:97, film.WIDTH - 140 : film.WIDTH - 16] != background).any()

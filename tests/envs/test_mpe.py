@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.envs import mpe, mpe_controllers
+from src.envs import mpe
 from src.envs.mpe import Config
+from src.envs.mpe_metrics import SPREAD_BOUNDS
 from src.envs.mpe_opponents import steer
 from src.envs.jaxmarl_bridge import jaxmarl
 from tests.reference.compiled import quick_jit
@@ -48,25 +49,42 @@ def test_random_play_of_simple_spread_returns_what_the_protocol_says():
     total, last, truncated = episodes(mpe.make(Config()), randomly, 4096)
     # The standard deviation of a return is 23.8, so 2.0 is 5.4 standard errors: a false alarm in 10^7.
     assert abs(total.mean() - -78.6) < 2.0
+    assert abs(last.metrics["score"].mean()) < 2.0 / 55
+    random, optimal = SPREAD_BOUNDS[3][:2]
+    np.testing.assert_allclose(last.metrics["score"], (total - random) / (optimal - random), atol=1e-4)
     np.testing.assert_array_equal(truncated, np.tile(np.arange(1, 26) == 25, (4096, 1)))
     assert not last.terminated.any()
 
 
 def test_the_hand_controller_of_simple_spread_returns_what_the_protocol_says():
-    control = mpe_controllers.spread(3)
-    total, last, _ = episodes(mpe.make(Config()), lambda key, timestep: control(timestep.obs), 2048)
+    env = mpe.make(Config())
+    optimal = dict(env.scripted)["optimal"]
+    total, last, _ = episodes(env, lambda key, timestep: optimal(timestep.obs), 2048)
     # Standard error 0.2; where exactly a controller lets go moves its return by half a point.
     assert abs(total.mean() - -23.6) < 1.5
+    assert abs(last.metrics["score"].mean() - 1) < 1.5 / 55
     assert last.metrics["occupied"].mean() > 2.7 and last.metrics["landmark_distance"].mean() < 0.07
 
 
-def test_the_hand_controller_takes_the_shortest_assignment():
-    land = jnp.array([[0.9, 0.0], [0.0, 0.5]])  # agent 0 is at the origin, agent 1 at (0, 0.4)
-    position = jnp.array([[0.0, 0.0], [0.0, 0.4]])
-    obs = jnp.concatenate([jnp.zeros((2, 4)), (land[None] - position[:, None]).reshape(2, 4)], axis=1)
-    np.testing.assert_array_equal(mpe_controllers.spread(2)(obs), [2, 4])
-    with pytest.raises(ValueError, match="at most 7; got 8"):
-        mpe_controllers.spread(8)
+@pytest.mark.parametrize("num_agents", range(2, 11))
+def test_simple_spread_has_a_score_whose_zero_and_one_were_measured(num_agents):
+    assert "score" in mpe.make(Config(num_agents=num_agents)).spec.metric_names
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        Config(num_agents=11),
+        Config(local_ratio=0.25),
+        Config(episode_limit=24),
+        Config(action_type="continuous"),
+        Config(scenario="simple_tag", num_agents=3),
+    ],
+)
+def test_where_they_were_not_measured_there_is_no_score(config):
+    env = mpe.make(config)
+    assert "score" not in env.spec.metric_names
+    assert "score" not in jax.eval_shape(env.reset, jax.random.key(0))[1].metrics
 
 
 def test_an_episode_equals_jaxmarls_own_steps_up_to_the_last_observation():
@@ -224,6 +242,7 @@ def test_a_full_push_is_a_move_and_a_greater_one_is_clipped_to_it():
     force = jnp.array([[0.0, 0.0], [1.0, 0.0], [0.0, -4.0]])
     assert pushes.spec.actions.continuous and pushes.spec.actions.size == 2
     _, moved = quick_jit(moves.step)(jax.random.key(1), state, action)
+    state, _ = pushes.reset(jax.random.key(0))  # the same but for the score, which pushes have none of
     _, pushed = quick_jit(pushes.step)(jax.random.key(1), state, force)
     np.testing.assert_allclose(pushed.obs, moved.obs, atol=1e-6)
 

@@ -1,0 +1,78 @@
+"""Scripted players: policies by hand that an environment offers, evaluated and filmed as what a run has learned is."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from src import backend, build
+from src.analysis.identity import fingerprint
+from src.config import loader
+from src.config.commandline import DEFAULTS, Update, UsageError
+from src.core import Array, EnvSpec, Plan, Planner, PolicyExtras, TimeStep
+from src.core.metrics import SCRIPTED
+from src.records.places import task
+from src.registry import nearest
+from src.restored import Restored
+
+ENV_CONFIG = "--env-config"
+# Settings that play without learning depends on.
+HEEDED = ("seed", "env", "env_args", "eval_args", "results_dir", "platform", "compile_cache_dir")
+
+
+def restored(name: str, env_config: str | None, updates: Sequence[Update]) -> Restored:
+    """Return an environment and one of its scripted players in the place of what a run has learned; prepares JAX.
+
+    Raises:
+      UsageError: the environment has no such player, or a setting is of no use here.
+      ConfigError: the environment cannot be made.
+    """
+    chosen = (DEFAULTS["--config"], env_config or DEFAULTS[ENV_CONFIG], updates)
+    # Before the environment is imported, for some compute on import.
+    backend.prepare_jax(**loader.peek(*chosen, ("platform", "compile_cache_dir")))
+    config = loader.load(*chosen)
+    for update in updates:
+        if update.key.partition(".")[0] not in HEEDED:
+            problem = f"{update.key} is for training, and nothing is trained; leave it out"
+            raise UsageError(f"--scripted={name}: {problem} (what counts: {', '.join(HEEDED)})")
+    env = build.environment(config)
+    offered = dict(getattr(env, "scripted", ()))  # programs outside JAX have none
+    if name not in offered:
+        raise UsageError(f"--scripted={name}: {_lacking(name, task(config), offered)}")
+    player = planner(offered[name], env.spec)
+    return Restored(
+        env=env, planner=player, players=player.players(), params={}, config=config | {"name": name}, step=0
+    )
+
+
+def folder(found: Restored) -> Path:
+    """Return the folder for what is made of a scripted player, one for each environment and its settings."""
+    of_env = {key: found.config[key] for key in ("env", "env_args")}
+    place = Path(found.config["results_dir"]) / SCRIPTED / task(found.config)
+    return place / f"{found.config['name']}-{fingerprint(of_env)}"
+
+
+def planner(act: Callable[[Array], Array], spec: EnvSpec) -> Planner:
+    """Return a planner that plays act(obs [N, O]) -> action [N] or [N, A], and learns and remembers nothing."""
+
+    def plan(params, carry, timestep: TimeStep, key: Array, explore: bool, progress: Array = 0.0):
+        del params, key, explore, progress
+        action = jax.vmap(act)(timestep.obs)
+        policy = action if spec.actions.continuous else jax.nn.one_hot(action, spec.actions.size)
+        certain = jnp.zeros(policy.shape[:2])
+        return carry, Plan(action=action, extras=PolicyExtras(log_prob=certain, policy=policy, entropy=certain))
+
+    return Planner(init=lambda batch: (), plan=plan, plays=SCRIPTED)
+
+
+def _lacking(name: str, where: str, offered: Any) -> str:
+    """Return that there is no such player, and what to do."""
+    if not offered:
+        return (
+            f"{where} has no scripted players with these settings; docs/extending.md says how an environment gets them"
+        )
+    guess = nearest(name, offered)
+    hint = f"did you mean {guess}? " if guess else ""
+    return f"{where} has no such player; {hint}there are {', '.join(offered)}"
