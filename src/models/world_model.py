@@ -228,20 +228,20 @@ class EntityNetwork(Network):
     obs: Vector
 
     def setup(self):
-        cfg, heads = self.config, self.config.attention_heads
+        cfg = self.config
         self.representation = EntityRepresentation(cfg, self.space, self.obs, cfg.encoder_size)
         self.dynamics = EntityDynamics(
             self.space,
             hidden=cfg.hidden_size,
             attention=cfg.attention_size if cfg.attention == "transformer" else 0,
-            attention_heads=heads,
+            attention_heads=cfg.attention_heads,
             attention_layers=cfg.attention_layers,
             pooling=cfg.pooling,
             relation_size=cfg.relation_size,
         )
         self.policy_head = _policy_head(cfg, self.space, jnp.float32)
-        self.value_head = RelationalHead(cfg.hidden_size, cfg.value_bins, heads)
-        self.reward_head = RelationalHead(cfg.hidden_size, cfg.reward_bins, heads)
+        self.value_head = RelationalHead(cfg.hidden_size, cfg.value_bins)
+        self.reward_head = RelationalHead(cfg.hidden_size, cfg.reward_bins)
         self.projector = TokenProjection(self.space, cfg.projection_size)
         self.predictor = nn.Sequential([Dense(cfg.projection_size), nn.relu, Dense(cfg.projection_size)])
 

@@ -115,19 +115,20 @@ def bounded(tokens: Array) -> Array:
 class RelationalHead(nn.Module):
     """A centralised head: agents look at each other, and the mean and the maximum of what they know are judged.
 
-    It does not depend on the agents' order. The means of relations are those of permutation-invariant critics (Liu et
-    al. 2020, "PIC", section 4); the maximum keeps what one agent alone does, which drowns in a mean of many.
+    It does not depend on the agents' order. The layer between agents is that of permutation-invariant critics (Liu et
+    al. 2020, "PIC", section 4.1, with the mean over all as neighbourhood); the maximum keeps what one agent alone
+    does, which drowns in a mean of many.
     """
 
     hidden: int
     num_bins: int
-    num_heads: int
 
     @nn.compact
     def __call__(self, features: Array) -> Array:
         """Map [..., N, F] to float32 logits [..., V], uniform at first."""
-        each = Dense(self.hidden, name="each")(features)
-        each = nn.LayerNorm()(TransformerBlock(self.num_heads, self.hidden)(nn.relu(each)))
+        each = nn.relu(Dense(self.hidden, name="each")(features))
+        team = Dense(self.hidden, use_bias=False, name="others")(each.mean(axis=-2))
+        each = nn.relu(Dense(self.hidden, name="itself")(each) + team[..., None, :])
         team = jnp.concatenate([each.mean(axis=-2), each.max(axis=-2)], axis=-1)
         team = nn.relu(Dense(self.hidden, name="team")(team))
         return Dense(self.num_bins, kernel_init=nn.initializers.zeros, name="bins")(team)

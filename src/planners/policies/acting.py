@@ -16,6 +16,14 @@ def decentralised(policy: TeamPolicy, params: Params, latent: Array) -> Array:
     return policy.reply(params, *policy.begin(params, latent))
 
 
+def imagined_legal(timestep: TimeStep) -> Array:
+    """Return what agents may be taken to play in states imagined after this one [B, N, A].
+
+    What is legal there is not known, but the dead stay dead: a search does not try what they might have done.
+    """
+    return timestep.legal | timestep.alive[..., None]
+
+
 def rows(knowledge: PyTree, agent: Array) -> PyTree:
     """Return the one row [B, 1, ...] of agent [B] out of what everybody knows [B, N, ...]."""
     return jax.tree.map(lambda x: jax.vmap(lambda each, i: each[i][None])(x, agent), knowledge)

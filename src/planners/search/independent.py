@@ -14,7 +14,7 @@ from src.core import Array, EnvSpec, Model, Plan, Planner, SearchExtras, TimeSte
 from src.ops.distributions import draw
 from src.ops.masking import masked_logits
 from src.planners.policies import policy
-from src.planners.policies.acting import decentralised, observe
+from src.planners.policies.acting import decentralised, imagined_legal, observe
 from src.planners.search.own_actions import argmax, own_root, own_step
 from src.planners.search.query import Query
 from src.planners.search.trees import TreeConfig, make_search, make_worth
@@ -45,7 +45,7 @@ def make(config: Config, model: Model, spec: EnvSpec, discount: float) -> Planne
         fixed = jnp.zeros(nobody.shape, jnp.int32)
         root_key, search_key = jax.random.split(key)
         root = own_root(model, params, root_key, latent, logits, agent, fixed, nobody, decide)
-        step = own_step(model, worth, discount, agent, decide)
+        step = own_step(model, worth, discount, agent, per_agent(imagined_legal(timestep)), decide)
         legal = timestep.legal.reshape(batch * num_agents, -1)
         found = search(params, search_key, Query(root, step, legal, config.max_depth or None), explore, progress)
         found = jax.tree.map(lambda x: x.reshape(batch, num_agents, *x.shape[1:]), found)

@@ -8,6 +8,7 @@ enumerated and nothing is sampled. Candidates cost no network call, so K may wel
 import dataclasses
 import itertools
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,7 @@ from src.ops.distributions import draw
 from src.ops.masking import NEVER, masked_logits
 from src.ops.values import state_value
 from src.planners.policies import policy
-from src.planners.policies.acting import decentralised, observe
+from src.planners.policies.acting import decentralised, imagined_legal, observe
 from src.planners.search.query import Found, Query
 from src.planners.search.trees import TreeConfig, imagine, make_search, make_worth
 
@@ -62,11 +63,12 @@ def make(config: Config, model: Model, spec: EnvSpec, discount: float) -> Planne
     propose = make_proposal(spec, config.num_samples)
     keep = _candidates if config.keep_candidates else lambda actions, found: ()
 
-    def recurrent_fn(params, key, chosen: Array, node: Node):
+    def recurrent_fn(later: Array, params, key, chosen: Array, node: Node):
         joint = jnp.take_along_axis(node.actions, chosen[:, None, None], axis=1)[:, 0]
         latent, reward, continues = imagine(model, params, node.latent, joint, key)
         value = worth(params, latent, jax.random.fold_in(key, 2))
-        actions, prior, _ = propose(key, decentralised(model.team_policy, params, latent), 0.0)
+        logits = masked_logits(decentralised(model.team_policy, params, latent), later)
+        actions, prior, _ = propose(key, logits, 0.0)
         output = mctx.RecurrentFnOutput(reward=reward, discount=discount * continues, prior_logits=prior, value=value)
         return output, Node(latent=latent, actions=actions)
 
@@ -77,7 +79,7 @@ def make(config: Config, model: Model, spec: EnvSpec, discount: float) -> Planne
         actions, prior, valid = propose(propose_key, logits, config.uniform_fraction if explore else 0.0)
         value = state_value(model.team_value, params, latent)
         root = mctx.RootFnOutput(prior_logits=prior, value=value, embedding=Node(latent=latent, actions=actions))
-        query = Query(root, recurrent_fn, valid, config.max_depth or None)
+        query = Query(root, partial(recurrent_fn, imagined_legal(timestep)), valid, config.max_depth or None)
         found = search(params, search_key, query, explore, progress)
         joint = jnp.take_along_axis(actions, found.action[:, None, None], axis=1)[:, 0]
         extras = SearchExtras(

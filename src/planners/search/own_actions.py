@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import mctx
 
 from src.core import Array, Key, Model, pytree
+from src.ops.masking import masked_logits
 from src.ops.values import committed_value
 from src.planners.policies.acting import decentralised
 from src.planners.search.trees import Worth, imagine
@@ -48,14 +49,18 @@ def own_root(
     )
 
 
-def own_step(model: Model, worth: Worth, discount: float, agent: Array, decide: Decide):
-    """Return mctx's recurrent function: agent [M] plays the searched action, the teammates what the node decided."""
+def own_step(model: Model, worth: Worth, discount: float, agent: Array, later: Array, decide: Decide):
+    """Return mctx's recurrent function: agent [M] plays the searched action, the teammates what the node decided.
+
+    Args:
+      later: [M, N, A] bool what agents may play in imagined states.
+    """
 
     def recurrent_fn(params, key: Key, action: Array, node: OwnNode):
         own = jnp.arange(node.others.shape[-1])[None] == agent[:, None]
         joint = jnp.where(own, action[:, None], node.others)
         latent, reward, continues = imagine(model, params, node.latent, joint, key)
-        logits = decentralised(model.team_policy, params, latent)
+        logits = masked_logits(decentralised(model.team_policy, params, latent), later)
         output = mctx.RecurrentFnOutput(
             reward=reward,
             discount=discount * continues,

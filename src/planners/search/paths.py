@@ -197,7 +197,8 @@ def _complete(
         )
         logits = model.team_policy.reply(params, rows(at_all(forest.own, state), following), plan)[:, 0]
         known = at(forest.steps, front.node) == 0
-        logits = masked_logits(logits, rows(start.legal, following)[:, 0] | ~known[:, None])
+        legal, later = (rows(x, following)[:, 0] for x in (start.legal, start.later))
+        logits = masked_logits(logits, jnp.where(known[:, None], legal, later))
         moving = jax.nn.one_hot(agent, num_agents, dtype=bool)
         action = jnp.where(moving, front.action[:, None], at(forest.action, front.node))
         tree = add_node(
@@ -245,6 +246,7 @@ def _imagine(
     value = worth(params, latent, jax.random.fold_in(key, 2))
     own, nothing = model.team_policy.begin(params, latent)
     logits = model.team_policy.reply(params, rows(own, start.order[:, 0]), nothing)[:, 0]
+    logits = masked_logits(logits, rows(start.later, start.order[:, 0])[:, 0])
     place = jnp.where(front.goes_on, new, num_nodes)
     steps = at(forest.steps, front.node) + 1
     tree = add_node(forest.tree, front, front.goes_on, new, logits, reward, discount * continues)

@@ -88,7 +88,7 @@ def plies_tree(unfinished_value: str, model: Model, worth: Worth, params, key: K
 
     def recurrent_fn(params, key: Key, chosen: Array, node: Node):
         here, last = _ply(model, params, start.order, chosen, node)
-        filled, unfinished = finish(params, here, start.legal | ~node.at_root[:, None, None])
+        filled, unfinished = finish(params, here, jnp.where(node.at_root[:, None, None], start.legal, start.later))
         latent, reward, continues = imagine(model, params, node.latent, filled, key)
         there = _arrival(model, worth, params, key, latent, here)
         after = discount * continues
@@ -151,7 +151,8 @@ def _prior(model: Model, start: Start) -> Callable[..., Array]:
     def prior(params, node: Node) -> Array:
         agent = jnp.take_along_axis(start.order, node.ply[:, None], axis=1)[:, 0]
         logits = model.team_policy.reply(params, rows(node.own, agent), node.plan)[:, 0]
-        return masked_logits(logits, rows(start.legal, agent)[:, 0] | ~node.at_root[:, None])
+        legal, later = (rows(x, agent)[:, 0] for x in (start.legal, start.later))
+        return masked_logits(logits, jnp.where(node.at_root[:, None], legal, later))
 
     return prior
 

@@ -26,7 +26,7 @@ def make(config: Config, model: Model, spec: EnvSpec, discount: float) -> Planne
     def tree(params, key: Key, start: Start):
         logits = masked_logits(model.team_policy.reply(params, start.own, start.plan), start.legal)
         root = own_root(model, params, key, start.latent, logits, start.agent, start.action, start.committed, draw)
-        return root, own_step(model, worth, discount, start.agent, draw)
+        return root, own_step(model, worth, discount, start.agent, start.later, draw)
 
     decide = one_by_one(make_search(config), tree, lambda ply: config.max_depth or None, model)
     return planner_in_turns(config.order, decide, model, spec, discount)

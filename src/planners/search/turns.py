@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from src.core import Array, EnvSpec, Key, Model, Plan, Planner, PyTree, SearchExtras, TimeStep, pytree, setting
 from src.ops.masking import masked_logits
 from src.planners.policies import autoregressive, policy
-from src.planners.policies.acting import observe
+from src.planners.policies.acting import imagined_legal, observe
 from src.planners.policies.autoregressive import ORDERS, choose_order
 from src.planners.search.query import Query, Search
 
@@ -40,6 +40,7 @@ class Start:
     agent: Array  # [B] int32 whose turn it is
     ply: Array  # [] int32
     legal: Array  # [B, N, A] bool
+    later: Array  # [B, N, A] bool what may be played in imagined states: the dead stay dead, of others nothing is known
 
 
 # decide(params, key, start, explore, progress) -> actions [N, B] and improved policies [N, B, A] by ply, root value [B]
@@ -52,7 +53,7 @@ def planner_in_turns(order: str, decide: Decide, model: Model, spec: EnvSpec, di
     def plan(params, memory, timestep: TimeStep, key: Key, explore: bool, progress: Array = 0.0):
         order_key, search_key = jax.random.split(key)
         memory, latent = observe(model.latents, params, memory, timestep)
-        start = _beginning(order, model, params, latent, timestep.legal, order_key)
+        start = _beginning(order, model, params, latent, timestep, order_key)
         action, improved, value = decide(params, search_key, start, explore, progress)
         rank = jnp.argsort(start.order, axis=-1).astype(jnp.int32)
         action = jnp.take_along_axis(action.T, rank, axis=1)
@@ -65,15 +66,16 @@ def planner_in_turns(order: str, decide: Decide, model: Model, spec: EnvSpec, di
     return Planner(init=model.latents.memory, plan=plan, plays="search", also=also)
 
 
-def _beginning(order: str, model: Model, params: Any, latent: Array, legal: Array, key: Key) -> Start:
+def _beginning(order: str, model: Model, params: Any, latent: Array, timestep: TimeStep, key: Key) -> Start:
     """Return where the first agent's search starts."""
+    legal = timestep.legal
     own, nothing = model.team_policy.begin(params, latent)
     alone = masked_logits(model.team_policy.reply(params, own, nothing), legal)
     turns = choose_order(order, key, alone)  # [B, N]
     nobody = jnp.zeros(turns.shape, bool)
     return Start(
         latent=latent, own=own, plan=nothing, action=jnp.zeros(turns.shape, jnp.int32), committed=nobody, order=turns,
-        agent=turns[:, 0], ply=jnp.int32(0), legal=legal,
+        agent=turns[:, 0], ply=jnp.int32(0), legal=legal, later=imagined_legal(timestep),
     )  # fmt: skip
 
 

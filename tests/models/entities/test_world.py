@@ -63,7 +63,7 @@ def test_with_nothing_visible_a_policy_is_of_its_own_observation_alone():
     def own(obs):
         return everything(params, obs, action, visible)["policy"][0]
 
-    slopes = quick_jit(jax.jacobian(own))(obs)[:, :, 0]
+    slopes = jax.jit(jax.jacobian(own))(obs)[:, :, 0]
     reach = np.abs(slopes).max(axis=(1, 3))  # [agent's logits, whose observation]
     assert (reach > 0).tolist() == np.eye(N, dtype=bool).tolist()
 
