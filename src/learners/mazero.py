@@ -15,6 +15,7 @@ import optax
 from src.core import (
     Array, Batch, Key, Learner, LearnerState, Model, Params, RunPlan, SearchExtras, Transition, setting,
 )  # fmt: skip
+from src.learners.reward_scale import make_reward_scale
 from src.learners.sgd import make_optimiser, sgd_step
 from src.ops.clocks import update_problems
 from src.ops.losses import cosine_loss, cross_entropy, masked_mean, mean_of, scale_gradient
@@ -28,7 +29,12 @@ from src.ops.values import state_value
 class Config:
     unroll: int = setting(2, "U, steps the model is unrolled in training", low=1, high=64)
     n_step: int = setting(5, "rewards in a value target before it bootstraps", low=1, high=256)
-    reward_scale: float = setting(1.0, "factor on the team's reward before anything is learned from it", low=1e-6)
+    reward_scale: float = setting(
+        0.0,
+        "factor on the team's reward before anything is learned from it; 0 = learned, so that the root mean square of "
+        "discounted returns is at most 10",
+        low=0.0,
+    )
     policy_weight: float = setting(1.0, "weight of the policy loss, a mean over agents", low=0.0)
     value_weight: float = setting(0.5, "weight of the value loss", low=0.0)
     reward_weight: float = setting(1.0, "weight of the reward loss", low=0.0)
@@ -62,6 +68,7 @@ METRICS = (
     "consistency_loss",
     "value_clipped",
     "reward_clipped",
+    "reward_scale",
     "grad_norm",
     "learning_rate",
 )
@@ -97,6 +104,8 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
             "it learns from single rows; the network has a memory that whole sequences would have to be read for"
         )
     spec, discount = plan.spec, plan.discount
+    length = config.unroll + config.n_step
+    scaling = make_reward_scale(config.reward_scale, discount, length, spec.episode_limit)
     optimiser, schedule = make_optimiser(
         peak=config.learning_rate,
         warmup_updates=config.warmup_updates,
@@ -110,14 +119,17 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
         params = model.init(key)
         # A copy, not an alias: donating one buffer twice is an error.
         target = jax.tree.map(jnp.copy, params)
-        return LearnerState(params=params, target=target, opt=optimiser.init(params), step=jnp.zeros((), jnp.int32))
+        step = jnp.zeros((), jnp.int32)
+        return LearnerState(params=params, target=target, opt=optimiser.init(params), step=step, stats=scaling.init())
 
     def rates(step: Array) -> dict[str, Array]:
         return {"train/learning_rate": schedule(step)}
 
     def update(state: LearnerState, batch: Batch, key: Key):
-        reward = config.reward_scale * team_reward(batch.traj.reward, spec.shared_reward)  # [B, T]
-        values = value_targets(config, model, discount, state.target, batch.traj, reward)
+        raw = team_reward(batch.traj.reward, spec.shared_reward)  # [B, T]
+        stats = scaling.add(state.stats, raw, batch.traj, batch.weight)
+        reward = scaling.scale(stats) * raw
+        values = value_targets(config, model, discount, state.target, batch.traj, reward, scaling.since_copy(stats))
         alive, known = jax.vmap(lambda t, c: unroll_masks(t, c, config.unroll))(
             batch.traj.terminated, batch.traj.truncated
         )
@@ -129,14 +141,19 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
         params, opt, grad_norm, (metrics, priorities) = sgd_step(objective, optimiser, state.params, state.opt)
         step = state.step + 1
         target = optax.periodic_update(params, state.target, step, config.target_period_updates)
-        metrics |= {"train/grad_norm": grad_norm, **rates(state.step)}
-        return LearnerState(params=params, target=target, opt=opt, step=step), metrics, priorities
+        metrics |= {
+            "train/grad_norm": grad_norm,
+            "train/reward_scale": jnp.asarray(scaling.scale(stats), jnp.float32),
+            **rates(state.step),
+        }
+        stats = scaling.copy(stats, step % config.target_period_updates == 0)
+        return LearnerState(params=params, target=target, opt=opt, step=step, stats=stats), metrics, priorities
 
     names = tuple(f"train/{name}" for name in METRICS) + tuple(f"search/{name}" for name in SEARCH_METRICS)
     return Learner(
         init=init,
         update=update,
-        sequence_length=config.unroll + config.n_step,
+        sequence_length=length,
         metric_names=names,
         remarks=remarks,
         rates=rates,
@@ -151,8 +168,7 @@ def remarks(metrics: dict[str, float]) -> dict[str, str]:
     shares = {kind: metrics.get(f"train/{kind}_clipped", 0.0) for kind in ("value", "reward")}
     return {
         kind: f"{share:.0%} of the {kind} targets lie beyond the support, where all look alike: raise "
-        f"network_args.{kind}_limit "
-        "or lower learner_args.reward_scale"
+        f"network_args.{kind}_limit, or lower learner_args.reward_scale if it is not 0"
         for kind, share in shares.items()
         if share > TOLERABLE
     }
@@ -169,13 +185,24 @@ class Targets:
 
 
 def value_targets(
-    config: Config, model: Model, discount: float, target: Params, traj: Transition, reward: Array
+    config: Config,
+    model: Model,
+    discount: float,
+    target: Params,
+    traj: Transition,
+    reward: Array,
+    since_copy: Array | float = 1.0,
 ) -> Array:
-    """Return n-step value targets [B, U + 1], bootstrapped from the target network at the true successors."""
+    """Return n-step value targets [B, U + 1], bootstrapped from the target network at the true successors.
+
+    Args:
+      reward: [B, T] the team's, scaled.
+      since_copy: [] their scale over that of the target network's values.
+    """
     done = traj.terminated | traj.truncated
     rows = jax.vmap(lambda d: bootstrap_index(d, config.n_step, config.unroll))(done)  # [B, U + 1]
     next_obs = jax.vmap(lambda obs, row: obs[row])(traj.next_obs, rows)  # [B, U + 1, N, O]
-    bootstrap = state_value(model.team_value, target, represent(model, target, next_obs))
+    bootstrap = since_copy * state_value(model.team_value, target, represent(model, target, next_obs))
 
     def one_stream(reward, terminated, truncated, bootstrap):
         return n_step_targets(reward, terminated, truncated, bootstrap, discount, config.n_step, config.unroll)

@@ -32,6 +32,7 @@ NETWORK = world_model.Config(
 LEARNER = mazero.Config(
     unroll=1,
     n_step=1,
+    reward_scale=1.0,
     learning_rate=5e-3,
     warmup_updates=10,
     value_weight=1.0,
@@ -47,16 +48,24 @@ CLOCKS = {"t_max": T_MAX, "max_minutes": 0, "eval_episodes": 16, "eval_every": T
 
 @lru_cache(maxsize=None)
 def small_run(
-    planner: str, game: matrix_game.Config, *, change=None, num_simulations: int = 48, head: str = "sum", also: str = ""
+    planner: str,
+    game: matrix_game.Config,
+    *,
+    change=None,
+    num_simulations: int = 48,
+    head: str = "sum",
+    also: str = "",
+    reward_scale: float = 1.0,
 ):
     """Return the run, seed -> generator of (Report, RunState); `change` may alter the game.
 
     Args:
       head: how policies take up commitments.
       also: a planner without search to evaluate as "autoregressive".
+      reward_scale: 0 = learned.
     """
-    settings = {"env": change} if change else {}
-    return jax_sync.make(RUNNER, **parts(planner, game, num_simulations, head=head, also=also, **settings), **CLOCKS)
+    settings = {"head": head, "also": also, "reward_scale": reward_scale} | ({"env": change} if change else {})
+    return jax_sync.make(RUNNER, **parts(planner, game, num_simulations, **settings), **CLOCKS)
 
 
 def parts(
@@ -67,6 +76,7 @@ def parts(
     env=lambda env: env,
     head: str = "sum",
     also: str = "",
+    reward_scale: float = 1.0,
 ) -> dict:
     """Return what a run is made of, by the names that runners call it; `env` may alter the game."""
     task = matrix_game.make(game)
@@ -83,7 +93,11 @@ def parts(
         "env": env(task),
         "planner": search,
         "players": {"search": search} | ({"autoregressive": made(also)} if also else {}) | {"policy": made("policy")},
-        "learner": mazero.make(LEARNER, model, run_plan(task.spec, 0.97, int(T_MAX * RUNNER.updates_per_step))),
+        "learner": mazero.make(
+            dataclasses.replace(LEARNER, reward_scale=reward_scale),
+            model,
+            run_plan(task.spec, 0.97, int(T_MAX * RUNNER.updates_per_step)),
+        ),
         "replay": uniform.make(REPLAY, RUNNER.num_envs, LEARNER.unroll + LEARNER.n_step),
     }
 

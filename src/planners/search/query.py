@@ -22,7 +22,8 @@ class BudgetConfig:
     )
     q_epsilon: float = setting(
         0.1,
-        "smallest range of Q-values used for rescaling them, in units of the scaled reward; a smaller range is damped",
+        "smallest range of Q-values used for rescaling them, in units of the scaled reward, "
+        "learner_args.reward_scale; a smaller range is damped",
         low=1e-8,
     )
 
