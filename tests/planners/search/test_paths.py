@@ -41,6 +41,7 @@ def searched(max_depth: int, **settings):
             agent=order[:, 0],
             ply=jnp.int32(0),
             legal=timestep.legal,
+            later=jnp.ones_like(timestep.legal),
         )
         counting = MODEL.latents._replace(
             imagine=lambda *inputs: (seen.append(inputs), MODEL.latents.imagine(*inputs))[1]

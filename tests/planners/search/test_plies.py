@@ -91,6 +91,7 @@ def beginning(seed: int, on: float):
         agent=order[:, 1],
         ply=jnp.int32(BEGUN),
         legal=timestep.legal,
+        later=jnp.ones_like(timestep.legal),
     )
     walks = [Walk(params, *(np.array(x[b]) for x in (timestep.obs, timestep.legal, order))) for b in range(B)]
     for walk, b in zip(walks, range(B), strict=True):
