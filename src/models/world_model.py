@@ -236,7 +236,6 @@ class EntityNetwork(Network):
             attention=cfg.attention_size if cfg.attention == "transformer" else 0,
             attention_heads=cfg.attention_heads,
             attention_layers=cfg.attention_layers,
-            pooling=cfg.pooling,
             relation_size=cfg.relation_size,
         )
         self.policy_head = _policy_head(cfg, self.space, jnp.float32)

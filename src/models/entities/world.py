@@ -15,7 +15,7 @@ from src.core import Array, Vector
 from src.models.attention import TransformerBlock
 from src.models.dense import Dense
 from src.models.entities.config import EntityConfig
-from src.models.entities.encoder import Encoder, Pool
+from src.models.entities.encoder import Encoder
 from src.models.entities.latent import ALLY, LatentSpace
 
 
@@ -46,7 +46,6 @@ class EntityDynamics(nn.Module):
     attention: int  # width of what agents exchange; 0 = they do not
     attention_heads: int
     attention_layers: int
-    pooling: str
     relation_size: int
 
     @nn.compact
@@ -62,34 +61,35 @@ class EntityDynamics(nn.Module):
             x = jnp.concatenate([x, said], axis=-1)
         x = nn.relu(Dense(self.hidden, name="hidden")(x))
         moved = self._move(x, tokens, action)
-        pooled = [part for name in moved for part in Pool(self.pooling, name=f"{name}_pool")(x, moved[name], None)]
-        change = Dense(space.own, name="change")(x) + Dense(space.own, name="pooled")(jnp.concatenate(pooled, axis=-1))
+        # The maximum alone: attention to imagined things costs half of the step again, and taught no more.
+        pooled = jnp.concatenate([moved[name].max(axis=-2) for name in moved], axis=-1)
+        change = Dense(space.own, name="change")(x) + Dense(space.own, use_bias=False, name="pooled")(pooled)
         return space.join(nn.LayerNorm()(whole + change), moved)
 
     def _move(self, x: Array, tokens: dict[str, Array], action: Array) -> dict[str, Array]:
         """Return the tokens {kind: [..., N, C, h]} after the agents, who know x [..., N, H], have acted."""
-        moved, num_agents = {}, x.shape[-2]
-        for name in sorted(tokens, key=lambda name: name != ALLY):
-            inputs = [Dense(self.space.token, name=f"{name}_self")(tokens[name])]
-            inputs.append(Dense(self.space.token, use_bias=False, name=f"{name}_agent")(x)[..., None, :])
-            if name == ALLY and tokens[name].shape[-2] == num_agents - 1:
-                about = Dense(self.space.token, use_bias=False, name="ally_itself")(x)
-                inputs.append(others(about))
-            elif ALLY in moved:
-                inputs.append(self._near(name, tokens[name], moved[ALLY]))
+        size, moved, names = self.space.token, {}, sorted(tokens, key=lambda name: name != ALLY)
+        team = ALLY in tokens and tokens[ALLY].shape[-2] == x.shape[-2] - 1
+        # One product for all that agents say to things, because many narrow ones are slow.
+        said = jnp.split(Dense(size * (len(names) + team), name="agent")(x), len(names) + team, axis=-1)
+        for name, own in zip(names, said):
+            related = name != ALLY and ALLY in moved
+            inputs = Dense(size + related * self.relation_size, use_bias=False, name=name)(tokens[name])
+            inputs, mine = inputs[..., :size] + own[..., None, :], inputs[..., size:]
+            if name == ALLY and team:
+                inputs += others(said[-1])
+            if related:
+                inputs += self._near(name, mine, moved[ALLY])
             if name == self.space.target:
-                inputs.append(self._hits(action))
-            change = Dense(self.space.token, name=f"{name}_change")(nn.relu(sum(inputs)))
-            moved[name] = bounded(nn.relu(tokens[name] + change))
+                inputs += self._hits(action)
+            moved[name] = bounded(nn.relu(tokens[name] + Dense(size, name=f"{name}_change")(nn.relu(inputs))))
         return {name: moved[name] for name, _ in self.space.kinds}
 
-    def _near(self, name: str, tokens: Array, allies: Array) -> Array:
-        """Return what teammates with tokens [..., E, h] are to things with tokens [..., C, h]: [..., C, h]."""
-        mine = Dense(self.relation_size, name=f"{name}_pair")(tokens)[..., :, None, :]
-        theirs = Dense(self.relation_size, use_bias=False, name=f"{name}_ally")(allies)[..., None, :, :]
-        pair = nn.relu(mine + theirs)  # [..., C, E, R]
-        both = jnp.concatenate([pair.max(axis=-2), pair.mean(axis=-2)], axis=-1)
-        return Dense(self.space.token, use_bias=False, name=f"{name}_near")(both)
+    def _near(self, name: str, mine: Array, allies: Array) -> Array:
+        """Return what teammates with tokens [..., E, h] are to things known by mine [..., C, R]: [..., C, h]."""
+        theirs = Dense(self.relation_size, name=f"{name}_ally")(allies)[..., None, :, :]
+        pair = nn.relu(mine[..., :, None, :] + theirs).max(axis=-2)
+        return Dense(self.space.token, use_bias=False, name=f"{name}_near")(pair)
 
     def _hits(self, action: Array) -> Array:
         """Return what the agents' aims are to each target [..., N, C, h]: the agent's own, and everybody's."""
