@@ -110,20 +110,20 @@ def holes(steps: list[int]) -> int:
 
 
 def newest(folder: Path) -> int:
-    from src.records import checkpoint
+    from src.records import checkpoint_folder
 
-    return max(checkpoint.steps(folder / "results" / "models" / "1"), default=0)
+    return max(checkpoint_folder.steps(folder / "results" / "models" / "1"), default=0)
 
 
 def compare(folder: Path, step: str) -> dict[str, bool]:
     """Return whether states and metrics of runs 1 and 2 are the same at their end, but for time itself."""
-    from src.records import checkpoint
+    from src.records import checkpoint_folder
     from src.records.series import of as recorded
 
     states, series = [], []
     for run in "12":
         path = folder / "results" / "models" / run / step
-        sums = checkpoint.read_meta(path).sums
+        sums = checkpoint_folder.read_meta(path).sums
         states.append({name: sums[name] for name in sums if name != "training_seconds"})
         held = recorded(folder / "results" / "sacred" / run)
         series.append({n: (m.steps, m.values.tobytes()) for n, m in held.items() if not n.startswith("time/")})

@@ -19,6 +19,7 @@ from src.core import (
     HostEnvironment,
     Learner,
     Model,
+    Plan,
     Planner,
     PolicyExtras,
     PyTree,
@@ -27,6 +28,7 @@ from src.core import (
     SearchExtras,
     TimeStep,
     Transition,
+    transition,
 )
 
 Shape = jax.ShapeDtypeStruct
@@ -51,24 +53,8 @@ def timestep_of(spec: EnvSpec) -> TimeStep:
 
 def row_of(spec: EnvSpec, extras: PyTree) -> Transition:
     """Return what a stored row looks like."""
-    seen, flag = timestep_of(spec), _array((), bool)
-    return Transition(
-        obs=seen.obs,
-        state=seen.state,
-        legal=seen.legal,
-        present=seen.present,
-        alive=seen.alive,
-        first=flag,
-        action=_action(spec),
-        extras=extras,
-        reward=seen.reward,
-        terminated=flag,
-        truncated=flag,
-        next_obs=seen.obs,
-        next_state=seen.state,
-        next_legal=seen.legal,
-        env_step=_array((), jnp.int32),
-    )
+    seen = timestep_of(spec)
+    return transition(seen, Plan(action=_action(spec), extras=extras), seen, _array((), jnp.int32))
 
 
 def of_env(name: str, env: Environment | HostEnvironment) -> list[str]:

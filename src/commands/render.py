@@ -18,7 +18,7 @@ from src import build
 from src.analysis import film
 from src.analysis.episodes import make_player
 from src.analysis.host_episodes import make_host_player
-from src.commands import arguments, restoring
+from src.commands import flags, restoring
 from src.config.commandline import UsageError
 from src.core import Environment
 from src.records import provenance
@@ -43,7 +43,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--episodes", type=_count, default=EPISODES, help=f"how many (default: {EPISODES})")
     parser.add_argument("--player", choices=PLAYERS, help="who chooses the actions (default: search if there is one)")
     out_help = "file to write, without its ending (default: in the run's folder)"
-    parser.add_argument("--out", type=arguments.out_file, help=out_help)
+    parser.take("--out", type=flags.out_file, help=out_help)
     options, _, run, restored = restoring.read(parser, words)
     player = chosen_player(restored, options.player)
     out = options.out or run.folder / f"{NAME}-{restored.step}-{player}"

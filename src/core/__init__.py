@@ -1,4 +1,4 @@
-"""Shared types and protocols: what crosses the border between two parts. No logic lives here."""
+"""Shared types and protocols: what crosses the border between two parts. The only logic is how one record is made of others."""
 
 from src.core.arrays import Array, Key, Params, PyTree, pytree
 from src.core.faces import (
@@ -29,7 +29,7 @@ from src.core.parts import (
 )  # fmt: skip
 from src.core.settings import setting
 from src.core.spaces import Discrete, Entities, EnvSpec, Group, Image, Numbers, Vector
-from src.core.step import Batch, Candidates, Plan, PolicyExtras, SearchExtras, TimeStep, Transition
+from src.core.step import Batch, Candidates, Plan, PolicyExtras, SearchExtras, TimeStep, Transition, transition
 
 __all__ = [
     "Acting",
@@ -74,4 +74,5 @@ __all__ = [
     "Vector",
     "pytree",
     "setting",
+    "transition",
 ]

@@ -32,9 +32,9 @@ from src.core import (
     setting,
 )  # fmt: skip
 from src.ops.clocks import step_problems
-from src.runners.collect import Actors, collect, evaluate, start
+from src.runners.collect import Actors, collect, start
 from src.runners.learn import Parts, absorb, progress_at
-from src.runners.loop import Loop, keys, priorities, sums_of
+from src.runners.loop import Loop, keys, make_loop, priorities, sums_of
 
 ENV_STEPS = "environment steps"
 
@@ -114,19 +114,12 @@ def make(
     """
     parts = Parts(config, env, planner, learner, replay, t_max)
     cycles = max(1, round(config.report_every / parts.steps_per_cycle))
-    loop = Loop(
+    loop = make_loop(
+        env, players, learner, t_max=t_max, max_minutes=max_minutes, eval_episodes=eval_episodes, eval_every=eval_every,
         train=jax.jit(partial(_report, parts, num_cycles=cycles), donate_argnums=0),
-        evaluators={
-            name: jax.jit(partial(evaluate, env, player, num_episodes=eval_episodes))
-            for name, player in players.items()
-        },
         priorities=jax.jit(partial(priorities, replay)) if learner.sequence_length else None,
         steps_per_report=cycles * parts.steps_per_cycle,
-        t_max=t_max,
-        max_seconds=60 * max_minutes,
-        eval_every=eval_every,
-        learner=learner,
-    )
+    )  # fmt: skip
     return SyncRunner(parts=parts, loop=loop)
 
 

@@ -31,9 +31,8 @@ from src.core import (
     setting,
 )  # fmt: skip
 from src.ops.clocks import step_problems
-from src.runners.collect import evaluate
 from src.runners.learn import learn_once
-from src.runners.loop import Loop, keys
+from src.runners.loop import Loop, keys, make_loop
 
 UPDATES = "updates"
 
@@ -117,20 +116,11 @@ def make(
     if not replay.source.ready(data):
         raise ValueError(f"run {config.rows} stored fewer rows than replay_args.min_size, or than one sequence takes")
     train = jax.jit(partial(_report, learner, replay, t_max, config.report_every), donate_argnums=0)
-    loop = Loop(
-        train=lambda state: train(state, data),
-        evaluators={
-            name: jax.jit(partial(evaluate, env, player, num_episodes=eval_episodes))
-            for name, player in players.items()
-        },
-        priorities=None,
-        now=lambda state: state.updates,
+    loop = make_loop(
+        env, players, learner, t_max=t_max, max_minutes=max_minutes, eval_episodes=eval_episodes, eval_every=eval_every,
+        train=lambda state: train(state, data), priorities=None, now=lambda state: state.updates,
         steps_per_report=config.report_every,
-        t_max=t_max,
-        max_seconds=60 * max_minutes,
-        eval_every=eval_every,
-        learner=learner,
-    )
+    )  # fmt: skip
     return OfflineRunner(learner=learner, loop=loop)
 
 

@@ -38,10 +38,11 @@ from src.core import (
 )  # fmt: skip
 from src.runners.host import collect as host_collect
 from src.runners import jax_sync
-from src.runners.collect import collect, evaluate, start
+from src.runners.collect import collect, start
 from src.runners.jax_sync import ENV_STEPS, RunState
 from src.runners.learn import Parts, absorb
-from src.runners.loop import Loop, keys, priorities
+from src.runners.loop import Loop, compiled_evaluators, keys, priorities
+from src.signals import deaf
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -114,16 +115,11 @@ def make(
     )
     parts = Parts(config, env, planner, learner, replay, t_max)
     in_jax, envs = isinstance(env, Environment), config.num_envs // num_actors
-    evaluators = {
-        name: jax.jit(partial(evaluate, env, player, num_episodes=eval_episodes))
-        for name, player in players.items()
-        if in_jax
-    }
     return AsyncRunner(
         parts=parts,
         remake=remake,
         start=jax.jit(partial(start, env, planner, num_envs=envs)) if in_jax else None,
-        evaluators=evaluators or {name: eval_episodes for name in players},
+        evaluators=compiled_evaluators(env, players, eval_episodes) if in_jax else dict.fromkeys(players, eval_episodes),
         priorities=jax.jit(partial(priorities, replay)) if learner.sequence_length else None,
         learn=jax.jit(partial(learn, parts), donate_argnums=0),
         clocks={"t_max": t_max, "max_seconds": 60 * max_minutes, "eval_every": eval_every},
@@ -231,7 +227,6 @@ class AsyncRunner:
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[2:], x.dtype), found)
 
     def __call__(self, seed: int, resume: RunState | None = None) -> Iterator[tuple[Report, RunState]]:
-        from src.cluster.signals import deaf
         from src.runners.actors.session import Session  # brings Ray along
 
         began, config = time.monotonic(), self.parts.config

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from src import build, contracts
-from src.records import checkpoint, rows as recorded_rows
+from src.records import checkpoint_folder, rows as recorded_rows
 from src.config import commandline, loader
 from src.main import main
 
@@ -68,14 +68,14 @@ def test_a_team_learns_from_rows_of_random_play_what_it_never_played(results):
 def test_the_clock_of_such_a_run_counts_updates(results):
     found = metrics(results, "2")
     assert found["train/loss"]["steps"] == [100, 200, 300, 400] and found["eval/search/return"]["steps"] == [200, 400]
-    assert checkpoint.steps(results / "models" / "2")[-1] == 400
+    assert checkpoint_folder.steps(results / "models" / "2")[-1] == 400
     assert "400 of 400 updates" in (results / "sacred" / "2" / "cout.txt").read_text()
 
 
 def test_a_checkpoint_holds_what_is_learned_and_no_rows(results):
-    sums = checkpoint.read_meta(results / "models" / "2" / "400").sums
+    sums = checkpoint_folder.read_meta(results / "models" / "2" / "400").sums
     assert not [name for name in sums if name.startswith(("replay", "actors"))]
-    rows = checkpoint.read_meta(results / "models" / "1" / str(ROWS)).sums
+    rows = checkpoint_folder.read_meta(results / "models" / "1" / str(ROWS)).sums
     assert "replay.experience.reward" in rows
 
 

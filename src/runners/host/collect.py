@@ -10,9 +10,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from src.core import EnvSpec, Key, Params, Plan, Planner, PyTree, TimeStep, Transition
+from src.core import EnvSpec, Key, Params, Plan, Planner, PyTree, TimeStep, Transition, transition
 from src.ops.team import team_reward
-from src.runners.collect import Episodes, of_plans, policy_entropy, transition
+from src.runners.collect import Episodes, of_plans, policy_entropy
 from src.runners.host.envs import HostEnvs, another_seed
 
 
