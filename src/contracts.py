@@ -13,23 +13,9 @@ import jax
 import jax.numpy as jnp
 
 from src.core import (
-    Candidates,
-    Environment,
-    EnvSpec,
-    HostEnvironment,
-    Learner,
-    Model,
-    Plan,
-    Planner,
-    PolicyExtras,
-    PyTree,
-    Replay,
-    RunPlan,
-    SearchExtras,
-    TimeStep,
-    Transition,
-    transition,
-)
+    Candidates, Environment, EnvSpec, HostEnvironment, Learner, Model, Plan, Planner, PolicyExtras, PyTree, Replay,
+    RunPlan, SearchExtras, TimeStep, Transition, transition,
+)  # fmt: skip
 
 Shape = jax.ShapeDtypeStruct
 

@@ -112,7 +112,9 @@ def test_an_optional_database_does_not_keep_a_run_from_starting(capsys):
     assert str(place) == "127.0.0.1:1/db" and "the run starts anyway" in said and SECRET not in said
 
 
-@pytest.mark.parametrize("words", [["-m", "u"], ["-mu"], ["--mongo_db", "u"], ["--mongo_db=u"], ["--mongo=u"], ["--mongo-url=u"]])
+@pytest.mark.parametrize(
+    "words", [["-m", "u"], ["-mu"], ["--mongo_db", "u"], ["--mongo_db=u"], ["--mongo=u"], ["--mongo-url=u"]]
+)
 def test_sacreds_flag_is_taken_out_in_all_its_spellings(words):
     from src.config import commandline
 

@@ -1,5 +1,6 @@
-"""What `train`, `rerun` and `print_config` are asked for: the configuration, the recorded run that it comes from, and the
-MongoDB. Nothing is started or written here.
+"""What a training command is asked for: the configuration, the recorded run that it comes from, and the MongoDB.
+
+Nothing is started or written here.
 """
 
 import os
@@ -10,7 +11,6 @@ from src.commands.flags import results_dir
 from src.config import files
 from src.config.commandline import Request, UsageError
 from src.records import mongo_place, runs
-
 
 
 def configuration(request: Request) -> tuple[dict[str, Any], Any, Any]:

@@ -20,9 +20,7 @@ def parser(command: str, description: str) -> flags.Parser:
     return made
 
 
-def read(
-    parser: flags.Parser, words: Sequence[str]
-) -> tuple[argparse.Namespace, list[Update], StoredRun, Restored]:
+def read(parser: flags.Parser, words: Sequence[str]) -> tuple[argparse.Namespace, list[Update], StoredRun, Restored]:
     """Return the flags, the settings over the run's own, the run, and its parts.
 
     Raises:

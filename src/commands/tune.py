@@ -65,9 +65,7 @@ def parser() -> flags.Parser:
     own.add_argument(
         "--samples", type=int, metavar="N", help=f"draws from the space (default: {tuning.SAMPLES}; a grid has none)"
     )
-    own.add_argument(
-        "--sampler", choices=tuning.SAMPLERS, help="default: random; grid where the space has only lists"
-    )
+    own.add_argument("--sampler", choices=tuning.SAMPLERS, help="default: random; grid where the space has only lists")
     own.add_argument(
         "--scheduler", choices=tuning.SCHEDULERS, default="asha", help="asha (default) stops poor trials early"
     )

@@ -42,7 +42,7 @@ class Place:
 
 
 def choose(flag: str | None, configured: str | None, environ: Mapping[str, str]) -> Place | None:
-    """Return where to record: the flag --mongo wins, then the configuration's `mongo_url`, then TANDEM_MONGO_URL; or None.
+    """Return where to record, or None: as --mongo says, else the configuration's `mongo_url`, else TANDEM_MONGO_URL.
 
     `mongo_url=''` means nowhere, whatever the variable says. A URL read back from a record has its credentials hidden:
     it gives way to the variable.

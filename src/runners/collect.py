@@ -3,7 +3,9 @@
 import jax
 import jax.numpy as jnp
 
-from src.core import Array, Environment, Key, Params, Plan, Planner, PolicyExtras, PyTree, TimeStep, Transition, pytree, transition
+from src.core import (
+    Array, Environment, Key, Params, Plan, Planner, PolicyExtras, PyTree, TimeStep, Transition, pytree, transition,
+)  # fmt: skip
 from src.envs.auto_reset import auto_reset_step
 from src.ops.masking import entropy
 from src.ops.team import team_reward

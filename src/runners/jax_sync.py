@@ -15,21 +15,8 @@ import jax
 import jax.numpy as jnp
 
 from src.core import (
-    Array,
-    Environment,
-    EnvSpec,
-    Key,
-    Learner,
-    LearnerState,
-    Params,
-    Planner,
-    PyTree,
-    Replay,
-    Report,
-    RunPlan,
-    Transition,
-    pytree,
-    setting,
+    Array, Environment, EnvSpec, Key, Learner, LearnerState, Params, Planner, PyTree, Replay, Report, RunPlan,
+    Transition, pytree, setting,
 )  # fmt: skip
 from src.ops.clocks import step_problems
 from src.runners.collect import Actors, collect, start

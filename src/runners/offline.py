@@ -15,20 +15,8 @@ import jax
 import jax.numpy as jnp
 
 from src.core import (
-    Array,
-    Environment,
-    EnvSpec,
-    Key,
-    Learner,
-    LearnerState,
-    Planner,
-    PyTree,
-    Replay,
-    Report,
-    RunPlan,
-    Transition,
-    pytree,
-    setting,
+    Array, Environment, EnvSpec, Key, Learner, LearnerState, Planner, PyTree, Replay, Report, RunPlan, Transition,
+    pytree, setting,
 )  # fmt: skip
 from src.ops.clocks import step_problems
 from src.runners.learn import learn_once

@@ -24,17 +24,7 @@ import jax.numpy as jnp
 
 from src import machine
 from src.core import (
-    Acting,
-    Environment,
-    HostEnvironment,
-    Key,
-    Learner,
-    Planner,
-    Replay,
-    Report,
-    RunPlan,
-    Transition,
-    setting,
+    Acting, Environment, HostEnvironment, Key, Learner, Planner, Replay, Report, RunPlan, Transition, setting,
 )  # fmt: skip
 from src.runners.host import collect as host_collect
 from src.runners import jax_sync
@@ -119,7 +109,9 @@ def make(
         parts=parts,
         remake=remake,
         start=jax.jit(partial(start, env, planner, num_envs=envs)) if in_jax else None,
-        evaluators=compiled_evaluators(env, players, eval_episodes) if in_jax else dict.fromkeys(players, eval_episodes),
+        evaluators=compiled_evaluators(env, players, eval_episodes)
+        if in_jax
+        else dict.fromkeys(players, eval_episodes),
         priorities=jax.jit(partial(priorities, replay)) if learner.sequence_length else None,
         learn=jax.jit(partial(learn, parts), donate_argnums=0),
         clocks={"t_max": t_max, "max_seconds": 60 * max_minutes, "eval_every": eval_every},

@@ -110,7 +110,11 @@ def test_the_report_compares_the_runs_of_the_file_and_no_others(file, capsys):
             "max_minutes: 3, learner_args.n_step: 1,",
             "settings: 'learner_args.n_step' is written twice",
         ),
-        ("report: {metric: eval/policy/return}", "report: {x: nope}", "report: x: got 'nope', expected one of steps, time"),
+        (
+            "report: {metric: eval/policy/return}",
+            "report: {x: nope}",
+            "report: x: got 'nope', expected one of steps, time",
+        ),
         ("report: {metric: eval/policy/return}", "report: {at: .nan}", "report: at: got nan, expected a number"),
         ("seeds: 1-2", "seeds: 99999999999", "seeds '99999999999'"),
         ("name: heads", "name: \udcff", "not UTF-8"),
