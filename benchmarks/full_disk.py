@@ -1,10 +1,10 @@
-"""Real runs whose disk is full for a while, or for good: `python benchmarks/full_disk.py`. Needs root, for it mounts
-a tmpfs.
+"""Real runs whose disk is full for a while, or for good: `python benchmarks/full_disk.py`.
+Needs root, for it mounts a tmpfs.
 
-A run records on a small disk of its own, which is filled at a moment of the run and freed after some seconds. Counted:
-does the run end with exit status 0, is every point there once, is its last state saved, and after how many seconds was
-it told. With `--for-good` it is never freed: then the run must train to its end, say what is missing and not exit
-with 0.
+A run records on a small disk of its own, which is filled at a moment of the run and freed after some seconds.
+Counted: does the run end with exit status 0, is every point there once, is its last state saved, and after
+how many seconds was it told. With `--for-good` it is never freed: then the run must train to its end, say
+what is missing and not exit with 0.
 """
 
 import argparse

@@ -1,10 +1,9 @@
 """Real runs killed with SIGKILL at random moments and gone on with: `python benchmarks/kill_resume.py`.
 
 One run is killed again and again, each time gone on with by `train --resume`, until it was killed as often as asked
-for;
-then it may end. The moments are in training, while a file of the record or a checkpoint is half written, and, the last
-one, while the film is made. Counted: did it go on every time, was any metric point lost that was on the disk, is any
-there twice, and is the end bit-identical to a run that was never stopped.
+for; then it may end. The moments are in training, while a file of the record or a checkpoint is half written, and, the
+last one, while the film is made. Counted: did it go on every time, was any metric point lost that was on the disk, is
+any there twice, and is the end bit-identical to a run that was never stopped.
 """
 
 import argparse
@@ -59,8 +58,8 @@ def command(*words: str) -> list[str]:
 
 
 def kill(folder: Path, words: list[str], after: float, moment: str) -> dict:
-    """Start a run, kill it at a moment of a kind, `after` seconds after its first report or its end, and say what is
-    there.
+    """Start a run, kill it at a moment of a kind, `after` seconds after its first report or
+    its end, and say what is there.
     """
     before = points(folder)
     start = newest(folder)

@@ -1,9 +1,8 @@
-"""What parts promise one another, checked on shapes alone when a run is built: `jax.eval_shape` computes and compiles
-nothing.
+"""What parts promise one another, checked on shapes alone when a run is built: `jax.eval_shape`
+computes and compiles nothing.
 
-Each function returns a sentence for every promise that is broken, naming the part and the field. Exceptions that a
-part raises
-by itself pass through: their traceback tells whoever writes it more.
+Each function returns a sentence for every promise that is broken, naming the part and the field. Exceptions that a part
+raises by itself pass through: their traceback tells whoever writes it more.
 """
 
 from collections.abc import Mapping

@@ -20,8 +20,8 @@ from src import machine  # noqa: E402
 from src.config import commandline, listing, values  # noqa: E402
 
 COMMANDS = ("train", "rerun", "list", "help", "print_config", "print_dependencies", "save_config")
-# Commands on recorded runs: each a module with its own flags and `main(words) -> exit status`; no run of theirs is
-# recorded.
+# Commands on recorded runs: each a module with its own flags and `main(words) -> exit status`;
+# no run of theirs is recorded.
 TOOLS: dict[str, str] = {
     "evaluate": "src.commands.evaluate",
     "render": "src.commands.render",
@@ -150,8 +150,8 @@ def sacreds_options(request: commandline.Request) -> dict[str, Any]:
 
 
 def hide_credentials(experiment: Any, place: Any, config: dict[str, Any], options: dict[str, Any]) -> None:
-    """Replace all secrets in what Sacred is going to store: MongoDB's, those of its flags, and those of git's
-    addresses.
+    """Replace all secrets in what Sacred is going to store: MongoDB's, those of its
+    flags, and those of git's addresses.
 
     Raises:
       UsageError: a flag of Sacred's needs the secret that it would store.
@@ -241,8 +241,8 @@ def in_utf8() -> None:
 
 
 def leave(status: int, command: str) -> None:
-    """End the process; at once where it was interrupted, because threads of XLA that compile crash while Python takes
-    itself down.
+    """End the process; at once where it was interrupted, because threads of XLA that compile crash
+    while Python takes itself down.
     """
     if status == INTERRUPTED and command not in TOOLS:
         sys.stdout.flush()

@@ -93,9 +93,9 @@ class Counted:
 class Stopping:
     """Within this context a signal asks the run to stop at its next report, so that its state can be saved.
 
-    A second signal stops at once, as does one while there is nothing to lose: before the first report. Where Python
-    does not hear the second one, because native code (a compilation) does not come back, the process is ended after a
-    while.
+    A second signal stops at once, as does one while there is nothing to lose: before the first report.
+    Where Python does not hear the second one, because native code (a compilation) does not come back, the
+    process is ended after a while.
     """
 
     def __init__(self):

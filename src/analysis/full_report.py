@@ -37,8 +37,7 @@ def write(
 
     Args:
       left_out: notes on runs that are not among those found.
-      tasks: what each run, by its label, was to do; runs are compared within a task. Default: environment and
-        scenario.
+      tasks: what each run, by its label, was to do; runs are compared within a task. Default: environment and scenario.
 
     Raises:
       SourceError: these runs cannot be compared, or nothing can be written there.

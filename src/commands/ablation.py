@@ -1,5 +1,5 @@
-"""`python src/main.py ablation FILE.yaml`: variants on environments under seeds, batch after batch, and their
-comparison.
+"""`python src/main.py ablation FILE.yaml`: variants on environments under seeds, batch
+after batch, and their comparison.
 """
 
 from collections.abc import Sequence
@@ -30,8 +30,8 @@ EXAMPLE = """examples:
 
 
 def main(words: Sequence[str]) -> int:
-    """Run the command and return the exit status: 0 all seeds are finished (or reported on), 1 not all, 130
-    interrupted.
+    """Run the command and return the exit status: 0 all seeds are finished (or reported
+    on), 1 not all, 130 interrupted.
     """
     given, results = parser().read_place(words)
     jobs = batch.asked_jobs(given.jobs)

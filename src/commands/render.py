@@ -116,8 +116,8 @@ def write(made: film.Film, out: Path) -> list[Path]:
 
 
 def film_at_end(run: StoredRun) -> list[Path]:
-    """Write the film that training leaves, of its last checkpoint: into the run's folder, and a strip beside its
-    curves.
+    """Write the film that training leaves, of its last checkpoint: into the run's folder,
+    and a strip beside its curves.
     """
     restored = restore(run, "last")
     made = make(restored, EPISODES, seconds=SECONDS)

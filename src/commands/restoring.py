@@ -1,5 +1,5 @@
-"""What commands on what a recorded run has learned have in common: the flags --run and --checkpoint, and the parts
-they name.
+"""What commands on what a recorded run has learned have in common: the flags --run and
+--checkpoint, and the parts they name.
 """
 
 import argparse

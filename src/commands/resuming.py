@@ -138,8 +138,8 @@ def _state(again: Again, built: Built) -> Resume:
 
 
 def jumps(again: Again, latest: Mapping[str, float], rates: Mapping[str, Any]) -> list[str]:
-    """Return a line on what leaps where a run goes on with another t_max, over which progress and learning rates are
-    laid.
+    """Return a line on what leaps where a run goes on with another t_max, over which
+    progress and learning rates are laid.
 
     Args:
       latest: values of the metrics until now.

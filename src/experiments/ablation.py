@@ -47,8 +47,8 @@ class Plan:
 
 
 def run(plan: Plan, jobs: str) -> int:
-    """Run one batch after the other and return the worst exit status; Ctrl-C ends the batch that runs, and no other is
-    started.
+    """Run one batch after the other and return the worst exit status; Ctrl-C ends the batch that
+    runs, and no other is started.
 
     Args:
       jobs: runs at once.

@@ -131,8 +131,8 @@ def search(
 
 
 def searcher(sampler: str, seed: int, concurrent: int) -> Any:
-    """Return Ray's search algorithm; the same seed draws the same trials (optuna: as long as they end in the same
-    order).
+    """Return Ray's search algorithm; the same seed draws the same trials (optuna: as long
+    as they end in the same order).
     """
     if sampler != "optuna":
         return BasicVariantGenerator(max_concurrent=concurrent, random_state=seed)

@@ -148,8 +148,8 @@ def make_folder(config: dict[str, Any]) -> Path:
 
 
 class Stopping:
-    """Whether the user wants the sweep to end: at the first signal its runs save themselves, a second one does not
-    wait.
+    """Whether the user wants the sweep to end: at the first signal its runs save
+    themselves, a second one does not wait.
     """
 
     def __init__(self):

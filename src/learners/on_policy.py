@@ -162,8 +162,8 @@ def judge(
 
 
 def critic_values(model: ActorCritic, params: Params, traj: Transition) -> tuple[Array, Array]:
-    """Return the critic's values [E, T, N] of what each row was acted on and of its true successor, its memory
-    included.
+    """Return the critic's values [E, T, N] of what each row was acted on and of its true
+    successor, its memory included.
     """
     num_envs, length = traj.first.shape
     stored = traj.extras.memory

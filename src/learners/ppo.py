@@ -1,5 +1,5 @@
-"""Multi-agent PPO: independent (ippo), with a centralised critic (mappo), with parameters of its own for each agent
-(mappo_ns).
+"""Multi-agent PPO: independent (ippo), with a centralised critic (mappo), with parameters of its
+own for each agent (mappo_ns).
 
 Schulman et al. 2017, "Proximal policy optimization"; Yu et al. 2022, "The surprising effectiveness of PPO in
 cooperative multi-agent games". The three differ in the network's settings alone.

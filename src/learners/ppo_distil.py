@@ -88,8 +88,7 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
 
     Raises:
       ValueError: every phase is off, one network is to teach itself, a memory is to be trained on single steps, or a
-        team's
-        one value on rewards that differ.
+        team's one value on rewards that differ.
     """
     begin, acting, model = model.init, model.acting, model.actor_critic
     spec, discount, total_updates = plan.spec, plan.discount, plan.total_updates

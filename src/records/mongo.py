@@ -43,8 +43,8 @@ def say(text: str) -> None:
 
 
 def pause(used: float, touched: int) -> float:
-    """Return how many seconds to wait after a round that keeps both this process's and the server's share of a core
-    small.
+    """Return how many seconds to wait after a round that keeps both this process's and the
+    server's share of a core small.
 
     Args:
       used: processor seconds of ours.

@@ -1,6 +1,4 @@
-"""Reports -> Sacred, TensorBoard and the screen, run states -> checkpoints: who drives a run and keeps what it
-yields.
-"""
+"""Reports -> Sacred, TensorBoard and the screen, run states -> checkpoints: who drives a run and keeps what it yields."""
 
 import contextlib
 import logging
@@ -26,8 +24,8 @@ from src.records.screen import Screen, summary
 from src.records.transcript import Transcript
 from src.signals import Stopping
 
-# Settings that decide neither what is learned nor what a state means: a run may be gone on with others. Its length is
-# one.
+# Settings that decide neither what is learned nor what a state means: a run may be gone on
+# with others. Its length is one.
 FREE = ("t_max", "max_minutes", *(key for key in schema.bookkeeping() if key not in schema.SECTIONS))
 FREE_SECTIONS = tuple(key for key in schema.bookkeeping() if key in schema.SECTIONS)
 
@@ -48,8 +46,8 @@ def decisive(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def record(sacred_run: Any, config: Mapping[str, Any], run: Runner, resume: Resume | None = None) -> float | None:
-    """Drive a run to its end, writing down every report, and return the last return of an evaluation (with search, if
-    any).
+    """Drive a run to its end, writing down every report, and return the last return of an
+    evaluation (with search, if any).
 
     Every metric goes to the Sacred run's observers and to TensorBoard under its own name, at its environment step.
     A signal ends the run at its next report; what was reported until then is kept, and its state saved.

@@ -55,9 +55,7 @@ class Saver:
         self.blocked, self.written = [], []  # seconds of each checkpoint: training waited, in all
 
     def start_at(self, begun: int) -> None:
-        """Go on from a step: what half a checkpoint a killed process left is removed, and checkpoints after
-        the step.
-        """
+        """Go on from a step: what half a checkpoint a killed process left is removed, and checkpoints after the step."""
         checkpoint_folder.tidy(self.models)
         for step in checkpoint_folder.steps(self.models):
             if step > begun:
@@ -96,8 +94,8 @@ class Saver:
         self.writing = _in_background(self._write, meta, began)
 
     def _prepare(self, shapes: Mapping[str, tuple]) -> None:
-        """Get the memory that states are copied to; getting it takes longer than copying (0.14 s against 0.02 for 56
-        MB).
+        """Get the memory that states are copied to; getting it takes longer than copying
+        (0.14 s against 0.02 for 56 MB).
         """
         self.buffers = {name: np.full(shape, 0, dtype) for name, (shape, dtype) in shapes.items()}
 

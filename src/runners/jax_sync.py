@@ -93,8 +93,8 @@ def make(
     eval_episodes: int,
     eval_every: int,
 ) -> "SyncRunner":
-    """Return the runner: called with a seed, it yields (Report, RunState) until `t_max` steps or `max_minutes` are
-    over.
+    """Return the runner: called with a seed, it yields (Report, RunState) until `t_max`
+    steps or `max_minutes` are over.
 
     A yielded state is dead once the next one is asked for: its buffers are donated. Save it before.
     `max_minutes` counts training alone, from the end of the first report (which compiles); 0 means no limit.

@@ -1,8 +1,7 @@
 """Learning from recorded rows alone: nobody acts but in evaluations, and the run's clock counts updates.
 
-The rows sit in device memory once. They are an argument of the compiled program that is not donated, and no part of
-the run
-state: so a checkpoint holds what is learned, and not the data.
+The rows sit in device memory once. They are an argument of the compiled program that is not donated, and no part of the
+run state: so a checkpoint holds what is learned, and not the data.
 """
 
 import dataclasses
@@ -88,8 +87,8 @@ def make(
     eval_episodes: int,
     eval_every: int,
 ) -> "OfflineRunner":
-    """Return the runner: called with a seed, it yields (Report, RunState) until `t_max` updates or `max_minutes` are
-    over.
+    """Return the runner: called with a seed, it yields (Report, RunState) until `t_max`
+    updates or `max_minutes` are over.
 
     Args:
       rows: returns the rows [1, R, ...] of the recorded run that it is given the name of.

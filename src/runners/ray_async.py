@@ -1,15 +1,11 @@
-"""The asynchronous runner: actors in processes of their own, here or on a Ray cluster; learner and replay in this
-process.
+"""The asynchronous runner: actors in processes of their own, here or on a Ray cluster;
+learner and replay in this process.
 
 A cycle is what it is in `jax_sync`: every environment takes `rollout_length` steps, the rows go into the replay, the
-learner
-takes the updates that are due. The trajectories of a cycle are made with the parameters of an earlier one:
-`max_staleness`
-cycles earlier at most, for no actor is asked for more. So a slow learner slows the actors and slow actors the
-learner, updates
-and steps keep their ratio, and, environments in JAX being functions, neither speed nor the death of an actor changes
-what is
-computed.
+learner takes the updates that are due. The trajectories of a cycle are made with the parameters of an earlier one:
+`max_staleness` cycles earlier at most, for no actor is asked for more. So a slow learner slows the actors and slow
+actors the learner, updates and steps keep their ratio, and, environments in JAX being functions, neither speed nor the
+death of an actor changes what is computed.
 """
 
 import dataclasses
@@ -84,8 +80,8 @@ def make(
     eval_episodes: int,
     eval_every: int,
 ) -> "AsyncRunner":
-    """Return the runner: called with a seed, it yields (Report, RunState) until `t_max` steps or `max_minutes` are
-    over.
+    """Return the runner: called with a seed, it yields (Report, RunState) until `t_max`
+    steps or `max_minutes` are over.
 
     As with `jax_sync`, a yielded state is dead once the next one is asked for.
 
@@ -158,8 +154,8 @@ def default_actors(num_envs: int) -> int:
 
 
 def most_actors(num_envs: int, room: int) -> int:
-    """Return the largest number of actors, at most `room` but one at least, that environments can be dealt out to
-    evenly.
+    """Return the largest number of actors, at most `room` but one at least, that
+    environments can be dealt out to evenly.
     """
     return max(number for number in range(1, max(1, room) + 1) if num_envs % number == 0)
 
@@ -241,8 +237,8 @@ class AsyncRunner:
 
 
 def learn(parts: Parts, state: RunState, rows: Transition) -> tuple[RunState, dict[str, Any], Key]:
-    """Return the state after a cycle's rows [E, T, ...], the sums of its updates' metrics, and the key for planning
-    again.
+    """Return the state after a cycle's rows [E, T, ...], the sums of its updates' metrics,
+    and the key for planning again.
     """
     if parts.config.reanalyse_actors:
         parts = dataclasses.replace(parts, config=dataclasses.replace(parts.config, reanalyse_per_step=0.0))

@@ -1,5 +1,5 @@
-"""`python src/main.py ablation`: what a file asks for, which batches that makes, and the comparison of what they
-recorded.
+"""`python src/main.py ablation`: what a file asks for, which batches that makes, and the
+comparison of what they recorded.
 """
 
 import json

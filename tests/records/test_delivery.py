@@ -25,8 +25,8 @@ from tests.reference.full_disk import FullDisk
 
 @pytest.fixture
 def start(tmp_path, monkeypatch):
-    """Return a function that records a run under tmp_path with beats in quick succession, which waits for no disk for
-    long.
+    """Return a function that records a run under tmp_path with beats in quick succession,
+    which waits for no disk for long.
     """
     monkeypatch.setattr(SETTINGS, "CAPTURE_MODE", "no")
     monkeypatch.setattr(record, "PATIENCE", 0.2)

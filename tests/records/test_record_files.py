@@ -14,8 +14,8 @@ ENTRY = {"experiment": {"sources": [["a.py", "_sources/a.py"]]}, "artifacts": ["
 
 @pytest.fixture
 def folder(tmp_path):
-    """Return the folder of a run whose record names a source file and an artifact; a file that is not its own lies
-    near.
+    """Return the folder of a run whose record names a source file and an artifact; a file
+    that is not its own lies near.
     """
     folder = stub_runs.write(tmp_path / "results", 1, [0.0])
     (folder.parent / "_sources").mkdir()

@@ -38,8 +38,8 @@ def train(results: Path, *words: str) -> int:
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory) -> Path:
-    """Return the results of run 1, which played at random and learned nothing, and of run 2, which learned from its
-    rows.
+    """Return the results of run 1, which played at random and learned nothing, and of run
+    2, which learned from its rows.
     """
     folder = tmp_path_factory.mktemp("results")
     acting = [

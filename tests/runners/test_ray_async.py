@@ -42,8 +42,8 @@ def quick_compiling():
 
 @pytest.fixture(scope="module", autouse=True)
 def address(quick_compiling, tmp_path_factory):
-    """A cluster of two nodes with a token of its own; each run joins it. Actors that ask for a desk are put on the
-    second node.
+    """A cluster of two nodes with a token of its own; each run joins it. Actors that ask for a
+    desk are put on the second node.
     """
     from src.cluster import authentication, environment, start  # before Ray, which it silences
 
