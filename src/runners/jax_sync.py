@@ -21,7 +21,7 @@ from src.core import (
 from src.ops.clocks import step_problems
 from src.runners.collect import Actors, collect, start
 from src.runners.learn import Parts, absorb, progress_at
-from src.runners.loop import Loop, keys, make_loop, priorities, sums_of
+from src.runners.loop import Loop, keys, make_loop, priorities, report_problems, sums_of
 
 ENV_STEPS = "environment steps"
 
@@ -56,11 +56,7 @@ def problems(config: Config, plan: RunPlan) -> list[str]:
             f"t_max={plan.total_steps}: less than one round of collecting, runner_args.num_envs * rollout_length = "
             f"{config.num_envs} * {config.rollout_length} = {rows} environment steps"
         )
-    if config.report_every > plan.total_steps:
-        found.append(
-            f"runner_args.report_every={config.report_every}: more than t_max={plan.total_steps}; a run ends at a "
-            "report"
-        )
+    found += report_problems(config.report_every, plan)
     if plan.on_policy and config.reanalyse_per_step > 0:
         found.append("runner_args.reanalyse_per_step: rollouts are learned from once and not kept; set it to 0")
     return found

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from src.core import Array, Environment, Key, Learner, Planner, PyTree, Replay, Report
+from src.core import Array, Environment, Key, Learner, Planner, PyTree, Replay, Report, RunPlan
 from src.core.metrics import (
     EVAL_SECONDS, PARAMETER_NORM, STARTUP_SECONDS, STEPS_PER_SECOND, TRAINING_SECONDS, evaluated,
 )  # fmt: skip
@@ -109,6 +109,13 @@ def compiled_evaluators(env: Environment, players: Mapping[str, Planner], num_ep
     return {
         name: jax.jit(partial(evaluate, env, player, num_episodes=num_episodes)) for name, player in players.items()
     }
+
+
+def report_problems(report_every: int, plan: RunPlan) -> list[str]:
+    """Return a sentence if a run would be over before its first report."""
+    if report_every <= plan.total_steps:
+        return []
+    return [f"runner_args.report_every={report_every}: more than t_max={plan.total_steps}; a run ends at a report"]
 
 
 _norm = jax.jit(optax.tree.norm)

@@ -19,7 +19,7 @@ from src.core import (
 )  # fmt: skip
 from src.ops.clocks import step_problems
 from src.runners.learn import learn_once
-from src.runners.loop import Loop, keys, make_loop
+from src.runners.loop import Loop, keys, make_loop, report_problems
 
 UPDATES = "updates"
 
@@ -54,11 +54,7 @@ def problems(config: Config, plan: RunPlan) -> list[str]:
             "runner=offline: the learner learns from its own policy's rollouts alone, and these rows are of "
             "another; choose learner=mazero"
         )
-    if config.report_every > plan.total_steps:
-        found.append(
-            f"runner_args.report_every={config.report_every}: more than t_max={plan.total_steps}; a run ends at a "
-            "report"
-        )
+    found += report_problems(config.report_every, plan)
     return found
 
 
