@@ -5,8 +5,6 @@ that the number in a failed test's name is all that is needed to see it again.
 """
 
 import os
-
-
 from pathlib import Path
 
 import jax

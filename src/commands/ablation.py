@@ -26,7 +26,8 @@ A variant's name labels its runs. Its settings win over the environment's, and t
 EXAMPLE = """examples:
   python src/main.py ablation src/config/ablations/heads.yaml --dry-run
   python src/main.py ablation src/config/ablations/heads.yaml
-  python src/main.py ablation src/config/ablations/heads.yaml --report"""
+  python src/main.py ablation src/config/ablations/heads.yaml --report
+  python src/main.py ablation src/config/ablations/heads.yaml with results_dir=elsewhere"""
 
 
 def main(words: Sequence[str]) -> int:

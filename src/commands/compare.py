@@ -19,7 +19,8 @@ EXAMPLES = """examples:
   python src/main.py compare 1-10
   python src/main.py compare 'results/sacred/*' --x time --out paper/
   python src/main.py compare 3-8 --metric eval/policy/return --threshold -40
-  python src/main.py compare '*' --mongo=mongodb://localhost:27017/sacred"""
+  python src/main.py compare '*' --mongo=mongodb://localhost:27017/sacred
+  python src/main.py compare 1-10 with results_dir=elsewhere"""
 OK = 0
 
 

@@ -27,7 +27,11 @@ def main(words: Sequence[str]) -> int:
 
 def parser() -> flags.Parser:
     own = flags.parser("upload", "Put recorded runs into MongoDB, as if they had been recorded there.")
-    own.take("--run", action="append", help="a run; may be given several times")
+    own.take(
+        "--run",
+        action="append",
+        help="a run; may be given several times; ids are of results/, or of FOLDER `with results_dir=FOLDER`",
+    )
     own.take(
         "--mongo",
         help=f"the database; without it the run's own `mongo_url` or the environment variable {mongo_place.VARIABLE}",

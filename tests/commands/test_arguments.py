@@ -27,8 +27,8 @@ def folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "out, said",
     [
-        ("taken", "taken is a file"), ("taken/x", "taken is a file"), ("", "no name that a folder can have"), ("a\tb",
-        "no name that a folder can have"),
+        ("taken", "taken is a file"), ("taken/x", "taken is a file"), ("", "no name that a folder can have"),
+        ("a\tb", "no name that a folder can have"),
         ("o" * 300, "no name that a folder can have"), ("~nobody.at.all/x", "no home folder"),
     ],
 )  # fmt: skip
@@ -63,8 +63,7 @@ def test_numbers_of_a_comparison_are_finite(word):
     "words, said",
     [
         (["-metric=x"], "cannot read '-metric'"), (["--x=time", "--x=steps"], "--x is given twice"),
-        (["--"], "cannot read '--'"),
-        (["--metrik=x"], "cannot read '--metrik'; did you mean --metric?"),
+        (["--"], "cannot read '--'"), (["--metrik=x"], "cannot read '--metrik'; did you mean --metric?"),
     ],
 )  # fmt: skip
 def test_flags_that_would_be_dropped_or_misread_are_refused(words, said):
