@@ -36,7 +36,8 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
         """Refuse what argparse reads as nobody means it: -seeds=3 as -s, of a flag given twice the last one, and --."""
         known = {option: action for action in self._actions for option in action.option_strings}
-        self._check_words([word for word in args or () if word.startswith("-")], (*known, *commandline.KNOWN))
+        others = (*commandline.KNOWN, *commandline.MONGO_ALIASES)  # of a training run, which may stand beside
+        self._check_words([word for word in args or () if word.startswith("-")], (*known, *others))
         once = [
             action.dest for action in map(known.get, _flags(args or ())) if isinstance(action, argparse._StoreAction)
         ]
@@ -75,7 +76,8 @@ class Parser(argparse.ArgumentParser):
             if update.raw is None:
                 self.error(f"'{update.key}': expected key=value after `with`")
         flags = self.parse_args(words[:cut] + [word for word in words[cut + 1 :] if word.startswith("-")])
-        if folder := getattr(flags, "results_dir", None):
+        folder = getattr(flags, "results_dir", None)
+        if folder is not None:
             if any(update.key == "results_dir" for update in updates):
                 self.error("--results-dir is `with results_dir=...`, which is given too; leave one of them out")
             updates = (*updates, Update("results_dir", folder, folder))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from src import main
-from src.commands import compare, flags, restoring, upload
+from src.commands import arguments, batch, compare, flags, restoring, upload
 from src.config import commandline
 from src.config.commandline import UsageError
 
@@ -61,6 +61,7 @@ def test_a_database_is_taken_in_every_spelling_that_there_has_been(spelling):
     assert compare.parser().parse_args(["1", *words]).mongo == URL
     assert upload.parser().parse_args(["--run=1", *words]).mongo == URL
     assert commandline.parse(["train", *words], ("train",)).mongo == URL
+    assert arguments.parse(batch.parser(), ["--seeds=1", *words])[1].mongo == URL
 
 
 def test_two_spellings_of_one_flag_are_one_flag_given_twice():
