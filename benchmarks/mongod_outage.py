@@ -47,7 +47,9 @@ def main() -> None:
 
 
 def run(options: argparse.Namespace, server: Mongod, folder: Path) -> tuple[dict, float, float]:
-    """Train, the server killed in the middle; return the metrics' file and when (Unix seconds) it was killed and back."""
+    """Train, the server killed in the middle; return the metrics' file and when (Unix
+    seconds) it was killed and back.
+    """
     words = [
         f"mongo_url={server.url('outage')}",
         f"results_dir={folder}",

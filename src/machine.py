@@ -82,7 +82,9 @@ def _fields(path: Path) -> dict[str, int]:
 
 
 def _of_containers() -> Iterator[Limit]:
-    """Yield the limits of the control groups, version 1 or 2, that this process is in, and of those that these are in."""
+    """Yield the limits of the control groups, version 1 or 2, that this process is in,
+    and of those that these are in.
+    """
     for folder, most, used, idle in _groups():
         try:
             kept = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())

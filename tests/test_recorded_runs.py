@@ -30,7 +30,9 @@ def own_cache():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Return a folder with run 1, killed with SIGKILL and gone on with to its end, and run 2, the same never stopped."""
+    """Return a folder with run 1, killed with SIGKILL and gone on with to its end, and
+    run 2, the same never stopped.
+    """
     folder = tmp_path_factory.mktemp("runs") / "of [v1] \\ *"  # a name that libraries take for a pattern
     folder.mkdir()
     command = [sys.executable, str(ROOT / "src" / "main.py"), *TINY, *SETTINGS]
@@ -48,7 +50,9 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def typed(folder, monkeypatch, capsys):
-    """Return a function that runs a command line in this process, in the folder, and returns (status, stdout, stderr)."""
+    """Return a function that runs a command line in this process, in the folder, and
+    returns (status, stdout, stderr).
+    """
     monkeypatch.chdir(folder)
 
     def typed(*words):

@@ -152,7 +152,9 @@ def _tell_apart(found: Sequence[Group]) -> None:
 
 
 def _settings(differing: Mapping[str, Any]) -> str:
-    """Return the first of the settings, each by the last part of its key if that is clear, and how many more there are."""
+    """Return the first of the settings, each by the last part of its key if that is
+    clear, and how many more there are.
+    """
     leaves = [key.rpartition(".")[2] for key in differing]
     texts = [
         f"{leaf if leaves.count(leaf) == 1 else key}={value}" for leaf, (key, value) in zip(leaves, differing.items())

@@ -91,7 +91,9 @@ def _look(index: int) -> dict[str, Any]:
 
 
 def _curve(axes: Any, group: Group, look: Mapping[str, Any], rng: np.random.Generator) -> Any:
-    """Draw the mean over seeds with its band; what only some seeds have reached stays thin. Return the legend's line."""
+    """Draw the mean over seeds with its band; what only some seeds have reached stays
+    thin. Return the legend's line.
+    """
     for x, y in group.curves:
         axes.plot(x, y, linewidth=0.7, alpha=0.35, **look)
     known = group.mean_curve(rng)

@@ -14,7 +14,9 @@ from src.records import mongo_place, runs
 
 
 def configuration(request: Request) -> tuple[dict[str, Any], Any, Any]:
-    """Return the checked configuration, the recorded run that it is of, if any, and its MongoDB, if any; prepares JAX."""
+    """Return the checked configuration, the recorded run that it is of, if any, and its
+    MongoDB, if any; prepares JAX.
+    """
     stored = stored_config(request)
     place = choose_mongo(request, stored)
     if request.command == "rerun" or {"--resume", "--run"} & set(request.named):

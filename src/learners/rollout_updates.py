@@ -78,7 +78,9 @@ def error_loss(config: RolloutConfig) -> Callable[[Array], Array]:
 def make_adam(
     config: RolloutConfig, model: ActorCritic, rate: float, total_steps: int
 ) -> tuple[optax.GradientTransformation, Callable]:
-    """Return adam behind clipping of its gradients' norm, and its schedule: linear over `total_steps` optimiser steps."""
+    """Return adam behind clipping of its gradients' norm, and its schedule: linear over
+    `total_steps` optimiser steps.
+    """
     schedule = optax.linear_schedule(rate, rate * config.final_rate_fraction, max(total_steps, 1))
     clip = optax.clip_by_global_norm(config.max_grad_norm)
     if (

@@ -64,7 +64,9 @@ def huber(error: Array, delta: float) -> Array:
 
 
 def clipped_policy_loss(log_prob: Array, old_log_prob: Array, advantage: Array, clip: float) -> Array:
-    """Return PPO's policy loss [...] of actions under the new and the acting policy (Schulman et al. 2017, equation 7)."""
+    """Return PPO's policy loss [...] of actions under the new and the acting policy
+    (Schulman et al. 2017, equation 7).
+    """
     ratio = jnp.exp(log_prob - old_log_prob)
     return -jnp.minimum(ratio * advantage, jnp.clip(ratio, 1.0 - clip, 1.0 + clip) * advantage)
 

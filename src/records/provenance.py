@@ -168,7 +168,9 @@ def curves(run: StoredRun) -> str | None:
 
 
 def changes(before: Mapping[str, Any], diff_before: str, now: Mapping[str, Any], diff_now: str) -> list[str]:
-    """Return in a sentence each what has changed since a run: commit, uncommitted changes, packages, Python, devices."""
+    """Return in a sentence each what has changed since a run: commit, uncommitted
+    changes, packages, Python, devices.
+    """
     if not before:
         return ["nothing is known of the code and packages that the run was made with"]
     found = []

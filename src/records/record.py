@@ -1,4 +1,6 @@
-"""Reports -> Sacred, TensorBoard and the screen, run states -> checkpoints: who drives a run and keeps what it yields."""
+"""Reports -> Sacred, TensorBoard and the screen, run states -> checkpoints: who drives
+a run and keeps what it yields.
+"""
 
 import contextlib
 import logging

@@ -55,7 +55,9 @@ class Saver:
         self.blocked, self.written = [], []  # seconds of each checkpoint: training waited, in all
 
     def start_at(self, begun: int) -> None:
-        """Go on from a step: what half a checkpoint a killed process left is removed, and checkpoints after the step."""
+        """Go on from a step: what half a checkpoint a killed process left is removed,
+        and checkpoints after the step.
+        """
         checkpoint_folder.tidy(self.models)
         for step in checkpoint_folder.steps(self.models):
             if step > begun:

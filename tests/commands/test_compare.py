@@ -210,7 +210,9 @@ def test_a_run_whose_process_lives_is_running_however_long_it_was_silent(results
 
 
 def diverge(folder, since: int):
-    """Make the losses of a recorded run not a number from a step on; what it scores then is luck, and may be the best."""
+    """Make the losses of a recorded run not a number from a step on; what it scores
+    then is luck, and may be the best.
+    """
     path = folder / "metrics.json"
     metrics = json.loads(path.read_text())
     steps = metrics["time/training_seconds"]["steps"]

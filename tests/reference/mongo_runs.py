@@ -78,7 +78,9 @@ def points(database: Database, run_id: int, name: str) -> tuple[list[int], list[
 
 
 def differing(database: Database, folder: Path) -> list[str]:
-    """Return the metrics whose points (steps, values, times; all of them, in order) are not those of the run's folder."""
+    """Return the metrics whose points (steps, values, times; all of them, in order) are
+    not those of the run's folder.
+    """
     stored, there = series.of(folder), read_series(database, int(folder.name))
     fields = ("steps", "values", "times")
     return [

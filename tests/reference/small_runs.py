@@ -1,4 +1,6 @@
-"""A whole run on a tiny matrix game, put together without the configuration; compiled once for all tests that start it."""
+"""A whole run on a tiny matrix game, put together without the configuration; compiled
+once for all tests that start it.
+"""
 
 import dataclasses
 from functools import lru_cache
@@ -162,7 +164,9 @@ def without_signal(env: Environment) -> Environment:
 
 
 def separable(env: Environment) -> Environment:
-    """Return the game with a pay to which each of two agents adds on its own: 6 and 4 at best, whatever the other does."""
+    """Return the game with a pay to which each of two agents adds on its own: 6 and 4 at
+    best, whatever the other does.
+    """
 
     def step(key, state, action):
         state, timestep = env.step(key, state, action)

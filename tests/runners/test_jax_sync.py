@@ -228,7 +228,9 @@ def test_a_run_that_goes_on_from_a_saved_state_is_bit_identical_to_one_that_neve
 
 
 def untimed(report: Report) -> Report:
-    """Return a report without the machine's speed, and without remarks, which whoever goes on with a run is told again."""
+    """Return a report without the machine's speed, and without remarks, which whoever
+    goes on with a run is told again.
+    """
     histograms = {name: values.tolist() for name, values in report.histograms.items()}
     return report._replace(
         metrics={k: v for k, v in report.metrics.items() if not k.startswith("time/")}, histograms=histograms, notes=()

@@ -144,7 +144,9 @@ class Fleet:
         return len(ray.wait(tasks, num_returns=len(tasks), timeout=0)[0]) if tasks else 0
 
     def evaluate(self, cycle: int, name: str, params: Params, key: Key, num_episodes: int) -> dict[str, np.ndarray]:
-        """Return the scores of greedy episodes on the host, dealt out to all actors; the key decides where they begin."""
+        """Return the scores of greedy episodes on the host, dealt out to all actors;
+        the key decides where they begin.
+        """
         seeds = jax.random.randint(key, (num_episodes,), 0, np.iinfo(np.int32).max).tolist()
         shares = [list(range(i, num_episodes, len(self.members))) for i in range(len(self.members))]
         params, key_data = ray.put(jax.device_get(params)), np.asarray(jax.random.key_data(key))
@@ -167,7 +169,9 @@ class Fleet:
         return [(member, share) for member, share in zip(self.members, shares, strict=True) if share]
 
     def _evaluated(self, member: Member, cycle: int, task: Any, job: list) -> dict[str, np.ndarray]:
-        """Return an actor's scores; one that is gone or hangs is replaced, and its successor plays the episodes again."""
+        """Return an actor's scores; one that is gone or hangs is replaced, and its
+        successor plays the episodes again.
+        """
         rounds = -(-len(job[-1]) // member.seat.num_envs)
         seconds = self.actor_timeout * (len(member.orders) + rounds)  # it works off its orders first
         while True:

@@ -85,7 +85,9 @@ def store_use() -> float:
 
 
 def actor_options(wants: Mapping[str, float], threads: int) -> dict[str, Any]:
-    """Return Ray's options for an actor: what it needs and what its process is told. It is replaced by us, not by Ray."""
+    """Return Ray's options for an actor: what it needs and what its process is told. It
+    is replaced by us, not by Ray.
+    """
     resources = dict(wants)
     return {
         "num_cpus": resources.pop("CPU", 0), "num_gpus": 0, "resources": resources,
