@@ -1,9 +1,9 @@
 """How often a game in which miscoordination is dear is learned from scratch, by seed: `python benchmarks/climbing.py`.
 
-Two agents, three actions: climbing, best payoff 11 beside payoffs of -30; `--scenario penalty`, 10 beside -100. Moves
-are relabelled, so that the best of them is not the first, which wins ties. A run counts if greedy play with search
-gets the best payoff in all evaluation episodes at its end. Every run is one process, timed as a whole and without its
-start-up.
+Two agents, three actions: climbing, best payoff 11 beside payoffs of -30; `--scenario penalty`, 10 beside -100.
+Moves are relabelled, so that the best of them is not the first, which wins ties. A run counts if greedy play
+with search gets the best payoff in all evaluation episodes at its end. Every run is one process, timed as a
+whole and without its start-up.
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""Real runs whose disk is full for a while, or for good: `python benchmarks/full_disk.py`. Needs root, for it mounts
-a tmpfs.
+"""Real runs whose disk is full for a while, or for good: `python benchmarks/full_disk.py`.
+Needs root, for it mounts a tmpfs.
 
-A run records on a small disk of its own, which is filled at a moment of the run and freed after some seconds. Counted:
-does the run end with exit status 0, is every point there once, is its last state saved, and after how many seconds was
-it told. With `--for-good` it is never freed: then the run must train to its end, say what is missing and not exit
-with 0.
+A run records on a small disk of its own, which is filled at a moment of the run and freed after some seconds.
+Counted: does the run end with exit status 0, is every point there once, is its last state saved, and after
+how many seconds was it told. With `--for-good` it is never freed: then the run must train to its end, say
+what is missing and not exit with 0.
 """
 
 import argparse
@@ -102,17 +102,17 @@ def watch(folder: Path, after: float, seconds: float | None, training: float) ->
 
 def left(folder: Path) -> dict:
     """Return the points that are missing or there twice, and whether the last state is saved."""
-    from src.records import checkpoint
+    from src.records import checkpoint_folder
     from src.records import series
 
     found = series.of(folder / "results" / "sacred" / "1")
     steps = found["train/return"].steps.tolist() if "train/return" in found else []
-    saved = checkpoint.steps(folder / "results" / "models" / "1")
+    saved = checkpoint_folder.steps(folder / "results" / "models" / "1")
     missing = steps[-1] // steps[0] - len(set(steps)) if steps else None
     entry = folder / "results" / "sacred" / "1" / "run.json"
     status = json.loads(entry.read_text())["status"] if entry.exists() else "none"
     twice = len(steps) - len(set(steps))
-    whole = all(checkpoint.read_meta(folder / "results" / "models" / "1" / str(step)) for step in saved)
+    whole = all(checkpoint_folder.read_meta(folder / "results" / "models" / "1" / str(step)) for step in saved)
     return {
         "points": len(steps), "missing": missing, "twice": twice, "status": status,
         "checkpoints": len(saved), "last_saved": bool(steps and saved and saved[-1] == steps[-1]), "whole": whole,

@@ -55,8 +55,8 @@ def train_many(runs: Sequence[tuple[Path, str, str, Sequence[str]]], jobs: int) 
 
 
 def completed(folder: Path, config: str, env_config: str, settings: Sequence[str]) -> bool:
-    """Return whether a run recorded under `folder` came to its end; raises SystemExit if it was one of other
-    settings.
+    """Return whether a run recorded under `folder` came to its end; raises SystemExit
+    if it was one of other settings.
     """
     from src.analysis.identity import as_asked, differences, essence
     from src.config import commandline, loader

@@ -1,10 +1,9 @@
 """Real runs killed with SIGKILL at random moments and gone on with: `python benchmarks/kill_resume.py`.
 
 One run is killed again and again, each time gone on with by `train --resume`, until it was killed as often as asked
-for;
-then it may end. The moments are in training, while a file of the record or a checkpoint is half written, and, the last
-one, while the film is made. Counted: did it go on every time, was any metric point lost that was on the disk, is any
-there twice, and is the end bit-identical to a run that was never stopped.
+for; then it may end. The moments are in training, while a file of the record or a checkpoint is half written, and, the
+last one, while the film is made. Counted: did it go on every time, was any metric point lost that was on the disk, is
+any there twice, and is the end bit-identical to a run that was never stopped.
 """
 
 import argparse
@@ -59,8 +58,8 @@ def command(*words: str) -> list[str]:
 
 
 def kill(folder: Path, words: list[str], after: float, moment: str) -> dict:
-    """Start a run, kill it at a moment of a kind, `after` seconds after its first report or its end, and say what is
-    there.
+    """Start a run, kill it at a moment of a kind, `after` seconds after its first report or
+    its end, and say what is there.
     """
     before = points(folder)
     start = newest(folder)
@@ -110,20 +109,20 @@ def holes(steps: list[int]) -> int:
 
 
 def newest(folder: Path) -> int:
-    from src.records import checkpoint
+    from src.records import checkpoint_folder
 
-    return max(checkpoint.steps(folder / "results" / "models" / "1"), default=0)
+    return max(checkpoint_folder.steps(folder / "results" / "models" / "1"), default=0)
 
 
 def compare(folder: Path, step: str) -> dict[str, bool]:
     """Return whether states and metrics of runs 1 and 2 are the same at their end, but for time itself."""
-    from src.records import checkpoint
+    from src.records import checkpoint_folder
     from src.records.series import of as recorded
 
     states, series = [], []
     for run in "12":
         path = folder / "results" / "models" / run / step
-        sums = checkpoint.read_meta(path).sums
+        sums = checkpoint_folder.read_meta(path).sums
         states.append({name: sums[name] for name in sums if name != "training_seconds"})
         held = recorded(folder / "results" / "sacred" / run)
         series.append({n: (m.steps, m.values.tobytes()) for n, m in held.items() if not n.startswith("time/")})

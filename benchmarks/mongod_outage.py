@@ -1,5 +1,5 @@
-"""What the main job notes of MongoDB being killed for half a minute: `python benchmarks/mongod_outage.py`, four
-minutes.
+"""What the main job notes of MongoDB being killed for half a minute: `python
+benchmarks/mongod_outage.py`, four minutes.
 
 Environment steps per second of its reports before, while and after the server is down, and how many series differ
 afterwards between the database and the run's files.
@@ -47,8 +47,8 @@ def main() -> None:
 
 
 def run(options: argparse.Namespace, server: Mongod, folder: Path) -> tuple[dict, float, float]:
-    """Train, the server killed in the middle; return the metrics' file and when (Unix seconds) it was killed and
-    back.
+    """Train, the server killed in the middle; return the metrics' file and when (Unix
+    seconds) it was killed and back.
     """
     words = [
         f"mongo_url={server.url('outage')}",

@@ -74,8 +74,8 @@ def main() -> None:
 
 
 def measure(env, planner, decisions: int) -> tuple[float, float]:
-    """Return how often greedy play is optimal, and the processor time of a decision in milliseconds,
-    compiling apart.
+    """Return how often greedy play is optimal, and the processor time of a decision in
+    milliseconds, compiling apart.
     """
     timestep: TimeStep = jax.vmap(lambda key: env.reset(key)[1])(jax.random.split(jax.random.key(0), decisions))
     plan = jax.jit(lambda key: planner.plan({}, planner.init(decisions), timestep, key, False, jnp.zeros(()))[1].action)

@@ -4,9 +4,8 @@ The penalty game (k = -100) of N agents: 10 if all play 0 or all play 2, -100 if
 others, 3^N joint actions. Every planner imagines N times as many steps per decision as `--simulations` says: `paths`
 and `joint` in one search, `plies` and `independent` in N. All learn with the same settings (below: what an improved
 policy owes to a difference of 100 is decisive, what it owes to one of 2 is little, so that nobody settles before the
-optimum was seen), for 6,000 N steps. A run counts if greedy play gets 10 in all evaluation episodes at its end
-(agents number their moves differently, so that ties are no help); what a decision costs is measured apart from
-training.
+optimum was seen), for 6,000 N steps. A run counts if greedy play gets 10 in all evaluation episodes at its end (agents
+number their moves differently, so that ties are no help); what a decision costs is measured apart from training.
 """
 
 import argparse

@@ -1,5 +1,5 @@
-"""PettingZoo's simple_spread (package mpe2) against ours in JAX: `python benchmarks/pettingzoo_parity.py`, about a
-minute.
+"""PettingZoo's simple_spread (package mpe2) against ours in JAX: `python
+benchmarks/pettingzoo_parity.py`, about a minute.
 
 First random play: the mean team return of as many episodes in each, which should agree within two standard errors of
   their
@@ -92,8 +92,8 @@ def in_pettingzoo(episodes: int) -> dict[str, np.ndarray]:
 
 
 def differences(episodes: int) -> dict[str, float]:
-    """Return the largest differences between the two over episodes that begin at the same positions and play the same
-    actions.
+    """Return the largest differences between the two over episodes that begin at the same
+    positions and play the same actions.
     """
     import jax
     import jax.numpy as jnp

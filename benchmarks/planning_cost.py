@@ -1,11 +1,9 @@
 """What decisions and updates cost by policy head, value of unfinished joint steps and number of agents:
 `python benchmarks/planning_cost.py`.
 
-One decision is a joint action for one environment, planned for 32 at once by an untrained network with the settings
-of MPE
-simple_spread; one update fits a batch of these settings. Time is the processor's, of all threads, so that a busy
-machine does not
-matter much: the median of several calls.
+One decision is a joint action for one environment, planned for 32 at once by an untrained network with the settings of
+MPE simple_spread; one update fits a batch of these settings. Time is the processor's, of all threads, so that a busy
+machine does not matter much: the median of several calls.
 """
 
 import argparse

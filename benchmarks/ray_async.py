@@ -174,11 +174,11 @@ def check_replay(folder: Path) -> tuple[int, int]:
     import numpy as np
 
     from src import build
-    from src.records import checkpoint, runs
+    from src.records import checkpoint, checkpoint_folder, runs
     from src.restored import checked_config
 
     run = runs.find("1", folder)
-    path = checkpoint.pick(checkpoint.folder(run.results, run.id))
+    path = checkpoint_folder.pick(checkpoint_folder.folder(run.results, run.id))
     state = checkpoint.read(path, build.build(checked_config(run)).run.shapes())
     env_step, rows = int(state.env_step), jax.tree.map(np.asarray, state.replay.experience)
     num_envs = rows.first.shape[0]

@@ -1,10 +1,10 @@
 """What recording costs, and what a lost database does to a run: `python benchmarks/recording_cost.py`.
 
 The reports are those of the main job in number and rate (a report of 33 metrics every 7 seconds, an evaluation in
-every fourth), made by a runner that computes nothing, `--speedup` times as fast; heartbeats and uploads come faster
-by the same factor. So all processor time beyond the bare loop is recording's. It is counted against one core as if it
-all delayed training, though most of it is spent in other threads; how long the training thread itself is held up is
-told apart.
+every fourth), made by a runner that computes nothing, `--speedup` times as fast; heartbeats and uploads come
+faster by the same factor. So all processor time beyond the bare loop is recording's. It is counted against one
+core as if it all delayed training, though most of it is spent in other threads; how long the training thread
+itself is held up is told apart.
 
 In the second part the runner computes, and MongoDB is killed in the middle and started again after 30 seconds.
 """
@@ -101,8 +101,8 @@ def processor_seconds(pid: int) -> float:
 
 
 def outage(server: Mongod, folder: Path) -> dict:
-    """Return the speed of a computing run before, while and after MongoDB is down, and the points that are missing
-    then.
+    """Return the speed of a computing run before, while and after MongoDB is down, and
+    the points that are missing then.
     """
     phases: dict[str, list] = {"before": [], "down": [], "after": []}
     begun = time.monotonic()

@@ -1,13 +1,10 @@
 """How fast and how well the algorithms without search learn SMAX battles: `python benchmarks/smax_wins.py SUITE`.
 
 Win rate of 256 greedy episodes on fresh environments, and when it first was at the goal: seconds of training, and of
-the
-clock from the end of start-up, evaluations and their compiling included. Without `--jobs` one run at a time. Words
-after
-`--with` are settings for every run: `--with learner_args.learning_rate=1e-3`; settings for the runs of one
-configuration
-stand behind its name: `--configs mappo "mappo_distil learner_args.distil_epochs=0"`. Runs go on where they were left if
-`--folder` is named again; the result is benchmarks/results/smax_SUITE.json.
+the clock from the end of start-up, evaluations and their compiling included. Without `--jobs` one run at a time. Words
+after `--with` are settings for every run: `--with learner_args.learning_rate=1e-3`; settings for the runs of one
+configuration stand behind its name: `--configs mappo "mappo_distil learner_args.distil_epochs=0"`. Runs go on where
+they were left if `--folder` is named again; the result is benchmarks/results/smax_SUITE.json.
 """
 
 import argparse
@@ -35,8 +32,8 @@ class Suite:
     settings: tuple[str, ...] = ()
 
 
-# The sizes of JaxMARL's mappo_rnn_smax: two layers of 128 and a GRU of 128, 128 environments of 128 steps, whole
-# rollouts.
+# The sizes of JaxMARL's mappo_rnn_smax: two layers of 128 and a GRU of 128, 128 environments
+# of 128 steps, whole rollouts.
 JAXMARL = (
     "network_args.hidden_size=128",
     "network_args.num_layers=1",

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import harness
 
-from src.commands import ablation
+from src.experiments import ablation
 from src.runners import jax_sync
 
 SPREAD = harness.ROOT / "src" / "config" / "ablations" / "spread.yaml"
@@ -67,9 +67,8 @@ def main() -> None:
 
 def run(path: Path, cell: ablation.Cell, seed: int, steps: int, episodes: int) -> tuple[Path, str, str, list[str]]:
     """Return what the harness trains: a cell for so many steps, evaluated at its end alone."""
-    config, env_config, _, *settings = cell.words
     own = ("max_minutes=", "results_dir=")
-    settings = [setting for setting in settings if not setting.startswith(own)]
+    settings = [setting for setting in cell.settings if not setting.startswith(own)]
     mine = [
         f"seed={seed}",
         f"t_max={steps}",
@@ -77,7 +76,7 @@ def run(path: Path, cell: ablation.Cell, seed: int, steps: int, episodes: int) -
         f"eval_args.episodes={episodes}",
         f"eval_args.every={10 * steps}",
     ]
-    return path, config.partition("=")[2], env_config.partition("=")[2], [*settings, *mine]
+    return path, cell.request.config, cell.request.env_config, [*settings, *mine]
 
 
 def speed(path: Path) -> float:

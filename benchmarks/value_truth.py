@@ -1,14 +1,11 @@
 """Does a value see what one agent's move is worth: `python benchmarks/value_truth.py --agents 3 5 8`.
 
 MPE simple_spread under uniform play. Such play never changes, so the value of a state can be measured by playing it
-out, and a
-value learned for it by the learner's rule (n-step targets, a target network that is copied at intervals) has nothing to
-chase. A search asks a value one thing: what changes if this agent plays otherwise. So agent 0 plays each of its moves
-in the same
-64 states, the others at random, and the worths of where that leads are compared, less their mean over the moves: by
-their correlation,
-and by the slope of learned against true ones, which is 1 if the differences are as large as they should be and 0 if
-all moves look alike.
+out, and a value learned for it by the learner's rule (n-step targets, a target network that is copied at intervals) has
+nothing to chase. A search asks a value one thing: what changes if this agent plays otherwise. So agent 0 plays each of
+its moves in the same 64 states, the others at random, and the worths of where that leads are compared, less their mean
+over the moves: by their correlation, and by the slope of learned against true ones, which is 1 if the differences are
+as large as they should be and 0 if all moves look alike.
 """
 
 import argparse
@@ -160,8 +157,8 @@ def moved(env: Environment, state, key: Key):
 
 
 def played_out(env: Environment, state, key: Key, scale: float) -> Array:
-    """Return the discounted returns [K, S, A] of uniform play from where each move of agent 0 leads, the move's
-    reward apart.
+    """Return the discounted returns [K, S, A] of uniform play from where each move of agent 0
+    leads, the move's reward apart.
     """
     moves, discounts = env.spec.actions.size, DISCOUNT ** jnp.arange(HORIZON)
 
@@ -199,8 +196,8 @@ def agreement(mine: np.ndarray, true: np.ndarray) -> tuple[float, float]:
 def fit(
     model: Model, rows: Rows, after: Array, options: argparse.Namespace, batch: int, updates: int
 ) -> tuple[np.ndarray, float]:
-    """Return the worth [S, A] that a value gives to each move after that many updates, and the seconds they took,
-    compiling included.
+    """Return the worth [S, A] that a value gives to each move after that many updates, and the seconds
+    they took, compiling included.
     """
     optimiser, _ = make_optimiser(
         peak=options.rate,

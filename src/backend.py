@@ -1,5 +1,5 @@
-"""JAX's settings, made before anything is computed: where to compute, beside which runner, where to keep compiled
-programs.
+"""JAX's settings, made before anything is computed: where to compute, beside which runner,
+where to keep compiled programs.
 """
 
 import os

@@ -1,8 +1,7 @@
 """A checked configuration -> a run that can be started.
 
-No part is known here by name and no part's setting: the registry says what fits what, the runner says how large the
-run is,
-and every part says itself what of its settings cannot work in such a run.
+No part is known here by name and no part's setting: the registry says what fits what, the runner says how large the run
+is, and every part says itself what of its settings cannot work in such a run.
 """
 
 import dataclasses
@@ -39,8 +38,8 @@ class Built:
 
 
 def settled(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a checked configuration with what it leaves to the machine decided: so it is stored, and holds elsewhere
-    too.
+    """Return a checked configuration with what it leaves to the machine decided: so it is
+    stored, and holds elsewhere too.
     """
     decide = find("runner", config["runner"]).hook("settled")
     return {**config, "runner_args": decide(config["runner_args"])} if decide else dict(config)
@@ -51,8 +50,7 @@ def build(config: Mapping[str, Any]) -> Built:
 
     Raises:
       ConfigError: parts that do not fit each other, sizes that cannot work, values that only a part can judge, a part
-        that
-        breaks its contract.
+        that breaks its contract.
     """
     parts = _Parts(config, FAMILIES)
     _raise(mismatches(config, parts.entries))
@@ -105,8 +103,8 @@ def environment(config: Mapping[str, Any]) -> Environment | HostEnvironment:
 
 
 def remake(config: Mapping[str, Any]) -> Acting:
-    """Return what acts in the run that a checked configuration describes: what `build` makes of it, without what
-    learns.
+    """Return what acts in the run that a checked configuration describes: what `build`
+    makes of it, without what learns.
     """
     parts = _Parts(config, ("env", "network", "planner"))
     spec = parts.make("env").spec

@@ -1,9 +1,8 @@
-"""What parts promise one another, checked on shapes alone when a run is built: `jax.eval_shape` computes and compiles
-nothing.
+"""What parts promise one another, checked on shapes alone when a run is built: `jax.eval_shape`
+computes and compiles nothing.
 
-Each function returns a sentence for every promise that is broken, naming the part and the field. Exceptions that a
-part raises
-by itself pass through: their traceback tells whoever writes it more.
+Each function returns a sentence for every promise that is broken, naming the part and the field. Exceptions that a part
+raises by itself pass through: their traceback tells whoever writes it more.
 """
 
 from collections.abc import Mapping
@@ -13,21 +12,9 @@ import jax
 import jax.numpy as jnp
 
 from src.core import (
-    Candidates,
-    Environment,
-    EnvSpec,
-    HostEnvironment,
-    Learner,
-    Model,
-    Planner,
-    PolicyExtras,
-    PyTree,
-    Replay,
-    RunPlan,
-    SearchExtras,
-    TimeStep,
-    Transition,
-)
+    Candidates, Environment, EnvSpec, HostEnvironment, Learner, Model, Plan, Planner, PolicyExtras, PyTree, Replay,
+    RunPlan, SearchExtras, TimeStep, Transition, transition,
+)  # fmt: skip
 
 Shape = jax.ShapeDtypeStruct
 
@@ -51,24 +38,8 @@ def timestep_of(spec: EnvSpec) -> TimeStep:
 
 def row_of(spec: EnvSpec, extras: PyTree) -> Transition:
     """Return what a stored row looks like."""
-    seen, flag = timestep_of(spec), _array((), bool)
-    return Transition(
-        obs=seen.obs,
-        state=seen.state,
-        legal=seen.legal,
-        present=seen.present,
-        alive=seen.alive,
-        first=flag,
-        action=_action(spec),
-        extras=extras,
-        reward=seen.reward,
-        terminated=flag,
-        truncated=flag,
-        next_obs=seen.obs,
-        next_state=seen.state,
-        next_legal=seen.legal,
-        env_step=_array((), jnp.int32),
-    )
+    seen = timestep_of(spec)
+    return transition(seen, Plan(action=_action(spec), extras=extras), seen, _array((), jnp.int32))
 
 
 def of_env(name: str, env: Environment | HostEnvironment) -> list[str]:

@@ -30,8 +30,8 @@ class Share(NamedTuple):
 
 
 def check(built: Built, config: Mapping[str, Any], copies: bool = True) -> None:
-    """See that memory holds the run: that of the device, and beside it the copy of the state from which checkpoints
-    are written.
+    """See that memory holds the run: that of the device, and beside it the copy of the state from
+    which checkpoints are written.
 
     Args:
       copies: the run is recorded, so that it has checkpoints.

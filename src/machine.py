@@ -82,8 +82,8 @@ def _fields(path: Path) -> dict[str, int]:
 
 
 def _of_containers() -> Iterator[Limit]:
-    """Yield the limits of the control groups, version 1 or 2, that this process is in, and of those that these are
-    in.
+    """Yield the limits of the control groups, version 1 or 2, that this process is in,
+    and of those that these are in.
     """
     for folder, most, used, idle in _groups():
         try:
@@ -96,8 +96,8 @@ def _of_containers() -> Iterator[Limit]:
 
 
 def _groups() -> Iterator[tuple[Path, str, str, str]]:
-    """Yield folder, names of the limit and of what is used, and the entry of idle files, of each group that may have
-    a limit.
+    """Yield folder, names of the limit and of what is used, and the entry of idle files, of
+    each group that may have a limit.
     """
     try:
         lines = [line.split(":", 2) for line in (PROC / "self" / "cgroup").read_text().splitlines()]

@@ -20,8 +20,8 @@ from src import machine  # noqa: E402
 from src.config import commandline, listing, values  # noqa: E402
 
 COMMANDS = ("train", "rerun", "list", "help", "print_config", "print_dependencies", "save_config")
-# Commands on recorded runs: each a module with its own flags and `main(words) -> exit status`; no run of theirs is
-# recorded.
+# Commands on recorded runs: each a module with its own flags and `main(words) -> exit status`;
+# no run of theirs is recorded.
 TOOLS: dict[str, str] = {
     "evaluate": "src.commands.evaluate",
     "render": "src.commands.render",
@@ -38,7 +38,7 @@ OK, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 def main(argv: Sequence[str]) -> int:
     """Run one command and return the exit status: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted."""
-    from src.records.stopping import handled, interrupt
+    from src.signals import handled, interrupt
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -79,13 +79,15 @@ def dispatch(argv: Sequence[str]) -> int:
     if request.command == "list":
         print(listing.listing(request.topics), flush=True)
         return OK
-    config, again, place = configuration(request)
-    held = hold(again) if again and again.resumes else None
+    from src.commands import preparing
+
+    config, again, place = preparing.configuration(request)
+    held = preparing.hold(again) if again and again.resumes else None
     if request.command in ("train", "rerun"):
         from src import build
-        from src.commands import flags
+        from src.config import writable
 
-        flags.check_results(config)
+        writable.check_results(config)
         config = build.settled(config)
     experiment = make_experiment(config, again and again.resume_at, held)
     options = sacreds_options(request)
@@ -98,57 +100,6 @@ def dispatch(argv: Sequence[str]) -> int:
     if again and again.resumes:
         options["--id"] = again.run.id
     return run_command(experiment, "train" if request.command == "rerun" else request.command, options)
-
-
-def configuration(request: commandline.Request) -> tuple[dict[str, Any], Any, Any]:
-    """Return the checked configuration, the recorded run that it is of, if any, and its MongoDB, if any; prepares
-    JAX.
-    """
-    stored = stored_config(request)
-    place = choose_mongo(request, stored)
-    if request.command == "rerun" or {"--resume", "--run"} & set(request.named):
-        from src.commands import resuming
-
-        recorded = resuming.prepare(request)
-        return recorded.config, recorded, place
-    from src import backend
-    from src.config import loader
-
-    chosen = (request.config, request.env_config, request.updates)
-    # Before the parts are imported, which loading does: some libraries (JaxMARL) compute on import.
-    backend.prepare_jax(**loader.peek(*chosen, ("platform", "compile_cache_dir", "runner")))
-    return loader.load(*chosen), None, place
-
-
-def stored_config(request: commandline.Request) -> dict[str, Any] | None:
-    """Return the configuration of the recorded run that a command names; None without one, or if it cannot be found."""
-    name = request.named.get("--run") or request.named.get("--resume")
-    if name is None:
-        return None
-    from src.records import runs
-    from src.commands.arguments import results_dir
-
-    try:
-        return runs.find(name, results_dir(request.updates)).config
-    except ValueError:  # complained of where the run is looked at
-        return None
-
-
-def hold(again: Any) -> Any:
-    """Return the lock of the record that is to be gone on with, which nobody else can take from now on.
-
-    Raises:
-      UsageError: another process has it.
-    """
-    from src.records.files import lock
-
-    try:
-        return lock(again.run.folder)
-    except BlockingIOError:
-        raise commandline.UsageError(
-            f"run '{again.run.id}' is being gone on with by another process; wait for it or stop it "
-            f"({again.run.folder})"
-        ) from None
 
 
 def make_experiment(config: dict[str, Any], resume_at: int | None = None, held: Any = None) -> Any:
@@ -188,62 +139,30 @@ def sacreds_options(request: commandline.Request) -> dict[str, Any]:
     Raises:
       UsageError: -F names a folder that nothing can be written into.
     """
-    from src.commands import arguments
+    from src.config import writable
 
     options = {**request.options, "UPDATE": [f"{update.key}={update.raw}" for update in request.updates]}
     if "--file_storage" in options:
         options["--file_storage"] = folder = os.path.expanduser(options["--file_storage"])
-        if said := arguments.problem_of_folder(folder):
+        if said := writable.problem_of_folder(folder):
             raise commandline.UsageError(f"-F {said}")
     return options
 
 
-def choose_mongo(request: commandline.Request, stored: dict[str, Any] | None = None) -> Any:
-    """Return the MongoDB that flag, configuration or environment name, or None.
-
-    For training it must answer, and that is asked before anything slow is imported: nobody should wait for bad news.
-
-    Args:
-      stored: the configuration of the recorded run that is gone on with or repeated.
-
-    Raises:
-      UsageError: it is named in a way that cannot be read, or cannot be reached while `mongo_optional` is False.
-    """
-    from src.config import files
-    from src.records import mongo_place
-
-    said = (request.config, request.env_config, request.updates, stored)
-    try:
-        configured = files.peek("mongo_url", *said)
-        place = mongo_place.choose(request.mongo, configured if isinstance(configured, str) else None, os.environ)
-        if place and request.command in ("train", "rerun") and not {"-u", "--unobserved"} & set(request.rest):
-            mongo_place.connect(place).client.close()
-    except mongo_place.Unreachable as error:
-        if files.peek("mongo_optional", *said) is not True:
-            text = f"{error}\nthe run has not started; mongo_optional=True starts it anyway"
-            raise commandline.UsageError(text) from None
-        print(f"{error}; the run starts anyway", file=sys.stderr, flush=True)
-    except mongo_place.Unusable as error:
-        raise commandline.UsageError(str(error)) from None
-    return place
-
-
 def hide_credentials(experiment: Any, place: Any, config: dict[str, Any], options: dict[str, Any]) -> None:
-    """Replace all secrets in what Sacred is going to store: MongoDB's, those of its flags, and those of git's
-    addresses.
+    """Replace all secrets in what Sacred is going to store: MongoDB's, those of its
+    flags, and those of git's addresses.
 
     Raises:
       UsageError: a flag of Sacred's needs the secret that it would store.
     """
     from src.hiding import hidden, hidden_in
 
-    if options.pop("--mongo_db", None):  # hidden among other flags: Sacred would store it as it is
-        raise commandline.UsageError("write -m apart from other flags: -m URL")
     config["mongo_url"] = hidden(place.url) if place else config["mongo_url"]
     for flag, value in options.items():
         options[flag] = hidden_in(value)
         if options[flag] != value and flag not in ("UPDATE", "--comment", "--name"):
-            problem = "Sacred would store the password with the run; use -m URL"
+            problem = f"Sacred would store the password with the run; use {commandline.MONGO}=URL"
             raise commandline.UsageError(f"{flag}={options[flag]}: {problem}")
     for source in experiment.sources:
         source.repo = source.repo and hidden(source.repo)
@@ -322,8 +241,8 @@ def in_utf8() -> None:
 
 
 def leave(status: int, command: str) -> None:
-    """End the process; at once where it was interrupted, because threads of XLA that compile crash while Python takes
-    itself down.
+    """End the process; at once where it was interrupted, because threads of XLA that compile crash
+    while Python takes itself down.
     """
     if status == INTERRUPTED and command not in TOOLS:
         sys.stdout.flush()

@@ -7,7 +7,8 @@ from typing import Any
 import jax
 
 from src import backend, build
-from src.records.checkpoint import folder, pick, read
+from src.records.checkpoint import read
+from src.records.checkpoint_folder import folder, pick
 from src.config import loader
 from src.config.commandline import Update
 from src.core import Environment, Params, Planner

@@ -13,8 +13,8 @@ PAGE = ROOT / "docs" / "architecture.md"
 
 
 def layers(page: str) -> dict[str, set[str]]:
-    """Return what each folder or file may import, as the page says: the block whose first line lists who imports
-    nothing.
+    """Return what each folder or file may import, as the page says: the block whose first
+    line lists who imports nothing.
     """
     block = re.search(r"all that it may import from `src`:\n\n((?:    .*\n)+)", page).group(1)
     first, *lines = block.strip().splitlines()

@@ -5,15 +5,15 @@ that the number in a failed test's name is all that is needed to see it again.
 """
 
 import os
-import sys
-import types
 from pathlib import Path
 
 import jax
 import pytest
 
 from src import main
-from src.commands import batch, compare, tune
+from src.analysis import full_report
+from src.commands import preparing
+from src.experiments import batch, tuning
 from tests.reference import command_lines
 
 CASES = int(os.environ.get("TANDEM_FUZZ", "300"))
@@ -30,14 +30,13 @@ def workplace(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("TANDEM_MONGO_URL", raising=False)
     monkeypatch.delenv("JOBS", raising=False)
-    configure = main.configuration
-    monkeypatch.setattr(main, "configuration", lambda request: seen.append(found := configure(request)) or found)
+    configure = preparing.configuration
+    monkeypatch.setattr(preparing, "configuration", lambda request: seen.append(found := configure(request)) or found)
     monkeypatch.setattr(main, "_has_commit", lambda: False)  # asking git is slow
     monkeypatch.setattr(main, "run_command", lambda experiment, command, options: 0)
     monkeypatch.setattr(batch.Drive, "run", lambda drive: 0)
-    monkeypatch.setattr(tune, "run", lambda *given: 0)
-    monkeypatch.setattr(compare, "report", lambda *given: None)
-    monkeypatch.setitem(sys.modules, "src.experiments.sweep", types.ModuleType("tune_ray"))
+    monkeypatch.setattr(tuning, "drive", lambda *given: 0)
+    monkeypatch.setattr(full_report, "report", lambda *given: None)
     cache = jax.config.jax_compilation_cache_dir
     yield folder, seen
     jax.config.update("jax_compilation_cache_dir", cache)

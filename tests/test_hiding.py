@@ -41,6 +41,7 @@ FRAMES = [
     "no key '{}' here; did you mean mongo_url?",
     "cannot read {!r}: x",
     "python src/main.py train -m {} with seed=3",
+    "python src/main.py train --mongo={} with seed=3",
     '{{"command": ["-m", "{}"]}}',
     "+mongo_url: {}  # ours",
     "a\n{}\nb",
@@ -83,8 +84,8 @@ def test_no_part_of_a_secret_is_left_of_other_addresses(url):
     "text",
     [
         f"-m={'***'}: write {FORMS}, with special characters percent-encoded (@ is %40, : is %3A)",
-        "give its URL with --mongo-url=mongodb://HOST:PORT/DATABASE or in the environment variable TANDEM_MONGO_URL",
-        "-m mongodb://HOST:PORT/DATABASE or -m HOST:PORT:DATABASE",
+        "give its URL with --mongo=mongodb://HOST:PORT/DATABASE or in the environment variable TANDEM_MONGO_URL",
+        "--mongo=mongodb://HOST:PORT/DATABASE or --mongo=HOST:PORT:DATABASE",
         "see https://example.org/a, or write to a@b, or https://example.org/@name/x",
         "MongoDB at 127.0.0.1:27017/runs (mongo_url) does not answer: 127.0.0.1:27017: [Errno 111] Connection refused",
         "mongodb://127.0.0.1:27017/sacred and mongodb://[::1]:27017/x and mongodb://one:1,two:2/?authSource=admin&w=1",

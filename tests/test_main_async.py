@@ -1,5 +1,5 @@
-"""A run with actors as a user meets it: Ctrl-C, going on, a learner that is killed, programs outside JAX; nothing
-stays behind.
+"""A run with actors as a user meets it: Ctrl-C, going on, a learner that is killed, programs
+outside JAX; nothing stays behind.
 """
 
 import json

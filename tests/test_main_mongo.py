@@ -103,16 +103,18 @@ def test_a_mistyped_setting_does_not_give_the_password_away(capsys, monkeypatch)
 
 
 def test_an_optional_database_does_not_keep_a_run_from_starting(capsys):
-    from src import main
+    from src.commands import preparing
     from src.config import commandline
 
     words = ["--config=mazero_seq", "with", f"mongo_url=mongodb://me:{SECRET}@127.0.0.1:1/db", "mongo_optional=True"]
-    place = main.choose_mongo(commandline.parse(words, ("train",)))
+    place = preparing.choose_mongo(commandline.parse(words, ("train",)))
     said = capsys.readouterr().err
     assert str(place) == "127.0.0.1:1/db" and "the run starts anyway" in said and SECRET not in said
 
 
-@pytest.mark.parametrize("words", [["-m", "u"], ["-mu"], ["--mongo_db", "u"], ["--mongo_db=u"], ["--mongo=u"]])
+@pytest.mark.parametrize(
+    "words", [["-m", "u"], ["-mu"], ["--mongo_db", "u"], ["--mongo_db=u"], ["--mongo=u"], ["--mongo-url=u"]]
+)
 def test_sacreds_flag_is_taken_out_in_all_its_spellings(words):
     from src.config import commandline
 

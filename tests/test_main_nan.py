@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from src.records import checkpoint
+from src.records import checkpoint_folder
 from tests.test_main import CACHE, SMALL, read, type_in
 
 ON_POLICY = [
@@ -47,7 +47,7 @@ def test_a_run_of_nan_fails_at_the_first_report_that_has_one(tmp_path, config):
         series["values"] for name, series in metrics.items() if name.startswith("eval/") and name.endswith("return")
     ]
     assert judged and all(math.isnan(value) for values in judged for value in values)
-    assert checkpoint.steps(tmp_path / "results" / "models" / "1") == []
+    assert checkpoint_folder.steps(tmp_path / "results" / "models" / "1") == []
 
 
 def test_a_run_of_nan_may_go_on_and_has_no_score_and_no_film(tmp_path):
@@ -56,6 +56,6 @@ def test_a_run_of_nan_may_go_on_and_has_no_score_and_no_film(tmp_path):
     assert done.stdout.count("not finite at step") == 1 and "film" not in done.stdout
     assert read(tmp_path, "run.json")["status"] == "COMPLETED" and read(tmp_path, "run.json")["result"] is None
     models = tmp_path / "results" / "models" / "1"
-    assert checkpoint.steps(models) and all(
-        checkpoint.read_meta(models / str(step)).score is None for step in checkpoint.steps(models)
+    assert checkpoint_folder.steps(models) and all(
+        checkpoint_folder.read_meta(models / str(step)).score is None for step in checkpoint_folder.steps(models)
     )

@@ -10,7 +10,7 @@ import sys
 import jax
 import pytest
 
-from src.records import checkpoint, runs
+from src.records import checkpoint, checkpoint_folder, runs
 from src import main, restored
 from src.commands import resuming
 from src.config import commandline
@@ -30,8 +30,8 @@ def own_cache():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Return a folder with run 1, killed with SIGKILL and gone on with to its end, and run 2, the same
-    never stopped.
+    """Return a folder with run 1, killed with SIGKILL and gone on with to its end, and
+    run 2, the same never stopped.
     """
     folder = tmp_path_factory.mktemp("runs") / "of [v1] \\ *"  # a name that libraries take for a pattern
     folder.mkdir()
@@ -50,8 +50,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def typed(folder, monkeypatch, capsys):
-    """Return a function that runs a command line in this process, in the folder, and returns (status, stdout,
-    stderr).
+    """Return a function that runs a command line in this process, in the folder, and
+    returns (status, stdout, stderr).
     """
     monkeypatch.chdir(folder)
 
@@ -71,8 +71,8 @@ def untimed(metrics: dict) -> dict:
 
 
 def test_a_killed_run_that_goes_on_ends_bit_identical_to_its_repetition_that_never_stopped(folder):
-    models = [checkpoint.folder(folder / "results", run) / "1440" for run in "12"]
-    one, other = (checkpoint.read_meta(path).sums for path in models)
+    models = [checkpoint_folder.folder(folder / "results", run) / "1440" for run in "12"]
+    one, other = (checkpoint_folder.read_meta(path).sums for path in models)
     assert one.keys() == other.keys() and len(one) > 100
     assert {name for name in one if one[name] != other[name]} <= {"training_seconds"}
 
@@ -113,7 +113,7 @@ def test_a_runs_parts_come_back_with_the_parameters_of_its_checkpoint(folder):
     last = restored.restore(run, "last")
     assert last.step == 1440 and last.env.spec.num_agents == 2 and last.config["seed"] == 3
     state, _ = checkpoint.split({"learner": {"params": last.params}})
-    written = checkpoint.read_meta(checkpoint.folder(folder / "results", "1") / "1440").sums
+    written = checkpoint_folder.read_meta(checkpoint_folder.folder(folder / "results", "1") / "1440").sums
     needed = {name for name in written if name.startswith("learner.params.")}
     only_learning = ("learner.params.projector.", "learner.params.predictor.")
     assert set(state) == {name for name in needed if not name.startswith(only_learning)} < needed
@@ -276,7 +276,7 @@ def test_an_evaluation_that_cannot_be_kept_is_printed_all_the_same(folder, typed
 
 def test_a_damaged_best_checkpoint_is_told_and_no_other_is_taken_for_it(folder, typed):
     results = copied(folder, "damaged")
-    best = checkpoint.best(results / "models" / "1")
+    best = checkpoint_folder.best(results / "models" / "1")
     (best / "meta.json").write_text("{")
     status, out, err = typed("evaluate", "--run=damaged/sacred/1")
     assert (

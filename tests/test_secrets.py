@@ -8,6 +8,7 @@ import gridfs
 import pytest
 
 from src import main
+from src.commands import preparing
 from src.config import commandline
 from src.records import mongo_place
 
@@ -22,7 +23,7 @@ U | list U | help U | train U | --config=U | --env-config=U | --resume=U | rerun
 with learner_args=U | with U | with U=3 | with learner_args.lr=U | with compile_cache_dir= seed=U | -s U | --sql=U
 -F | -l U with seed=x | -P U --sql=U
 upload --run=U | upload --run=1 --mongourl=U | upload --run=1 U | upload --run=1 -m U | upload --run=1 --mongo_db=U
-upload --run=1 --mongo-url U
+upload --run=1 --mongo-url U | upload --run=1 --mongo=U
 evaluate --run=U | evaluate --run=1 --mongo=U | evaluate U | render --run=U | render --run=1 --episodes=U
 show --run=U | show U | show --run=1 -m U
 compare U | compare --mongo=U x | compare x -m U | compare x --metric=U --mongo=U | compare x --x=U
@@ -128,8 +129,8 @@ def test_a_sweep_takes_no_password_because_it_keeps_the_words_of_its_trials():
     from src.commands import tune
 
     with pytest.raises(commandline.UsageError, match="name a MongoDB with a password in TANDEM_MONGO_URL"):
-        tune.read(["--space=lr", "with", f"mongo_url={ADDRESSES[0]}"])
-    assert tune.read(["--space=lr", "with", "mongo_url=mongodb://127.0.0.1:27017/db"])
+        tune.read(["--space=mazero", "with", f"mongo_url={ADDRESSES[0]}"])
+    assert tune.read(["--space=mazero", "with", "mongo_url=mongodb://127.0.0.1:27017/db"])
 
 
 def test_what_sacred_stores_is_hidden_and_a_flag_that_needs_the_secret_is_refused():
@@ -142,9 +143,9 @@ def test_what_sacred_stores_is_hidden_and_a_flag_that_needs_the_secret_is_refuse
     url = f"mongodb://me:{SECRET}@h/db"
     config = {"mongo_url": url}
     options = {"UPDATE": [f"mongo_url={url}", "seed=3"], "--comment": f"see {url}", "--pdb": False}
-    place = main.choose_mongo(commandline.parse(["print_config", "-m", url], ("print_config",)))
+    place = preparing.choose_mongo(commandline.parse(["print_config", "-m", url], ("print_config",)))
     main.hide_credentials(Experiment, place, config, options)
     assert SECRET not in repr((config, options, Experiment.sources[0].repo)) and options["UPDATE"][1] == "seed=3"
-    with pytest.raises(commandline.UsageError, match="--sql=postgresql://.*with the run; use -m URL") as error:
+    with pytest.raises(commandline.UsageError, match="--sql=postgresql://.*with the run; use --mongo=URL") as error:
         main.hide_credentials(Experiment, place, config, {"--sql": f"postgresql://me:{SECRET}@h/db"})
     assert SECRET not in str(error.value)

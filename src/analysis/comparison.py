@@ -152,8 +152,8 @@ def _tell_apart(found: Sequence[Group]) -> None:
 
 
 def _settings(differing: Mapping[str, Any]) -> str:
-    """Return the first of the settings, each by the last part of its key if that is clear, and how many more there
-    are.
+    """Return the first of the settings, each by the last part of its key if that is
+    clear, and how many more there are.
     """
     leaves = [key.rpartition(".")[2] for key in differing]
     texts = [
@@ -194,8 +194,8 @@ def default_threshold(same_task: Sequence[Group], at: float | None) -> float:
 
 
 def reaches(group: Group, threshold: float) -> dict[str, list[float]]:
-    """Return for each axis where each seed first reaches the threshold; infinity for never, NaN where there is no
-    clock.
+    """Return for each axis where each seed first reaches the threshold; infinity for
+    never, NaN where there is no clock.
     """
     found: dict[str, list[float]] = {}
     for axis in AXES:

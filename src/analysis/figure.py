@@ -91,8 +91,8 @@ def _look(index: int) -> dict[str, Any]:
 
 
 def _curve(axes: Any, group: Group, look: Mapping[str, Any], rng: np.random.Generator) -> Any:
-    """Draw the mean over seeds with its band; what only some seeds have reached stays thin. Return the
-    legend's line.
+    """Draw the mean over seeds with its band; what only some seeds have reached stays
+    thin. Return the legend's line.
     """
     for x, y in group.curves:
         axes.plot(x, y, linewidth=0.7, alpha=0.35, **look)
@@ -139,8 +139,8 @@ def _dress(left: Any, right: Any, task: str, num_groups: int, metric: str, axis:
 
 
 def _legend_text(label: str, found: Sequence[Group]) -> str:
-    """Return what the legend says of a label: how many seeds, on all tasks together if these differ, and what is
-    unfinished.
+    """Return what the legend says of a label: how many seeds, on all tasks together if these
+    differ, and what is unfinished.
     """
     same = [group for group in found if group.label == label]
     counts = sorted({len(group.histories) for group in same})

@@ -1,5 +1,5 @@
-"""The pictures of one episode that an environment outside JAX has drawn: a bounded number of them, however long it
-lasts.
+"""The pictures of one episode that an environment outside JAX has drawn: a bounded number
+of them, however long it lasts.
 """
 
 import numpy as np
@@ -9,8 +9,8 @@ from PIL import Image
 class Pictures:
     """Pictures by step. Once there are too many, every second one goes and from then on only every second one is kept.
 
-    An episode of Knights Archers Zombies has 900 pictures of 2.7 MB; nobody looks at all of them, or at all their
-    pixels.
+    An episode of Knights Archers Zombies has 900 pictures of 2.7 MB; nobody looks at all
+    of them, or at all their pixels.
     """
 
     def __init__(self, most: int, size: tuple[int, int]):

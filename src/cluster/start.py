@@ -5,6 +5,7 @@ Ray that is started here listens on the loopback device alone, and does nothing 
 
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -14,8 +15,9 @@ from typing import Any
 import ray
 from ray._private import ray_constants
 
-from src.cluster import addresses, authentication, environment, processes, signals
+from src.cluster import addresses, authentication, environment, processes
 from src.core import RunError
+from src.signals import kept
 
 QUIET = {"logging_level": 50, "log_to_driver": False}  # Python's level CRITICAL
 LOOPBACK = "127.0.0.1"
@@ -51,7 +53,7 @@ def cluster(
         strangers.add(guard.process)
         with environment.variables(surroundings(address, folder)):
             try:
-                with signals.own_signals():
+                with own_handlers():
                     authentication.refresh()
                     join(place, extra or {}) if place else start(folder, dict(resources), store_bytes)
                 guard.watch(processes.family() - strangers)
@@ -84,6 +86,14 @@ def join(place: str, extra: Mapping[str, str]) -> None:
     except (OSError, RuntimeError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise authentication.NoCluster(f"{place}: cannot join this cluster: {reason}") from None
+
+
+@contextmanager
+def own_handlers() -> Iterator[None]:
+    """Keep this process's signal handlers, which Ray replaces when it starts, and drop warnings about its forks."""
+    with kept(), warnings.catch_warnings():  # a fork by Ray becomes another program at once
+        warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
+        yield
 
 
 @contextmanager

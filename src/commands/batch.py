@@ -1,220 +1,30 @@
 """`python src/main.py batch`: one configuration under several seeds, as many at once as the machine has room for."""
 
-import dataclasses
-import fcntl
-import os
-import re
-import shlex
-import subprocess
-import sys
-import time
 from collections.abc import Sequence
-from contextlib import nullcontext
-from typing import IO, Any
 
-from rich.console import Console
-from rich.live import Live
-
-from src import machine
-from src.records import runs
-from src.experiments import capacity, processes, seeds
-from src.commands import flags, resuming
-from src.experiments.batch_table import live_table, summary
-from src.config.commandline import Request, UsageError
-from src.config.values import shown
-from src.hiding import hidden
-from src.records.record import FREE, FREE_SECTIONS
+from src.commands import arguments, flags
+from src.config.commandline import UsageError
+from src.experiments import batch, seeds
 
 DESCRIPTION = """Train one configuration under several seeds, as many at once as the machine has room for.
 
 It is safe to call again: finished seeds are skipped, those cut off are resumed from their last checkpoint, or from
 their beginning if they had not come to one. Other settings make another batch. Ctrl-C ends all runs and saves them."""
 EXAMPLE = "example: python src/main.py batch --config=mazero_seq --env-config=mpe --seeds=5 with max_minutes=20"
-OK, FAILED, INTERRUPTED = 0, 1, 130
-AUTO = "auto"  # as many jobs as fit
-
-
-@dataclasses.dataclass
-class Job:
-    """One seed's part of the batch."""
-
-    seed: int
-    state: str = "waiting"  # skipped, elsewhere, running, done, failed, interrupted
-    words: list[str] = dataclasses.field(default_factory=list)  # what to call main.py with
-    slot: int = -1
-    process: subprocess.Popen | None = None
-    log: IO | None = None
-
-    @property
-    def resumes(self) -> bool:
-        return any(word.startswith("--resume=") for word in self.words)
 
 
 def main(words: Sequence[str]) -> int:
     """Run the command and return the exit status: 0 all seeds are finished, 1 not all, 130 interrupted."""
-    own = flags.parser("batch", DESCRIPTION)
-    own.epilog = EXAMPLE
-    own.add_argument("--seeds", required=True, help="a count (3 = seeds 1 to 3), a list (1,4,7) or a range (2-5)")
-    own.add_argument("--jobs", default=os.environ.get("JOBS") or AUTO, help="runs at once; $JOBS; default: what fits")
-    given, request = flags.parse(own, words)
+    given, request = arguments.parse(parser(), words)
     wanted = seeds.parse(given.seeds)
     if any(update.key == "seed" for update in request.updates):
         raise UsageError("seed=: the seeds of a batch are named by --seeds (./run.sh CONFIG ENV_CONFIG SEEDS)")
-    config = flags.resolve(request, builds=True)  # seeds would all end of the same mistake
-    batch = seeds.Batch(config, wanted)
-    devices = capacity.gpus(config["platform"])
-    jobs = number_of_jobs(given.jobs, len(wanted), len(devices))
-    return Drive(batch, request, jobs, capacity.settings(devices, jobs)).run()
+    return batch.run(request, wanted, batch.asked_jobs(given.jobs))
 
 
-def number_of_jobs(asked: str, num_seeds: int, num_gpus: int) -> int:
-    """Return how many runs go on at once.
-
-    Raises:
-      UsageError: what was asked for is no number.
-    """
-    check_jobs(asked)
-    fitting = capacity.default_jobs(len(machine.cores()), machine.free_memory().free, num_gpus)
-    return min(num_seeds, fitting if asked == AUTO else int(asked))
-
-
-def check_jobs(asked: str) -> None:
-    """Complain of a number of runs that is none.
-
-    Raises:
-      UsageError: what was asked for.
-    """
-    if asked != AUTO and not re.fullmatch(r"0*[1-9][0-9]{0,8}", asked):
-        raise UsageError(f"jobs {shown(asked)} (--jobs or $JOBS): expected a whole number, 1 or more")
-
-
-class Drive:
-    """Starts a batch's runs, watches them and ends them."""
-
-    def __init__(self, batch: seeds.Batch, request: Request, jobs: int, environments: Sequence[dict[str, str]]):
-        self.batch, self.request, self.environments = batch, request, environments
-        self.shares = capacity.shares(machine.cores(), jobs)
-        self.free = list(range(jobs))  # slots; a slot is a share of the cores
-        self.jobs = [Job(seed) for seed in batch.seeds]
-        self.console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 120)
-
-    def run(self) -> int:
-        """Run the whole batch and return the exit status."""
-        self.batch.logs.mkdir(parents=True, exist_ok=True)
-        self.plan()
-        self.say(f"{len(self.jobs)} seeds, {len(self.shares)} at once; logs: {self.batch.logs}")
-        with processes.Signals() as signals:
-            try:
-                with self.screen():
-                    while not signals.count and any(job.state in ("waiting", "running") for job in self.jobs):
-                        self.step()
-                        time.sleep(processes.POLL_SECONDS)
-                if signals.count:
-                    self.say("interrupted: ending the runs (again to kill them) ...")
-            finally:
-                self.stop(signals)
-        self.console.print(summary(self.batch, {job.seed: job.state for job in self.jobs}))
-        complete = all(job.state in ("done", "skipped") for job in self.jobs)
-        return INTERRUPTED if signals.count else OK if complete else FAILED
-
-    def plan(self) -> None:
-        """Decide for each seed whether it is skipped, resumed or started."""
-        recorded = self.batch.recorded()
-        for job in self.jobs:
-            run = recorded.get(job.seed)
-            if run and run.status == seeds.DONE:
-                job.state = "skipped"
-            elif run and run.running:
-                job.state = "elsewhere"
-            elif run and resuming.resumable(run):
-                job.words = resume_words(self.request, run)
-            else:
-                job.words = train_words(self.request, job.seed)
-
-    def step(self) -> None:
-        """Take note of runs that have ended, and start others in their place."""
-        for job in self.jobs:
-            if job.process and job.process.poll() is not None and job.state == "running":
-                code = job.process.returncode
-                self.finish(job, "done" if code == 0 else "interrupted" if code in (130, -15, -2) else "failed")
-        for job in self.jobs:
-            if job.state == "waiting" and self.free:
-                self.start(job)
-
-    def start(self, job: Job) -> None:
-        job.log = lock(self.batch.log(job.seed))
-        if job.log is None:
-            job.state = "elsewhere"
-            return self.say(f"seed {job.seed}: another batch is running it")
-        job.slot = self.free.pop(0)
-        words = [hidden(word) for word in job.words]  # MongoDB's password is for the run alone
-        command = f"python src/main.py {shlex.join(words)}"
-        job.log.write(f"\n--- {time.strftime('%Y-%m-%d %H:%M:%S')}  {command}\n")
-        job.log.flush()
-        job.process = processes.start(job.words, job.log, self.shares[job.slot], self.environments[job.slot])
-        job.state = "running"
-        self.say(f"seed {job.seed}: {'resumed' if job.resumes else 'started'}")
-
-    def finish(self, job: Job, state: str) -> None:
-        job.state = state
-        job.log.close()
-        self.free.append(job.slot)
-        log = self.batch.log(job.seed)
-        self.say(
-            f"seed {job.seed}: {state}" + (f", see {log}: {processes.last_line(log)}" if state == "failed" else "")
-        )
-
-    def stop(self, signals: processes.Signals) -> None:
-        """End whatever still runs."""
-        running = [job for job in self.jobs if job.state == "running"]
-        processes.end([job.process for job in running], signals)
-        for job in running:
-            self.finish(job, "done" if job.process.returncode == 0 else "interrupted")
-
-    def say(self, text: str) -> None:
-        self.console.print(text, markup=False, soft_wrap=True)
-
-    def screen(self) -> Any:
-        """Return the live table of a terminal; elsewhere the lines that are said are enough."""
-        if not self.console.is_terminal:
-            return nullcontext()
-        return Live(get_renderable=self.table, console=self.console, refresh_per_second=1, transient=True)
-
-    def table(self) -> Any:
-        logs = {job.seed: processes.last_line(self.batch.log(job.seed)) for job in self.jobs if job.state == "running"}
-        return live_table({job.seed: job.state for job in self.jobs}, logs)
-
-
-def train_words(request: Request, seed: int) -> list[str]:
-    """Return what to call main.py with to train one seed: the words of the batch as they were typed."""
-    typed = [f"{update.key}={update.raw}" for update in request.updates]
-    names = [f"--config={request.config}", f"--env-config={request.env_config}"]
-    return ["train", *names, *_mongo(request), "with", f"seed={seed}", *typed]
-
-
-def resume_words(request: Request, run: runs.StoredRun) -> list[str]:
-    """Return what to call main.py with to go on with a run: its own configuration, recorded where this batch says.
-
-    A record does not hold the password of its MongoDB, so that must come from here.
-    """
-    kept = [key for key in FREE + FREE_SECTIONS if key not in ("t_max", "max_minutes", "results_dir")]
-    typed = [f"{update.key}={update.raw}" for update in request.updates if update.key.split(".")[0] in kept]
-    return ["train", f"--resume={run.folder}", *_mongo(request), *(["with", *typed] if typed else [])]
-
-
-def _mongo(request: Request) -> list[str]:
-    return ["-m", request.mongo] if request.mongo else []
-
-
-def lock(log: os.PathLike) -> IO | None:
-    """Return the log opened for more, locked for as long as this process or the run that writes to it lives.
-
-    None if it is locked already: the run lives.
-    """
-    file = open(log, "a")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return file
-    except BlockingIOError:
-        file.close()
-        return None
+def parser() -> flags.Parser:
+    own = flags.parser("batch", DESCRIPTION)
+    own.epilog = EXAMPLE
+    own.take("--seeds", required=True)
+    own.take("--jobs")
+    return own

@@ -1,12 +1,142 @@
-"""A command's own flags, and the configuration words beside them."""
+"""How the commands declare their flags; what several of them take is declared here, once.
+
+A setting has no flag: it stands after `with`, in all commands alike. So `with results_dir=FOLDER` says where recorded
+runs lie. Other spellings that a flag has had are still taken, and no help names them.
+"""
 
 import argparse
-from collections.abc import Mapping, Sequence
-from typing import Any
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
 
-from src.commands.arguments import Parser, problem_of_folder
-from src.config import commandline
-from src.config.commandline import UsageError
+from src.config import commandline, values, writable
+from src.config.commandline import Update, UsageError
+from src.registry import nearest
+
+# What a flag of several commands is; a command may say in `Parser.take` what is particular to it.
+SHARED: dict[str, dict[str, Any]] = {
+    "--run": {"required": True, "metavar": "ID|PATH", "help": "a recorded run: its id, or its folder"},
+    "--seeds": {"help": "a count (3 = seeds 1 to 3), a list (1,4,7) or a range (2-5)"},
+    "--jobs": {"help": "runs at once; default: $JOBS, or what fits"},
+    "--metric": {"help": "series that runs are compared by"},
+    "--out": {"help": "where to write"},
+    commandline.MONGO: {"metavar": "URL"},
+    "--results-dir": {"help": argparse.SUPPRESS},  # as it was; now `with results_dir=FOLDER`, which it stands for
+}
+ALIASES: dict[str, Sequence[str]] = {commandline.MONGO: commandline.MONGO_ALIASES}
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises UsageError instead of leaving the interpreter, and takes `with key=value ...` at the end."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{self.prog.split()[-1]}: {message}; see `{self.prog} --help`")
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        """Refuse what argparse reads as nobody means it: -seeds=3 as -s, of a flag given twice the last one, and --."""
+        known = {option: action for action in self._actions for option in action.option_strings}
+        others = (*commandline.KNOWN, *commandline.MONGO_ALIASES)  # of a training run, which may stand beside
+        self._check_words([word for word in args or () if word.startswith("-")], (*known, *others))
+        once = [
+            action.dest for action in map(known.get, _flags(args or ())) if isinstance(action, argparse._StoreAction)
+        ]
+        for dest in once:
+            if once.count(dest) > 1:
+                self.error(f"--{dest.replace('_', '-')} is given twice; leave one of them out")
+        return super().parse_known_args(args, namespace)
+
+    def _check_words(self, words: Sequence[str], known: Sequence[str]) -> None:
+        """Complain of a flag that there is not, also where it has one dash too few."""
+        for word in words:
+            name = word.partition("=")[0]
+            if word.startswith("--") and name not in known:
+                guess = nearest(name, known) if len(name) > 2 else None
+                self.error(f"cannot read '{name}'" + (f"; did you mean {guess}?" if guess else ""))
+            if word[1:2] != "-" and len(word) > 2 and not _is_number(word) and commandline.misread(word, known):
+                self.error(f"cannot read '{name}'; a long flag has two dashes")
+
+    def take(self, name: str, **particular: Any) -> None:
+        """Take one of the SHARED flags, in all its spellings."""
+        declared = SHARED[name] | particular
+        self.add_argument(name, **declared)
+        for alias in ALIASES.get(name, ()):
+            self.add_argument(alias, dest=name.lstrip("-"), **declared | {"help": argparse.SUPPRESS})
+
+    def read(self, words: Sequence[str]) -> tuple[argparse.Namespace, tuple[Update, ...]]:
+        """Return the flags and the settings after `with`.
+
+        Raises:
+          UsageError: a flag that there is not, or a setting that is not key=value.
+        """
+        words = list(words)
+        cut = words.index("with") if "with" in words else len(words)
+        updates = commandline.updates(word for word in words[cut + 1 :] if not word.startswith("-"))
+        for update in updates:
+            if update.raw is None:
+                self.error(f"'{update.key}': expected key=value after `with`")
+        flags = self.parse_args(words[:cut] + [word for word in words[cut + 1 :] if word.startswith("-")])
+        folder = getattr(flags, "results_dir", None)
+        if folder is not None:
+            if any(update.key == "results_dir" for update in updates):
+                self.error("--results-dir is `with results_dir=...`, which is given too; leave one of them out")
+            updates = (*updates, Update("results_dir", folder, folder))
+        return flags, updates
+
+    def read_place(self, words: Sequence[str]) -> tuple[argparse.Namespace, str]:
+        """Return the flags and the folder of all records, for commands that take no other setting.
+
+        Raises:
+          UsageError: as in `read`, or another setting.
+        """
+        flags, updates = self.read(words)
+        for update in settings(updates):
+            self.error(f"'{update.key}': only results_dir=FOLDER can follow `with` here")
+        return flags, results_dir(updates)
+
+
+def _flags(words: Sequence[str]) -> Iterator[str]:
+    """Yield the flags among the words, without their values."""
+    return (word.partition("=")[0] for word in words if word.startswith("-"))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def number(text: str) -> float:
+    """Return a flag's number, which must be a finite one."""
+    if not _is_number(text):
+        raise argparse.ArgumentTypeError(f"{values.shown(text)}: expected a number")
+    return float(text)
+
+
+def path(text: str) -> str:
+    """Return a flag's path, ~ replaced by the home folder."""
+    try:
+        return values.expanded(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def out_folder(text: str) -> str:
+    """Return a flag's folder for files that are to be written; it may be still to be made, and is not made here."""
+    return _checked_out(text, writable.problem_of_folder)
+
+
+def out_file(text: str) -> Path:
+    """Return a flag's path of a file that is to be written, in a folder that is there."""
+    return Path(_checked_out(text, writable.problem_of_file))
+
+
+def _checked_out(text: str, problem: Any) -> str:
+    found = path(text)
+    if said := problem(found):
+        raise argparse.ArgumentTypeError(said)
+    return found
 
 
 def parser(name: str, description: str) -> Parser:
@@ -19,52 +149,16 @@ def parser(name: str, description: str) -> Parser:
     )
 
 
-def parse(own: Parser, words: Sequence[str]) -> tuple[argparse.Namespace, commandline.Request]:
-    """Return the command's own flags, and the rest as the configuration of a training run.
-
-    Raises:
-      UsageError: a flag that neither knows.
-    """
-    if {"-h", "--help"} & set(words):
-        own.parse_args(["--help"])
-    cut = words.index("with") if "with" in words else len(words)
-    flags, others = own.parse_known_args(list(words[:cut]))
-    request = commandline.parse([*others, *words[cut:]], ("train",))
-    strange = [word for word in request.rest if word.startswith("-")]
-    strange += [flag for flag in commandline.OF_RUNS if flag in request.named]
-    if strange:
-        own.error(f"cannot read '{' '.join(strange)}' (the command's own flags stand before `with`)")
-    return flags, request
+def results_dir(updates: Sequence[Update]) -> str:
+    """Return the folder in which runs are looked for."""
+    said = [update for update in updates if update.key == "results_dir" and update.raw is not None]
+    given = [update.value if isinstance(update.value, str) else update.raw for update in said] or ["results"]
+    try:
+        return values.expanded(given[-1])  # of a key that is given twice the last counts, as in a configuration
+    except ValueError as error:
+        raise UsageError(f"results_dir={given[-1]}: {error}") from None
 
 
-def check_results(config: Mapping[str, Any]) -> None:
-    """Complain if nothing can be recorded where the configuration says.
-
-    Raises:
-      UsageError: why not.
-    """
-    if said := problem_of_folder(config["results_dir"]):
-        raise UsageError(f"results_dir={said}")
-
-
-def resolve(request: commandline.Request, builds: bool = False) -> dict[str, Any]:
-    """Return the checked configuration of the request; this process itself keeps off the accelerators.
-
-    Args:
-      builds: whether its parts are put together as well, to see that they fit, for who is about to train with it.
-
-    Raises:
-      UsageError: the configuration cannot be used, its parts do not fit each other, or memory cannot hold such a run.
-    """
-    from src import backend, build, footprint
-    from src.experiments import capacity
-    from src.config import loader
-
-    backend.prepare_jax("cpu")
-    config = loader.load(request.config, request.env_config, request.updates)
-    if builds:
-        check_results(config)
-        built = build.build(config)
-        if not capacity.gpus(config["platform"]):  # what an accelerator holds, the run itself will see
-            footprint.check(built, config)
-    return config
+def settings(updates: Sequence[Update]) -> list[Update]:
+    """Return the settings that go over a run's own: all but where it lies."""
+    return [update for update in updates if update.key != "results_dir"]

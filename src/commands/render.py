@@ -20,7 +20,7 @@ from src import build
 from src.analysis import film
 from src.analysis.episodes import make_player
 from src.analysis.host_episodes import make_host_player
-from src.commands import arguments, restoring
+from src.commands import flags, restoring
 from src.config.commandline import UsageError
 from src.core import Environment
 from src.core.metrics import AUTOREGRESSIVE, POLICY, SCRIPTED, SEARCH
@@ -48,7 +48,7 @@ def main(words: Sequence[str]) -> int:
         "--player", choices=PLAYERS, help="who chooses the actions of a run (default: search if there is one)"
     )
     out_help = "file to write, without its ending (default: in the run's folder)"
-    parser.add_argument("--out", type=arguments.out_file, help=out_help)
+    parser.take("--out", type=flags.out_file, help=out_help)
     options, subject = restoring.read(parser, words)
     if options.player and options.run is None:
         parser.error("--player belongs to --run; a policy by hand plays in one way only")

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from src.records.checkpoint import CheckpointError
-from src.commands import arguments, scripted
+from src.records.checkpoint_folder import CheckpointError
+from src.commands import arguments, flags, scripted
 from src.config.commandline import DEFAULTS, Update, UsageError
 from src.restored import Restored, restore
 
@@ -25,9 +25,10 @@ class Subject:
     restored: Restored
 
 
-def parser(command: str, description: str) -> arguments.Parser:
+def parser(command: str, description: str) -> flags.Parser:
     """Return a parser that knows --run and --checkpoint, and --scripted and --env-config."""
-    made = arguments.parser(command, description, required=False)
+    made = flags.parser(command, description)
+    made.take("--run", required=False)
     made.add_argument("--checkpoint", metavar="best|last|STEP", help="which one of the run's (default: best)")
     made.add_argument(
         "--scripted", metavar="NAME", help="instead of a run a policy by hand, which some environments have"
@@ -37,7 +38,7 @@ def parser(command: str, description: str) -> arguments.Parser:
     return made
 
 
-def read(parser: arguments.Parser, words: Sequence[str]) -> tuple[argparse.Namespace, Subject]:
+def read(parser: flags.Parser, words: Sequence[str]) -> tuple[argparse.Namespace, Subject]:
     """Return the flags, and whose episodes they ask for.
 
     Raises:
@@ -51,7 +52,7 @@ def read(parser: arguments.Parser, words: Sequence[str]) -> tuple[argparse.Names
         parser.error("--checkpoint belongs to --run; a policy by hand has none")
     if options.run is not None and options.env_config is not None:
         parser.error(f"{scripted.ENV_CONFIG} belongs to --scripted; a recorded run brings its own")
-    settings = arguments.settings(updates)
+    settings = flags.settings(updates)
     if options.scripted is not None:
         found = scripted.restored(options.scripted, options.env_config, updates)
         about = {"player": options.scripted, "env": found.config["env"], "env_args": found.config["env_args"]}

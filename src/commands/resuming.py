@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from src.records import checkpoint, runs
+from src.records import checkpoint, checkpoint_folder, runs
 from src import restored
 from src.build import Built
-from src.commands.arguments import results_dir, settings
+from src.commands.flags import results_dir, settings
 from src.config import loader
 from src.config.commandline import Request, UsageError
 from src.records import provenance, series
@@ -85,21 +85,9 @@ def _check_resumable(run: runs.StoredRun, request: Request) -> None:
 
 def _pick(run: runs.StoredRun, which: str | None) -> Path | None:
     """Return the checkpoint to go on from; None where a run was killed before it had saved any."""
-    if which is None and _just_begun(run):
+    if which is None and checkpoint_folder.just_begun(run):
         return None
-    return checkpoint.pick(checkpoint.folder(run.results, run.id), which or "last")
-
-
-def resumable(run: runs.StoredRun) -> bool:
-    """Return whether there is anything that a run can be gone on with from; its beginning, if it had not saved yet,
-    is one.
-    """
-    return _just_begun(run) or bool(checkpoint.steps(checkpoint.folder(run.results, run.id)))
-
-
-def _just_begun(run: runs.StoredRun) -> bool:
-    models = checkpoint.folder(run.results, run.id)
-    return not checkpoint.steps(models) and (models.is_dir() or not series.begun(run.folder))
+    return checkpoint_folder.pick(checkpoint_folder.folder(run.results, run.id), which or "last")
 
 
 def _check_same(again: Again) -> None:
@@ -107,9 +95,9 @@ def _check_same(again: Again) -> None:
 
     Both may be older than some of today's settings, so both have these filled in before they are compared.
     """
-    saved = checkpoint.read_meta(again.path).config
+    saved = checkpoint_folder.read_meta(again.path).config
     with contextlib.suppress(loader.ConfigError):  # a part or setting that there is not: it shows as a difference
-        saved = loader.stored(saved, str(again.path / checkpoint.META))
+        saved = loader.stored(saved, str(again.path / checkpoint_folder.META))
     odd = checkpoint.differences(decisive(saved), decisive(again.config))
     if odd:
         raise UsageError(
@@ -135,7 +123,7 @@ def state(again: Again, built: Built) -> Resume:
     """
     try:
         return _state(again, built)
-    except (checkpoint.CheckpointError, runs.RecordError) as error:
+    except (checkpoint_folder.CheckpointError, runs.RecordError) as error:
         raise UsageError(str(error)) from None
 
 
@@ -150,8 +138,8 @@ def _state(again: Again, built: Built) -> Resume:
 
 
 def jumps(again: Again, latest: Mapping[str, float], rates: Mapping[str, Any]) -> list[str]:
-    """Return a line on what leaps where a run goes on with another t_max, over which progress and learning rates are
-    laid.
+    """Return a line on what leaps where a run goes on with another t_max, over which
+    progress and learning rates are laid.
 
     Args:
       latest: values of the metrics until now.

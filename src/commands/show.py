@@ -10,8 +10,8 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from src.records import checkpoint, runs
-from src.commands import arguments
+from src.records import checkpoint_folder, runs
+from src.commands import arguments, flags
 from src.records import provenance, series
 from src.records.places import title
 
@@ -20,7 +20,8 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "mctx", "flashbax", "orbax-checkpo
 
 def main(words: Sequence[str]) -> int:
     """Print a run's provenance, state, results and settings; return the exit status."""
-    parser = arguments.parser("show", "Print what a run is, where it comes from and what it left.")
+    parser = flags.parser("show", "Print what a run is, where it comes from and what it left.")
+    parser.take("--run")
     parser.add_argument("--packages", action="store_true", help="all packages, not only the ones that matter most")
     parser.add_argument("--diff", action="store_true", help="the uncommitted changes to the code it ran with")
     options, updates = parser.read(words)
@@ -127,15 +128,15 @@ def _places(run: runs.StoredRun) -> Iterator[tuple[str, str]]:
     with contextlib.suppress(runs.RecordError):  # `_damages` tells of it
         if curves := provenance.curves(run):
             yield "curves", str(run.results / curves)
-    models = checkpoint.folder(run.results, run.id)
-    steps = checkpoint.steps(models)
+    models = checkpoint_folder.folder(run.results, run.id)
+    steps = checkpoint_folder.steps(models)
     if steps:
-        best = checkpoint.best(models).name
+        best = checkpoint_folder.best(models).name
         yield "checkpoints", f"{models}: {', '.join(str(step) for step in steps)} (best: {best})"
     for step in steps:
         try:
-            checkpoint.read_meta(models / str(step))
-        except checkpoint.CheckpointError as error:
+            checkpoint_folder.read_meta(models / str(step))
+        except checkpoint_folder.CheckpointError as error:
             yield "damaged", str(error)
     artifacts = _entry(run).get("artifacts")
     if artifacts:

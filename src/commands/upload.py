@@ -4,9 +4,9 @@ import os
 from collections.abc import Sequence
 
 from src.records import runs
-from src.commands.arguments import Parser
+from src.commands import flags
 from src.config.commandline import UsageError
-from src.records import mongo_place, mongo_series
+from src.records import mongo_place, series
 from src.records.mongo_upload import Upload
 
 
@@ -16,30 +16,28 @@ def main(words: Sequence[str]) -> int:
     Raises:
       UsageError: no such run, no database named, or one that does not answer.
     """
-    options = parser().parse_args(words)
+    options, results = parser().read_place(words)
     try:
-        for run in [runs.find(run, options.results_dir) for run in options.run]:
-            upload(run, options.mongo_url)
+        for run in [runs.find(run, results) for run in options.run]:
+            upload(run, options.mongo)
     except ValueError as error:
         raise UsageError(str(error)) from error
     return 0
 
 
-def parser() -> Parser:
-    description = "Put recorded runs into MongoDB, as if they had been recorded there."
-    result = Parser(prog="python src/main.py upload", description=description, allow_abbrev=False)
-    result.add_argument(
-        "--run", action="append", required=True, metavar="ID|PATH", help="a run; may be given several times"
+def parser() -> flags.Parser:
+    own = flags.parser("upload", "Put recorded runs into MongoDB, as if they had been recorded there.")
+    own.take(
+        "--run",
+        action="append",
+        help="a run; may be given several times; ids are of results/, or of FOLDER `with results_dir=FOLDER`",
     )
-    result.add_argument(
-        "-m",
-        "--mongo-url",
-        "--mongo_db",
-        metavar="URL",
+    own.take(
+        "--mongo",
         help=f"the database; without it the run's own `mongo_url` or the environment variable {mongo_place.VARIABLE}",
     )
-    result.add_argument("--results-dir", default="results", help="where runs given by id lie (default: results)")
-    return result
+    own.take("--results-dir")
+    return own
 
 
 def upload(run: runs.StoredRun, url: str | None) -> None:
@@ -52,13 +50,13 @@ def upload(run: runs.StoredRun, url: str | None) -> None:
     place = mongo_place.choose(url, configured if isinstance(configured, str) else None, os.environ)
     if place is None:
         raise ValueError(
-            f"run {run.id} names no MongoDB: give its URL with --mongo-url=mongodb://HOST:PORT/DATABASE or in the "
+            f"run {run.id} names no MongoDB: give its URL with --mongo=mongodb://HOST:PORT/DATABASE or in the "
             f"environment variable {mongo_place.VARIABLE}"
         )
     database = mongo_place.connect(place)
     try:
         work = Upload(run.folder, database, check_content=True)
-        work.documents.add(mongo_series.in_folder(run.folder))
+        work.documents.add(series.of(run.folder))
         work.sync(final=True)
     except (OSError, mongo_place.PyMongoError) as error:
         raise ValueError(f"run {run.id}: MongoDB at {place} {mongo_place.reason(error)}") from error

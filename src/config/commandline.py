@@ -12,7 +12,9 @@ DEFAULTS = {"--config": "mazero_seq", "--env-config": "mpe"}
 OF_RUNS = ("--resume", "--run", "--checkpoint")  # a recorded run by id or path, and one of its checkpoints
 RUN_FLAGS = {"train": ("--resume", "--checkpoint"), "rerun": ("--run",)}  # which of these a command takes
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-MONGO = "--mongo_db"  # Sacred's, which it would store with all credentials
+MONGO = "--mongo"
+SACREDS_MONGO = "--mongo_db"  # under which Sacred would store the URL with all credentials; we take it out
+MONGO_ALIASES = ("-m", SACREDS_MONGO, "--mongo-url")  # still taken: Sacred's spellings, and one that `upload` had
 # Those of Sacred's flags that we take. The others say where or as what a run is recorded, which the configuration does.
 VALUED = {"-m": MONGO, "-c": "--comment", "-F": "--file_storage", "-l": "--loglevel", "-b": "--beat-interval"}
 SWITCHES = {"-u": "--unobserved", "-D": "--pdb", "-p": "--print-config"}
@@ -22,7 +24,7 @@ NEEDS = {
     "--resume": "a run's id or path: --resume=ID",
     "--run": "a run's id or path: --run=ID",
     "--checkpoint": "a name: --checkpoint=NAME",
-    MONGO: "a database: -m mongodb://HOST:PORT/DATABASE or -m HOST:PORT:DATABASE",
+    MONGO: "a database: --mongo=mongodb://HOST:PORT/DATABASE or --mongo=HOST:PORT:DATABASE",
     "--comment": "a text: -c TEXT",
     "--file_storage": "a folder: -F DIR",
     "--loglevel": "a level: -l INFO",
@@ -49,7 +51,7 @@ class Request(NamedTuple):
     updates: tuple[Update, ...]
     rest: tuple[str, ...]  # command, `with`, its updates and Sacred's flags, as typed
     named: dict[str, str]  # those of --config, --env-config, --resume, --run and --checkpoint that were given
-    mongo: str | None = None  # what follows -m
+    mongo: str | None = None  # what follows --mongo
     options: Mapping[str, Any] = {}  # Sacred's flags by their long names; True where they take no value
 
 
@@ -145,7 +147,8 @@ def _flag(word: str) -> tuple[str, str | None]:
       UsageError: there is no such flag; also where a long flag has one dash, and would be read as a short one.
     """
     name, sep, value = word.partition("=")
-    if len(name) > 2 and MONGO.startswith(name):  # its beginnings too, as Sacred takes them
+    # Its beginnings too, as Sacred takes them.
+    if name in MONGO_ALIASES[1:] or (len(name) > 2 and SACREDS_MONGO.startswith(name)):
         return MONGO, value if sep else None
     if name in KNOWN and (not sep or name not in SWITCHES.values()):
         return name, value if sep else None
@@ -177,7 +180,7 @@ def _hint(name: str, sep: str) -> str:
 
 def _check_value(flag: str, value: str) -> None:
     if not value or value == "with" or value.startswith("-"):
-        raise UsageError(f"{'-m' if flag == MONGO else flag} needs {NEEDS[flag]}")
+        raise UsageError(f"{flag} needs {NEEDS[flag]}")
     if flag == "--beat-interval" and not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", value):
         raise UsageError(f"-b {values.shown(value)}: expected {NEEDS[flag]}")
     if flag == "--loglevel" and not (value in LEVELS or (value.isdecimal() and len(value) < 3 and int(value) <= 50)):

@@ -17,8 +17,8 @@ def names(folder: str) -> list[str]:
 
 
 def is_path(name: str) -> bool:
-    """Return whether what follows --config= or --env-config= means a file by its path, not a configuration by its
-    name.
+    """Return whether what follows --config= or --env-config= means a file by its path,
+    not a configuration by its name.
     """
     return "/" in name or (name.endswith((".yaml", ".yml")) and is_file(name))
 

@@ -1,5 +1,5 @@
-"""Layers of a configuration: what one file or the command line says of each setting, and how layers lie over each
-other.
+"""Layers of a configuration: what one file or the command line says of each setting, and
+how layers lie over each other.
 """
 
 from collections.abc import Mapping, Sequence
@@ -112,9 +112,9 @@ def _section_names() -> list[str]:
 def merge(layers: Sequence[Mapping[Name, Given]]) -> dict[Name, Given]:
     """Return the layers laid over each other, later ones winning.
 
-    Where a layer names another part than those below it, the settings of lower layers that had named their part go with
-    that part. Settings of layers that named none (an environment's, for whatever planner) stay if the new part has
-    them.
+    Where a layer names another part than those below it, the settings of lower layers that had named their
+    part go with that part. Settings of layers that named none (an environment's, for whatever planner)
+    stay if the new part has them.
     """
     merged: dict[Name, Given] = {}
     bound: set[tuple[str, str]] = set()  # (family, source) of layers that named a part

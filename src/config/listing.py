@@ -37,10 +37,10 @@ Configuration, later ones win:
   without the flags: {defaults}
 
 Flags (those of Sacred's that are taken):
+  --mongo=URL    record in MongoDB as well (as mongo_url=URL)
   -c TEXT        comment, kept with the run          -u      record nothing with Sacred
-  -F DIR         a second folder of records          -m URL  record in MongoDB as well (as mongo_url=URL)
-  -l LEVEL       Sacred's messages (INFO, DEBUG)     -D      on a crash, start the debugger
-                                                     -p      print the configuration first
+  -F DIR         a second folder of records          -D      on a crash, start the debugger
+  -l LEVEL       Sacred's messages (INFO, DEBUG)     -p      print the configuration first
 
 Examples:
   python src/main.py --config=mazero_seq --env-config=mpe

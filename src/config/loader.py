@@ -65,8 +65,8 @@ def default_settings() -> dict[str, Any]:
 
 
 def own_settings(config: str, updates: Sequence[Update]) -> dict[str, Any]:
-    """Return what an algorithm's file and the settings over it say, without what they stand upon, nested as in a YAML
-    file.
+    """Return what an algorithm's file and the settings over it say, without what they stand
+    upon, nested as in a YAML file.
     """
     merged = merge([named_layer("algs", config, "--config", []), typed_layer(updates, [])])
     nested: dict[str, Any] = {}
@@ -211,8 +211,8 @@ def _unknown(path: Name, entry: Given, schemas: Mapping[str, type], named: Mappi
 def _nearest_key(key: str, schemas: Mapping[str, type]) -> str | None:
     """Return the valid key that was meant: alike in the same section, else the same name, its initials or like it.
 
-    A key with a section of its own is only like those of that section: elsewhere, what looks alike means something
-    else.
+    A key with a section of its own is only like those of that section: elsewhere, what
+    looks alike means something else.
     """
     valid = {f"{part}.{name}" if part else name: name for part, keys in schemas.items() for name in schema.fields(keys)}
     valid |= {family: family for family in FAMILIES}

@@ -130,8 +130,8 @@ def checked(schema: type, name: str, value: Any) -> Any:
 
 
 def beyond(schema: type, name: str, value: Any) -> str:
-    """Return what to say of a number that is too large for any setting; nothing where the setting's own bound says
-    it.
+    """Return what to say of a number that is too large for any setting; nothing where
+    the setting's own bound says it.
     """
     bounded = fields(schema)[name].metadata.get("high") is not None
     if bounded or isinstance(value, bool) or not isinstance(value, (int, float)):

@@ -51,8 +51,8 @@ def shown(value: Any) -> str:
 
 
 def shortened(text: str, most: int = MOST_SHOWN) -> str:
-    """Return a text, cut where it is longer than a message should be; secrets are hidden first, or half of one may
-    stay.
+    """Return a text, cut where it is longer than a message should be; secrets are hidden
+    first, or half of one may stay.
     """
     text = hidden(text)
     return text if len(text) <= most else f"{text[: most - 20]}... ({len(text)} characters)"

@@ -1,77 +1,21 @@
-"""Shared types and protocols: what crosses the border between two parts. No logic lives here."""
+"""Shared types and protocols: what crosses the border between two parts, and no logic but `transition`."""
 
 from src.core.arrays import Array, Key, Params, PyTree, pytree
 from src.core.faces import (
-    ActorCritic,
-    Codec,
-    Distribution,
-    Imagined,
-    Latents,
-    Model,
-    SelfSupervision,
-    TeamPolicy,
-    TeamValue,
+    ActorCritic, Codec, Distribution, Imagined, Latents, Model, SelfSupervision, TeamPolicy, TeamValue,
 )  # fmt: skip
 from src.core.parts import (
-    Acting,
-    Environment,
-    HostEnvironment,
-    Learner,
-    LearnerState,
-    Planner,
-    Replay,
-    Report,
-    RunError,
-    Runner,
-    RunPlan,
-    Source,
-    Store,
+    Acting, Environment, HostEnvironment, Learner, LearnerState, Planner, Replay, Report, RunError, Runner, RunPlan,
+    Source, Store,
 )  # fmt: skip
 from src.core.settings import setting
 from src.core.spaces import Discrete, Entities, EnvSpec, Group, Image, Numbers, Vector
-from src.core.step import Batch, Candidates, Plan, PolicyExtras, SearchExtras, TimeStep, Transition
+from src.core.step import Batch, Candidates, Plan, PolicyExtras, SearchExtras, TimeStep, Transition, transition
 
 __all__ = [
-    "Acting",
-    "ActorCritic",
-    "Array",
-    "Batch",
-    "Candidates",
-    "Codec",
-    "Discrete",
-    "Distribution",
-    "Entities",
-    "EnvSpec",
-    "Environment",
-    "Group",
-    "HostEnvironment",
-    "Image",
-    "Imagined",
-    "Key",
-    "Latents",
-    "Learner",
-    "LearnerState",
-    "Model",
-    "Numbers",
-    "Params",
-    "Plan",
-    "Planner",
-    "PolicyExtras",
-    "PyTree",
-    "Replay",
-    "Report",
-    "RunError",
-    "RunPlan",
-    "Runner",
-    "SearchExtras",
-    "SelfSupervision",
-    "Source",
-    "Store",
-    "TeamPolicy",
-    "TeamValue",
-    "TimeStep",
-    "Transition",
-    "Vector",
-    "pytree",
-    "setting",
-]
+    "Acting", "ActorCritic", "Array", "Batch", "Candidates", "Codec", "Discrete", "Distribution", "Entities", "EnvSpec",
+    "Environment", "Group", "HostEnvironment", "Image", "Imagined", "Key", "Latents", "Learner", "LearnerState",
+    "Model", "Numbers", "Params", "Plan", "Planner", "PolicyExtras", "PyTree", "Replay", "Report", "RunError",
+    "RunPlan", "Runner", "SearchExtras", "SelfSupervision", "Source", "Store", "TeamPolicy", "TeamValue", "TimeStep",
+    "Transition", "Vector", "pytree", "setting", "transition",
+]  # fmt: skip

@@ -25,7 +25,7 @@ STEPS_PER_SECOND = "time/steps_per_second"
 
 
 def result(metrics: Mapping[str, float]) -> float | None:
-    """Return what a run is judged by: the return with search, of the policy alone where nothing searches, None if
-    unknown.
+    """Return what a run is judged by: the return with search, of the policy alone where
+    nothing searches, None if unknown.
     """
     return next((metrics[name] for name in JUDGED_BY if name in metrics), None)

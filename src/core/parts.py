@@ -87,8 +87,8 @@ class Planner(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunPlan:
-    """The sizes of a run, as its runner makes them of its settings: what parts are made for, and check their own
-    settings by.
+    """The sizes of a run, as its runner makes them of its settings: what parts are made for,
+    and check their own settings by.
     """
 
     spec: EnvSpec

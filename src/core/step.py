@@ -91,6 +91,27 @@ class Transition:
     env_step: Array  # [] int32 environment steps taken by the run when this row was made; tells the age of data
 
 
+def transition(seen: TimeStep, plan: Plan, outcome: TimeStep, env_step: Array) -> Transition:
+    """Return the row of a step: what was acted on, the plan, and its true outcome; any leading axes."""
+    return Transition(
+        obs=seen.obs,
+        state=seen.state,
+        legal=seen.legal,
+        present=seen.present,
+        alive=seen.alive,
+        first=seen.first,
+        action=plan.action,
+        extras=plan.extras,
+        reward=outcome.reward,
+        terminated=outcome.terminated,
+        truncated=outcome.truncated,
+        next_obs=outcome.obs,
+        next_state=outcome.state,
+        next_legal=outcome.legal,
+        env_step=env_step,
+    )
+
+
 @pytree
 class Batch:
     """A sample of stored sequences."""

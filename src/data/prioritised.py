@@ -84,8 +84,8 @@ def _add(layout: Layout, state: State, rows: Transition) -> State:
 
 
 def _sample(config: Config, layout: Layout, state: State, key: Key, progress: Array) -> Batch:
-    """Draw a batch; weights (N P)^-beta over their largest, in which N and the total cancel (Schaul et al. 2016,
-    section 3.4).
+    """Draw a batch; weights (N P)^-beta over their largest, in which N and the total cancel
+    (Schaul et al. 2016, section 3.4).
     """
     index, priority = sum_tree.sample(state.sum_tree_state, key, config.batch_size)
     beta = config.beta_start + (config.beta_end - config.beta_start) * progress
@@ -95,8 +95,8 @@ def _sample(config: Config, layout: Layout, state: State, key: Key, progress: Ar
 
 
 def _set_priorities(config: Config, state: State, index: Array, priorities: Array) -> State:
-    """Give the sequences at index [M] priorities [M]; of repeated ones the largest counts, what is not finite is
-    ignored.
+    """Give the sequences at index [M] priorities [M]; of repeated ones the largest counts,
+    what is not finite is ignored.
     """
     tree = state.sum_tree_state
     old = sum_tree.leaves(tree, index)

@@ -1,8 +1,7 @@
 """Sampling in proportion to priorities with flashbax's sum tree, written and read in our own way.
 
 The state is flashbax's `SumTreeState`: a complete binary tree, leaves last, each node the sum of its children. We
-replace
-how it is written and how it is descended, because of what flashbax 0.1.3 does (each was seen, at 200k leaves):
+replace how it is written and how it is descended, because of what flashbax 0.1.3 does (each was seen, at 200k leaves):
 
 - It adds differences on the way up. Rounding errors stay in the inner nodes for ever (after 3000 batches, with every
 leaf
@@ -14,8 +13,8 @@ empty leaf.
 - New rows get the largest priority cut down to a whole number, and one priority that is not a number spoils all sums.
 - It writes leaf after leaf on CPUs (0.04 ms for 256, we take 0.1) and has another way for GPUs, chosen by a device's
 name,
-  that costs a pass over the whole capacity and leaves open which of a repeated index's values stays. Here there is
-  one way.
+  that costs a pass over the whole capacity and leaves open which of a repeated index's
+  values stays. Here there is one way.
 """
 
 import jax
@@ -28,8 +27,8 @@ from src.core import Array, Key
 def write(tree: SumTreeState, index: Array, values: Array) -> SumTreeState:
     """Return the tree with values [M] >= 0 in the leaves at index [M]; of a repeated index the largest value counts."""
     node = index + 2**tree.tree_depth - 1
-    # `set` alone would leave open which of a repeated index's values stays; any of them followed by `max` is the
-    # largest.
+    # `set` alone would leave open which of a repeated index's values stays; any of them
+    # followed by `max` is the largest.
     nodes = tree.nodes.at[node].set(values).at[node].max(values)
 
     def ascend(_, at: tuple[Array, Array]):
@@ -47,8 +46,8 @@ def leaves(tree: SumTreeState, index: Array) -> Array:
 
 
 def sample(tree: SumTreeState, key: Key, num_samples: int) -> tuple[Array, Array]:
-    """Return (leaves [M] int32, their values [M]), drawn in proportion to values, one from each of M equal shares of
-    the total.
+    """Return (leaves [M] int32, their values [M]), drawn in proportion to values, one from each
+    of M equal shares of the total.
 
     Stratified as in Schaul et al. 2016, appendix B.2.1. Of an empty tree: leaf 0.
     """

@@ -24,8 +24,8 @@ class UnknownMetric(ValueError):
 
 
 def default_metric(config: dict[str, Any]) -> str:
-    """Return what runs of this configuration are judged by: evaluation with search, by the policy where nothing
-    searches.
+    """Return what runs of this configuration are judged by: evaluation with search, by the
+    policy where nothing searches.
     """
     return SEARCH_RETURN if PLANNERS[config["planner"]].leaves == "search" else POLICY_RETURN
 

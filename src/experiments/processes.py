@@ -6,9 +6,9 @@ import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-from src.records import stopping
+from src.signals import Counted
 
 MAIN = Path(__file__).resolve().parent.parent / "main.py"
 POLL_SECONDS = 0.2
@@ -41,29 +41,7 @@ def start(
         os.sched_setaffinity(0, before)
 
 
-class Signals:
-    """Within this context Ctrl-C, SIGTERM and a closed terminal are counted, and nothing else happens.
-
-    Nothing is raised, for that could be between the start of a run and the note that it has started. Signals that are
-    ignored (SIGHUP under nohup, SIGINT of a background job) stay so.
-    """
-
-    def __init__(self):
-        self.count = 0
-
-    def __enter__(self) -> "Signals":
-        self.handled = stopping.handled(self._count)
-        self.handled.__enter__()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self.handled.__exit__(*error)
-
-    def _count(self, number: int, frame: Any) -> None:
-        self.count += 1
-
-
-def end(processes: Collection[subprocess.Popen], signals: Signals, patience: float = PATIENCE) -> None:
+def end(processes: Collection[subprocess.Popen], signals: Counted, patience: float = PATIENCE) -> None:
     """Let the runs end as on Ctrl-C; those that have not after `patience` seconds, or at another signal, are killed."""
     for process in processes:
         process.terminate()

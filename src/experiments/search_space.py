@@ -1,5 +1,5 @@
-"""Search spaces: the settings that a sweep varies, from a YAML file, checked against the configuration before
-anything starts.
+"""Search spaces: the settings that a sweep varies, from a YAML file, checked against the
+configuration before anything starts.
 """
 
 import itertools
@@ -180,8 +180,8 @@ def _check_range(kind: str, values: list, where: str, mistakes: list[str]) -> No
 
 
 def _extremes(space: Sequence[Dimension]) -> Iterator[dict[str, Any]]:
-    """Yield settings that together hold every value that may be wrong, with every combination of the parts searched
-    over.
+    """Yield settings that together hold every value that may be wrong, with every
+    combination of the parts searched over.
     """
     parts = [one for one in space if one.key in FAMILIES]
     others = {one.key: _samples(one) for one in space if one not in parts}

@@ -1,12 +1,11 @@
 """A sweep on Ray Tune: Ray started and ended, or a cluster joined; sampler and scheduler chosen; the trials driven."""
 
-import argparse
 import fcntl
 import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +30,7 @@ from src.cluster.authentication import NoCluster  # noqa: E402
 from src.experiments import capacity, search_space, tied  # noqa: E402
 from src.experiments.trial import Sweep, Trial  # noqa: E402
 from src.experiments.sweep_report import shown  # noqa: E402
+from src.experiments.tuning import Search  # noqa: E402
 from src.config.commandline import Request, UsageError  # noqa: E402
 
 STORE_BYTES = 100_000_000  # of Ray's object store: nothing large goes through it
@@ -85,9 +85,7 @@ def share(gpus: int, slots: int) -> float:
     return min(1.0, gpus / slots) if gpus else 0.0
 
 
-def sweep(
-    folder: Path, given: argparse.Namespace, request: Request, config: Mapping[str, Any], room_: Cluster
-) -> Sweep:
+def sweep(folder: Path, metric: str, request: Request, config: Mapping[str, Any], cluster: Cluster) -> Sweep:
     """Return what all trials share."""
     return Sweep(
         name=folder.name,
@@ -96,30 +94,29 @@ def sweep(
         workdir=os.getcwd(),
         words=("train", f"--config={request.config}", f"--env-config={request.env_config}"),
         typed=tuple(f"{update.key}={update.raw}" for update in request.updates),
-        metric=given.metric,
-        cores=room_.cores,
-        gpus=room_.gpus,
+        metric=metric,
+        cores=cluster.cores,
+        gpus=cluster.gpus,
     )
 
 
 def search(
-    shared: Sweep, given: argparse.Namespace, space: Sequence[search_space.Dimension], seed: int, room_: Cluster,
-    stopping: Any, say: Callable[[str], None],
-) -> None:  # fmt: skip
+    shared: Sweep, asked: Search, seed: int, cluster: Cluster, stopping: Any, say: Callable[[str], None]
+) -> None:
     """Run the trials to their end, or until `stopping.asked`."""
     for name in ("ray", "ray.tune", "ray.air", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    algorithm = searcher(given.sampler, seed, room_.concurrent)
+    algorithm = searcher(asked.sampler, seed, cluster.concurrent)
     tuner = tune.Tuner(
-        tune.with_resources(tune.with_parameters(Trial, sweep=shared), {"cpu": room_.cores, "gpu": room_.gpus}),
-        param_space={one.key: domain(one, given.sampler) for one in space},
+        tune.with_resources(tune.with_parameters(Trial, sweep=shared), {"cpu": cluster.cores, "gpu": cluster.gpus}),
+        param_space={one.key: domain(one, asked.sampler) for one in asked.space},
         tune_config=tune.TuneConfig(
             metric="score",
-            mode=given.mode,
-            num_samples=given.samples,
+            mode=asked.mode,
+            num_samples=asked.draws,
             search_alg=algorithm,
-            scheduler=scheduler(given),
-            max_concurrent_trials=None if isinstance(algorithm, BasicVariantGenerator) else room_.concurrent,
+            scheduler=scheduler(asked),
+            max_concurrent_trials=None if isinstance(algorithm, BasicVariantGenerator) else cluster.concurrent,
         ),
         run_config=tune.RunConfig(
             name="ray",
@@ -134,8 +131,8 @@ def search(
 
 
 def searcher(sampler: str, seed: int, concurrent: int) -> Any:
-    """Return Ray's search algorithm; the same seed draws the same trials (optuna: as long as they end in the same
-    order).
+    """Return Ray's search algorithm; the same seed draws the same trials (optuna: as long
+    as they end in the same order).
     """
     if sampler != "optuna":
         return BasicVariantGenerator(max_concurrent=concurrent, random_state=seed)
@@ -146,12 +143,12 @@ def searcher(sampler: str, seed: int, concurrent: int) -> Any:
     return OptunaSearch(seed=seed)
 
 
-def scheduler(given: argparse.Namespace) -> Any:
+def scheduler(asked: Search) -> Any:
     """Return Ray's scheduler; ASHA compares trials that have used as much of their budget, by steps or by the clock."""
-    if given.scheduler == "none":
+    if asked.scheduler == "none":
         return FIFOScheduler()
     return AsyncHyperBandScheduler(
-        time_attr="percent", max_t=100, grace_period=given.grace, reduction_factor=REDUCTION, stop_last_trials=False
+        time_attr="percent", max_t=100, grace_period=asked.grace, reduction_factor=REDUCTION, stop_last_trials=False
     )
 
 

@@ -1,5 +1,5 @@
-"""What a sweep has found: its trials as their records tell them, the closing table, and the best configuration as a
-YAML.
+"""What a sweep has found: its trials as their records tell them, the closing table, and
+the best configuration as a YAML.
 """
 
 import dataclasses
@@ -69,8 +69,8 @@ def _diverged(run: runs.StoredRun) -> bool:
 
 
 def best(trials: Sequence[Found], mode: str) -> Found | None:
-    """Return the trial with the best last value: of those that ran to their end, if any did. None of those that
-    diverged.
+    """Return the trial with the best last value: of those that ran to their end, if any
+    did. None of those that diverged.
     """
     scored = [trial for trial in trials if math.isfinite(trial.score) and trial.status != "diverged"]
     ended = [trial for trial in scored if trial.status == "done"] or scored

@@ -142,8 +142,8 @@ class Trial(tune.Trainable):
 
 
 def free_cores(sweep: Sweep) -> tuple[list[int], IO]:
-    """Return cores of this machine that no other trial of the sweep computes on, and what holds them while it is
-    open.
+    """Return cores of this machine that no other trial of the sweep computes on, and
+    what holds them while it is open.
     """
     available = machine.cores()
     slots = max(1, len(available) // sweep.cores)

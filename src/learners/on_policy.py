@@ -1,22 +1,20 @@
-"""What learners from whole rollouts share: advantages and value targets, their scales, and epochs of minibatches.
+"""What learners from whole rollouts share: their settings, advantages and value targets, and the scales of these.
 
-A rollout [E, T] is judged once, by the parameters that made it, then cut into chunks of consecutive steps.
-Minibatches are sets of chunks; a chunk starts from the memory that its first step was acted with.
+A rollout [E, T] is judged once, by the parameters that made it, then cut into chunks of consecutive steps; a chunk
+starts from the memory that its first step was acted with. `rollout_updates.py` learns from the chunks.
 """
 
 import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from src.core import (
-    ActorCritic, Array, Distribution, EnvSpec, Key, LearnerState, Params, PyTree, RunPlan, Transition, pytree, setting,
+    ActorCritic, Array, EnvSpec, LearnerState, Params, PyTree, RunPlan, Transition, pytree, setting,
 )  # fmt: skip
-from src.ops.losses import clipped_policy_loss, clipped_value_loss, huber, masked_mean
+from src.ops.losses import masked_mean
 from src.ops.normalise import add_moments, divisor, mean_and_std, no_moments, standardise
 from src.ops.returns import generalised_advantages, running_returns
 from src.ops.team import team_reward
@@ -164,8 +162,8 @@ def judge(
 
 
 def critic_values(model: ActorCritic, params: Params, traj: Transition) -> tuple[Array, Array]:
-    """Return the critic's values [E, T, N] of what each row was acted on and of its true successor, its memory
-    included.
+    """Return the critic's values [E, T, N] of what each row was acted on and of its true
+    successor, its memory included.
     """
     num_envs, length = traj.first.shape
     stored = traj.extras.memory
@@ -203,94 +201,9 @@ def cut(chunk_length: int, traj: Transition, **targets: Array) -> Chunks:
     return Chunks(memory=memory, **jax.tree.map(chunk, kept | {"log_prob": traj.extras.log_prob} | targets))
 
 
-def run_epochs(
-    step: Callable[[PyTree, Any], tuple[PyTree, dict[str, Array]]], carry: PyTree, chunks: Any, key: Key,
-    num_epochs: int, num_minibatches: int,
-) -> tuple[PyTree, dict[str, Array]]:  # fmt: skip
-    """Return the carry after all steps, and the metrics' means; every epoch deals the chunks into minibatches anew.
-
-    Args:
-      step: carry, minibatch -> carry, metrics.
-      chunks: pytree [M, ...]; `num_minibatches` must divide M.
-      num_epochs: 1 or more.
-    """
-    num_chunks = jax.tree.leaves(chunks)[0].shape[0]
-
-    def one(carry: PyTree, rows: Array):
-        return step(carry, jax.tree.map(lambda x: x[rows], chunks))
-
-    def epoch(carry: PyTree, key: Key):
-        order = jax.random.permutation(key, num_chunks).reshape(num_minibatches, -1)
-        return jax.lax.scan(one, carry, order)
-
-    carry, metrics = jax.lax.scan(epoch, carry, jax.random.split(key, num_epochs))
-    return carry, jax.tree.map(jnp.mean, metrics)
-
-
-def policy_loss(
-    config: RolloutConfig, distribution: Distribution, outputs: Array, batch: Chunks
-) -> tuple[Array, dict[str, Array]]:
-    """Return the clipped policy loss less the weighted entropy over living agents, and metrics: outputs
-    [M, L, N, P].
-    """
-    log_prob = distribution.log_prob(outputs, batch.legal, batch.action)
-    losses = clipped_policy_loss(log_prob, batch.log_prob, batch.advantage, config.clip)
-    loss = masked_mean(losses, batch.alive)
-    entropy = masked_mean(distribution.entropy(outputs, batch.legal), batch.alive)
-    log_ratio = log_prob - batch.log_prob
-    clipped = (jnp.abs(jnp.exp(log_ratio) - 1.0) > config.clip).astype(jnp.float32)
-    metrics = {
-        "train/policy_loss": loss,
-        "train/entropy": entropy,
-        # Schulman's estimator (r - 1) - log r: never negative, less noisy than -log r.
-        "train/approx_kl": masked_mean(jnp.exp(log_ratio) - 1.0 - log_ratio, batch.alive),
-        "train/clip_fraction": masked_mean(clipped, batch.alive),
-    }
-    return loss - config.entropy_weight * entropy, metrics
-
-
-def value_loss(config: RolloutConfig, value: Array, batch: Chunks) -> Array:
-    """Return the mean loss of values [M, L, N]."""
-    loss = error_loss(config)
-    if config.value_clip > 0.0:
-        losses = clipped_value_loss(loss, value, batch.value, batch.value_target, config.value_clip)
-    else:
-        losses = loss(value - batch.value_target)
-    return masked_mean(losses, value_mask(config, batch.alive))
-
-
-def error_loss(config: RolloutConfig) -> Callable[[Array], Array]:
-    """Return the loss of a value's error, elementwise."""
-    return {"squared": lambda error: 0.5 * error**2, "huber": lambda error: huber(error, config.huber_delta)}[
-        config.value_loss
-    ]
-
-
 def value_mask(config: RolloutConfig, alive: Array) -> Array:
     """Return whose values are fitted, [...] bool."""
     return alive if config.mask_dead_values else jnp.ones_like(alive)
-
-
-def make_adam(
-    config: RolloutConfig, model: ActorCritic, rate: float, total_steps: int
-) -> tuple[optax.GradientTransformation, Callable]:
-    """Return adam behind clipping of its gradients' norm, and its schedule: linear over `total_steps` optimiser
-    steps.
-    """
-    schedule = optax.linear_schedule(rate, rate * config.final_rate_fraction, max(total_steps, 1))
-    clip = optax.clip_by_global_norm(config.max_grad_norm)
-    if (
-        model.params_by_agent
-    ):  # agents' networks are one tree, but one agent's gradients must not shorten another's step
-        clip = _for_each_agent(clip)
-    return optax.chain(clip, optax.adam(schedule, eps=config.adam_epsilon)), schedule
-
-
-def _for_each_agent(clip: optax.GradientTransformation) -> optax.GradientTransformation:
-    """Return a stateless transformation of gradients [N, ...] that treats each agent's alone."""
-    return optax.stateless(
-        lambda gradients, params: jax.vmap(lambda own: clip.update(own, optax.EmptyState())[0])(gradients)
-    )
 
 
 def _rewards(

@@ -1,5 +1,5 @@
-"""Multi-agent PPO: independent (ippo), with a centralised critic (mappo), with parameters of its own for each agent
-(mappo_ns).
+"""Multi-agent PPO: independent (ippo), with a centralised critic (mappo), with parameters of its
+own for each agent (mappo_ns).
 
 Schulman et al. 2017, "Proximal policy optimization"; Yu et al. 2022, "The surprising effectiveness of PPO in
 cooperative multi-agent games". The three differ in the network's settings alone.
@@ -11,9 +11,8 @@ import jax.numpy as jnp
 import optax
 
 from src.core import ActorCritic, Array, Batch, Key, Learner, LearnerState, Model, Params, RunPlan, setting
-from src.learners.on_policy import (
-    Chunks, RolloutConfig, check, chunk_problems, init_state, judge, make_adam, policy_loss, run_epochs, value_loss,
-)  # fmt: skip
+from src.learners.on_policy import Chunks, RolloutConfig, check, chunk_problems, init_state, judge
+from src.learners.rollout_updates import make_adam, policy_loss, run_epochs, value_loss
 from src.learners.sgd import sgd_step
 from src.ops.clocks import update_problems
 

@@ -21,20 +21,8 @@ import jax.numpy as jnp
 import optax
 
 from src.core import ActorCritic, Array, Batch, Key, Learner, LearnerState, Model, Params, RunPlan, pytree, setting
-from src.learners.on_policy import (
-    Chunks,
-    RolloutConfig,
-    check,
-    chunk_problems,
-    error_loss,
-    init_state,
-    judge,
-    make_adam,
-    policy_loss,
-    run_epochs,
-    value_loss,
-    value_mask,
-)
+from src.learners.on_policy import Chunks, RolloutConfig, check, chunk_problems, init_state, judge, value_mask
+from src.learners.rollout_updates import error_loss, make_adam, policy_loss, run_epochs, value_loss
 from src.learners.sgd import sgd_step
 from src.ops.clocks import update_problems
 from src.ops.losses import masked_mean
@@ -100,8 +88,7 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
 
     Raises:
       ValueError: every phase is off, one network is to teach itself, a memory is to be trained on single steps, or a
-        team's
-        one value on rewards that differ.
+        team's one value on rewards that differ.
     """
     begin, acting, model = model.init, model.acting, model.actor_critic
     spec, discount, total_updates = plan.spec, plan.discount, plan.total_updates

@@ -28,8 +28,8 @@ def make_optimiser(
 def sgd_step(
     objective: Callable[[Params], tuple[Array, Any]], optimiser, params: Params, opt
 ) -> tuple[Params, Any, Array, Any]:
-    """Return (params, optimiser state, gradient norm before clipping, the objective's auxiliary output) after one
-    step.
+    """Return (params, optimiser state, gradient norm before clipping, the objective's
+    auxiliary output) after one step.
     """
     gradients, aux = jax.grad(objective, has_aux=True)(params)
     updates, opt = optimiser.update(gradients, opt, params)

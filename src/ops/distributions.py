@@ -1,5 +1,5 @@
-"""How an agent's action is drawn: one of a list (categorical), or numbers of which each has a normal distribution
-(Gaussian).
+"""How an agent's action is drawn: one of a list (categorical), or numbers of which each has a
+normal distribution (Gaussian).
 
 `legal` [..., A] says which entries of a list may be played, and which of the A numbers an agent has; the others are
 padding, are played as zero and count in nothing. Learners and planners see `core.Distribution` alone, so none of them

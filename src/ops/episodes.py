@@ -6,8 +6,8 @@ from src.core import Transition
 
 
 def given_up(traj: Transition) -> Transition:
-    """Return rows [B, T, ...] of which those that the next one does not go on from are truncated: bootstrap from
-    `next_obs`.
+    """Return rows [B, T, ...] of which those that the next one does not go on from are
+    truncated: bootstrap from `next_obs`.
 
     Where every episode came to its end nothing changes.
     """

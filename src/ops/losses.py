@@ -45,8 +45,8 @@ def masked_mean(x: Array, mask: Array) -> Array:
 
 
 def mean_of(x: Array, mask: Array, axis: int | None = None) -> Array:
-    """Return the mean along `axis` (None = all) of x where mask is set, both of one shape; zero where it is set
-    nowhere.
+    """Return the mean along `axis` (None = all) of x where mask is set, both of one
+    shape; zero where it is set nowhere.
 
     Where all is set it is `jnp.mean` itself, selected and not worked out anew, so that a loss and its gradient keep
     the bits that they have without masks. (A whole run is one program, in which XLA may round in another order.)
@@ -64,8 +64,8 @@ def huber(error: Array, delta: float) -> Array:
 
 
 def clipped_policy_loss(log_prob: Array, old_log_prob: Array, advantage: Array, clip: float) -> Array:
-    """Return PPO's policy loss [...] of actions under the new and the acting policy (Schulman et al. 2017, equation
-    7).
+    """Return PPO's policy loss [...] of actions under the new and the acting policy
+    (Schulman et al. 2017, equation 7).
     """
     ratio = jnp.exp(log_prob - old_log_prob)
     return -jnp.minimum(ratio * advantage, jnp.clip(ratio, 1.0 - clip, 1.0 + clip) * advantage)

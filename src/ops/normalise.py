@@ -6,11 +6,10 @@ from src.core import Array, pytree
 
 SMALLEST_STD = 1e-4  # of what is zero throughout: whatever is divided by it stays zero
 
-# The least standard deviation, over the root mean square. What is centred may be nearly constant: below 1e-3 the
-# difference of
-# two moments in float32 is rounding error, which 1e-2 keeps out. What keeps its mean comes out no larger than one
-# over it:
-# 0.1 holds a constant return at ten, where without a floor it grows on and on as its spread is forgotten.
+# The least standard deviation, over the root mean square. What is centred may be nearly constant: below 1e-3
+# the difference of two moments in float32 is rounding error, which 1e-2 keeps out. What keeps its mean comes
+# out no larger than one over it: 0.1 holds a constant return at ten, where without a floor it grows on and
+# on as its spread is forgotten.
 SMALLEST_RATIO = 1e-2
 SMALLEST_RATIO_UNCENTRED = 0.1
 
@@ -65,8 +64,8 @@ def _mean_and_std(moments: Moments, smallest_ratio: float) -> tuple[Array, Array
 
 
 def standardise(x: Array, mask: Array) -> Array:
-    """Return x with mean zero and spread one where mask is set, both of one shape, and zero elsewhere, whatever
-    stands there.
+    """Return x with mean zero and spread one where mask is set, both of one shape, and zero
+    elsewhere, whatever stands there.
     """
     chosen, count = _chosen(x, mask)
     count = jnp.maximum(count, 1.0)

@@ -1,5 +1,5 @@
-"""Value targets and masks along one stored stream of rows, which may hold the end of one episode and the start of
-others.
+"""Value targets and masks along one stored stream of rows, which may hold the end of one
+episode and the start of others.
 
 Row j is one environment step with its reward, its flags and its true successor, read before any reset. All functions
 take a single stream [T]; callers vmap. n-step returns: Schrittwieser et al. 2020, appendix G. Generalised advantages:
@@ -119,8 +119,8 @@ def generalised_advantages(
 
 
 def running_returns(before: Array, reward: Array, first: Array, discount: float) -> tuple[Array, Array]:
-    """Return the last of the discounted sums of the rewards up to each row, within its own episode, and all of them
-    [T].
+    """Return the last of the discounted sums of the rewards up to each row, within its
+    own episode, and all of them [T].
 
     Their spread is the scale by which rewards are normalised.
 

@@ -8,8 +8,8 @@ from src.core import Array
 
 
 def warmup_cosine(peak: float, warmup_steps: int, total_steps: int, final_fraction: float) -> Callable[[Array], Array]:
-    """Return step -> rate: linear up to `peak` at `warmup_steps`, then a cosine down to `final_fraction` of it, then
-    flat.
+    """Return step -> rate: linear up to `peak` at `warmup_steps`, then a cosine down to
+    `final_fraction` of it, then flat.
 
     Args:
       peak: the highest rate.

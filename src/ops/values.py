@@ -12,7 +12,7 @@ def state_value(value: TeamValue, params: Params, latent: Array) -> Array:
 
 
 def committed_value(value: TeamValue, params: Params, latent: Array, action: Array, committed: Array) -> Array:
-    """Return the value head's opinion [...] of latent [..., N, D] where some have committed [..., N] to their action
-    [..., N].
+    """Return the value head's opinion [...] of latent [..., N, D] where some have committed
+    [..., N] to their action [..., N].
     """
     return value.codec.mean(value.logits(params, latent, action, committed))

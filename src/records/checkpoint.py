@@ -8,114 +8,23 @@ checksums of arrays are kept, and what was cut off or altered later is told from
 
 import contextlib
 import json
-import math
 import os
 import shutil
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from src.core import PyTree
-from src.records.runs import RecordError, inside, is_number, read_json
+from src.records.checkpoint_folder import META, PARTIAL, REPLACED, CheckpointError, Meta, damaged, read_meta
 
-STATE, META = "state", "meta.json"
-PARTIAL = "."  # folders whose names begin with it are half written or half removed
-REPLACED = f"{PARTIAL}replaced-"  # a whole checkpoint that another of the same step is taking the place of
+STATE = "state"
 BYTES_READ_BACK = 2**24  # of what was written; all of it would take as much memory again as the state itself
 Arrays = dict[str, np.ndarray]
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be had or used; `str` is the message for the user."""
-
-
-class Meta(NamedTuple):
-    """What a checkpoint says of itself."""
-
-    step: int
-    update: int
-    score: float | None  # of the evaluation at this step, if there was one
-    config: dict[str, Any]  # the settings that decide what the state means
-    keys: dict[str, str]  # random generators' names of those arrays that are keys
-    sums: dict[str, int] = {}  # CRC-32 of each array; `write` fills this in
-    files: dict[str, int] = {}  # bytes of each file; `write` fills this in
-
-
-META_KINDS = {"step": int, "update": int, "config": dict, "keys": dict, "sums": dict, "files": dict}
-
-
-def folder(results: str | Path, run_id: str) -> Path:
-    """Return where a run's checkpoints lie."""
-    return Path(results) / "models" / run_id
-
-
-def steps(models: Path) -> list[int]:
-    """Return the environment steps of a run's checkpoints, oldest first."""
-    found = models.glob("[0-9]*") if models.is_dir() else ()
-    return sorted(int(path.name) for path in found if is_number(path.name) and path.is_dir())
-
-
-def pick(models: Path, which: str = "last") -> Path:
-    """Return the newest checkpoint ("last"), the one with the best evaluation ("best") or that of a step ("1600").
-
-    Raises:
-      CheckpointError: there is none; the message says which there are.
-    """
-    known = steps(models)
-    if not known:
-        raise CheckpointError(f"no checkpoint: there is none in {models}")
-    if which == "last":
-        return models / str(known[-1])
-    if which == "best":
-        _check_scores(models, known)
-        return best(models)
-    if is_number(which) and int(which) in known:
-        return models / which
-    raise CheckpointError(f"no checkpoint '{which}' in {models}: choose best, last or one of {_listed(known)}")
-
-
-def best(models: Path) -> Path | None:
-    """Return the checkpoint with the best evaluation, the newest one if none has any; None if there is no checkpoint.
-
-    A checkpoint that does not say its score any more is passed over; `pick` complains of it.
-    """
-    ranked = [(_rank(models / str(step)), step) for step in steps(models)]
-    return models / str(max(ranked)[1]) if ranked else None
-
-
-def score(path: Path) -> float | None:
-    """Return the evaluation's score that a checkpoint was saved with; None if there was none, or not a finite one.
-
-    Raises:
-      CheckpointError: its meta.json cannot be read. Its other files are not looked at.
-    """
-    found = _read_meta(path).score
-    return None if found is None or not math.isfinite(found) else found
-
-
-def _rank(path: Path) -> float:
-    with contextlib.suppress(CheckpointError):
-        found = score(path)
-        return -math.inf if found is None else found
-    return -math.inf
-
-
-def _check_scores(models: Path, known: Iterable[int]) -> None:
-    """Complain of a checkpoint that does not say its score any more, because it might be the best."""
-    for step in known:
-        try:
-            score(models / str(step))
-        except CheckpointError as error:
-            raise CheckpointError(f"the best checkpoint cannot be told: {error}") from error
-
-
-def _listed(steps: Iterable[int]) -> str:
-    return ", ".join(map(str, steps))
 
 
 def split(state: PyTree) -> tuple[dict[str, Any], dict[str, str]]:
@@ -205,60 +114,6 @@ def sync(folder: Path) -> None:
         os.close(handle)
 
 
-def remove(path: Path) -> None:
-    """Remove a checkpoint; from the first moment nothing is there under its name."""
-    partial = path.parent / f"{PARTIAL}removed-{path.name}"
-    shutil.rmtree(partial, ignore_errors=True)
-    path.rename(partial)
-    shutil.rmtree(partial)
-
-
-def tidy(models: Path) -> None:
-    """Remove what a killed process had half written or removed, and put back what it had not yet replaced."""
-    for path in models.glob(f"{REPLACED}*"):
-        whole = models / path.name.removeprefix(REPLACED)
-        if not whole.exists():
-            path.rename(whole)
-    for path in models.glob(f"{PARTIAL}*"):
-        shutil.rmtree(path, ignore_errors=True)
-
-
-def read_meta(path: Path) -> Meta:
-    """Return what a checkpoint says of itself.
-
-    Raises:
-      CheckpointError: it cannot be read, or one of its files is not as it was written.
-    """
-    meta = _read_meta(path)
-    for name, size in meta.files.items():
-        try:
-            file = inside(path, name)
-        except RecordError as error:
-            raise _damaged(path, str(error)) from error
-        found = file.stat().st_size if file.is_file() else None
-        if found != size:
-            is_now = "is missing" if found is None else f"has {found} bytes"
-            raise _damaged(path, f"{name} {is_now}, {size} were written")
-    return meta
-
-
-def _read_meta(path: Path) -> Meta:
-    """Return what a checkpoint says of itself, without a look at its other files."""
-    if not path.is_dir():
-        raise CheckpointError(f"no checkpoint: {path} does not exist")
-    try:
-        said = read_json(path / META)
-        said = {"step": said.pop("env_step"), **said} if "env_step" in said else said  # the name in older ones
-        meta = Meta(**said)
-    except (OSError, RecordError, TypeError) as error:
-        raise _damaged(path, f"{META} cannot be read: {error}") from error
-    odd = [key for key, kind in META_KINDS.items() if not isinstance(getattr(meta, key), kind)]
-    odd += [] if isinstance(meta.score, int | float | None) else ["score"]
-    if odd:
-        raise _damaged(path, f"{META} holds another kind of {odd[0]} than was written")
-    return meta
-
-
 def read(path: Path, like: PyTree, under: str = "") -> PyTree:
     """Return a checkpoint's state as arrays on the device, or, named by `under` ("learner.params"), those of a part
     that are wanted.
@@ -294,7 +149,7 @@ def read_arrays(path: Path, names: Sequence[str]) -> Arrays:
     arrays = _restored(path, names)
     for name in names:
         if _sum(arrays[name]) != sums[name]:
-            raise _damaged(path, f"{name} is not what was written")
+            raise damaged(path, f"{name} is not what was written")
     return arrays
 
 
@@ -308,13 +163,7 @@ def _restored(path: Path, names: Sequence[str]) -> Arrays:
         try:
             return checkpointer.restore(folder / STATE, args=wanted)
         except Exception as error:  # of many kinds: orbax's, tensorstore's, the system's
-            raise _damaged(path, " ".join(str(error).split())[:200]) from error
-
-
-def _damaged(path: Path, reason: str) -> CheckpointError:
-    others = [str(step) for step in steps(path.parent) if str(step) != path.name]
-    instead = f"; there is also --checkpoint={' or '.join(others)}" if others else ""
-    return CheckpointError(f"the checkpoint {path} is damaged ({reason}){instead}")
+            raise damaged(path, " ".join(str(error).split())[:200]) from error
 
 
 def _compare(path: Path, wanted: set[str], there: set[str]) -> None:
@@ -334,7 +183,7 @@ def _on_device(path: Path, name: str, array: np.ndarray, like: Any, generator: s
         try:
             leaf = jax.random.wrap_key_data(leaf, impl=generator)
         except (TypeError, ValueError) as error:
-            raise _damaged(path, f"{name} is no key of the generator {generator!r}") from error
+            raise damaged(path, f"{name} is no key of the generator {generator!r}") from error
     if leaf.shape != like.shape or leaf.dtype != like.dtype:
         raise CheckpointError(
             f"the checkpoint {path} is of another configuration: {name} is {leaf.dtype}{list(leaf.shape)} there, "

@@ -25,13 +25,13 @@ from src.core.metrics import AUTOREGRESSIVE_RETURN, EVAL_SECONDS, POLICY_RETURN,
 from src.records.events import EventFile
 
 BINS = 30  # as many as TensorBoard draws
-# What a run is judged by, under one name for all algorithms. A name that is sorted first: the HParams tab shows five
-# metrics.
+# What a run is judged by, under one name for all algorithms. A name that is sorted first: the
+# HParams tab shows five metrics.
 JUDGED = "eval/main/return"
 
-# The curves that matter first: category -> chart -> metric. Charts of metrics that a run does not have are left out.
-# TensorBoard puts the layouts of several runs together by adding what is new at the end: what only some have stands
-# last.
+# The curves that matter first: category -> chart -> metric. Charts of metrics that a run does not have
+# are left out. TensorBoard puts the layouts of several runs together by adding what is new at the end:
+# what only some have stands last.
 RETURNS = {
     "evaluation, with search where there is one": JUDGED,
     "evaluation, without search, seeing earlier agents' actions": AUTOREGRESSIVE_RETURN,
@@ -66,8 +66,8 @@ class Curves:
     """The TensorBoard folder of one run."""
 
     def __init__(self, folder: Path, config: Mapping[str, Any], resume_at: int | None = None):
-        """Args: resume_at: environment step from which a run goes on; what is there after it is hidden. None = a new
-        run.
+        """Args: resume_at: environment step from which a run goes on; what is there after
+        it is hidden. None = a new run.
         """
         purge = None if resume_at is None else resume_at + 1
         suffix = "" if resume_at is None else f".{resume_at}"  # a file's name is else the second in which it was begun

@@ -1,5 +1,5 @@
-"""TensorBoard's event file, written by whoever asks: tensorboardX makes the events, and none of its threads writes
-them.
+"""TensorBoard's event file, written by whoever asks: tensorboardX makes the events, and
+none of its threads writes them.
 
 tensorboardX's writer has a thread behind a queue of ten. An error of the disk ends the thread, after which the queue
 fills and whoever writes next waits for ever.

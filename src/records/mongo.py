@@ -27,7 +27,7 @@ from typing import Any
 
 from sacred.observers import RunObserver
 
-from src.records import mongo_series, series
+from src.records import series
 from src.records.mongo_place import Place, open_lazily, reason
 from src.records.mongo_upload import Upload
 
@@ -43,8 +43,8 @@ def say(text: str) -> None:
 
 
 def pause(used: float, touched: int) -> float:
-    """Return how many seconds to wait after a round that keeps both this process's and the server's share of a core
-    small.
+    """Return how many seconds to wait after a round that keeps both this process's and the
+    server's share of a core small.
 
     Args:
       used: processor seconds of ours.
@@ -80,7 +80,7 @@ class MongoMirror(RunObserver):
     def started_event(self, ex_info, command, host_info, start_time, config, meta_info, _id) -> None:
         folder = self.records / str(_id)
         self.upload = Upload(folder, open_lazily(self.place))
-        self.upload.documents.add(mongo_series.in_folder(folder))  # of a resumed run
+        self.upload.documents.add(series.of(folder))  # of a resumed run
         self.upload.documents.forget()
         self.thread.start()
 

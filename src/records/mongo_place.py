@@ -34,7 +34,7 @@ class Place:
     """A database, and who named it. The URL holds credentials: it is for pymongo alone, not to be printed or stored."""
 
     url: str = dataclasses.field(repr=False)
-    source: str  # "-m", "mongo_url" or the environment variable
+    source: str  # "--mongo", "mongo_url" or the environment variable
 
     def __str__(self) -> str:
         hosts, _, path = hidden(self.url).rpartition("@")[2].rpartition("://")[2].partition("/")
@@ -42,7 +42,7 @@ class Place:
 
 
 def choose(flag: str | None, configured: str | None, environ: Mapping[str, str]) -> Place | None:
-    """Return where to record: the flag -m wins, then the configuration's `mongo_url`, then TANDEM_MONGO_URL; or None.
+    """Return where to record, or None: as --mongo says, else the configuration's `mongo_url`, else TANDEM_MONGO_URL.
 
     `mongo_url=''` means nowhere, whatever the variable says. A URL read back from a record has its credentials hidden:
     it gives way to the variable.
@@ -53,14 +53,14 @@ def choose(flag: str | None, configured: str | None, environ: Mapping[str, str])
     variable = environ.get(VARIABLE) or None
     lost = configured is not None and GONE in configured
     if flag:
-        return parse(flag, "-m")
+        return parse(flag, "--mongo")
     if configured is not None and not (lost and variable):
         return parse(configured, "mongo_url") if configured else None
     return parse(variable, VARIABLE) if variable else None
 
 
 def parse(text: str, source: str) -> Place:
-    """Return the place that a MongoDB URL, or the text of Sacred's flag -m, stands for.
+    """Return the place that a MongoDB URL, or the text that Sacred takes for one, stands for.
 
     Raises:
       Unusable: it is neither.
@@ -68,7 +68,7 @@ def parse(text: str, source: str) -> Place:
     if GONE in text:
         raise Unusable(
             f"{source}={hidden(text)}: credentials are not stored with a run; give the whole URL in {VARIABLE} "
-            "or with -m"
+            "or with --mongo"
         )
     place = Place(text if "://" in text else _from_sacreds_form(text, source), source)
     try:

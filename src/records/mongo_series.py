@@ -110,18 +110,13 @@ class Documents:
             document.forget(len(document))
 
 
-def in_folder(folder: Path) -> dict[str, Series]:
-    """Return the series by metric that a run's folder holds."""
-    return series.of(folder)
-
-
 def recall(documents: Sequence[Document], folder: Path) -> None:
     """Bring the forgotten points of documents back from the run's folder.
 
     Raises:
       ValueError: the folder does not hold them, or holds others.
     """
-    found = in_folder(folder) if documents else {}
+    found = series.of(folder) if documents else {}
     for document in documents:
         again, begin = Document(document.uid, document.metric, document.part), document.part * POINTS_PER_DOCUMENT
         again.take(found.get(document.metric, Series()), begin, begin + len(document))

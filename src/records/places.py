@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from src.records import checkpoint
+from src.records import checkpoint_folder
 
 
 def title(config: Mapping[str, Any]) -> str:
@@ -47,7 +47,7 @@ class Places:
         """Args: curves: folder of the curves of a run that goes on, under the results folder; None = a new one."""
         results = Path(config["results_dir"])
         self.record = results / "sacred" / run_id if run_id else None
-        self.models = checkpoint.folder(results, run_id) if run_id else None
+        self.models = checkpoint_folder.folder(results, run_id) if run_id else None
         self.logs = results / "tb_logs"
         if curves:
             self.curves = results / curves

@@ -109,8 +109,8 @@ def _cpu() -> str:
 
 
 def add(sacred_run: Any, config: Mapping[str, Any], places: Places, resumed_at: int | None) -> None:
-    """Put provenance.json and diff.patch with a run's record; where it is gone on with, provenance-<step>.json and so
-    on.
+    """Put provenance.json and diff.patch with a run's record; where it is gone on with,
+    provenance-<step>.json and so on.
     """
     if places.record is None:
         return
@@ -168,8 +168,8 @@ def curves(run: StoredRun) -> str | None:
 
 
 def changes(before: Mapping[str, Any], diff_before: str, now: Mapping[str, Any], diff_now: str) -> list[str]:
-    """Return in a sentence each what has changed since a run: commit, uncommitted changes, packages,
-    Python, devices.
+    """Return in a sentence each what has changed since a run: commit, uncommitted
+    changes, packages, Python, devices.
     """
     if not before:
         return ["nothing is known of the code and packages that the run was made with"]

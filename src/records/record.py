@@ -1,5 +1,5 @@
-"""Reports -> Sacred, TensorBoard and the screen, run states -> checkpoints: who drives a run and keeps what it
-yields.
+"""Reports -> Sacred, TensorBoard and the screen, run states -> checkpoints: who drives
+a run and keeps what it yields.
 """
 
 import contextlib
@@ -7,10 +7,10 @@ import logging
 import math
 import shlex
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from src.records import checkpoint
+from src.records import checkpoint_folder
 from src.config import schema
 from src.core import PyTree, Report, RunError, Runner
 from src.core.metrics import result
@@ -23,11 +23,11 @@ from src.records.places import Places, title
 from src.records.progress import Progress, not_finite
 from src.records.saver import Saver
 from src.records.screen import Screen, summary
-from src.records.stopping import Stopping
 from src.records.transcript import Transcript
+from src.signals import Stopping
 
-# Settings that decide neither what is learned nor what a state means: a run may be gone on with others. Its length is
-# one.
+# Settings that decide neither what is learned nor what a state means: a run may be gone on
+# with others. Its length is one.
 FREE = ("t_max", "max_minutes", *(key for key in schema.bookkeeping() if key not in schema.SECTIONS))
 FREE_SECTIONS = tuple(key for key in schema.bookkeeping() if key in schema.SECTIONS)
 
@@ -48,8 +48,8 @@ def decisive(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def record(sacred_run: Any, config: Mapping[str, Any], run: Runner, resume: Resume | None = None) -> float | None:
-    """Drive a run to its end, writing down every report, and return the last return of an evaluation (with search, if
-    any).
+    """Drive a run to its end, writing down every report, and return the last return of an
+    evaluation (with search, if any).
 
     Every metric goes to the Sacred run's observers and to TensorBoard under its own name, at its environment step.
     A signal ends the run at its next report; what was reported until then is kept, and its state saved.
@@ -73,11 +73,12 @@ def record(sacred_run: Any, config: Mapping[str, Any], run: Runner, resume: Resu
             saver = _saver(config, places, delivery, resume, screen.say)
             reports = run(config["seed"], resume.state) if resume else run(config["seed"])
             broken = Broken(stops=config.get("on_nan") == "stop")
-            interrupted = _to_its_end(reports, progress, sacred_run, delivery, screen, saver, stopping, broken)
+            drive = Drive(sacred_run, progress, delivery, screen, saver, stopping, broken)
+            interrupted = drive.to_the_end(reports)
             if not interrupted:
                 curves.finish()
             screen.say(summary(config, progress, places, interrupted))
-            if interrupted and saver and checkpoint.steps(saver.models):
+            if interrupted and saver and checkpoint_folder.steps(saver.models):
                 screen.say(f"to go on: python src/main.py train --resume={shlex.quote(str(places.record))}")
         finally:
             waited = saver and saver.problem  # for the same disk
@@ -108,6 +109,59 @@ class Broken:
         )
 
 
+class Drive(NamedTuple):
+    """What keeps a run's reports and states while it goes on."""
+
+    sacred_run: Any
+    progress: Progress
+    delivery: Delivery
+    screen: Screen
+    saver: Saver | None
+    stopping: Stopping
+    broken: Broken
+
+    def to_the_end(self, reports: Generator[tuple[Report, PyTree]]) -> bool:
+        """Drive the run and return whether it was interrupted, however that came about.
+
+        Raises:
+          RunError: numbers that are not finite; the state that has them is not saved.
+        """
+        try:
+            with self.screen, contextlib.closing(reports):
+                return self._drive(reports)
+        except KeyboardInterrupt:
+            return True
+
+    def _drive(self, reports: Iterable[tuple[Report, PyTree]]) -> bool:
+        """Take report after report; return whether the run was told to stop before its end."""
+        last = None
+        for report, state in reports:
+            last, self.stopping.reported = (report, state), True  # from here on there is something to save
+            self._keep(report)
+            if problem := self.broken.see(report, self.screen.say):
+                if self.saver:
+                    self.saver.close(None)
+                raise RunError(problem)
+            if self.stopping.asked:
+                break
+            if self.saver:
+                self.saver.offer(report, state)
+        interrupted = self.stopping.asked
+        if self.saver:
+            self.saver.close(last, PATIENCE)
+        return interrupted
+
+    def _keep(self, report: Report) -> None:
+        """Write a report down and show it."""
+        self.progress.add(report)
+        self.delivery.add(report)
+        if result(report.metrics) is not None:
+            self.sacred_run.result = _finite(result(report.metrics))  # kept with the run even if it never finishes
+        self.screen.show(report)
+        for note in report.notes:
+            self.screen.say(note)
+
+
 def _begin(sacred_run, config, places: Places, progress: Progress, screen: Screen, resume: Resume | None) -> Curves:
     """Say what begins or goes on, write down where it comes from, and return its curves."""
     step = resume.step if resume else None
@@ -120,24 +174,6 @@ def _begin(sacred_run, config, places: Places, progress: Progress, screen: Scree
     curves = Curves(places.curves, config, step)
     need(f"the curves {places.curves}", curves.flush, screen.say)
     return curves
-
-
-def _to_its_end(
-    reports,
-    progress: Progress,
-    sacred_run,
-    delivery: Delivery,
-    screen: Screen,
-    saver: Saver | None,
-    stopping: Stopping,
-    broken: Broken,
-) -> bool:
-    """Drive the run and return whether it was interrupted, however that came about."""
-    try:
-        with screen, contextlib.closing(reports):
-            return _drive(reports, progress, sacred_run, delivery, screen, saver, stopping, broken)
-    except KeyboardInterrupt:
-        return True
 
 
 def _end(sacred_run: Any, problems: Iterable[str | None], interrupted: bool, screen: Screen) -> None:
@@ -157,45 +193,6 @@ def _end(sacred_run: Any, problems: Iterable[str | None], interrupted: bool, scr
         raise KeyboardInterrupt
     if problem:
         raise RunError(f"the run has reached its end, but not all of it could be written: {problem}")
-
-
-def _drive(
-    reports,
-    progress: Progress,
-    sacred_run,
-    delivery: Delivery,
-    screen: Screen,
-    saver: Saver | None,
-    stopping: Stopping,
-    broken: Broken,
-) -> bool:
-    """Take report after report and keep what they hold; return whether the run was told to stop before its end.
-
-    Raises:
-      RunError: numbers that are not finite; the state that has them is not saved.
-    """
-    last = None
-    for report, state in reports:
-        last, stopping.reported = (report, state), True  # from here on there is something to save
-        progress.add(report)
-        delivery.add(report)
-        if result(report.metrics) is not None:
-            sacred_run.result = _finite(result(report.metrics))  # kept with the run even if it never finishes
-        screen.show(report)
-        for note in report.notes:
-            screen.say(note)
-        if problem := broken.see(report, screen.say):
-            if saver:
-                saver.close(None)
-            raise RunError(problem)
-        if stopping.asked:
-            break
-        if saver:
-            saver.offer(report, state)
-    interrupted = stopping.asked
-    if saver:
-        saver.close(last, PATIENCE)
-    return interrupted
 
 
 def _finite(score: float | None) -> float | None:

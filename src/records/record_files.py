@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from src.records import checkpoint, runs
+from src.records import checkpoint_folder, runs
 
 FORMAT = "MongoObserver-0.7.0"  # Sacred's name for the schema
 IDENTITY = "mongo.json"  # what tells the run from all others in a database, whatever becomes of its other files
@@ -127,7 +127,7 @@ def artifacts(folder: Path, entry: dict[str, Any], final: bool) -> dict[str, Pat
 
 def best_checkpoint(folder: Path) -> Path | None:
     """Return the run's checkpoint with the best evaluation, results/models/<id>/<step>; None if none was evaluated."""
-    best = checkpoint.best(checkpoint.folder(folder.parent.parent, folder.name))
-    with contextlib.suppress(checkpoint.CheckpointError):
-        return None if best is None or checkpoint.score(best) is None else best
+    best = checkpoint_folder.best(checkpoint_folder.folder(folder.parent.parent, folder.name))
+    with contextlib.suppress(checkpoint_folder.CheckpointError):
+        return None if best is None or checkpoint_folder.score(best) is None else best
     return None

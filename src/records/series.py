@@ -1,9 +1,9 @@
 """The points of one metric, in few bytes, and the one reader of a run's series on the disk.
 
-While a run goes on, its points are appended to `metrics.jsonl`: a line for each heartbeat, {metric: [steps, values,
-times]}, times in milliseconds since 1970. Sacred's `metrics.json` is written from it now and then, and at the end, when
-the lines are removed. So all points are in the lines where there are any, and else in Sacred's file, as in older
-records.
+While a run goes on, its points are appended to `metrics.jsonl`: a line for each heartbeat, {metric: [steps,
+values, times]}, times in milliseconds since 1970. Sacred's `metrics.json` is written from it now and then, and
+at the end, when the lines are removed. So all points are in the lines where there are any, and else in
+Sacred's file, as in older records.
 """
 
 import json
@@ -162,8 +162,8 @@ def write_lines(found: Mapping[str, Series], file: IO[str]) -> None:
 
 
 def write_sacreds(found: Mapping[str, Series], file: IO[str]) -> None:
-    """Write whole series as Sacred has them in metrics.json, one metric after another, so that memory holds only one
-    as text.
+    """Write whole series as Sacred has them in metrics.json, one metric after another, so that
+    memory holds only one as text.
     """
     for number, name in enumerate(sorted(found)):
         points = found[name]

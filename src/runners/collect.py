@@ -3,7 +3,9 @@
 import jax
 import jax.numpy as jnp
 
-from src.core import Array, Environment, Key, Params, Plan, Planner, PolicyExtras, PyTree, TimeStep, Transition, pytree
+from src.core import (
+    Array, Environment, Key, Params, Plan, Planner, PolicyExtras, PyTree, TimeStep, Transition, pytree, transition,
+)  # fmt: skip
 from src.envs.auto_reset import auto_reset_step
 from src.ops.masking import entropy
 from src.ops.team import team_reward
@@ -128,27 +130,6 @@ def as_timestep(row: Transition) -> TimeStep:
         truncated=jnp.zeros_like(row.truncated),
         first=row.first,
         metrics={},
-    )
-
-
-def transition(seen: TimeStep, plan: Plan, outcome: TimeStep, env_step: Array) -> Transition:
-    """Return the row of a step: what was acted on, the plan, and its true outcome; any leading axes."""
-    return Transition(
-        obs=seen.obs,
-        state=seen.state,
-        legal=seen.legal,
-        present=seen.present,
-        alive=seen.alive,
-        first=seen.first,
-        action=plan.action,
-        extras=plan.extras,
-        reward=outcome.reward,
-        terminated=outcome.terminated,
-        truncated=outcome.truncated,
-        next_obs=outcome.obs,
-        next_state=outcome.state,
-        next_legal=outcome.legal,
-        env_step=env_step,
     )
 
 

@@ -15,26 +15,13 @@ import jax
 import jax.numpy as jnp
 
 from src.core import (
-    Array,
-    Environment,
-    EnvSpec,
-    Key,
-    Learner,
-    LearnerState,
-    Params,
-    Planner,
-    PyTree,
-    Replay,
-    Report,
-    RunPlan,
-    Transition,
-    pytree,
-    setting,
+    Array, Environment, EnvSpec, Key, Learner, LearnerState, Params, Planner, PyTree, Replay, Report, RunPlan,
+    Transition, pytree, setting,
 )  # fmt: skip
 from src.ops.clocks import step_problems
-from src.runners.collect import Actors, collect, evaluate, start
+from src.runners.collect import Actors, collect, start
 from src.runners.learn import Parts, absorb, progress_at
-from src.runners.loop import Loop, keys, priorities, sums_of
+from src.runners.loop import Loop, keys, make_loop, priorities, report_problems, sums_of
 
 ENV_STEPS = "environment steps"
 
@@ -69,11 +56,7 @@ def problems(config: Config, plan: RunPlan) -> list[str]:
             f"t_max={plan.total_steps}: less than one round of collecting, runner_args.num_envs * rollout_length = "
             f"{config.num_envs} * {config.rollout_length} = {rows} environment steps"
         )
-    if config.report_every > plan.total_steps:
-        found.append(
-            f"runner_args.report_every={config.report_every}: more than t_max={plan.total_steps}; a run ends at a "
-            "report"
-        )
+    found += report_problems(config.report_every, plan)
     if plan.on_policy and config.reanalyse_per_step > 0:
         found.append("runner_args.reanalyse_per_step: rollouts are learned from once and not kept; set it to 0")
     return found
@@ -106,27 +89,20 @@ def make(
     eval_episodes: int,
     eval_every: int,
 ) -> "SyncRunner":
-    """Return the runner: called with a seed, it yields (Report, RunState) until `t_max` steps or `max_minutes` are
-    over.
+    """Return the runner: called with a seed, it yields (Report, RunState) until `t_max`
+    steps or `max_minutes` are over.
 
     A yielded state is dead once the next one is asked for: its buffers are donated. Save it before.
     `max_minutes` counts training alone, from the end of the first report (which compiles); 0 means no limit.
     """
     parts = Parts(config, env, planner, learner, replay, t_max)
     cycles = max(1, round(config.report_every / parts.steps_per_cycle))
-    loop = Loop(
+    loop = make_loop(
+        env, players, learner, t_max=t_max, max_minutes=max_minutes, eval_episodes=eval_episodes, eval_every=eval_every,
         train=jax.jit(partial(_report, parts, num_cycles=cycles), donate_argnums=0),
-        evaluators={
-            name: jax.jit(partial(evaluate, env, player, num_episodes=eval_episodes))
-            for name, player in players.items()
-        },
         priorities=jax.jit(partial(priorities, replay)) if learner.sequence_length else None,
         steps_per_report=cycles * parts.steps_per_cycle,
-        t_max=t_max,
-        max_seconds=60 * max_minutes,
-        eval_every=eval_every,
-        learner=learner,
-    )
+    )  # fmt: skip
     return SyncRunner(parts=parts, loop=loop)
 
 

@@ -88,8 +88,8 @@ def _learn(parts: Parts, learner: LearnerState, replay: PyTree, key: Key, due: A
 def learn_once(
     learner: Learner, source: Source, state: LearnerState, data: PyTree, key: Key, env_step: Array, progress: Array
 ) -> tuple[LearnerState, dict[str, Array], Array, Array]:
-    """Return the learner's state after one update on a batch of the data, its metrics, and the batch's indices and
-    priorities.
+    """Return the learner's state after one update on a batch of the data, its metrics, and the
+    batch's indices and priorities.
     """
     sample_key, update_key = jax.random.split(key)
     batch = source.sample(data, sample_key, progress)
@@ -136,8 +136,8 @@ def _reanalyse(
 
 
 def draw_seen(replay: Replay, state: PyTree, key: Key, i: Array, progress: Array) -> tuple[Array, TimeStep, Key]:
-    """Return what to plan again in the i-th batch of a cycle: rows at index [B], the steps [B, ...] they saw, and the
-    plan's key.
+    """Return what to plan again in the i-th batch of a cycle: rows at index [B], the steps [B,
+    ...] they saw, and the plan's key.
     """
     sample_key, plan_key = jax.random.split(jax.random.fold_in(key, i))
     batch = replay.source.sample(state, sample_key, progress)

@@ -3,22 +3,19 @@
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from src.core import Array, Key, Learner, PyTree, Replay, Report
+from src.core import Array, Environment, Key, Learner, Planner, PyTree, Replay, Report, RunPlan
 from src.core.metrics import (
-    EVAL_SECONDS,
-    PARAMETER_NORM,
-    STARTUP_SECONDS,
-    STEPS_PER_SECOND,
-    TRAINING_SECONDS,
-    evaluated,
-)
-from src.runners.collect import Episodes
+    EVAL_SECONDS, PARAMETER_NORM, STARTUP_SECONDS, STEPS_PER_SECOND, TRAINING_SECONDS, evaluated,
+)  # fmt: skip
+from src.runners.collect import Episodes, evaluate
 
 ACTORS = 2  # what of a seed's key is theirs; `keys` has 0 and 1
 
@@ -95,6 +92,30 @@ class Loop:
             if np.ptp(priorities):  # where all are equal, as in uniform sampling, there is nothing to see
                 histograms["histograms/priority"] = priorities
         return metrics | {EVAL_SECONDS: time.monotonic() - began}, histograms
+
+
+def make_loop(
+    env: Environment, players: Mapping[str, Planner], learner: Learner, *, t_max: int, max_minutes: float,
+    eval_episodes: int, eval_every: int, **own: Any,
+) -> Loop:  # fmt: skip
+    """Return the loop of a runner that plays its evaluations in JAX; `own` are the other fields of `Loop`."""
+    evaluators = compiled_evaluators(env, players, eval_episodes)
+    clocks = {"t_max": t_max, "max_seconds": 60 * max_minutes, "eval_every": eval_every}
+    return Loop(evaluators=evaluators, learner=learner, **clocks, **own)
+
+
+def compiled_evaluators(env: Environment, players: Mapping[str, Planner], num_episodes: int) -> dict[str, Callable]:
+    """Return, for each way to play, what plays it greedily: params, key -> {metric: [num_episodes]}."""
+    return {
+        name: jax.jit(partial(evaluate, env, player, num_episodes=num_episodes)) for name, player in players.items()
+    }
+
+
+def report_problems(report_every: int, plan: RunPlan) -> list[str]:
+    """Return a sentence if a run would be over before its first report."""
+    if report_every <= plan.total_steps:
+        return []
+    return [f"runner_args.report_every={report_every}: more than t_max={plan.total_steps}; a run ends at a report"]
 
 
 _norm = jax.jit(optax.tree.norm)

@@ -1,8 +1,7 @@
 """Learning from recorded rows alone: nobody acts but in evaluations, and the run's clock counts updates.
 
-The rows sit in device memory once. They are an argument of the compiled program that is not donated, and no part of
-the run
-state: so a checkpoint holds what is learned, and not the data.
+The rows sit in device memory once. They are an argument of the compiled program that is not donated, and no part of the
+run state: so a checkpoint holds what is learned, and not the data.
 """
 
 import dataclasses
@@ -15,25 +14,12 @@ import jax
 import jax.numpy as jnp
 
 from src.core import (
-    Array,
-    Environment,
-    EnvSpec,
-    Key,
-    Learner,
-    LearnerState,
-    Planner,
-    PyTree,
-    Replay,
-    Report,
-    RunPlan,
-    Transition,
-    pytree,
-    setting,
+    Array, Environment, EnvSpec, Key, Learner, LearnerState, Planner, PyTree, Replay, Report, RunPlan, Transition,
+    pytree, setting,
 )  # fmt: skip
 from src.ops.clocks import step_problems
-from src.runners.collect import evaluate
 from src.runners.learn import learn_once
-from src.runners.loop import Loop, keys
+from src.runners.loop import Loop, keys, make_loop, report_problems
 
 UPDATES = "updates"
 
@@ -68,11 +54,7 @@ def problems(config: Config, plan: RunPlan) -> list[str]:
             "runner=offline: the learner learns from its own policy's rollouts alone, and these rows are of "
             "another; choose learner=mazero"
         )
-    if config.report_every > plan.total_steps:
-        found.append(
-            f"runner_args.report_every={config.report_every}: more than t_max={plan.total_steps}; a run ends at a "
-            "report"
-        )
+    found += report_problems(config.report_every, plan)
     return found
 
 
@@ -101,8 +83,8 @@ def make(
     eval_episodes: int,
     eval_every: int,
 ) -> "OfflineRunner":
-    """Return the runner: called with a seed, it yields (Report, RunState) until `t_max` updates or `max_minutes` are
-    over.
+    """Return the runner: called with a seed, it yields (Report, RunState) until `t_max`
+    updates or `max_minutes` are over.
 
     Args:
       rows: returns the rows [1, R, ...] of the recorded run that it is given the name of.
@@ -117,20 +99,11 @@ def make(
     if not replay.source.ready(data):
         raise ValueError(f"run {config.rows} stored fewer rows than replay_args.min_size, or than one sequence takes")
     train = jax.jit(partial(_report, learner, replay, t_max, config.report_every), donate_argnums=0)
-    loop = Loop(
-        train=lambda state: train(state, data),
-        evaluators={
-            name: jax.jit(partial(evaluate, env, player, num_episodes=eval_episodes))
-            for name, player in players.items()
-        },
-        priorities=None,
-        now=lambda state: state.updates,
+    loop = make_loop(
+        env, players, learner, t_max=t_max, max_minutes=max_minutes, eval_episodes=eval_episodes, eval_every=eval_every,
+        train=lambda state: train(state, data), priorities=None, now=lambda state: state.updates,
         steps_per_report=config.report_every,
-        t_max=t_max,
-        max_seconds=60 * max_minutes,
-        eval_every=eval_every,
-        learner=learner,
-    )
+    )  # fmt: skip
     return OfflineRunner(learner=learner, loop=loop)
 
 

@@ -1,15 +1,11 @@
-"""The asynchronous runner: actors in processes of their own, here or on a Ray cluster; learner and replay in this
-process.
+"""The asynchronous runner: actors in processes of their own, here or on a Ray cluster;
+learner and replay in this process.
 
 A cycle is what it is in `jax_sync`: every environment takes `rollout_length` steps, the rows go into the replay, the
-learner
-takes the updates that are due. The trajectories of a cycle are made with the parameters of an earlier one:
-`max_staleness`
-cycles earlier at most, for no actor is asked for more. So a slow learner slows the actors and slow actors the
-learner, updates
-and steps keep their ratio, and, environments in JAX being functions, neither speed nor the death of an actor changes
-what is
-computed.
+learner takes the updates that are due. The trajectories of a cycle are made with the parameters of an earlier one:
+`max_staleness` cycles earlier at most, for no actor is asked for more. So a slow learner slows the actors and slow
+actors the learner, updates and steps keep their ratio, and, environments in JAX being functions, neither speed nor the
+death of an actor changes what is computed.
 """
 
 import dataclasses
@@ -24,24 +20,15 @@ import jax.numpy as jnp
 
 from src import machine
 from src.core import (
-    Acting,
-    Environment,
-    HostEnvironment,
-    Key,
-    Learner,
-    Planner,
-    Replay,
-    Report,
-    RunPlan,
-    Transition,
-    setting,
+    Acting, Environment, HostEnvironment, Key, Learner, Planner, Replay, Report, RunPlan, Transition, setting,
 )  # fmt: skip
 from src.runners.host import collect as host_collect
 from src.runners import jax_sync
-from src.runners.collect import collect, evaluate, start
+from src.runners.collect import collect, start
 from src.runners.jax_sync import ENV_STEPS, RunState
 from src.runners.learn import Parts, absorb
-from src.runners.loop import Loop, keys, priorities
+from src.runners.loop import Loop, compiled_evaluators, keys, priorities
+from src.signals import deaf
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -93,8 +80,8 @@ def make(
     eval_episodes: int,
     eval_every: int,
 ) -> "AsyncRunner":
-    """Return the runner: called with a seed, it yields (Report, RunState) until `t_max` steps or `max_minutes` are
-    over.
+    """Return the runner: called with a seed, it yields (Report, RunState) until `t_max`
+    steps or `max_minutes` are over.
 
     As with `jax_sync`, a yielded state is dead once the next one is asked for.
 
@@ -114,16 +101,13 @@ def make(
     )
     parts = Parts(config, env, planner, learner, replay, t_max)
     in_jax, envs = isinstance(env, Environment), config.num_envs // num_actors
-    evaluators = {
-        name: jax.jit(partial(evaluate, env, player, num_episodes=eval_episodes))
-        for name, player in players.items()
-        if in_jax
-    }
     return AsyncRunner(
         parts=parts,
         remake=remake,
         start=jax.jit(partial(start, env, planner, num_envs=envs)) if in_jax else None,
-        evaluators=evaluators or {name: eval_episodes for name in players},
+        evaluators=compiled_evaluators(env, players, eval_episodes)
+        if in_jax
+        else dict.fromkeys(players, eval_episodes),
         priorities=jax.jit(partial(priorities, replay)) if learner.sequence_length else None,
         learn=jax.jit(partial(learn, parts), donate_argnums=0),
         clocks={"t_max": t_max, "max_seconds": 60 * max_minutes, "eval_every": eval_every},
@@ -170,8 +154,8 @@ def default_actors(num_envs: int) -> int:
 
 
 def most_actors(num_envs: int, room: int) -> int:
-    """Return the largest number of actors, at most `room` but one at least, that environments can be dealt out to
-    evenly.
+    """Return the largest number of actors, at most `room` but one at least, that
+    environments can be dealt out to evenly.
     """
     return max(number for number in range(1, max(1, room) + 1) if num_envs % number == 0)
 
@@ -231,7 +215,6 @@ class AsyncRunner:
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[2:], x.dtype), found)
 
     def __call__(self, seed: int, resume: RunState | None = None) -> Iterator[tuple[Report, RunState]]:
-        from src.cluster.signals import deaf
         from src.runners.actors.session import Session  # brings Ray along
 
         began, config = time.monotonic(), self.parts.config
@@ -254,8 +237,8 @@ class AsyncRunner:
 
 
 def learn(parts: Parts, state: RunState, rows: Transition) -> tuple[RunState, dict[str, Any], Key]:
-    """Return the state after a cycle's rows [E, T, ...], the sums of its updates' metrics, and the key for planning
-    again.
+    """Return the state after a cycle's rows [E, T, ...], the sums of its updates' metrics,
+    and the key for planning again.
     """
     if parts.config.reanalyse_actors:
         parts = dataclasses.replace(parts, config=dataclasses.replace(parts.config, reanalyse_per_step=0.0))

@@ -1,12 +1,13 @@
-"""`python src/main.py ablation`: what a file asks for, which batches that makes, and the comparison of what they
-recorded.
+"""`python src/main.py ablation`: what a file asks for, which batches that makes, and the
+comparison of what they recorded.
 """
 
 import json
 
 import pytest
 
-from src.commands import ablation
+from src.commands import ablation as command
+from src.experiments import ablation
 from src.config.commandline import UsageError
 from src.config.files import FOLDER
 from tests.commands import stub_runs
@@ -33,11 +34,11 @@ def file(tmp_path):
 
 
 def words_of(file, *words) -> list[str]:
-    return ["ablation", str(file), f"--results-dir={file.parent / 'results'}", *words]
+    return ["ablation", str(file), *words, "with", f"results_dir={file.parent / 'results'}"]
 
 
 def test_every_variant_on_every_environment_is_a_batch_whose_settings_win_in_order(file, capsys):
-    assert ablation.main([*words_of(file)[1:], "--dry-run", "--seeds=4", "--jobs=2"]) == 0
+    assert command.main([*words_of(file, "--dry-run", "--seeds=4", "--jobs=2")[1:]]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
     results = f"results_dir={file.parent / 'results'}"
@@ -53,8 +54,8 @@ def test_every_variant_on_every_environment_is_a_batch_whose_settings_win_in_ord
 def test_batches_run_one_after_another_and_an_interrupted_one_is_the_last(file, monkeypatch):
     for statuses, expected in (([0, 0, 0, 0], 0), ([0, 1, 0, 0], 1), ([0, 130], 130)):
         left, called = list(statuses), []
-        monkeypatch.setattr(ablation.batch, "main", lambda words: called.append(words) or left.pop(0))
-        assert ablation.main(words_of(file)[1:]) == expected
+        monkeypatch.setattr(ablation.batch, "run", lambda *asked: called.append(asked) or left.pop(0))
+        assert command.main(words_of(file)[1:]) == expected
         assert left == [] and len(called) == len(statuses)
 
 
@@ -71,7 +72,7 @@ def test_the_report_compares_the_runs_of_the_file_and_no_others(file, capsys):
                 stub_runs.write(
                     results, number, [0.0, level], name=known["name"], seed=seed, metric="eval/policy/return", **config
                 )
-    assert ablation.main([*words_of(file)[1:], "--report"]) == 0
+    assert command.main(words_of(file, "--report")[1:]) == 0
     out = capsys.readouterr().out
     assert "note: gru on climbing has no run of seed 2" in out
     found = json.loads((results / "ablations" / "heads" / "compare.json").read_text())
@@ -109,8 +110,12 @@ def test_the_report_compares_the_runs_of_the_file_and_no_others(file, capsys):
             "max_minutes: 3, learner_args.n_step: 1,",
             "settings: 'learner_args.n_step' is written twice",
         ),
-        ("report: {metric: eval/policy/return}", "report: {x: nope}", "report: .*--x"),
-        ("report: {metric: eval/policy/return}", "report: {at: .nan}", "report: .*--at"),
+        (
+            "report: {metric: eval/policy/return}",
+            "report: {x: nope}",
+            "report: x: got 'nope', expected one of steps, time",
+        ),
+        ("report: {metric: eval/policy/return}", "report: {at: .nan}", "report: at: got nan, expected a number"),
         ("seeds: 1-2", "seeds: 99999999999", "seeds '99999999999'"),
         ("name: heads", "name: \udcff", "not UTF-8"),
     ],
@@ -118,13 +123,13 @@ def test_the_report_compares_the_runs_of_the_file_and_no_others(file, capsys):
 def test_mistakes_are_told_before_anything_starts(file, old, new, message):
     file.write_bytes(FILE.replace(old, new, 1).encode(errors="surrogateescape"))
     with pytest.raises(UsageError, match=f"(?s){message}"):
-        ablation.main([*words_of(file)[1:], "--dry-run"])
+        command.main(words_of(file, "--dry-run")[1:])
     assert [path.name for path in file.parent.iterdir()] == ["heads.yaml"]
 
 
 def test_without_records_there_is_nothing_to_report(file):
     with pytest.raises(UsageError, match="no run of heads is recorded"):
-        ablation.main([*words_of(file)[1:], "--report"])
+        command.main(words_of(file, "--report")[1:])
 
 
 @pytest.mark.jaxmarl

@@ -3,8 +3,10 @@
 import pytest
 
 from src.commands import ablation, arguments, batch, compare, flags, tune
-from src.experiments import seeds
+from src.config import writable
 from src.config.commandline import UsageError
+from src.experiments import seeds
+from src.experiments.batch import number_of_jobs
 
 
 def complaint(call, *given):
@@ -25,8 +27,8 @@ def folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "out, said",
     [
-        ("taken", "taken is a file"), ("taken/x", "taken is a file"), ("", "no name that a folder can have"), ("a\tb",
-        "no name that a folder can have"),
+        ("taken", "taken is a file"), ("taken/x", "taken is a file"), ("", "no name that a folder can have"),
+        ("a\tb", "no name that a folder can have"),
         ("o" * 300, "no name that a folder can have"), ("~nobody.at.all/x", "no home folder"),
     ],
 )  # fmt: skip
@@ -44,9 +46,9 @@ def test_a_film_that_cannot_be_written_is_refused_before_a_run_is_looked_for(fol
 
 
 def test_a_folder_that_may_not_be_written_into_is_refused(folder, monkeypatch):
-    assert arguments.problem_of_folder("folder/new/one") == ""
-    monkeypatch.setattr(arguments.os, "access", lambda path, mode: False)  # root may write wherever it is asked
-    assert "nothing can be written into" in arguments.problem_of_folder("folder/new/one")
+    assert writable.problem_of_folder("folder/new/one") == ""
+    monkeypatch.setattr(writable.os, "access", lambda path, mode: False)  # root may write wherever it is asked
+    assert "nothing can be written into" in writable.problem_of_folder("folder/new/one")
     assert not (folder / "folder" / "new").exists()
 
 
@@ -61,8 +63,7 @@ def test_numbers_of_a_comparison_are_finite(word):
     "words, said",
     [
         (["-metric=x"], "cannot read '-metric'"), (["--x=time", "--x=steps"], "--x is given twice"),
-        (["--"], "cannot read '--'"),
-        (["--metrik=x"], "cannot read '--metrik'; did you mean --metric?"),
+        (["--"], "cannot read '--'"), (["--metrik=x"], "cannot read '--metrik'; did you mean --metric?"),
     ],
 )  # fmt: skip
 def test_flags_that_would_be_dropped_or_misread_are_refused(words, said):
@@ -76,7 +77,7 @@ def test_seeds_are_counted_before_they_are_listed(text):
 
 @pytest.mark.parametrize("asked", ["²", "0", "-1", "9" * 400, "1.5", ""])
 def test_a_number_of_jobs_is_one(asked):
-    assert "jobs" in complaint(batch.number_of_jobs, asked, 3, 0)
+    assert "jobs" in complaint(number_of_jobs, asked, 3, 0)
 
 
 @pytest.mark.parametrize("word", ["--samples=99999999999", "--samples=²", "--concurrent=0", "--grace=nan", "--grace=0"])
@@ -110,5 +111,5 @@ def test_commands_are_shown_as_a_shell_reads_them(tmp_path, capsys):
 
 def test_help_is_printed_wherever_it_is_asked_for(capsys):
     with pytest.raises(SystemExit):
-        flags.parse(flags.parser("batch", "What it does."), ["with", "seed=1", "--help"])
+        arguments.parse(flags.parser("batch", "What it does."), ["with", "seed=1", "--help"])
     assert "What it does." in capsys.readouterr().out

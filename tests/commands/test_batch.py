@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from src.commands import batch, flags
+from src.commands import arguments, flags
+from src.experiments import batch
 from src.experiments.seeds import Batch
 from src.config.commandline import UsageError
 from src.records import files
@@ -51,7 +52,7 @@ def wait_for_line(text, folder, process):
 
 def planned(results, *words, seeds=(1,)):
     """Return what a batch is going to do: {seed: (state, words for main.py)}."""
-    _, request = flags.parse(flags.parser("batch", ""), ["--config=a", "--env-config=b", *words])
+    _, request = arguments.parse(flags.parser("batch", ""), ["--config=a", "--env-config=b", *words])
     drive = batch.Drive(Batch(stub_runs.config(results), seeds), request, 1, [{}])
     drive.plan()
     return {job.seed: (job.state, job.words) for job in drive.jobs}
@@ -82,8 +83,8 @@ def test_each_seed_is_skipped_left_alone_resumed_or_started(tmp_path):
 
 def test_the_database_is_handed_on_and_its_password_kept_from_the_log(tmp_path, monkeypatch):
     url = "mongodb://user:s3cret@host/x"
-    assert planned(tmp_path, "-m", url)[1][1][:5] == ["train", "--config=a", "--env-config=b", "-m", url]
-    _, request = flags.parse(flags.parser("batch", ""), ["with", f"mongo_url={url}"])
+    assert planned(tmp_path, "-m", url)[1][1][:4] == ["train", "--config=a", "--env-config=b", f"--mongo={url}"]
+    _, request = arguments.parse(flags.parser("batch", ""), ["with", f"mongo_url={url}"])
     drive = batch.Drive(Batch(stub_runs.config(tmp_path), [1]), request, 1, [{}])
     drive.batch.logs.mkdir(parents=True)
     drive.plan()
@@ -98,7 +99,7 @@ def test_the_database_is_handed_on_and_its_password_kept_from_the_log(tmp_path, 
 @pytest.mark.parametrize("words", [["--resume=3"], ["--checkpoint=best"], ["-u"]])
 def test_flags_that_a_batch_cannot_heed_are_refused(words):
     with pytest.raises(UsageError, match=f"cannot read '{words[0].partition('=')[0]}"):
-        flags.parse(flags.parser("batch", ""), words)
+        arguments.parse(flags.parser("batch", ""), words)
 
 
 def test_a_run_that_is_going_on_is_not_started_twice(tmp_path):

@@ -26,7 +26,7 @@ def results(tmp_path):
 
 
 def run(results, *words):
-    assert compare.main([*words, f"--results-dir={results}", f"--out={results / 'out'}"]) == 0
+    assert compare.main([*words, f"--out={results / 'out'}", "with", f"results_dir={results}"]) == 0
     return json.loads((results / "out" / "compare.json").read_text())
 
 
@@ -100,7 +100,7 @@ def test_without_search_the_policys_return_is_compared(results):
 )
 def test_what_cannot_be_compared_is_told_in_one_message(results, words, message):
     with pytest.raises(UsageError, match=message):
-        compare.main([*words, f"--results-dir={results}"])
+        compare.main([*words, "with", f"results_dir={results}"])
     assert not (results / "compare").exists()
 
 
@@ -162,7 +162,7 @@ def test_a_database_that_cannot_be_read_is_told_without_its_password(results, mo
     monkeypatch.setattr(mongo_place, "SECONDS_TO_ANSWER", 0.2)
     monkeypatch.delenv("TANDEM_MONGO_URL", raising=False)
     with pytest.raises(UsageError, match="127.0.0.1:1/x .*does not answer" if url else "--mongo needs a URL") as error:
-        compare.main(["1", f"--results-dir={results}", f"--mongo={url}"])
+        compare.main(["1", f"--mongo={url}", "with", f"results_dir={results}"])
     assert "s3cret" not in str(error.value)
 
 
@@ -210,8 +210,8 @@ def test_a_run_whose_process_lives_is_running_however_long_it_was_silent(results
 
 
 def diverge(folder, since: int):
-    """Make the losses of a recorded run not a number from a step on; what it scores then is luck, and may be the
-    best.
+    """Make the losses of a recorded run not a number from a step on; what it scores
+    then is luck, and may be the best.
     """
     path = folder / "metrics.json"
     metrics = json.loads(path.read_text())

@@ -40,9 +40,8 @@ def read(folder: Path, run: int, name: str) -> dict:
 def test_a_sweep_trains_ordinary_runs_stops_the_poor_ones_and_writes_the_best_configuration(tmp_path):
     lines = ["learner_args.learning_rate: [0.003, 0.001]", "learner_args.value_weight: {uniform: [0.2, 0.5]}"]
     (tmp_path / "space.yaml").write_text("\n".join(lines))
-    # The learning rate as the score: the second trial is worse from the first rung on, whatever is learned.
-    # The clock ends the first: 18 seconds, however fast the machine, so that what is stopped after two is far from
-    # its end.
+    # The learning rate as the score: the second trial is worse from the first rung on, whatever is learned. The clock
+    # ends the first: 18 seconds, however fast the machine, so that what is stopped after two is far from its end.
     words = [
         *SWEEP,
         "--samples=1",

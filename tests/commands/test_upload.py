@@ -24,7 +24,7 @@ def results(tmp_path, monkeypatch):
 
 
 def test_several_runs_go_up_by_id_and_by_path(results, mongod, database, capsys):
-    words = ["--run=1", f"--run={results / 'sacred' / '2'}", f"--mongo-url={mongod.url(database.name)}"]
+    words = ["--run=1", f"--run={results / 'sacred' / '2'}", f"--mongo={mongod.url(database.name)}"]
     assert upload.main(words) == 0 and upload.main(words) == 0
     assert [one["config"]["seed"] for one in database.runs.find(sort=[("_id", 1)])] == [1, 2]
     assert f"results/sacred/1 -> run 1 in 127.0.0.1:{mongod.port}/{database.name}" in capsys.readouterr().out
@@ -39,7 +39,7 @@ def test_the_variable_names_the_database_where_the_run_names_none(results, mongo
     ("words", "expected"),
     [
         (["--run=7"], "no run '7'.*there are runs 1, 2"),
-        (["--run=1"], "run 1 names no MongoDB.*--mongo-url.*TANDEM_MONGO_URL"),
+        (["--run=1"], "run 1 names no MongoDB.*--mongo=.*TANDEM_MONGO_URL"),
         (["--run=2"], "MongoDB at 127.0.0.1:1/other .mongo_url. does not answer"),
         (["--run=1", "-m", "a b"], "names no MongoDB database; write mongodb://"),
     ],

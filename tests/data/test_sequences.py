@@ -61,8 +61,8 @@ def draw(replay, state, num_batches: int):
 
 
 def check_alignment(batch, written: int) -> set[tuple[int, int]]:
-    """Assert that each sequence is one environment's, consecutive and stored; return the (environment, time) it began
-    at.
+    """Assert that each sequence is one environment's, consecutive and stored; return the
+    (environment, time) it began at.
     """
     start = batch.traj.env_step[:, 0]
     env = batch.traj.extras.rank[:, 0, 0]

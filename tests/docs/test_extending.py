@@ -1,5 +1,5 @@
-"""The examples of docs/extending.md work as they stand: in a copy of the project each trains, and the suites find no
-fault.
+"""The examples of docs/extending.md work as they stand: in a copy of the project each
+trains, and the suites find no fault.
 """
 
 import json

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from src.experiments import processes
+from src.signals import Counted
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(600)"
 OBEDIENT = (
@@ -37,7 +38,7 @@ def start():
 
 def test_runs_end_as_on_ctrl_c_and_those_that_do_not_are_killed_in_the_end(start):
     obedient, stubborn = start(OBEDIENT), start(STUBBORN)
-    with processes.Signals() as signals:
+    with Counted() as signals:
         processes.end([obedient, stubborn], signals, patience=1.0)
     assert (obedient.returncode, stubborn.returncode) == (130, -signal.SIGKILL)
 
@@ -45,18 +46,7 @@ def test_runs_end_as_on_ctrl_c_and_those_that_do_not_are_killed_in_the_end(start
 def test_another_signal_kills_at_once(start):
     stubborn = start(STUBBORN)
     begun = time.monotonic()
-    with processes.Signals() as signals:
+    with Counted() as signals:
         threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
         processes.end([stubborn], signals)
     assert stubborn.returncode == -signal.SIGKILL and time.monotonic() - begun < processes.PATIENCE / 2
-
-
-def test_signals_are_counted_and_ignored_ones_stay_ignored():
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
-    try:
-        with processes.Signals() as signals:
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                os.kill(os.getpid(), number)
-        assert signals.count == 2
-    finally:
-        signal.signal(signal.SIGHUP, before)

@@ -4,6 +4,7 @@ import pytest
 
 from src.experiments import search_space
 from src.commands import tune
+from src.experiments.tuning import Search
 from src.config import commandline, files, loader
 from src.config.commandline import UsageError
 from src.config.loader import ConfigError
@@ -141,8 +142,7 @@ def test_the_number_of_trials_counts_every_combination_of_a_grid(space):
     )
     counts = {}
     for sampler in ("random", "grid", "optuna"):
-        given, _ = tune.read(["--space=x", f"--sampler={sampler}", *([] if sampler == "grid" else ["--samples=7"])])
-        counts[sampler] = tune.number_of_trials(given, found)
+        counts[sampler] = Search("x", found, sampler, None if sampler == "grid" else 7).trials
     assert counts == {"random": 42, "grid": 12, "optuna": 7}
 
 

@@ -1,5 +1,5 @@
-"""Random rollouts for learners that learn from them whole: episodes end here and there, agents die, actions are
-masked.
+"""Random rollouts for learners that learn from them whole: episodes end here and there,
+agents die, actions are masked.
 """
 
 import jax

@@ -256,8 +256,8 @@ def test_importance_weights_scale_each_sequence():
 
 
 def awpo_by_hand(kept: Candidates, alive: np.ndarray, log_policy: np.ndarray, alpha: float, clip: float) -> np.ndarray:
-    """Return - sum_a w(a) min(exp(A(a) / alpha), clip) log pi(a) of every root [B, U + 1], over joint actions, in
-    loops.
+    """Return - sum_a w(a) min(exp(A(a) / alpha), clip) log pi(a) of every root [B, U +
+    1], over joint actions, in loops.
     """
     weights, advantages = np.array(kept.weights), np.array(kept.advantages)
     valid = [advantages[root][weights[root] > 0] for root in np.ndindex(*alive.shape) if alive[root]]

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.learners import on_policy
+from src.learners import on_policy, rollout_updates
 from src.learners.on_policy import RolloutConfig
 from src.models import actor_critic
 from src.ops.distributions import CATEGORICAL
@@ -156,7 +156,7 @@ def test_recurrent_chunks_say_what_one_unroll_of_the_whole_rollout_says(chunk_le
 def test_a_spike_in_one_agents_gradients_shortens_no_others_step_unless_they_share_parameters(share_parameters):
     network = actor_critic.Config(hidden_size=6, num_layers=1, share_parameters=share_parameters)
     model = actor_critic.make(network, SPEC)
-    adam, _ = on_policy.make_adam(CONFIG, model.actor_critic, 1e-2, 10)
+    adam, _ = rollout_updates.make_adam(CONFIG, model.actor_critic, 1e-2, 10)
     usual = jax.tree.map(lambda x: jnp.full(x.shape, 0.3), jax.eval_shape(model.init, jax.random.key(0))["actor"])
     _, state = adam.update(usual, adam.init(usual))
 
@@ -176,7 +176,7 @@ def test_every_epoch_deals_every_chunk_once_and_in_a_new_order():
         count, dealt = carry
         return (count + 1, dealt.at[count].set(batch)), {"mean": jnp.mean(batch)}
 
-    (count, dealt), metrics = on_policy.run_epochs(
+    (count, dealt), metrics = rollout_updates.run_epochs(
         step, (0, jnp.zeros((12, 3))), jnp.arange(12.0), jax.random.key(0), 3, 4
     )
     epochs = np.asarray(dealt).reshape(3, 12)
@@ -187,7 +187,7 @@ def test_every_epoch_deals_every_chunk_once_and_in_a_new_order():
 def test_the_dead_and_the_illegal_have_no_say_in_the_policy_loss():
     _, chunks, _ = judged()
     logits = jax.random.normal(jax.random.key(3), (E, T, N, A))
-    gradient = jax.grad(lambda x: on_policy.policy_loss(CONFIG, CATEGORICAL, x, chunks)[0])(logits)
+    gradient = jax.grad(lambda x: rollout_updates.policy_loss(CONFIG, CATEGORICAL, x, chunks)[0])(logits)
     alive, legal = np.asarray(chunks.alive), np.asarray(chunks.legal)
     assert not gradient[~alive].any() and not gradient[~legal].any()
     choice = alive & (legal.sum(axis=-1) > 1)
@@ -198,7 +198,7 @@ def test_the_policy_loss_of_the_acting_policy_is_minus_the_mean_advantage_and_it
     model, state, _ = parts()
     _, chunks, _ = judged()
     _, logits, _ = model.policy(state.params, chunks.memory, chunks.obs, chunks.first)
-    _, metrics = on_policy.policy_loss(CONFIG, CATEGORICAL, logits, chunks)
+    _, metrics = rollout_updates.policy_loss(CONFIG, CATEGORICAL, logits, chunks)
     alive = np.asarray(chunks.alive)
     assert float(metrics["train/policy_loss"]) == pytest.approx(-np.asarray(chunks.advantage)[alive].mean(), abs=1e-4)
     assert float(metrics["train/approx_kl"]) == pytest.approx(0.0, abs=1e-5)
@@ -209,6 +209,6 @@ def test_the_policy_loss_of_the_acting_policy_is_minus_the_mean_advantage_and_it
 def test_values_of_the_dead_are_fitted_unless_masked(mask_dead):
     _, chunks, _ = judged()
     config = dataclasses.replace(CONFIG, mask_dead_values=mask_dead, value_clip=0.5)
-    gradient = np.asarray(jax.grad(lambda x: on_policy.value_loss(config, x, chunks))(chunks.value + 0.1))
+    gradient = np.asarray(jax.grad(lambda x: rollout_updates.value_loss(config, x, chunks))(chunks.value + 0.1))
     assert (gradient[np.asarray(chunks.alive)] != 0).all()
     assert (gradient[~np.asarray(chunks.alive)] != 0).all() == (not mask_dead)

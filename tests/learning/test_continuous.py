@@ -1,5 +1,5 @@
-"""Continuous actions are learned from scratch in seconds: a team's numbers come to add up to a target that it is
-shown.
+"""Continuous actions are learned from scratch in seconds: a team's numbers come to add
+up to a target that it is shown.
 """
 
 import pytest

@@ -1,5 +1,5 @@
-"""Every on-policy algorithm learns the two-step game from scratch in seconds, and nothing where there is nothing to
-learn.
+"""Every on-policy algorithm learns the two-step game from scratch in seconds, and nothing
+where there is nothing to learn.
 """
 
 import pytest

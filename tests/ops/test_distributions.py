@@ -1,5 +1,5 @@
-"""Drawing actions: densities, entropies and divergences against scipy and slow sums, and padding that counts in
-nothing.
+"""Drawing actions: densities, entropies and divergences against scipy and slow sums, and
+padding that counts in nothing.
 """
 
 from functools import cache
@@ -111,8 +111,8 @@ def test_samples_of_a_gaussian_have_its_means_and_deviations_and_its_mode_is_its
     keys = jax.random.split(jax.random.key(1), 4096)
     samples = np.asarray(jax.vmap(lambda key: GAUSSIAN.sample(key, outputs, legal))(keys))
     mean, std = np.split(outputs, 2, axis=-1)[0], np.exp(np.split(outputs, 2, axis=-1)[1])
-    # Six standard errors of the mean, and of the deviation (std / sqrt(2 n)): a false alarm is rarer than one in a
-    # million.
+    # Six standard errors of the mean, and of the deviation (std / sqrt(2 n)): a false alarm is
+    # rarer than one in a million.
     assert (np.abs(samples.mean(axis=0) - mean) < 6 * std / 64)[legal].all()
     assert (np.abs(samples.std(axis=0) - std) < 6 * std / 90)[legal].all()
     np.testing.assert_array_equal(GAUSSIAN.mode(outputs, legal), np.where(legal, mean, 0.0))

@@ -14,8 +14,8 @@ DISCOUNT = 0.9
 
 
 def all_streams(length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return (terminated, truncated), each [M, length] bool: every way to mark each row as going on, ended, cut off
-    or both.
+    """Return (terminated, truncated), each [M, length] bool: every way to mark each row as
+    going on, ended, cut off or both.
 
     Both at once never happens (a true end is never also a cut-off), but must count as a true end; it is tried where the
     number of streams stays small.

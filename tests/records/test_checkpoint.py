@@ -16,8 +16,8 @@ import optax
 import pytest
 from flax import struct
 
-from src.records import checkpoint
-from src.records.checkpoint import CheckpointError, Meta
+from src.records import checkpoint, checkpoint_folder
+from src.records.checkpoint_folder import CheckpointError, Meta
 
 ROOT = Path(__file__).parents[2]
 
@@ -107,24 +107,24 @@ def test_a_state_of_another_shape_is_refused(saved, shapes):
 def test_the_last_the_best_and_any_step_can_be_picked(tmp_path):
     for step, score in ((30, 5.0), (60, 8.0), (90, 8.0), (120, None)):
         save(tmp_path / str(step), {"a": jnp.zeros(3)}, score=score)
-    picked = [checkpoint.pick(tmp_path, which).name for which in ("last", "best", "30")]
+    picked = [checkpoint_folder.pick(tmp_path, which).name for which in ("last", "best", "30")]
     assert picked == ["120", "90", "30"]
     with pytest.raises(CheckpointError, match="choose best, last or one of 30, 60, 90, 120"):
-        checkpoint.pick(tmp_path, "31")
+        checkpoint_folder.pick(tmp_path, "31")
     with pytest.raises(CheckpointError, match="no checkpoint: there is none in .*nowhere"):
-        checkpoint.pick(tmp_path / "nowhere")
+        checkpoint_folder.pick(tmp_path / "nowhere")
 
 
 WRITE_FOR_EVER = """
 import sys
 from pathlib import Path
 import numpy as np
-from src.records import checkpoint
+from src.records import checkpoint, checkpoint_folder
 from src.core import Report
 from src.records.saver import Saver
 models = Path(sys.argv[1])
 saver = Saver(models, {"keep_last": 2, "keep_best": False, "every_minutes": 0, "every_steps": 1}, {}, lambda step: None)
-saver.start_at(max(checkpoint.steps(models), default=0))
+saver.start_at(max(checkpoint_folder.steps(models), default=0))
 step = saver.last_step
 while True:
     step += 1
@@ -143,13 +143,13 @@ def test_a_process_killed_at_any_moment_leaves_whole_checkpoints(tmp_path):
             told = [int(process.stdout.readline()) for _ in range(3)]  # of these the first two are surely written
             time.sleep(lots.uniform(0.0, 0.1))
             process.send_signal(signal.SIGKILL)
-        there = checkpoint.steps(tmp_path)
+        there = checkpoint_folder.steps(tmp_path)
         assert newest < told[1] <= there[-1] and len(there) <= 3, (told, there)
         for step in there:
             state = checkpoint.read(tmp_path / str(step), like)
             assert (state["big"] == step).all() and (state["small"] == step).all()
         newest = there[-1]
-    checkpoint.tidy(tmp_path)
+    checkpoint_folder.tidy(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(str(step) for step in there)
 
 
@@ -188,7 +188,7 @@ def test_what_was_written_and_cannot_be_read_is_no_checkpoint(tmp_path, monkeypa
         with pytest.raises(CheckpointError, match=f"{step} is damaged"):
             save(tmp_path / "[v1]" / step, make_state(2))
     monkeypatch.undo()
-    assert checkpoint.steps(tmp_path / "[v1]") == [30]
+    assert checkpoint_folder.steps(tmp_path / "[v1]") == [30]
     checkpoint.read(tmp_path / "[v1]" / "30", jax.eval_shape(make_state))
 
 
@@ -196,7 +196,7 @@ def test_an_array_that_comes_back_altered_is_found_out_when_it_is_written(tmp_pa
     monkeypatch.setattr(checkpoint, "_restored", lambda path, names: {name: np.zeros(3) for name in names})
     with pytest.raises(CheckpointError, match="does not hold what was written: count came back altered"):
         checkpoint.write(tmp_path / "30", {"count": np.arange(3)}, Meta(30, 2, None, {}, {}))
-    assert checkpoint.steps(tmp_path) == []
+    assert checkpoint_folder.steps(tmp_path) == []
 
 
 def test_only_so_much_is_read_back_as_memory_has_room_for(tmp_path, monkeypatch):
@@ -225,7 +225,7 @@ def test_of_a_checkpoint_that_takes_anothers_place_one_is_there_at_any_moment(sa
     with pytest.raises(KeyboardInterrupt):
         save(saved, make_state(2))
     monkeypatch.undo()
-    checkpoint.tidy(saved.parent)
+    checkpoint_folder.tidy(saved.parent)
     assert [path.name for path in saved.parent.iterdir()] == ["30"]
     assert bits(checkpoint.read(saved, shapes)) == bits(make_state(1))
     save(saved, make_state(2))
@@ -244,9 +244,9 @@ def three(tmp_path):
 def test_a_best_checkpoint_that_is_damaged_is_not_passed_over_in_silence(three):
     like = {"a": jax.ShapeDtypeStruct((3,), jnp.float32)}
     (three / "60" / "state" / "manifest.ocdbt").unlink()
-    assert checkpoint.pick(three, "best").name == "60"
+    assert checkpoint_folder.pick(three, "best").name == "60"
     with pytest.raises(CheckpointError, match="60 is damaged .*manifest.*; there is also --checkpoint=30 or 90"):
-        checkpoint.read(checkpoint.pick(three, "best"), like)
+        checkpoint.read(checkpoint_folder.pick(three, "best"), like)
 
 
 def test_the_best_is_not_guessed_where_a_checkpoint_does_not_say_its_score(three):
@@ -254,8 +254,8 @@ def test_the_best_is_not_guessed_where_a_checkpoint_does_not_say_its_score(three
     with pytest.raises(
         CheckpointError, match="the best checkpoint cannot be told: .*60 is damaged.*--checkpoint=30 or 90"
     ):
-        checkpoint.pick(three, "best")
-    assert checkpoint.best(three).name == "30"  # what to keep and to upload must be decided all the same
+        checkpoint_folder.pick(three, "best")
+    assert checkpoint_folder.best(three).name == "30"  # what to keep and to upload must be decided all the same
 
 
 @pytest.mark.parametrize(
@@ -286,6 +286,6 @@ def test_odd_names_beside_checkpoints_are_passed_over(three):
     for name in ("60.bak", "²", "notes"):
         (three / name).mkdir()
     (three / "120").write_text("a file")
-    assert checkpoint.steps(three) == [30, 60, 90]
+    assert checkpoint_folder.steps(three) == [30, 60, 90]
     with pytest.raises(CheckpointError, match="no checkpoint '²'"):
-        checkpoint.pick(three, "²")
+        checkpoint_folder.pick(three, "²")

@@ -13,7 +13,7 @@ from sacred import SETTINGS
 from sacred.observers import RunObserver
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from src.records import checkpoint
+from src.records import checkpoint_folder
 from src.core import Report, RunError
 from src.records import delivery, record, series
 from src.records.curves import Curves
@@ -25,8 +25,8 @@ from tests.reference.full_disk import FullDisk
 
 @pytest.fixture
 def start(tmp_path, monkeypatch):
-    """Return a function that records a run under tmp_path with beats in quick succession, which waits for no disk for
-    long.
+    """Return a function that records a run under tmp_path with beats in quick succession,
+    which waits for no disk for long.
     """
     monkeypatch.setattr(SETTINGS, "CAPTURE_MODE", "no")
     monkeypatch.setattr(record, "PATIENCE", 0.2)
@@ -72,7 +72,7 @@ def test_a_disk_that_is_full_for_a_while_costs_no_point_and_no_checkpoint(start,
 
     run = start(reports(300, fill), observers=[watcher], every_steps=30)
     assert run.status == "COMPLETED" and everything(tmp_path) == (list(range(30, 301, 30)),) * 2
-    assert checkpoint.steps(tmp_path / "models" / "1")[-1] == 300
+    assert checkpoint_folder.steps(tmp_path / "models" / "1")[-1] == 300
     out = capsys.readouterr().out
     assert out.count("cannot be written: No space left on device; the run goes on") == 1
     assert out.index("the run goes on") < out.index("180 of 150 steps") and "nothing is missing there" in out
@@ -85,16 +85,16 @@ def test_a_disk_that_stays_full_lets_the_run_train_to_its_end_and_then_it_fails(
 
     def fill(step):
         deadline = time.monotonic() + 20
-        while step == 120 and not checkpoint.steps(tmp_path / "models" / "1") and time.monotonic() < deadline:
+        while step == 120 and not checkpoint_folder.steps(tmp_path / "models" / "1") and time.monotonic() < deadline:
             time.sleep(0.01)
         disk.full = step >= 150
         seen.append(step)
 
     with pytest.raises(RunError, match="has reached its end, but not all.*record.*No space left on device"):
         start(reports(300, fill), every_steps=60)
-    assert seen[-1] == 300 and checkpoint.steps(tmp_path / "models" / "1")
-    for step in checkpoint.steps(tmp_path / "models" / "1"):
-        assert checkpoint.read_meta(tmp_path / "models" / "1" / str(step)).step == step
+    assert seen[-1] == 300 and checkpoint_folder.steps(tmp_path / "models" / "1")
+    for step in checkpoint_folder.steps(tmp_path / "models" / "1"):
+        assert checkpoint_folder.read_meta(tmp_path / "models" / "1" / str(step)).step == step
 
 
 def test_two_signals_end_a_run_that_waits_for_a_full_disk_at_its_end(start, tmp_path, monkeypatch):

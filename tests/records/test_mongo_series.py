@@ -122,7 +122,7 @@ def test_a_round_costs_what_is_new_however_long_the_series_are(start, mongod, da
         return packed(series, count)
 
     monkeypatch.setattr(mongo_series, "_packed", count)
-    monkeypatch.setattr(mongo_series, "in_folder", lambda folder: pytest.fail("the folder was read again"))
+    monkeypatch.setattr(mongo_series.series, "of", lambda folder: pytest.fail("the folder was read again"))
     monkeypatch.setattr(Upload, "_ask", lambda self: pytest.fail("the server was asked for its series again"))
     for step in range(3):
         work.documents.add(curve([20_000 + step]))

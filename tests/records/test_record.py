@@ -18,7 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from src.records.progress import Progress
 from src.records import screen as screen_module
-from src.records import checkpoint
+from src.records import checkpoint, checkpoint_folder
 from src.core import Report, RunError
 from src.records import provenance, series
 from src.records.files import FileRecord, lock
@@ -168,7 +168,7 @@ def test_a_run_that_goes_on_continues_its_record_and_its_curves_with_nothing_los
         start(reports(300, stop_at(180)), every_steps=60, keep_last=9)
     before = read(tmp_path, "run.json")
     assert read(tmp_path, "metrics.json")["train/return"]["steps"] == [30, 60, 90, 120, 150, 180]
-    assert {60, 180} <= set(checkpoint.steps(tmp_path / "models" / "1"))  # others were due while one was written
+    assert {60, 180} <= set(checkpoint_folder.steps(tmp_path / "models" / "1"))  # others were due while one was written
     run = start(reports(300), resume=going_on(tmp_path, 60), every_steps=60, keep_last=9)  # drops what came after 60
     entry, metrics = read(tmp_path, "run.json"), read(tmp_path, "metrics.json")
     assert [path.name for path in (tmp_path / "sacred").iterdir() if path.name.isdigit()] == ["1"]
@@ -177,7 +177,7 @@ def test_a_run_that_goes_on_continues_its_record_and_its_curves_with_nothing_los
     assert metrics["train/return"]["steps"] == list(range(30, 301, 30))
     assert metrics["train/return"]["values"] == [step / 7 for step in range(30, 301, 30)]
     assert run.result == entry["result"] == -100.0
-    assert {60, 300} <= set(checkpoint.steps(tmp_path / "models" / "1"))
+    assert {60, 300} <= set(checkpoint_folder.steps(tmp_path / "models" / "1"))
     (folder,) = (tmp_path / "tb_logs" / "world" / "valley" / "alg").iterdir()
     curve = EventAccumulator(str(folder)).Reload().Scalars("train/return")
     assert [event.step for event in curve] == list(range(30, 301, 30))
@@ -189,9 +189,9 @@ def test_every_metric_up_to_a_checkpoint_is_on_the_disk_before_the_checkpoint(st
     def look(step):
         models = tmp_path / "models" / "1"
         deadline = time.monotonic() + 20
-        while step == 600 and not checkpoint.steps(models) and time.monotonic() < deadline:
+        while step == 600 and not checkpoint_folder.steps(models) and time.monotonic() < deadline:
             time.sleep(0.01)
-        for at in checkpoint.steps(models):
+        for at in checkpoint_folder.steps(models):
             seen.append(at <= series.of(tmp_path / "sacred" / "1")["train/return"].steps[-1])
 
     start(reports(900, look), beat_interval=1000.0, every_steps=60)
@@ -293,7 +293,7 @@ def test_a_run_ends_at_its_first_number_that_is_not_finite_if_it_is_told_to(star
         start(reports(150), on_nan="stop", every_steps=30)
     assert read(tmp_path, "metrics.json")["train/return"]["steps"] == [30, 60]
     assert read(tmp_path, "run.json")["status"] == "FAILED"
-    assert checkpoint.steps(tmp_path / "models" / "1") == [30]  # what is not a number is not gone on with
+    assert checkpoint_folder.steps(tmp_path / "models" / "1") == [30]  # what is not a number is not gone on with
     assert capsys.readouterr().out.count("not finite at step 60: learner/loss") == 1
 
 
@@ -304,4 +304,4 @@ def test_a_score_that_is_not_finite_is_no_result(start, tmp_path, score):
         yield Report(60, 2, {"eval/search/return": score}), {"step": np.int32(60)}
 
     assert start(run, every_steps=30).result is None
-    assert checkpoint.pick(tmp_path / "models" / "1", "best").name == "30"
+    assert checkpoint_folder.pick(tmp_path / "models" / "1", "best").name == "30"

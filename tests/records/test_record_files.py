@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from src.records import checkpoint
+from src.records import checkpoint_folder
 from src.records import record_files
 from src.records.runs import RecordError
 from tests.commands import stub_runs
@@ -14,8 +14,8 @@ ENTRY = {"experiment": {"sources": [["a.py", "_sources/a.py"]]}, "artifacts": ["
 
 @pytest.fixture
 def folder(tmp_path):
-    """Return the folder of a run whose record names a source file and an artifact; a file that is not its own lies
-    near.
+    """Return the folder of a run whose record names a source file and an artifact; a file
+    that is not its own lies near.
     """
     folder = stub_runs.write(tmp_path / "results", 1, [0.0])
     (folder.parent / "_sources").mkdir()
@@ -73,9 +73,9 @@ def test_a_record_that_says_less_is_read_all_the_same(folder):
 
 @pytest.mark.parametrize(("scores", "best"), [({30: 1.0, 60: 5.0, 90: None}, "60"), ({30: None}, None), ({}, None)])
 def test_the_best_checkpoint_is_the_same_one_as_everywhere(folder, scores, best):
-    models = checkpoint.folder(folder.parent.parent, folder.name)
+    models = checkpoint_folder.folder(folder.parent.parent, folder.name)
     for step, score in scores.items():
         (models / str(step)).mkdir(parents=True)
-        meta = checkpoint.Meta(step, 1, score, {}, {})
+        meta = checkpoint_folder.Meta(step, 1, score, {}, {})
         (models / str(step) / "meta.json").write_text(json.dumps(meta._asdict()))
     assert record_files.best_checkpoint(folder) == (models / best if best else None)

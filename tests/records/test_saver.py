@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from src.records import checkpoint
+from src.records import checkpoint, checkpoint_folder
 from src.core import Report
 from src.records import saver as saver_module
 from src.records.saver import Saver
@@ -32,7 +32,7 @@ def offer(saver: Saver, *reports: tuple[int, float | None]) -> None:
 
 def steps(saver: Saver) -> list[int]:
     assert saver.problem is None
-    return checkpoint.steps(saver.models)
+    return checkpoint_folder.steps(saver.models)
 
 
 def test_states_are_saved_at_the_interval_and_at_the_end_and_the_last_are_kept(make):
@@ -42,7 +42,7 @@ def test_states_are_saved_at_the_interval_and_at_the_end_and_the_last_are_kept(m
     last = Report(310, 1, {}), {"step": np.full(3, 310)}
     saver.close(last)
     assert steps(saver) == [300, 310]
-    assert checkpoint.read_meta(saver.models / "310").config == {"seed": 3}
+    assert checkpoint_folder.read_meta(saver.models / "310").config == {"seed": 3}
 
 
 def test_the_best_evaluation_is_saved_and_kept_whatever_comes_after(make):
@@ -59,7 +59,7 @@ def test_the_best_evaluation_is_saved_and_kept_whatever_comes_after(make):
         (300, None),
     )
     assert steps(saver) == [60, 240, 300]
-    assert checkpoint.pick(saver.models, "best").name == "60"
+    assert checkpoint_folder.pick(saver.models, "best").name == "60"
 
 
 def test_states_are_saved_by_the_clock(make, monkeypatch):
@@ -78,7 +78,7 @@ def test_training_goes_on_while_a_checkpoint_is_written_and_what_it_changes_is_n
     saver.offer(Report(30, 1, {}), state)
     state["step"][:] = -1  # as a donated buffer is
     saver.offer(Report(60, 1, {}), state)  # due, but the writer is busy
-    assert checkpoint.steps(saver.models) == []
+    assert checkpoint_folder.steps(saver.models) == []
     gate.set()
     saver.close(None)
     assert steps(saver) == [30]
@@ -94,7 +94,7 @@ def test_a_checkpoint_that_cannot_be_written_is_reported_and_ends_nothing(make):
     saver.close((Report(30, 1, {}), {"step": np.full(3, 30)}), patience=0.0)
     assert saver.problem == "the checkpoint at step 30 could not be written: no space left on device"
     assert said == ["the checkpoint at step 30 cannot be written: no space left on device; it is tried again"]
-    assert checkpoint.steps(saver.models) == []
+    assert checkpoint_folder.steps(saver.models) == []
 
 
 class Disk:

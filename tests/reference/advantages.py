@@ -34,8 +34,8 @@ def running_returns(reward, ended, discount) -> list[float]:
 
 
 def weighted_mean_and_std(batches, masks, decay) -> tuple[float, float]:
-    """Return mean and spread of batches' values, batch k of n weighing decay^(n - 1 - k), each batch its values
-    alike.
+    """Return mean and spread of batches' values, batch k of n weighing decay^(n - 1 -
+    k), each batch its values alike.
     """
     weights, means, squares = [], [], []
     for age, (batch, mask) in enumerate(reversed(list(zip(batches, masks, strict=True)))):

@@ -1,5 +1,5 @@
-"""A small world model of sums and products, whose every head can be recomputed by hand: for tests of what plans with
-it.
+"""A small world model of sums and products, whose every head can be recomputed by hand:
+for tests of what plans with it.
 """
 
 import jax
@@ -10,8 +10,8 @@ from tests.reference.stepwise import SCALARS, plain_latents, stepwise
 
 
 def linear_model(spec: EnvSpec, width: int = 6, continues: float = 1.0) -> Model:
-    """Return a model with policy logits latent_i W + sum_j visible_ij S_j[a_j]; "logits" of value and reward are
-    scalars.
+    """Return a model with policy logits latent_i W + sum_j visible_ij S_j[a_j]; "logits"
+    of value and reward are scalars.
     """
     num_agents, num_actions = spec.num_agents, spec.actions.size
 

@@ -11,7 +11,7 @@ from pymongo.database import Database
 from sacred import SETTINGS, Experiment
 
 from src.core import Report
-from src.records import mongo_place, mongo_series, series
+from src.records import mongo_place, series
 from src.records.files import FileRecord
 from src.records.mongo import MongoMirror
 from src.records.mongo_read import read_series
@@ -78,10 +78,10 @@ def points(database: Database, run_id: int, name: str) -> tuple[list[int], list[
 
 
 def differing(database: Database, folder: Path) -> list[str]:
-    """Return the metrics whose points (steps, values, times; all of them, in order) are not those of the run's
-    folder.
+    """Return the metrics whose points (steps, values, times; all of them, in order) are
+    not those of the run's folder.
     """
-    stored, there = mongo_series.in_folder(folder), read_series(database, int(folder.name))
+    stored, there = series.of(folder), read_series(database, int(folder.name))
     fields = ("steps", "values", "times")
     return [
         name
@@ -94,7 +94,7 @@ def differing(database: Database, folder: Path) -> list[str]:
 def uploaded(folder: Path, database: Database, **options: bool) -> Upload:
     """Return the upload of a folder, with the points that it holds."""
     work = Upload(folder, database, **options)
-    work.documents.add(mongo_series.in_folder(folder))
+    work.documents.add(series.of(folder))
     return work
 
 

@@ -1,5 +1,5 @@
-"""Exact world models of the matrix games, whose heads know what uniform play is worth: searches tested apart from
-learning.
+"""Exact world models of the matrix games, whose heads know what uniform play is worth:
+searches tested apart from learning.
 """
 
 import itertools
@@ -56,8 +56,8 @@ def joint_actions(spec: EnvSpec) -> Array:
 def tables(config: Config, discount: float) -> dict[str, Array]:
     """Return a game by the environment's own account, over situations C (the last is over) and joint actions J.
 
-    reward [C, J], following [C, J] situation, and worth [C, J]: the reward and the discounted value of uniform play
-    after it.
+    reward [C, J], following [C, J] situation, and worth [C, J]: the reward and the discounted
+    value of uniform play after it.
     """
     env = matrix_game.make(config)
     over = env.spec.state.size - 1

@@ -6,8 +6,8 @@ import numpy as np
 def n_step_target(
     reward, terminated, truncated, next_value, discount: float, n_step: int, start: int
 ) -> tuple[float, int]:
-    """Return (discounted return from row `start`, last row it used), walking until n rewards are in or the episode
-    ends.
+    """Return (discounted return from row `start`, last row it used), walking until n
+    rewards are in or the episode ends.
 
     `next_value[j]` is the value of what really came after row j.
     """

@@ -1,5 +1,5 @@
-"""A whole run on a tiny matrix game, put together without the configuration; compiled once for all tests that start
-it.
+"""A whole run on a tiny matrix game, put together without the configuration; compiled
+once for all tests that start it.
 """
 
 import dataclasses
@@ -178,8 +178,8 @@ def without_signal(env: Environment) -> Environment:
 
 
 def separable(env: Environment) -> Environment:
-    """Return the game with a pay to which each of two agents adds on its own: 6 and 4 at best, whatever the other
-    does.
+    """Return the game with a pay to which each of two agents adds on its own: 6 and 4 at
+    best, whatever the other does.
     """
 
     def step(key, state, action):

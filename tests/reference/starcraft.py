@@ -2,11 +2,9 @@
 its map 3m.
 
 Three marines stand against three on a plain, each with 45 health; a marine that is ordered to shoot takes 9 from its
-target
-within 6, and the other side walks up and shoots at whoever is nearest. Actions, legality, observations, state, reward
-and
-`info` are laid out as SMAC lays them out: 0 no-op (of the dead alone), 1 stop, 2 to 5 north, south, east, west, 6 on:
-attack.
+target within 6, and the other side walks up and shoots at whoever is nearest. Actions, legality, observations, state,
+reward and `info` are laid out as SMAC lays them out: 0 no-op (of the dead alone), 1 stop, 2 to 5 north, south, east,
+west, 6 on: attack.
 """
 
 from typing import Any, ClassVar

@@ -11,8 +11,8 @@ SCALARS = Codec(mean=lambda x: x, target=lambda x: x)  # the "logits" are the sc
 
 
 def plain_latents(represent: Callable, imagine: Callable, continues: float = 1.0) -> Latents:
-    """Return the latents of a model that remembers nothing and draws nothing, whose episodes go on with one
-    probability.
+    """Return the latents of a model that remembers nothing and draws nothing, whose
+    episodes go on with one probability.
 
     Args:
       represent: params, obs -> latent.

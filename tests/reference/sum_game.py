@@ -1,5 +1,5 @@
-"""A game of one step with continuous actions and a known optimum: the numbers that a team plays are to add up to a
-target.
+"""A game of one step with continuous actions and a known optimum: the numbers that a team
+plays are to add up to a target.
 """
 
 import dataclasses

@@ -8,19 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from src.core import (
-    Batch,
-    Discrete,
-    EnvSpec,
-    Environment,
-    Learner,
-    LearnerState,
-    Plan,
-    Planner,
-    PolicyExtras,
-    SearchExtras,
-    TimeStep,
+    Batch, Discrete, EnvSpec, Environment, Learner, LearnerState, Plan, Planner, PolicyExtras, SearchExtras, TimeStep,
     Vector,
-)
+)  # fmt: skip
 
 N, O, S, A, LIMIT = 2, 5, 3, 4, 3
 STOP = A - 1  # agent 0 ends the task with this action

@@ -8,17 +8,8 @@ import pytest
 from src.runners.collect import as_timestep, collect, evaluate, start
 from tests.reference.compiled import quick_jit
 from tests.runners.counting import (
-    LIMIT,
-    STOP,
-    A,
-    N,
-    make_env,
-    make_planner,
-    make_still_planner,
-    pay,
-    signature,
-    telling,
-)
+    LIMIT, STOP, A, N, make_env, make_planner, make_still_planner, pay, signature, telling,
+)  # fmt: skip
 
 ENVS, STEPS = 5, 7
 BEFORE = 1000  # environment steps before the first rollout

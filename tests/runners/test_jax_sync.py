@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 
-from src.records import checkpoint
+from src.records import checkpoint, checkpoint_folder
 from src.core import Report
 from src.registry import find
 from src.data import uniform
@@ -217,7 +217,7 @@ def test_a_run_that_goes_on_from_a_saved_state_is_bit_identical_to_one_that_neve
     for _, state in itertools.islice(run(1), at, at + 1):
         arrays, keys = checkpoint.split(state)
     path = tmp_path / "1"
-    checkpoint.write(path, jax.tree.map(np.array, arrays), checkpoint.Meta(1, 1, None, {}, keys))
+    checkpoint.write(path, jax.tree.map(np.array, arrays), checkpoint_folder.Meta(1, 1, None, {}, keys))
     seen = [
         Seen(r, *jax.tree.map(np.array, (s.learner.params, s.replay)))
         for r, s in run(1, checkpoint.read(path, run.shapes()))
@@ -228,8 +228,8 @@ def test_a_run_that_goes_on_from_a_saved_state_is_bit_identical_to_one_that_neve
 
 
 def untimed(report: Report) -> Report:
-    """Return a report without the machine's speed, and without remarks, which whoever goes on with a run is told
-    again.
+    """Return a report without the machine's speed, and without remarks, which whoever
+    goes on with a run is told again.
     """
     histograms = {name: values.tolist() for name, values in report.histograms.items()}
     return report._replace(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from src import build, contracts
-from src.records import checkpoint, rows as recorded_rows
+from src.records import checkpoint_folder, rows as recorded_rows
 from src.config import commandline, loader
 from src.main import main
 
@@ -38,8 +38,8 @@ def train(results: Path, *words: str) -> int:
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory) -> Path:
-    """Return the results of run 1, which played at random and learned nothing, and of run 2, which learned from its
-    rows.
+    """Return the results of run 1, which played at random and learned nothing, and of run
+    2, which learned from its rows.
     """
     folder = tmp_path_factory.mktemp("results")
     acting = [
@@ -68,14 +68,14 @@ def test_a_team_learns_from_rows_of_random_play_what_it_never_played(results):
 def test_the_clock_of_such_a_run_counts_updates(results):
     found = metrics(results, "2")
     assert found["train/loss"]["steps"] == [100, 200, 300, 400] and found["eval/search/return"]["steps"] == [200, 400]
-    assert checkpoint.steps(results / "models" / "2")[-1] == 400
+    assert checkpoint_folder.steps(results / "models" / "2")[-1] == 400
     assert "400 of 400 updates" in (results / "sacred" / "2" / "cout.txt").read_text()
 
 
 def test_a_checkpoint_holds_what_is_learned_and_no_rows(results):
-    sums = checkpoint.read_meta(results / "models" / "2" / "400").sums
+    sums = checkpoint_folder.read_meta(results / "models" / "2" / "400").sums
     assert not [name for name in sums if name.startswith(("replay", "actors"))]
-    rows = checkpoint.read_meta(results / "models" / "1" / str(ROWS)).sums
+    rows = checkpoint_folder.read_meta(results / "models" / "1" / str(ROWS)).sums
     assert "replay.experience.reward" in rows
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 import pytest
 
-from src.records import checkpoint
+from src.records import checkpoint, checkpoint_folder
 from src.core import RunError
 from src.envs import matrix_game
 from src.data import uniform
@@ -42,14 +42,14 @@ def quick_compiling():
 
 @pytest.fixture(scope="module", autouse=True)
 def address(quick_compiling, tmp_path_factory):
-    """A cluster of two nodes with a token of its own; each run joins it. Actors that ask for a desk are put on the
-    second node.
+    """A cluster of two nodes with a token of its own; each run joins it. Actors that ask for a
+    desk are put on the second node.
     """
-    from src.cluster import authentication, environment, signals, start  # before Ray, which it silences
+    from src.cluster import authentication, environment, start  # before Ray, which it silences
 
     folder = tmp_path_factory.mktemp("token")
     token = authentication.own_token(folder) | {"PYTHONPATH": environment.python_path()}
-    with environment.variables(token), signals.own_signals():
+    with environment.variables(token), start.own_handlers():
         from ray.cluster_utils import Cluster
 
         authentication.refresh()
@@ -154,7 +154,7 @@ def test_a_run_goes_on_from_a_checkpoint_where_it_was(tmp_path, address):
         arrays, keys = checkpoint.split(state)
         arrays = jax.tree.map(np.array, arrays)
     reports.close()
-    checkpoint.write(tmp_path / "1", arrays, checkpoint.Meta(1, 1, None, {}, keys))
+    checkpoint.write(tmp_path / "1", arrays, checkpoint_folder.Meta(1, 1, None, {}, keys))
     seen = watch(run, 1, checkpoint.read(tmp_path / "1", run.shapes()))
     assert [s.report.step for s in seen] == [72, 96] and seen[-1].report.update == due(8)
     assert_each_step_is_there_once(seen[-1].replay)

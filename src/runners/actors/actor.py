@@ -136,9 +136,9 @@ class CompiledBody:
 class HostBody:
     """Environments on the host. They end with the process; its successor begins new episodes from other seeds.
 
-    Evaluations have environments of their own, so that they cut no episode that is learned from. These are closed
-    when acting
-    goes on: StarCraft takes 1 GB, and keeping it open would save no start, for it starts anew for every seed it is
+    Evaluations have environments of their own, so that they cut no episode that is learned from. These are
+    closed when acting goes on: StarCraft takes 1 GB, and keeping it open would save no start, for it
+    starts anew for every seed it is
       given.
     """
 

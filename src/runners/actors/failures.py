@@ -1,5 +1,5 @@
-"""What goes wrong with the actors of a run: counted together, told to people, and the end of the run when it is too
-much.
+"""What goes wrong with the actors of a run: counted together, told to people, and the end
+of the run when it is too much.
 """
 
 import re

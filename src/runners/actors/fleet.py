@@ -1,9 +1,8 @@
-"""The actors of a run as the learner's process sees them: what they were told, what they bring back, who replaces a
-dead one.
+"""The actors of a run as the learner's process sees them: what they were told, what they bring
+back, who replaces a dead one.
 
-Every actor works off the orders of its own, cycle after cycle. An actor that dies is replaced by one that goes on
-from the last trajectory that was taken, with the orders that were not: so every cycle's trajectory is taken once,
-whole.
+Every actor works off the orders of its own, cycle after cycle. An actor that dies is replaced by one that goes on from
+the last trajectory that was taken, with the orders that were not: so every cycle's trajectory is taken once, whole.
 """
 
 import dataclasses
@@ -145,8 +144,8 @@ class Fleet:
         return len(ray.wait(tasks, num_returns=len(tasks), timeout=0)[0]) if tasks else 0
 
     def evaluate(self, cycle: int, name: str, params: Params, key: Key, num_episodes: int) -> dict[str, np.ndarray]:
-        """Return the scores of greedy episodes on the host, dealt out to all actors; the key decides where they
-        begin.
+        """Return the scores of greedy episodes on the host, dealt out to all actors;
+        the key decides where they begin.
         """
         seeds = jax.random.randint(key, (num_episodes,), 0, np.iinfo(np.int32).max).tolist()
         shares = [list(range(i, num_episodes, len(self.members))) for i in range(len(self.members))]
@@ -170,8 +169,8 @@ class Fleet:
         return [(member, share) for member, share in zip(self.members, shares, strict=True) if share]
 
     def _evaluated(self, member: Member, cycle: int, task: Any, job: list) -> dict[str, np.ndarray]:
-        """Return an actor's scores; one that is gone or hangs is replaced, and its successor plays the episodes
-        again.
+        """Return an actor's scores; one that is gone or hangs is replaced, and its
+        successor plays the episodes again.
         """
         rounds = -(-len(job[-1]) // member.seat.num_envs)
         seconds = self.actor_timeout * (len(member.orders) + rounds)  # it works off its orders first
@@ -240,8 +239,8 @@ class Replanners:
         return done
 
     def _replace(self, number: int, why: Loss) -> None:
-        """Put a new process in the place of the planner that had this job, and send it the job and those that come
-        after.
+        """Put a new process in the place of the planner that had this job, and send it the
+        job and those that come after.
         """
         place = number % len(self.handles)
         self.failures.restarted(f"planner {place}", why)

@@ -50,8 +50,8 @@ def check_room(number: int, wants: Mapping[str, float]) -> None:
 
 @contextmanager
 def reserved(number: int, wants: Mapping[str, float]) -> Iterator[dict[str, Any]]:
-    """Have room for the actors set aside, also for those that take the place of dead ones, and give Ray's options to
-    use it.
+    """Have room for the actors set aside, also for those that take the place of dead ones,
+    and give Ray's options to use it.
 
     Raises:
       RunError: it is in use and does not become free.
@@ -85,8 +85,8 @@ def store_use() -> float:
 
 
 def actor_options(wants: Mapping[str, float], threads: int) -> dict[str, Any]:
-    """Return Ray's options for an actor: what it needs and what its process is told. It is replaced by us, not by
-    Ray.
+    """Return Ray's options for an actor: what it needs and what its process is told. It
+    is replaced by us, not by Ray.
     """
     resources = dict(wants)
     return {

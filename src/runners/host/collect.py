@@ -10,9 +10,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from src.core import EnvSpec, Key, Params, Plan, Planner, PyTree, TimeStep, Transition
+from src.core import EnvSpec, Key, Params, Plan, Planner, PyTree, TimeStep, Transition, transition
 from src.ops.team import team_reward
-from src.runners.collect import Episodes, of_plans, policy_entropy, transition
+from src.runners.collect import Episodes, of_plans, policy_entropy
 from src.runners.host.envs import HostEnvs, another_seed
 
 
@@ -119,11 +119,11 @@ class HostActors:
 def evaluate(
     envs: HostEnvs, planner: Planner, spec: EnvSpec, params: Params, key: Key, seeds: list[int]
 ) -> dict[str, np.ndarray]:
-    """Return {metric: [episodes]} of greedy play, an episode for each seed, as many at a time as there are
-    environments.
+    """Return {metric: [episodes]} of greedy play, an episode for each seed, as many at a
+    time as there are environments.
 
-    "entropy" is [episodes, N], as of `collect.evaluate`. In place of an episode whose environment fails another is
-    played.
+    "entropy" is [episodes, N], as of `collect.evaluate`. In place of an episode whose
+    environment fails another is played.
     """
     num_envs, plan_all = len(envs.envs), compiled(planner.plan)
     running = [_Episode(i, spec) if i < len(seeds) else None for i in range(num_envs)]

@@ -106,8 +106,8 @@ class HostEnvs:
 
 
 def another_seed(seed: int, tries: int) -> int:
-    """Return what to play instead of a seed that has failed so many times: with itself, it would fail the same way
-    again.
+    """Return what to play instead of a seed that has failed so many times: with itself, it
+    would fail the same way again.
     """
     return mixed(seed, tries) if tries else seed
 
@@ -145,8 +145,7 @@ def limited(seconds: float, call: Callable[[], Any]) -> Any:
     """Return what a function in Python returns; raise TimeoutError in it, wherever it waits, if that takes longer.
 
     Only in a process's main thread; elsewhere there is no limit. An alarm that comes when the function has just
-    returned is passed over, because its work is done. An alarm that the function itself swallows is followed by
-    others.
+    returned is passed over, because its work is done. An alarm that the function itself swallows is followed by others.
     """
     if not seconds:
         return call()

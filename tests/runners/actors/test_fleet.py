@@ -1,5 +1,5 @@
-"""Actors that die or hang, as the learner's process sees them; Ray itself is a stand-in whose actors answer as a test
-says.
+"""Actors that die or hang, as the learner's process sees them; Ray itself is a stand-in
+whose actors answer as a test says.
 """
 
 import re
@@ -26,8 +26,8 @@ ActorDiedError, GetTimeoutError, RayActorError, RayTaskError = (
 
 
 class StandIn:
-    """Ray's face. `answers` are functions of (method, arguments), one for each actor in the order in which they are
-    made.
+    """Ray's face. `answers` are functions of (method, arguments), one for each actor in
+    the order in which they are made.
     """
 
     def __init__(self, *answers):

@@ -1,5 +1,5 @@
-"""Rollouts and evaluations of environments outside JAX: what `collect` promises of those in JAX, and what comes of
-failures.
+"""Rollouts and evaluations of environments outside JAX: what `collect` promises of those in
+JAX, and what comes of failures.
 """
 
 import contextlib

@@ -1,4 +1,16 @@
-"""How a process is told to stop: Ctrl-C (SIGINT), SIGTERM and a closed terminal (SIGHUP)."""
+"""How a process is told to stop: Ctrl-C (SIGINT), SIGTERM and a closed terminal (SIGHUP).
+
+Whoever heeds these signals does it by one of the contexts below:
+
+| who | context | what a signal does |
+|---|---|---|
+| any command | `handled(interrupt)` | it raises KeyboardInterrupt |
+| a training run | `Stopping` | the run ends at its next report and saves itself; a second one ends it at once |
+| a batch | `Counted` | it is counted; the loop that watches the runs ends them, at a second one it kills them |
+| a sweep | `handled` | its trials end and save themselves; a second one does not wait for them |
+| Ray, while it starts | `kept` | what it did before: Ray's own handlers are taken back |
+| Ray, while it ends | `deaf` | nothing: what is half ended would be left behind |
+"""
 
 import contextlib
 import os
@@ -35,12 +47,55 @@ def interrupt(number: int, frame: Any) -> None:
     raise KeyboardInterrupt
 
 
+@contextlib.contextmanager
+def kept() -> Iterator[tuple[signal.Signals, ...]]:
+    """Give the signals that ask to stop, none outside the main thread, and put their handlers back afterwards."""
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in SIGNALS} if main else {}
+    try:
+        yield tuple(before)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def deaf() -> Iterator[None]:
+    """Pass over the signals that ask to stop meanwhile, in the main thread."""
+    with kept() as numbers:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+        yield
+
+
+class Counted:
+    """Within this context the signals that ask to stop are counted, and nothing else happens.
+
+    Nothing is raised, for that could be between the start of a run and the note that it has started. Signals that are
+    ignored (SIGHUP under nohup, SIGINT of a background job) stay so.
+    """
+
+    def __init__(self):
+        self.count = 0
+
+    def __enter__(self) -> "Counted":
+        self.context = handled(self._handle)
+        self.context.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.context.__exit__(*error)
+
+    def _handle(self, number: int, frame: Any) -> None:
+        self.count += 1
+
+
 class Stopping:
     """Within this context a signal asks the run to stop at its next report, so that its state can be saved.
 
-    A second signal stops at once, as does one while there is nothing to lose: before the first report. Where Python
-    does not hear the second one, because native code (a compilation) does not come back, the process is ended after a
-    while.
+    A second signal stops at once, as does one while there is nothing to lose: before the first report.
+    Where Python does not hear the second one, because native code (a compilation) does not come back, the
+    process is ended after a while.
     """
 
     def __init__(self):

@@ -1,0 +1,51 @@
+"""Whether files can be written where somebody wants them; asked before anything is computed, and nothing is made."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from src.config import values
+from src.config.commandline import UsageError
+
+
+def check_results(config: Mapping[str, Any]) -> None:
+    """Complain if nothing can be recorded where the configuration says.
+
+    Raises:
+      UsageError: why not.
+    """
+    if said := problem_of_folder(config["results_dir"]):
+        raise UsageError(f"results_dir={said}")
+
+
+def problem_of_folder(folder: str | Path) -> str:
+    """Return why no files can be written into a folder, or nothing if they can; nothing is made."""
+    try:
+        if not str(folder) or _odd(folder):
+            return f"{values.shown(str(folder))}: no name that a folder can have"
+        if str(folder).startswith("~"):
+            return f"{folder}: there is no such home folder"
+        there = next(place for place in (Path(folder).absolute(), *Path(folder).absolute().parents) if place.exists())
+    except OSError as error:
+        return f"{values.shortened(str(folder), values.MOST_OF_A_PATH)}: {error.strerror}"
+    if not there.is_dir():
+        return f"{folder}: {there} is a file; name a folder"
+    if not os.access(there, os.W_OK | os.X_OK):
+        return f"{folder}: nothing can be written into {there}; name another folder"
+    return ""
+
+
+def problem_of_file(file: str | Path) -> str:
+    """Return why a file cannot be written, or nothing if it can."""
+    if said := problem_of_folder(Path(file).parent):
+        return said
+    if not Path(file).parent.is_dir():
+        return f"{file}: there is no folder {Path(file).parent}"
+    odd = not Path(file).name or _odd(file) or Path(file).is_dir()
+    return f"{values.shown(str(file))}: no name that a file can have" if odd else ""
+
+
+def _odd(path: str | Path) -> bool:
+    """Return whether no file system would take a path: it has control characters, or a name that is too long."""
+    return values.odd_characters(str(path)) or any(len(os.fsencode(part)) > 255 for part in Path(path).parts)
