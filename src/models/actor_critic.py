@@ -44,7 +44,9 @@ class Config(EntityConfig):
         True, "a network of its own for the critic; False: the actor's value head is the critic"
     )
     share_parameters: bool = setting(True, "one set of parameters for all agents; False: one for each")
-    agent_id: bool = setting(True, "encoder=flat: append a one-hot agent id to what an agent sees, where parameters are shared")
+    agent_id: bool = setting(
+        True, "encoder=flat: append a one-hot agent id to what an agent sees, where parameters are shared"
+    )
     policy_gain: float = setting(
         0.01, "size of the policy head's first weights; small = nearly uniform at first", low=0.0
     )

@@ -37,7 +37,7 @@ def observations(of: EnvSpec, batch: int, seed: int = 0) -> np.ndarray:
     obs = draw.normal(size=(batch, of.num_agents, of.obs.size)).astype(np.float32)
     for block in of.obs.entities:
         if block.absent:
-            (start, width), = block.parts
+            ((start, width),) = block.parts
             gone = draw.random((batch, of.num_agents, block.count)) < 0.3
             rows = obs[..., start : start + block.count * width].reshape(batch, of.num_agents, block.count, width)
             rows[gone] = 0.0
@@ -48,7 +48,7 @@ def observations(of: EnvSpec, batch: int, seed: int = 0) -> np.ndarray:
 def permuted(of: EnvSpec, obs: np.ndarray, kind: str, order: list[int]) -> np.ndarray:
     """Return observations in which the things of a kind come in another order."""
     block = next(block for block in of.obs.entities if block.kind == kind)
-    (start, width), = block.parts
+    ((start, width),) = block.parts
     after = obs.copy()
     rows = obs[..., start : start + block.count * width].reshape(*obs.shape[:-1], block.count, width)
     after[..., start : start + block.count * width] = rows[..., order, :].reshape(*obs.shape[:-1], -1)

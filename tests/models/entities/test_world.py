@@ -138,7 +138,9 @@ def test_gradients_reach_every_parameter():
         found = everything(params, obs, action, visible)
         return sum(jnp.vdot(x, draw.normal(size=x.shape)) for x in found.values())
 
-    zero = [path for path, x in jax.tree_util.tree_leaves_with_path(quick_jit(jax.grad(total))(params)) if not np.any(x)]
+    zero = [
+        path for path, x in jax.tree_util.tree_leaves_with_path(quick_jit(jax.grad(total))(params)) if not np.any(x)
+    ]
     assert zero == []
 
 
@@ -177,7 +179,9 @@ def test_a_critic_of_the_team_does_not_depend_on_the_agents_order_and_an_actors_
     np.testing.assert_allclose(outputs(obs)[:, :, order], outputs(obs[:, :, order]), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("make,config", [(actor_critic.make, actor_critic.Config), (world_model.make, world_model.Config)])
+@pytest.mark.parametrize(
+    "make,config", [(actor_critic.make, actor_critic.Config), (world_model.make, world_model.Config)]
+)
 def test_entities_where_there_are_none_are_refused_unless_they_are_wanted_where_there_are_some(make, config):
     from tests.models.test_world_model import SPEC
 
