@@ -45,7 +45,7 @@ class Encoder(nn.Module):
             if own is not None:
                 token = token + Dense(size, use_bias=False, name=f"{kind.name}_own")(own)[..., None, :]
             tokens[kind.name] = nn.relu(token)
-            features += Pool(config.pooling, name=f"{kind.name}_pool")(own, tokens[kind.name], kind.shown)
+            features += Pool(config.pooling, name=f"{kind.name}_pool")(tokens[kind.name], kind.shown)
         return jnp.concatenate(features, axis=-1), tokens
 
 
@@ -67,8 +67,8 @@ class Relation(nn.Module):
         apart = distance(kind.place, other.place)  # [..., C, E]
         who = Dense(self.size, name="who")(other.rows)[..., None, :, :]  # [..., 1, E, R]
         mine = Dense(self.size, use_bias=False, name="mine")(length(kind.place)[..., None])[..., None, :]
-        slope = self.param("slope", nn.initializers.normal(1.0), (self.size,))
-        away = apart[..., None] * slope.reshape((1,) * apart.ndim + (-1,))
+        # A product with a matrix of one row: the gradient of a broadcast product is a slow sum on CPU.
+        away = Dense(self.size, use_bias=False, kernel_init=nn.initializers.normal(1.0), name="away")(apart[..., None])
         pair = nn.relu(who + mine + away)  # [..., C, E, R]
         if other.shown is None:
             near, far, mean = apart.min(axis=-1), apart.max(axis=-1), pair.mean(axis=-2)
@@ -78,7 +78,7 @@ class Relation(nn.Module):
             far = jnp.max(jnp.where(there, apart, 0.0), axis=-1)
             pair = jnp.where(there[..., None], pair, 0.0)
             mean = pair.sum(axis=-2) / jnp.maximum(there.sum(axis=-1), 1)[..., None]
-        return jnp.concatenate([mean, pair.max(axis=-2), near[..., None], far[..., None]], axis=-1)
+        return jnp.concatenate([mean, most(pair), near[..., None], far[..., None]], axis=-1)
 
 
 class Pool(nn.Module):
@@ -87,26 +87,45 @@ class Pool(nn.Module):
     pooling: str
 
     @nn.compact
-    def __call__(self, own: Array | None, tokens: Array, shown: Array | None) -> list[Array]:
-        """Return summaries [..., H] of non-negative tokens [..., C, H]; zeros where nothing is shown."""
-        there = jnp.ones(tokens.shape[:-1]) if shown is None else shown.astype(tokens.dtype)  # [..., C]
+    def __call__(self, tokens: Array, shown: Array | None) -> list[Array]:
+        """Return summaries [..., H] of non-negative tokens [..., C, H]; zeros where nothing is shown.
+
+        Attention is additive (Bahdanau et al. 2015): the tokens themselves say how much they matter, because they
+        are made of what the observer knows as well.
+        """
         found = []
+        if shown is not None:
+            tokens = jnp.where(shown[..., None], tokens, 0.0)
         if "attention" in self.pooling:
-            found.append(jnp.sum(self._weights(own, tokens, there)[..., None] * tokens, axis=-2))
+            scores = Dense(1, name="score")(tokens)[..., 0]
+            scores = scores if shown is None else jnp.where(shown, scores, NEVER)
+            found.append(jnp.einsum("...c,...ch->...h", jax.nn.softmax(scores, axis=-1), tokens))
         if "max" in self.pooling:
-            found.append(jnp.max(tokens * there[..., None], axis=-2))
+            found.append(most(tokens))
         if self.pooling == "mean":
-            total = jnp.maximum(there.sum(axis=-1), 1.0)
-            found.append(jnp.sum(there[..., None] * tokens, axis=-2) / total[..., None])
+            total = tokens.shape[-2] if shown is None else jnp.maximum(shown.sum(axis=-1), 1)[..., None]
+            found.append(jnp.sum(tokens, axis=-2) / total)
         return found
 
-    def _weights(self, own: Array | None, tokens: Array, there: Array) -> Array:
-        """Return how much each thing is attended to [..., C]: a query of the observer's, or one of the network's."""
-        size = tokens.shape[-1]
-        if own is None:
-            query = self.param("query", nn.initializers.normal(1.0), (size,))
-            query = query.reshape((1,) * (tokens.ndim - 1) + (-1,))
-        else:
-            query = Dense(size, name="query")(own)[..., None, :]
-        scores = jnp.sum(query * tokens, axis=-1) / size**0.5
-        return jax.nn.softmax(jnp.where(there > 0, scores, NEVER), axis=-1) * there
+
+@jax.custom_vjp
+def most(x: Array) -> Array:
+    """Return the maximum [..., F] over the last axis but one of x [..., C, F].
+
+    Its gradient goes to every entry that is the greatest, undivided: JAX's own, which divides it among them, takes
+    three times as long, and of equals only zeros of a rectifier are common, through which no gradient goes.
+    """
+    return jnp.max(x, axis=-2)
+
+
+def _most_forward(x: Array) -> tuple[Array, tuple[Array, Array]]:
+    greatest = jnp.max(x, axis=-2)
+    return greatest, (x, greatest)
+
+
+def _most_backward(kept: tuple[Array, Array], slope: Array) -> tuple[Array]:
+    x, greatest = kept
+    return (jnp.where(x == greatest[..., None, :], slope[..., None, :], 0.0),)
+
+
+most.defvjp(_most_forward, _most_backward)

@@ -61,9 +61,9 @@ def _scaled(block: Entities, rows: Array) -> Array:
 
 def distance(a: Array, b: Array) -> Array:
     """Return the distances [..., A, B] between places [..., A, P] and [..., B, P]."""
-    return jnp.sqrt(jnp.sum((a[..., :, None, :] - b[..., None, :, :]) ** 2, axis=-1) + TINY)
+    return jnp.sqrt(TINY + sum((a[..., :, None, i] - b[..., None, :, i]) ** 2 for i in range(a.shape[-1])))
 
 
 def length(place: Array) -> Array:
     """Return how far places [..., P] are from the observer [...]."""
-    return jnp.sqrt(jnp.sum(place**2, axis=-1) + TINY)
+    return jnp.sqrt(TINY + sum(place[..., i] ** 2 for i in range(place.shape[-1])))
