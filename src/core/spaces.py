@@ -22,7 +22,8 @@ class Entities:
     parts: tuple[tuple[int, int], ...]  # (index of the part's first feature, how many features of each thing it has)
     first_action: int = -1  # action `first_action + k` targets the k-th of them; -1 = none does
     absent: tuple[float, ...] = ()  # the row [width] in place of one that is gone or out of sight; () = all are shown
-    place: tuple[int, ...] = ()  # features of a row that say where it is, on the same axes for all kinds; () = unknown
+    place: tuple[int, ...] = ()  # features of a row that say where it is; () = unknown
+    relative: bool = False  # its place is seen from the observer; else it is on the map, as the observer's own is
     scale: tuple[float, ...] = ()  # [width] the usual size of each feature, by which networks divide; () = about one
 
     @property

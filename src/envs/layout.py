@@ -17,6 +17,7 @@ def laid_out(
     first_actions: Mapping[str, int] = {},
     absent: Mapping[str, float | Sequence[float]] = {},
     places: Mapping[str, Sequence[int]] = {},
+    relative: bool = False,
     scales: Mapping[str, Sequence[float]] = {},
 ) -> Vector:
     """Return the space of the observations that consist of these pieces.
@@ -25,7 +26,8 @@ def laid_out(
       pieces: in the order of the features. Those of one kind describe the same things, those of the kind "" nothing.
       first_actions: {kind: the action that targets the first of them}.
       absent: {kind: the row in place of one that is gone or out of sight, or one number for all its features}.
-      places: {kind: the features of a row that say where it is}; the kind "own" may have none, and is then the origin.
+      places: {kind: the features of a row that say where it is}.
+      relative: places are seen from the observer, but for its own.
       scales: {kind: the usual size of each feature of a row}.
     """
     ends = list(accumulate(count * width for _, count, width in pieces))
@@ -41,6 +43,7 @@ def laid_out(
             parts=tuple(parts[kind, count]),
             first_action=first_actions.get(kind, -1),
             place=tuple(places.get(kind, ())),
+            relative=relative and kind in places and kind != "own",
             scale=tuple(scales.get(kind, ())),
         )
         if kind not in absent:

@@ -45,8 +45,9 @@ def of_agent(scenario: str, world: Any, agent: str) -> Vector:
     good, adversary = world.num_agents - adversaries, number < adversaries
     allies, enemies = (adversaries - 1, good) if adversary else (good - 1, adversaries)
     seat = Seat(number, adversary, allies, enemies)
-    absent = dict.fromkeys(_hidden(scenario, seat), 0.0)
-    return laid_out(LAYOUTS[scenario](world, seat), absent=absent, places=dict.fromkeys(_placed(scenario), (0, 1)))
+    pieces, absent = LAYOUTS[scenario](world, seat), dict.fromkeys(_hidden(scenario, seat), 0.0)
+    places = dict.fromkeys(_placed(scenario), (0, 1)) | ({"own": (2, 3)} if MOTION in pieces else {})
+    return laid_out(pieces, absent=absent, places=places, relative=True)
 
 
 def _hidden(scenario: str, seat: Seat) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ def of_ally(world: Any, number: int) -> Vector:
         first_actions=_targets(world, number),
         absent=dict.fromkeys(("ally", "enemy", "own"), 0.0),
         places=dict.fromkeys(("ally", "enemy"), POSITION),
+        relative=True,  # in units of sight; its own place is in units of the map
     )
 
 

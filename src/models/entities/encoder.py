@@ -9,27 +9,24 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from src.core import Array, Vector
+from src.core import Array
 from src.models.dense import Dense
 from src.models.entities.config import EntityConfig
-from src.models.entities.view import Kind, distance, length, view
+from src.models.entities.view import ALLY, Kind, View, distance, length
 
-ALLY = "ally"
 FAR = 10.0  # stands for the distance to nobody
 NEVER = -1e9
 
 
 class Encoder(nn.Module):
-    """An observation to what is known of all of it, and to what is known of each thing in it."""
+    """What is seen, to what is known of all of it and to what is known of each thing in it."""
 
     config: EntityConfig
-    space: Vector
 
     @nn.compact
-    def __call__(self, obs: Array) -> tuple[Array, dict[str, Array]]:
-        """Map [..., O] to features [..., F] and to tokens {kind: [..., C, H]}."""
-        config, seen = self.config, view(self.space, obs)
-        size = config.entity_size
+    def __call__(self, seen: View) -> tuple[Array, dict[str, Array]]:
+        """Map what observers see [...] to features [..., F] and to tokens {kind: [..., C, H]}."""
+        config, size = self.config, self.config.entity_size
         start = nn.initializers.orthogonal(2**0.5)
         own = None if seen.own is None else nn.relu(Dense(size, kernel_init=start, name="own")(seen.own))
         features, tokens = [] if own is None else [own], {}

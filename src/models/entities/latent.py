@@ -13,8 +13,6 @@ import jax.numpy as jnp
 from src.core import Array, Discrete, Vector
 from src.models.entities.view import OWN
 
-ALLY = "ally"
-
 
 @dataclasses.dataclass(frozen=True)
 class LatentSpace:

@@ -8,7 +8,7 @@ from src.core import Array, Group, Vector
 from src.models.dense import Dense
 from src.models.entities.config import EntityConfig
 from src.models.entities.encoder import Encoder
-from src.models.entities.view import view
+from src.models.entities.view import shares_map, team_view, view
 
 Tokens = dict[str, dict[str, Array]]  # {group: {kind: [..., n, C, H]}}
 
@@ -26,7 +26,7 @@ class TeamEncoder(nn.Module):
         features, tokens = {}, {}
         for group in self.groups:
             own = obs if len(self.groups) == 1 else obs[..., list(group.members), : group.obs.size]
-            known, tokens[group.name] = Encoder(self.config, group.obs, name=group.name)(own)
+            known, tokens[group.name] = Encoder(self.config, name=group.name)(view(group.obs, own))
             if len(self.groups) > 1:  # kinds differ, so widths do
                 known = nn.relu(Dense(self.size, name=f"{group.name}_out")(known))
             features[group.name] = known
@@ -55,11 +55,14 @@ class Whole(nn.Module):
     @nn.compact
     def __call__(self, state: Array) -> Array:
         """Map state [..., S] to features [..., F]."""
-        return Encoder(self.config, self.space, name="state")(state)[0]
+        return Encoder(self.config, name="state")(view(self.space, state))[0]
 
 
 class WholeTeam(nn.Module):
-    """What the observations of all agents say together, for a critic; the dead add nothing."""
+    """What the observations of all agents say together, for a critic; the dead add nothing.
+
+    Where all see the same things these are looked at once, and not by every agent anew.
+    """
 
     config: EntityConfig
     groups: tuple[Group, ...]
@@ -69,6 +72,8 @@ class WholeTeam(nn.Module):
     @nn.compact
     def __call__(self, obs: Array) -> Array:
         """Map obs [..., N, O] to features [..., F], or with `per_agent` to [..., N, F]."""
+        if len(self.groups) == 1 and not self.per_agent and shares_map(self.groups[0].obs):
+            return Encoder(self.config, name="map")(team_view(self.groups[0].obs, obs))[0]
         each = nn.relu(Dense(self.size, name="each")(Alone(self.config, self.groups, self.size, name="alone")(obs)))
         there = awake(self.groups, obs)[..., None]
         mean = jnp.sum(jnp.where(there, each, 0.0), axis=-2) / jnp.maximum(there.sum(axis=-2), 1)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from src.core import Array, Entities, Vector
 
-OWN = "own"
+OWN, ALLY = "own", "ally"
 TINY = 1e-6  # under a root, whose slope at zero has no bound
 
 
@@ -29,7 +29,7 @@ class View(NamedTuple):
 
 
 def view(space: Vector, obs: Array) -> View:
-    """Take observations [..., O] apart. Places are relative to the observer's own, where it knows its own."""
+    """Take observations [..., O] apart. Places are as the observer sees them, where it knows its own."""
     blocks = {block.kind: block for block in space.entities}
     own = blocks.pop(OWN, None)
     origin = None
@@ -43,13 +43,40 @@ def view(space: Vector, obs: Array) -> View:
     return View(_scaled(own, rows)[..., 0, :], None if shown is None else shown[..., 0], kinds)
 
 
+def shares_map(space: Vector) -> bool:
+    """Return whether agents with such observations see all the same things, and know where on the map they are."""
+    blocks = {block.kind: block for block in space.entities}
+    own = blocks.get(OWN)
+    return own is not None and bool(own.place) and not any(block.absent for block in space.entities)
+
+
+def team_view(space: Vector, obs: Array) -> View:
+    """Take a team's observations [..., N, O] apart, in which all see the same things: what is there, once.
+
+    The agents are a kind, of what each knows of itself. All else is as the first agent sees it, its place on the map.
+    """
+    blocks = {block.kind: block for block in space.entities}
+    own, first = blocks.pop(OWN), obs[..., 0, :]
+    agents = own.rows(obs)[..., 0, :]  # [..., N, W]
+    origin = own.rows(first)[..., list(own.place)]
+    kinds = [Kind(ALLY, _scaled(own, agents), None, agents[..., list(own.place)], -1)]
+    for block in (block for name, block in blocks.items() if name != ALLY):
+        seen = _kind(block, first, None)
+        if block.place and block.relative:
+            place = seen.place + jnp.broadcast_to(origin, seen.place.shape)
+            rest = [i for i in range(block.width) if i not in block.place]
+            seen = seen._replace(place=place, rows=jnp.concatenate([place, seen.rows[..., rest]], axis=-1))
+        kinds.append(seen._replace(first_action=-1))
+    return View(None, None, tuple(kinds))
+
+
 def _kind(block: Entities, obs: Array, origin: Array | None) -> Kind:
     rows = block.rows(obs)
     shown, scaled = block.shown(rows), _scaled(block, rows)
     if not block.place:
         return Kind(block.kind, scaled, shown, None, block.first_action)
     place = scaled[..., list(block.place)]
-    if origin is not None:
+    if origin is not None and not block.relative:
         place = place - jnp.broadcast_to(origin, place.shape)
         scaled = jnp.concatenate([scaled, place], axis=-1)
     return Kind(block.kind, scaled, shown, place, block.first_action)

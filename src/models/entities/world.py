@@ -16,7 +16,8 @@ from src.models.attention import TransformerBlock
 from src.models.dense import Dense
 from src.models.entities.config import EntityConfig
 from src.models.entities.encoder import Encoder
-from src.models.entities.latent import ALLY, LatentSpace
+from src.models.entities.latent import LatentSpace
+from src.models.entities.view import ALLY, view
 
 
 class EntityRepresentation(nn.Module):
@@ -30,7 +31,7 @@ class EntityRepresentation(nn.Module):
     @nn.compact
     def __call__(self, obs: Array) -> Array:
         """Map obs [..., N, O] to latents [..., N, D]."""
-        features, tokens = Encoder(self.config, self.obs, name="entities")(obs)
+        features, tokens = Encoder(self.config, name="entities")(view(self.obs, obs))
         shown = {block.kind: block.shown(block.rows(obs)) for block in self.obs.entities}
         x = nn.relu(Dense(self.hidden)(features))
         whole = nn.LayerNorm()(Dense(self.space.own)(x))

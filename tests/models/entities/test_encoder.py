@@ -21,10 +21,10 @@ POOLINGS = ("mean", "max", "attention", "attention_max")
 def made(**changes):
     """Return (parameters, compiled encoder) for the problem with 3 agents, 4 landmarks and 2 targets."""
     spec = problem.spec()
-    encoder = Encoder(EntityConfig(entity_size=6, relation_size=3, **changes), spec.obs)
-    params = encoder.init(jax.random.key(0), jnp.zeros((1, spec.obs.size)))
+    encoder = Encoder(EntityConfig(entity_size=6, relation_size=3, **changes))
+    params = encoder.init(jax.random.key(0), view(spec.obs, jnp.zeros((1, spec.obs.size))))
     params = jax.tree.map(lambda x: x + 0.1 * jax.random.normal(jax.random.key(1), x.shape), params)
-    return params, quick_jit(encoder.apply)
+    return params, quick_jit(lambda params, obs: encoder.apply(params, view(spec.obs, obs)))
 
 
 def test_a_view_holds_rows_places_and_who_is_there():
@@ -51,7 +51,7 @@ def test_a_relation_is_what_loops_over_all_pairs_find(other):
     found = np.asarray(relation.apply(params, kinds["enemy"], kinds[other]))
 
     p = jax.tree.map(np.asarray, params["params"])
-    who, mine = p["who"]["rows"], p["mine"]["rows"]["kernel"][0]
+    who, mine, away = p["who"]["rows"], p["mine"]["rows"]["kernel"][0], p["away"]["rows"]["kernel"][0]
     for b, k in np.ndindex(B, 2):
         place = np.asarray(kinds["enemy"].place[b, k])
         pairs, apart = [], []
@@ -60,7 +60,7 @@ def test_a_relation_is_what_loops_over_all_pairs_find(other):
                 continue
             distance = np.sqrt(np.sum((place - np.asarray(kinds[other].place[b, e])) ** 2) + 1e-6)
             about = np.asarray(kinds[other].rows[b, e]) @ who["kernel"] + who["bias"]
-            pairs.append(np.maximum(about + mine * np.sqrt(np.sum(place**2) + 1e-6) + p["slope"] * distance, 0.0))
+            pairs.append(np.maximum(about + mine * np.sqrt(np.sum(place**2) + 1e-6) + away * distance, 0.0))
             apart.append(distance)
         nothing = np.zeros(3)
         mean = np.mean(pairs, axis=0) if pairs else nothing
@@ -72,19 +72,19 @@ def test_a_relation_is_what_loops_over_all_pairs_find(other):
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_pooling_is_what_loops_over_what_is_shown_find(pooling):
     draw = np.random.default_rng(3)
-    own, tokens = draw.normal(size=(B, 4)), np.abs(draw.normal(size=(B, 7, 4)))
+    tokens = np.abs(draw.normal(size=(B, 7, 4)))
     shown = draw.random((B, 7)) < 0.5
     shown[0] = False
     pool = Pool(pooling)
-    params = pool.init(jax.random.key(0), own, tokens, shown)
-    found = np.concatenate(pool.apply(params, own, tokens, shown), axis=-1)
+    params = pool.init(jax.random.key(0), tokens, shown)
+    found = np.concatenate(pool.apply(params, tokens, shown), axis=-1)
 
     for b in range(B):
         there = [tokens[b, c] for c in range(7) if shown[b, c]]
         parts = []
         if "attention" in pooling:
-            query = params["params"]["query"]["rows"]
-            scores = np.exp([token @ (own[b] @ query["kernel"] + query["bias"]) / 2.0 for token in there])
+            score = params["params"]["score"]["rows"]
+            scores = np.exp([(token @ score["kernel"] + score["bias"])[0] for token in there])
             parts.append(sum((s / scores.sum() * t for s, t in zip(scores, there)), np.zeros(4)))
         if "max" in pooling:
             parts.append(np.max(there, axis=0) if there else np.zeros(4))
@@ -113,8 +113,8 @@ def test_what_is_not_there_adds_nothing():
     obs = problem.observations(small, B)[:, 0]
     cut = 3 + 8 + 8  # behind the teammates
     more = np.concatenate([obs[:, :cut], np.zeros((B, 4), np.float32), obs[:, cut:]], axis=1)
-    larger = Encoder(EntityConfig(entity_size=6, relation_size=3), large.obs)
-    np.testing.assert_allclose(larger.apply(params, more)[0], encode(params, obs)[0], rtol=1e-4, atol=1e-5)
+    encoder = Encoder(EntityConfig(entity_size=6, relation_size=3))
+    np.testing.assert_allclose(encoder.apply(params, view(large.obs, more))[0], encode(params, obs)[0], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("relations", ["none", "allies", "all"])
