@@ -13,7 +13,7 @@ class EntityConfig:
         "there are; or auto: as entities where the environment describes them",
         choices=("flat", "entities", "auto"),
     )
-    entity_size: int = setting(32, "entities: width of what is known of each of them", low=2, high=1024)
+    entity_size: int = setting(16, "entities: width of what is known of each of them", low=2, high=1024)
     relations: str = setting(
         "allies",
         "entities: whose distances to a thing are taken up in what is known of it: nobody's, teammates', everything's",
