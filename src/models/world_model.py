@@ -41,9 +41,8 @@ from src.ops.support import Support, make_support
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(EntityConfig):
     latent_size: int = setting(
-        128, "width D of each agent's latent; entities: of what it knows as a whole, beside what it knows of each thing",
-        low=2, high=4096,
-    )  # fmt: skip
+        128, "width D of each agent's latent; entities: of all that is not about one of them", low=2, high=4096
+    )
     encoder_size: int = setting(256, "width of the hidden layer from observation to latent", low=2, high=4096)
     hidden_size: int = setting(128, "width of every other hidden layer", low=2, high=4096)
     num_layers: int = setting(

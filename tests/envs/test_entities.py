@@ -10,6 +10,7 @@ import pytest
 from src.core import Entities
 from src.envs import lbf, mpe
 from src.envs.layout import laid_out
+from src.models.entities.view import shares_map, team_view, view
 from tests.reference.compiled import quick_jit
 
 pytestmark = pytest.mark.jaxmarl
@@ -215,6 +216,32 @@ def test_every_feature_of_particles_belongs_to_a_block_but_jaxmarls_padding(part
         assert undescribed(space) == ({space.size - 2, space.size - 1} if padded else set())
         if padded:  # so that predators and prey have observations of one size
             assert (particles.obs[:, agent, -2:] == 0).all()
+
+
+def test_places_of_particles_are_where_they_are_from_the_observer(particles):
+    """A sum of squares tells them apart from velocities and colours: the nearest pairs of entities agree as well."""
+    for agent in range(particles.spec.num_agents):
+        space, number = space_of(particles.spec, agent), particles.first + agent
+        for state, obs in zip(particles.states, particles.obs[:, agent]):
+            relative = state.p_pos - state.p_pos[number]
+            for kind in view(space, obs).kinds:
+                if kind.place is not None:
+                    seen = np.asarray(kind.place)[np.asarray(kind.shown) if kind.shown is not None else slice(None)]
+                    gaps = np.linalg.norm(seen[:, None] - relative[None], axis=-1).min(axis=1, initial=9.0)
+                    assert (gaps < 1e-5).all(), kind.name
+
+
+def test_a_team_sees_its_world_once(particles):
+    if particles.scenario != "simple_spread":
+        return
+    space, n = particles.spec.obs, particles.spec.num_agents
+    assert shares_map(space)
+    for state, obs in zip(particles.states, particles.obs):
+        agents, landmarks = team_view(space, obs).kinds
+        np.testing.assert_allclose(agents.place, state.p_pos[:n], atol=1e-5)
+        np.testing.assert_allclose(agents.rows, np.concatenate([state.p_vel[:n], state.p_pos[:n]], axis=1), atol=1e-5)
+        np.testing.assert_allclose(landmarks.place, state.p_pos[n:], atol=1e-5)
+        np.testing.assert_allclose(landmarks.rows, state.p_pos[n:], atol=1e-5)
 
 
 @pytest.fixture(scope="module")

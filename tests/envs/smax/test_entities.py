@@ -46,9 +46,9 @@ def battle(request):
     env = smax.make(request.param)
     batch = len(aims(env.spec))
     with jax.numpy_rank_promotion("allow"):  # a module's fixture runs before a test's mark counts
-        start = quick_jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(3), batch))[0]
+        start, shown = quick_jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(3), batch))
     step = quick_jit(jax.vmap(env.step))
-    return SimpleNamespace(config=request.param, spec=env.spec, start=start, step=step, batch=batch)
+    return SimpleNamespace(config=request.param, spec=env.spec, start=start, step=step, batch=batch, shown=shown)
 
 
 def moved(battle, state, positions, health, action):
@@ -174,6 +174,19 @@ def test_a_medivac_aims_at_allies_and_everybody_else_at_enemies(battle):
     chosen = maps.MAPS.get(battle.config.map_name)
     heals = {0} if chosen and "medivac" in chosen.allies else set()
     assert aimed == {agent: "ally" if agent in heals else "enemy" for agent in range(battle.spec.num_agents)}
+
+
+def test_units_read_from_the_global_state_are_those_of_the_battle(battle):
+    start, space = battle.start, battle.spec.state
+    world = jax.tree.map(lambda x: np.asarray(x[0]), start.world.state)
+    state, n = np.asarray(battle.shown.state[0]), battle.spec.num_agents
+    for block, units_of in zip(space.entities, (slice(0, n), slice(n, None)), strict=True):
+        rows = np.asarray(block.rows(state))
+        health = world.unit_health / of_types("health", np.asarray(world.unit_types))
+        np.testing.assert_allclose(rows[:, 0], health[units_of], atol=1e-5)
+        np.testing.assert_allclose(rows[:, list(block.place)], world.unit_positions[units_of], atol=1e-4)
+        np.testing.assert_array_equal(rows[:, 4:].argmax(axis=1), np.asarray(world.unit_types)[units_of])
+        assert block.scale[block.place[0]] == MAP and (np.asarray(block.shown(rows)) == (rows[:, 0] > 0)).all()
 
 
 def test_segments_of_view_have_no_entities():

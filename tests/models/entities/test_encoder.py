@@ -114,7 +114,9 @@ def test_what_is_not_there_adds_nothing():
     cut = 3 + 8 + 8  # behind the teammates
     more = np.concatenate([obs[:, :cut], np.zeros((B, 4), np.float32), obs[:, cut:]], axis=1)
     encoder = Encoder(EntityConfig(entity_size=6, relation_size=3))
-    np.testing.assert_allclose(encoder.apply(params, view(large.obs, more))[0], encode(params, obs)[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        encoder.apply(params, view(large.obs, more))[0], encode(params, obs)[0], rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("relations", ["none", "allies", "all"])
