@@ -1,9 +1,9 @@
-"""What networks that see entities learn, and which of their parts matter: `python benchmarks/entities.py SUITE`.
+"""What networks that see entities learn in a few minutes: `python benchmarks/entities.py SUITE`.
 
-Suites: `spread` (simple_spread with 3, 5 and 8 agents), `parts` (what is left out or changed, 8 agents), `smax` (four
-maps, entities against flat). A run is judged by greedy play of 256 episodes; of simple_spread the score says how far it
-is from random play, 0, to the hand controller that knows the best assignment, 1. The result is
-benchmarks/results/entities_SUITE.json. With `--jobs=2` two runs at a time share the cores. Runs go on where they were
+Suites: `spread` (simple_spread with 3, 5 and 8 agents) and `smax` (four maps, entities against flat). A run is judged
+by greedy play of 256 episodes; of simple_spread the score says how far it is from random play, 0, to the hand
+controller that knows the best assignment, 1. The result is benchmarks/results/entities_SUITE.json. Which parts of the
+networks matter is asked by the ablation src/config/ablations/entities.yaml. With `--jobs=2` two runs at a time share the cores. Runs go on where they were
 left if `--folder` is named again.
 """
 
@@ -14,17 +14,6 @@ from pathlib import Path
 import harness
 
 FLAT = "network_args.encoder=flat"
-PARTS = {
-    "as configured": "",
-    "flat": FLAT,
-    "no relations": "network_args.relations=none",
-    "relations of all kinds": "network_args.relations=all",
-    "pooled by mean": "network_args.pooling=mean",
-    "pooled by maximum": "network_args.pooling=max",
-    "pooled by attention": "network_args.pooling=attention",
-    "8 wide": "network_args.entity_size=8",
-    "32 wide": "network_args.entity_size=32",
-}
 SPREAD = {3: 1.0, 5: 3.0, 8: 10.0}  # {agents: minutes}
 MAPS = ("3s5z_vs_3s6z", "5m_vs_6m", "27m_vs_30m", "smacv2_10_units")
 GOALS = (0.9, 0.95, 1.0)  # scores whose first evaluation is reported
@@ -39,9 +28,6 @@ def cells(options: argparse.Namespace) -> list[tuple[str, str, str]]:
             for n, minutes in SPREAD.items()
             if n in (options.agents or SPREAD)
         ]
-    if options.suite == "parts":
-        size = f"env_args.num_agents={(options.agents or [8])[0]} max_minutes={options.minutes or 2.0} {every}"
-        return [(label, "mpe", f"{size} {change}") for label, change in PARTS.items()]
     return [
         (f"{name}, {label}", "smax", f"env_args.map_name={name} max_minutes={options.minutes or 5.0} {every} {change}")
         for name in MAPS
@@ -72,7 +58,7 @@ def path(folder: Path, label: str, seed: int) -> Path:
 def parse() -> argparse.Namespace:
     """Return the command line's options."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("suite", choices=("spread", "parts", "smax"))
+    parser.add_argument("suite", choices=("spread", "smax"))
     parser.add_argument("--config", default="mappo")
     parser.add_argument("--seeds", type=int, default=3, help="how many")
     parser.add_argument("--agents", type=int, nargs="+", help="sizes of the team on simple_spread")
