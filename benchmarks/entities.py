@@ -1,10 +1,10 @@
 """What networks that see entities learn in a few minutes: `python benchmarks/entities.py SUITE`.
 
 Suites: `spread` (simple_spread with 3, 5 and 8 agents) and `smax` (four maps, entities against flat). A run is judged
-by greedy play of 256 episodes; of simple_spread the score says how far it is from random play, 0, to the hand
+by greedy play of 256 episodes. Of simple_spread the score says how far that is from random play, 0, to the hand
 controller that knows the best assignment, 1. The result is benchmarks/results/entities_SUITE.json. Which parts of the
-networks matter is asked by the ablation src/config/ablations/entities.yaml. With `--jobs=2` two runs at a time share the cores. Runs go on where they were
-left if `--folder` is named again.
+networks matter is asked by the ablation src/config/ablations/entities.yaml. With `--jobs=2` two runs at a time share
+the cores. Runs go on where they were left if `--folder` is named again.
 """
 
 import argparse

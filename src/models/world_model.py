@@ -74,10 +74,12 @@ class Config(EntityConfig):
         4.0, "reward support is [-limit, limit] after h(x); 4 stands for rewards up to 24", low=0.1
     )
     agent_id: bool = setting(
-        False, "append a one-hot agent id to each observation, for teams whose roles it does not show"
+        False, "encoder=flat: append a one-hot agent id to each observation, for teams whose roles it does not show"
     )
     compute_dtype: str = setting(
-        "float32", "precision of the layers; parameters and losses stay float32", choices=("float32", "bfloat16")
+        "float32",
+        "precision of the layers; parameters and losses stay float32, and so does all that reads entities",
+        choices=("float32", "bfloat16"),
     )
 
 
@@ -309,6 +311,11 @@ def _network(config: Config, spec: EnvSpec) -> Network:
         raise ValueError(
             f"network_args.policy_head={config.policy_head}: actions aim at things here, which policy_head=sum alone "
             "can tell apart; choose it, or encoder=flat"
+        )
+    if config.agent_id:
+        raise ValueError(
+            "network_args.agent_id=True: networks that see entities take no id, so that they fit teams of every size; "
+            "choose encoder=flat with it"
         )
     if config.compute_dtype != "float32":
         raise ValueError(
