@@ -95,8 +95,8 @@ class AimingHead(Head):
         targets = self.target(self.space.tokens(latent)[self.space.target].astype(self.dtype))
         own = {"whole": self.own(self.space.whole(latent).astype(self.dtype)), "targets": targets}
         team = latent.shape[:-2]
-        nothing = {"said": jnp.zeros((*team, self.hidden), self.dtype)}
-        return own, nothing | {"aims": jnp.zeros((*team, self.space.num_targets), self.dtype)}
+        widths = {"said": self.hidden, "aims": self.space.num_targets}
+        return own, {name: jnp.zeros((*team, width), self.dtype) for name, width in widths.items()}
 
     def commit(self, plan: PyTree, latent: Array, agent: Array, action: Array) -> PyTree:
         """Return the plan after agent [...] of latent [..., N, D] has committed to action [...]."""

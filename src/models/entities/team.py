@@ -25,7 +25,7 @@ class TeamEncoder(nn.Module):
         """Map obs [..., N, O] to features [..., N, F] and tokens."""
         features, tokens = {}, {}
         for group in self.groups:
-            own = obs if len(self.groups) == 1 else obs[..., list(group.members), : group.obs.size]
+            own = observed(self.groups, group, obs)
             known, tokens[group.name] = Encoder(self.config, name=group.name)(view(group.obs, own))
             if len(self.groups) > 1:  # kinds differ, so widths do
                 known = nn.relu(Dense(self.size, name=f"{group.name}_out")(known))
@@ -84,6 +84,11 @@ class WholeTeam(nn.Module):
         return jnp.concatenate([each, spread], axis=-1)
 
 
+def observed(groups: tuple[Group, ...], group: Group, obs: Array) -> Array:
+    """Return what a group's agents observe [..., n, O] of everybody's observations [..., N, O], without the padding."""
+    return obs if len(groups) == 1 else obs[..., list(group.members), : group.obs.size]
+
+
 def together(groups: tuple[Group, ...], by_group: dict[str, Array]) -> Array:
     """Return what groups of agents have, {group: [..., n, F]}, in the order of the agents [..., N, F]."""
     if len(groups) == 1:
@@ -96,7 +101,7 @@ def awake(groups: tuple[Group, ...], obs: Array) -> Array:
     """Return whose observation [..., N, O] shows it alive, [..., N] bool."""
     by_group = {}
     for group in groups:
-        own = obs if len(groups) == 1 else obs[..., list(group.members), : group.obs.size]
+        own = observed(groups, group, obs)
         seen = view(group.obs, own).awake
         by_group[group.name] = (jnp.ones(own.shape[:-1], bool) if seen is None else seen)[..., None]
     return together(groups, by_group)[..., 0]

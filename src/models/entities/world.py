@@ -31,8 +31,9 @@ class EntityRepresentation(nn.Module):
     @nn.compact
     def __call__(self, obs: Array) -> Array:
         """Map obs [..., N, O] to latents [..., N, D]."""
-        features, tokens = Encoder(self.config, name="entities")(view(self.obs, obs))
-        shown = {block.kind: block.shown(block.rows(obs)) for block in self.obs.entities}
+        seen = view(self.obs, obs)
+        features, tokens = Encoder(self.config, name="entities")(seen)
+        shown = {kind.name: kind.shown for kind in seen.kinds}
         x = nn.relu(Dense(self.hidden)(features))
         whole = nn.LayerNorm()(Dense(self.space.own)(x))
         there = {name: x if shown[name] is None else x * shown[name][..., None] for name, x in tokens.items()}
