@@ -21,7 +21,7 @@ def test_the_flag_wins_then_the_configuration_then_the_variable():
     ]
     chosen = [choose(*one) for one in given]
     assert [place and str(place) for place in chosen] == ["a:1/db", "b/db", "c/db", None, None]
-    assert [place.source for place in chosen if place] == ["-m", "mongo_url", "TANDEM_MONGO_URL"]
+    assert [place.source for place in chosen if place] == ["--mongo", "mongo_url", "TANDEM_MONGO_URL"]
 
 
 def test_a_stored_url_without_its_credentials_gives_way_to_the_variable():
