@@ -18,7 +18,7 @@ def main() -> None:
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="tandem-checkpoints-"))
     saver, state = prepare(options.config, options.env_config, folder)
-    from src.core import Report
+    from tandem.core import Report
 
     saver.offer(Report(0, 0, {}), state)  # as the first report does
     saver.preparing.result()
@@ -56,10 +56,10 @@ def prepare(config_name: str, env_config: str, folder: Path):
     import jax
     import jax.numpy as jnp
 
-    from src import backend, build
-    from src.config import loader
-    from src.records.record import decisive
-    from src.records.saver import Saver
+    from tandem import backend, build
+    from tandem.config import loader
+    from tandem.records.record import decisive
+    from tandem.records.saver import Saver
 
     backend.prepare_jax("auto", "auto")
     config = loader.load(config_name, env_config)

@@ -102,8 +102,8 @@ def watch(folder: Path, after: float, seconds: float | None, training: float) ->
 
 def left(folder: Path) -> dict:
     """Return the points that are missing or there twice, and whether the last state is saved."""
-    from src.records import checkpoint_folder
-    from src.records import series
+    from tandem.records import checkpoint_folder
+    from tandem.records import series
 
     found = series.of(folder / "results" / "sacred" / "1")
     steps = found["train/return"].steps.tolist() if "train/return" in found else []

@@ -12,7 +12,7 @@ from pathlib import Path
 from queue import Queue
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # for what benchmarks take from src and tests
+sys.path.insert(0, str(ROOT))  # for what benchmarks take from tandem and tests
 RESULTS = ROOT / "benchmarks" / "results"
 
 
@@ -58,8 +58,8 @@ def completed(folder: Path, config: str, env_config: str, settings: Sequence[str
     """Return whether a run recorded under `folder` came to its end; raises SystemExit
     if it was one of other settings.
     """
-    from src.analysis.identity import as_asked, differences, essence
-    from src.config import commandline, loader
+    from tandem.analysis.identity import as_asked, differences, essence
+    from tandem.config import commandline, loader
 
     ended = [
         path

@@ -36,9 +36,9 @@ def parts_per_report(config_name: str, env_config: str) -> float:
     import jax
     import jax.numpy as jnp
 
-    from src import backend, build
-    from src.config import loader
-    from src.runners.collect import collect
+    from tandem import backend, build
+    from tandem.config import loader
+    from tandem.runners.collect import collect
 
     backend.prepare_jax("auto", "auto")
     config = loader.load(config_name, env_config, ())

@@ -98,7 +98,7 @@ def wait_for_half_a_file(results: Path, process: subprocess.Popen) -> None:
 
 def points(folder: Path) -> dict[str, list[int]]:
     """Return {metric: steps} of the record; a file that cannot be read fails the benchmark."""
-    from src.records import series
+    from tandem.records import series
 
     return {name: one.steps.tolist() for name, one in series.of(folder / "results" / "sacred" / "1").items()}
 
@@ -109,15 +109,15 @@ def holes(steps: list[int]) -> int:
 
 
 def newest(folder: Path) -> int:
-    from src.records import checkpoint_folder
+    from tandem.records import checkpoint_folder
 
     return max(checkpoint_folder.steps(folder / "results" / "models" / "1"), default=0)
 
 
 def compare(folder: Path, step: str) -> dict[str, bool]:
     """Return whether states and metrics of runs 1 and 2 are the same at their end, but for time itself."""
-    from src.records import checkpoint_folder
-    from src.records.series import of as recorded
+    from tandem.records import checkpoint_folder
+    from tandem.records.series import of as recorded
 
     states, series = [], []
     for run in "12":

@@ -15,9 +15,9 @@ import harness
 
 RANDOM = """
 import jax, jax.numpy as jnp, numpy as np, sys
-from src.core import Plan, Planner, PolicyExtras
-from src.envs import mabrax
-from src.runners.collect import evaluate
+from tandem.core import Plan, Planner, PolicyExtras
+from tandem.envs import mabrax
+from tandem.runners.collect import evaluate
 
 env = mabrax.make(mabrax.Config(scenario=sys.argv[1]))
 

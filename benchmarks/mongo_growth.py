@@ -23,8 +23,8 @@ import recording_cost
 from pymongo.errors import PyMongoError
 from sacred import SETTINGS
 
-from src.records import mongo, mongo_place, series
-from src.records.mongo_upload import Upload
+from tandem.records import mongo, mongo_place, series
+from tandem.records.mongo_upload import Upload
 from tests.reference.mongo_runs import differing
 from tests.reference.mongod import Mongod
 

@@ -14,9 +14,9 @@ import harness
 import jax
 import jax.numpy as jnp
 
-from src.core import Codec, Imagined, Latents, Model, TeamPolicy, TeamValue, TimeStep
-from src.envs import matrix_game
-from src.registry import find
+from tandem.core import Codec, Imagined, Latents, Model, TeamPolicy, TeamValue, TimeStep
+from tandem.envs import matrix_game
+from tandem.registry import find
 
 GAME = {"max_depth": 1, "value_scale": 10.0}  # as in src/config/envs/matrix_game.yaml
 WIDE = "joint, wide"

@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--replayed", type=int, default=200, help="episodes that are played in both, step by step")
     options = parser.parse_args()
 
-    from src import backend
+    from tandem import backend
 
     backend.prepare_jax("cpu", "auto")
     ours, theirs = in_jax(options.episodes), in_pettingzoo(options.episodes)
@@ -54,7 +54,7 @@ def in_jax(episodes: int) -> dict[str, np.ndarray]:
     """Return {metric: [episodes]} of random play in src/envs/mpe.py."""
     import jax
 
-    from src.envs import mpe
+    from tandem.envs import mpe
 
     env = mpe.make(mpe.Config())
     num, actions = env.spec.num_agents, env.spec.actions.size
@@ -77,7 +77,7 @@ def in_jax(episodes: int) -> dict[str, np.ndarray]:
 
 def in_pettingzoo(episodes: int) -> dict[str, np.ndarray]:
     """Return {metric: [episodes]} of random play in src/envs/pettingzoo."""
-    from src.envs import pettingzoo
+    from tandem.envs import pettingzoo
 
     env, random = pettingzoo.make(pettingzoo.Config()), np.random.default_rng(1)
     found = {name: np.zeros(episodes) for name in METRICS}
@@ -98,7 +98,7 @@ def differences(episodes: int) -> dict[str, float]:
     import jax
     import jax.numpy as jnp
 
-    from src.envs import mpe, pettingzoo
+    from tandem.envs import mpe, pettingzoo
 
     ours, theirs, random = mpe.make(mpe.Config()), pettingzoo.make(pettingzoo.Config()), np.random.default_rng(2)
     reset, step = jax.jit(ours.reset), jax.jit(ours.step)

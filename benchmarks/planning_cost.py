@@ -15,8 +15,8 @@ import harness
 import jax
 import jax.numpy as jnp
 
-from src import backend, build
-from src.config import commandline, loader
+from tandem import backend, build
+from tandem.config import commandline, loader
 
 ENVIRONMENTS, CALLS = 32, 7
 HEADS = ("sum", "attention", "gru")

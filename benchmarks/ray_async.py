@@ -80,8 +80,8 @@ def transport(options: argparse.Namespace, folder: Path) -> dict:
     import jax
     import jax.numpy as jnp
 
-    from src import backend, build
-    from src.config import commandline, loader
+    from tandem import backend, build
+    from tandem.config import commandline, loader
 
     backend.prepare_jax("cpu", "auto")
     words = ["with", *WITH_ACTORS[:1], "runner_args.num_actors=1", "runner_args.max_staleness=0"]
@@ -89,14 +89,14 @@ def transport(options: argparse.Namespace, folder: Path) -> dict:
     runner = build.build(config).run
     add = jax.jit(runner.parts.replay.store.add, donate_argnums=0)
     state, acting, whole = runner.initial(1), [], []
-    from src.cluster.start import cluster
-    from src.runners.actors import placement
-    from src.runners.actors.actor import Order, Published, packed
-    from src.runners.actors.session import Session, joined
+    from tandem.cluster.start import cluster
+    from tandem.runners.actors import placement
+    from tandem.runners.actors.actor import Order, Published, packed
+    from tandem.runners.actors.session import Session, joined
 
     with cluster("", {"CPU": 1.0}, 200_000_000, "The benchmark was killed."):
-        from src.runners.actors.failures import Failures
-        from src.runners.actors.fleet import Fleet
+        from tandem.runners.actors.failures import Failures
+        from tandem.runners.actors.fleet import Fleet
 
         replay, told = state.replay, placement.actor_options({"CPU": 1.0}, 1)
         seat = Session(runner, 1, 1, None)._seat(0)
@@ -173,9 +173,9 @@ def check_replay(folder: Path) -> tuple[int, int]:
     import jax
     import numpy as np
 
-    from src import build
-    from src.records import checkpoint, checkpoint_folder, runs
-    from src.restored import checked_config
+    from tandem import build
+    from tandem.records import checkpoint, checkpoint_folder, runs
+    from tandem.restored import checked_config
 
     run = runs.find("1", folder)
     path = checkpoint_folder.pick(checkpoint_folder.folder(run.results, run.id))

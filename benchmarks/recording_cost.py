@@ -22,11 +22,11 @@ import harness
 import numpy as np
 from sacred import SETTINGS, Experiment
 
-from src.core import Report
-from src.records import mongo_place
-from src.records.files import FileRecord
-from src.records.mongo import INTERVAL, MongoMirror
-from src.records.record import record
+from tandem.core import Report
+from tandem.records import mongo_place
+from tandem.records.files import FileRecord
+from tandem.records.mongo import INTERVAL, MongoMirror
+from tandem.records.record import record
 from tests.reference.mongod import Mongod
 
 SECONDS_PER_REPORT, METRICS, STEPS = 7.0, 33, 2048

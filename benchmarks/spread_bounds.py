@@ -12,9 +12,9 @@ import harness
 import jax
 import jax.numpy as jnp
 
-from src.core import Array, Environment
-from src.envs import mpe
-from src.ops.team import team_reward
+from tandem.core import Array, Environment
+from tandem.envs import mpe
+from tandem.ops.team import team_reward
 
 BATCH = 256  # episodes side by side
 

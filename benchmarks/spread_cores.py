@@ -14,8 +14,8 @@ from pathlib import Path
 
 import harness
 
-from src.experiments import ablation
-from src.runners import jax_sync
+from tandem.experiments import ablation
+from tandem.runners import jax_sync
 
 SPREAD = harness.ROOT / "src" / "config" / "ablations" / "spread.yaml"
 MINUTES = {3: 3.0, 5: 3.0, 8: 5.0}

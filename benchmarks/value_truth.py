@@ -18,12 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from src.core import Array, Environment, Key, LearnerState, Model
-from src.envs import mpe
-from src.learners import mazero
-from src.learners.sgd import make_optimiser, sgd_step
-from src.models import world_model
-from src.ops.losses import cross_entropy
+from tandem.core import Array, Environment, Key, LearnerState, Model
+from tandem.envs import mpe
+from tandem.learners import mazero
+from tandem.learners.sgd import make_optimiser, sgd_step
+from tandem.models import world_model
+from tandem.ops.losses import cross_entropy
 
 LEARNER = mazero.Config()
 DISCOUNT = 0.95

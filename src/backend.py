@@ -8,8 +8,8 @@ from typing import Any
 
 import jax
 
-from src.config.loader import ConfigError
-from src.registry import RUNNERS
+from tandem.config.loader import ConfigError
+from tandem.registry import RUNNERS
 
 # XLA's CPU backend hands sums and products to a library in fused form, which for our shapes is slow: the gradient of
 # the policy head took 11.3 ms with the fusion and 2.9 ms without (jax 0.10.2, one core). An empty list turns it off.

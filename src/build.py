@@ -11,13 +11,13 @@ from typing import Any
 
 import jax
 
-from src import contracts
-from src.records import rows as recorded_rows
-from src.config import schema
-from src.config.loader import ConfigError
-from src.core import Acting, Environment, EnvSpec, HostEnvironment, Learner, Planner, Replay, Runner, RunPlan
-from src.matching import mismatches, unplayable
-from src.registry import FAMILIES, Entry, find
+from tandem import contracts
+from tandem.records import rows as recorded_rows
+from tandem.config import schema
+from tandem.config.loader import ConfigError
+from tandem.core import Acting, Environment, EnvSpec, HostEnvironment, Learner, Planner, Replay, Runner, RunPlan
+from tandem.matching import mismatches, unplayable
+from tandem.registry import FAMILIES, Entry, find
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from src.core import (
+from tandem.core import (
     Candidates, Environment, EnvSpec, HostEnvironment, Learner, Model, Plan, Planner, PolicyExtras, PyTree, Replay,
     RunPlan, SearchExtras, TimeStep, Transition, transition,
 )  # fmt: skip

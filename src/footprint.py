@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from src import machine
-from src.build import Built
-from src.config.loader import ConfigError
-from src.contracts import row_of
-from src.core import Environment, PyTree
-from src.machine import GIB, Limit, gib
-from src.runners.collect import start
+from tandem import machine
+from tandem.build import Built
+from tandem.config.loader import ConfigError
+from tandem.contracts import row_of
+from tandem.core import Environment, PyTree
+from tandem.machine import GIB, Limit, gib
+from tandem.runners.collect import start
 
 WORKING = GIB // 2  # to compile and to run programs
 

@@ -12,25 +12,25 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 if Path(sys.path[0] or ".").resolve() == ROOT / "src":
-    sys.path[0] = str(ROOT)  # modules are imported as `src.x`; src/ itself must not stand on the path
+    sys.path[0] = str(ROOT)  # modules are imported as `tandem.x`; src/ itself must not stand on the path
 
-from src import machine  # noqa: E402
+from tandem import machine  # noqa: E402
 
 # After the path is set. These are quick to import; the rest is imported when it is needed.
-from src.config import commandline, listing, values  # noqa: E402
+from tandem.config import commandline, listing, values  # noqa: E402
 
 COMMANDS = ("train", "rerun", "list", "help", "print_config", "print_dependencies", "save_config")
 # Commands on recorded runs: each a module with its own flags and `main(words) -> exit status`;
 # no run of theirs is recorded.
 TOOLS: dict[str, str] = {
-    "evaluate": "src.commands.evaluate",
-    "render": "src.commands.render",
-    "show": "src.commands.show",
-    "upload": "src.commands.upload",
-    "batch": "src.commands.batch",
-    "compare": "src.commands.compare",
-    "tune": "src.commands.tune",
-    "ablation": "src.commands.ablation",
+    "evaluate": "tandem.commands.evaluate",
+    "render": "tandem.commands.render",
+    "show": "tandem.commands.show",
+    "upload": "tandem.commands.upload",
+    "batch": "tandem.commands.batch",
+    "compare": "tandem.commands.compare",
+    "tune": "tandem.commands.tune",
+    "ablation": "tandem.commands.ablation",
 }
 READERS = {"show", "upload", "compare"}  # which compute nothing: room for JAX is not asked for
 OK, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -38,7 +38,7 @@ OK, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 def main(argv: Sequence[str]) -> int:
     """Run one command and return the exit status: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted."""
-    from src.signals import handled, interrupt
+    from tandem.signals import handled, interrupt
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
         with handled(interrupt):  # SIGTERM and a closed terminal end whatever goes on as Ctrl-C does
             return dispatch(argv)
     except commandline.UsageError as error:  # a wrong configuration is one of them
-        from src.hiding import hidden
+        from tandem.hiding import hidden
 
         print(values.printable(hidden(str(error))), file=sys.stderr)  # a mistyped setting may hold a password
         return BAD_USAGE
@@ -79,13 +79,13 @@ def dispatch(argv: Sequence[str]) -> int:
     if request.command == "list":
         print(listing.listing(request.topics), flush=True)
         return OK
-    from src.commands import preparing
+    from tandem.commands import preparing
 
     config, again, place = preparing.configuration(request)
     held = preparing.hold(again) if again and again.resumes else None
     if request.command in ("train", "rerun"):
-        from src import build
-        from src.config import writable
+        from tandem import build
+        from tandem.config import writable
 
         writable.check_results(config)
         config = build.settled(config)
@@ -111,7 +111,7 @@ def make_experiment(config: dict[str, Any], resume_at: int | None = None, held: 
     """
     from sacred import SETTINGS, Experiment
 
-    from src.records.files import FileRecord
+    from tandem.records.files import FileRecord
 
     SETTINGS.CAPTURE_MODE = "no"  # Sacred's capture would swallow the progress bar's control codes
     experiment = Experiment("tandem", base_dir=str(ROOT), save_git_info=_has_commit())
@@ -139,7 +139,7 @@ def sacreds_options(request: commandline.Request) -> dict[str, Any]:
     Raises:
       UsageError: -F names a folder that nothing can be written into.
     """
-    from src.config import writable
+    from tandem.config import writable
 
     options = {**request.options, "UPDATE": [f"{update.key}={update.raw}" for update in request.updates]}
     if "--file_storage" in options:
@@ -156,7 +156,7 @@ def hide_credentials(experiment: Any, place: Any, config: dict[str, Any], option
     Raises:
       UsageError: a flag of Sacred's needs the secret that it would store.
     """
-    from src.hiding import hidden, hidden_in
+    from tandem.hiding import hidden, hidden_in
 
     config["mongo_url"] = hidden(place.url) if place else config["mongo_url"]
     for flag, value in options.items():
@@ -170,7 +170,7 @@ def hide_credentials(experiment: Any, place: Any, config: dict[str, Any], option
 
 def add_mongo(experiment: Any, place: Any, config: dict[str, Any]) -> None:
     """Have the run recorded in MongoDB as well."""
-    from src.records.mongo import MongoMirror
+    from tandem.records.mongo import MongoMirror
 
     experiment.observers.append(MongoMirror(place, Path(config["results_dir"]) / "sacred"))
 
@@ -178,14 +178,14 @@ def add_mongo(experiment: Any, place: Any, config: dict[str, Any]) -> None:
 def add_train(experiment: Any, config: dict[str, Any], again: Any = None, recorded: bool = True) -> None:
     """Build the run and give the experiment its `train` command; a mistake found here leaves no record behind."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's notes on the machine would tear the progress bar
-    from src import build, footprint
-    from src.records.record import record
+    from tandem import build, footprint
+    from tandem.records.record import record
 
     built = build.build(config)
     footprint.check(built, config, copies=recorded)
     resume = None
     if again and again.resumes:
-        from src.commands.resuming import state
+        from tandem.commands.resuming import state
 
         resume = state(again, built)
 
@@ -194,7 +194,7 @@ def add_train(experiment: Any, config: dict[str, Any], again: Any = None, record
         return record(_run, config, built.run, resume)
 
     if config["video"]:
-        from src.commands.render import FilmAtEnd
+        from tandem.commands.render import FilmAtEnd
 
         experiment.observers.append(FilmAtEnd(Path(config["results_dir"]) / "sacred"))
 
@@ -203,7 +203,7 @@ def run_command(experiment: Any, command: str, options: dict[str, Any]) -> int:
     """Run an experiment's command and return the exit status; a crash keeps its whole traceback."""
     from sacred.utils import SacredError, format_sacred_error
 
-    from src.core import RunError
+    from tandem.core import RunError
 
     try:
         experiment.run(command, options=options)

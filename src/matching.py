@@ -5,8 +5,8 @@ data and actions.
 from collections.abc import Mapping
 from typing import Any
 
-from src.core import EnvSpec, Vector
-from src.registry import FAMILIES, Entry
+from tandem.core import EnvSpec, Vector
+from tandem.registry import FAMILIES, Entry
 
 
 def mismatches(config: Mapping[str, Any], entries: Mapping[str, Entry]) -> list[str]:

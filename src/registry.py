@@ -53,99 +53,104 @@ LATENT_PLANNING = _set("latents team_policy team_value")
 ANY_ACTIONS = _set("discrete numbers")
 
 ENVS = {
-    "mpe": Entry("src.envs.mpe", "JaxMARL's multi-particle environments (env_args.scenario)"),
-    "smax": Entry("src.envs.smax", "JaxMARL's StarCraft-like battles against a scripted enemy (env_args.map_name)"),
+    "mpe": Entry("tandem.envs.mpe", "JaxMARL's multi-particle environments (env_args.scenario)"),
+    "smax": Entry("tandem.envs.smax", "JaxMARL's StarCraft-like battles against a scripted enemy (env_args.map_name)"),
     "mabrax": Entry(
-        "src.envs.mabrax", "robots in brax whose joints several agents drive, continuous actions (env_args.scenario)"
+        "tandem.envs.mabrax", "robots in brax whose joints several agents drive, continuous actions (env_args.scenario)"
     ),
     "switch_riddle": Entry(
-        "src.envs.switch_riddle", "prisoners who share one light bulb and must know when all have been in the room"
+        "tandem.envs.switch_riddle", "prisoners who share one light bulb and must know when all have been in the room"
     ),
-    "lbf": Entry("src.envs.lbf", "Jumanji's Level-Based Foraging: food that needs several agents at once"),
+    "lbf": Entry("tandem.envs.lbf", "Jumanji's Level-Based Foraging: food that needs several agents at once"),
     "matrix_game": Entry(
-        "src.envs.matrix_game",
+        "tandem.envs.matrix_game",
         "climbing, penalty, two-step, random games (env_args.scenario), or your own (env_args.payoff)",
     ),
     "pettingzoo": Entry(
-        "src.envs.pettingzoo", "PettingZoo's particle, SISL, butterfly and Atari games (env_args.scenario)", host=True
+        "tandem.envs.pettingzoo",
+        "PettingZoo's particle, SISL, butterfly and Atari games (env_args.scenario)",
+        host=True,
     ),
-    "sc2": Entry("src.envs.sc2", "StarCraft II itself, through smac or smacv2 (env_args.map_name)", host=True),
+    "sc2": Entry("tandem.envs.sc2", "StarCraft II itself, through smac or smacv2 (env_args.map_name)", host=True),
 }
 NETWORKS = {
     "world_model": Entry(
-        "src.models.world_model", "per-agent latents, attention in the dynamics, conditioned heads",
+        "tandem.models.world_model", "per-agent latents, attention in the dynamics, conditioned heads",
         shows=LATENT_PLANNING | {"self_supervision"},
     ),
     "actor_critic": Entry(
-        "src.models.actor_critic", "a policy per agent and a critic, feed-forward or with a GRU, shared or not",
+        "tandem.models.actor_critic", "a policy per agent and a critic, feed-forward or with a GRU, shared or not",
         shows=_set("actor_critic"), actions=ANY_ACTIONS,
     ),
 }  # fmt: skip
 PLANNERS = {
     "plies": Entry(
-        "src.planners.search.plies", "in turns: a tree of one ply per agent, each given what the others committed to",
+        "tandem.planners.search.plies",
+        "in turns: a tree of one ply per agent, each given what the others committed to",
         needs=LATENT_PLANNING, leaves="search",
     ),
     "paths": Entry(
-        "src.planners.search.paths", "in turns: one search for the team; every simulation imagines a joint action",
+        "tandem.planners.search.paths", "in turns: one search for the team; every simulation imagines a joint action",
         needs=LATENT_PLANNING, leaves="search",
     ),
     "root_only": Entry(
-        "src.planners.search.root_only", "in turns: commitments at the root, below it the agent's own actions",
+        "tandem.planners.search.root_only", "in turns: commitments at the root, below it the agent's own actions",
         needs=LATENT_PLANNING, leaves="search",
     ),
     "joint": Entry(
-        "src.planners.search.joint", "search over sampled joint actions; over all of them where they are few",
+        "tandem.planners.search.joint", "search over sampled joint actions; over all of them where they are few",
         needs=LATENT_PLANNING, leaves="search",
     ),
     "independent": Entry(
-        "src.planners.search.independent", "each agent searches its own actions, the others follow their policy",
+        "tandem.planners.search.independent", "each agent searches its own actions, the others follow their policy",
         needs=LATENT_PLANNING, leaves="search",
     ),
     "policy": Entry(
-        "src.planners.policies.policy", "no search: act from the decentralised policy alone",
+        "tandem.planners.policies.policy", "no search: act from the decentralised policy alone",
         needs=_set("latents team_policy"), leaves="policy",
     ),
     "autoregressive": Entry(
-        "src.planners.policies.autoregressive", "no search: agent after agent by its policy, given the commitments",
+        "tandem.planners.policies.autoregressive", "no search: agent after agent by its policy, given the commitments",
         needs=_set("latents team_policy"), leaves="policy",
     ),
     "actor": Entry(
-        "src.planners.policies.actor", "no search: act from the policy of an actor-critic",
+        "tandem.planners.policies.actor", "no search: act from the policy of an actor-critic",
         needs=_set("actor_critic"), leaves="policy", actions=ANY_ACTIONS,
     ),
 }  # fmt: skip
 LEARNERS = {
     "mazero": Entry(
-        "src.learners.mazero", "multi-agent MuZero: unrolled policy, value, reward and consistency losses",
+        "tandem.learners.mazero", "multi-agent MuZero: unrolled policy, value, reward and consistency losses",
         needs=LATENT_PLANNING | {"self_supervision"}, leaves="search", data="sequences",
     ),
     "ppo": Entry(
-        "src.learners.ppo", "clipped policy gradients over whole rollouts: IPPO and MAPPO",
+        "tandem.learners.ppo", "clipped policy gradients over whole rollouts: IPPO and MAPPO",
         needs=_set("actor_critic"), leaves="policy", data="rollouts",
     ),
     "ppo_distil": Entry(
-        "src.learners.ppo_distil", "PPO in a policy, a value and a distillation phase (DNA)",
+        "tandem.learners.ppo_distil", "PPO in a policy, a value and a distillation phase (DNA)",
         needs=_set("actor_critic"), leaves="policy", data="rollouts",
     ),
 }  # fmt: skip
 REPLAYS = {
     "prioritised": Entry(
-        "src.data.prioritised",
+        "tandem.data.prioritised",
         "sequences drawn in proportion to priority^alpha, with importance weights",
         data="sequences",
     ),
-    "uniform": Entry("src.data.uniform", "sequences drawn uniformly", data="sequences"),
-    "rollout": Entry("src.data.rollout", "the newest rollout, whole and once: on-policy learning", data="rollouts"),
+    "uniform": Entry("tandem.data.uniform", "sequences drawn uniformly", data="sequences"),
+    "rollout": Entry("tandem.data.rollout", "the newest rollout, whole and once: on-policy learning", data="rollouts"),
 }
 RUNNERS = {
-    "jax_sync": Entry("src.runners.jax_sync", "collect, learn and reanalyse in one compiled loop on one device"),
+    "jax_sync": Entry("tandem.runners.jax_sync", "collect, learn and reanalyse in one compiled loop on one device"),
     "ray_async": Entry(
-        "src.runners.ray_async",
+        "tandem.runners.ray_async",
         "actors in processes of their own, here or on a Ray cluster; also environments outside JAX",
         host=True,
     ),
-    "offline": Entry("src.runners.offline", "no acting: updates on the rows that an earlier run stored", recorded=True),
+    "offline": Entry(
+        "tandem.runners.offline", "no acting: updates on the rows that an earlier run stored", recorded=True
+    ),
 }  # fmt: skip
 
 FAMILIES = {

@@ -6,13 +6,13 @@ from typing import Any
 
 import jax
 
-from src import backend, build
-from src.records.checkpoint import read
-from src.records.checkpoint_folder import folder, pick
-from src.config import loader
-from src.config.commandline import Update
-from src.core import Environment, Params, Planner
-from src.records.runs import StoredRun
+from tandem import backend, build
+from tandem.records.checkpoint import read
+from tandem.records.checkpoint_folder import folder, pick
+from tandem.config import loader
+from tandem.config.commandline import Update
+from tandem.core import Environment, Params, Planner
+from tandem.records.runs import StoredRun
 
 OWN_CACHE = "compile_cache_dir"
 

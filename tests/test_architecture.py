@@ -16,7 +16,7 @@ def layers(page: str) -> dict[str, set[str]]:
     """Return what each folder or file may import, as the page says: the block whose first
     line lists who imports nothing.
     """
-    block = re.search(r"all that it may import from `src`:\n\n((?:    .*\n)+)", page).group(1)
+    block = re.search(r"all that it may import from `tandem`:\n\n((?:    .*\n)+)", page).group(1)
     first, *lines = block.strip().splitlines()
     allowed = {name: set() for name in first.split(", ")}
     return allowed | {words[0]: set(words[1:]) for words in map(str.split, lines)}
@@ -34,17 +34,18 @@ def part(path: Path) -> str:
 
 
 def imported_parts(path: Path) -> set[str]:
-    """Return the parts of src that a file imports, also inside functions; a file of ALLOWED counts by itself."""
+    """Return the parts of tandem that a file imports, also inside functions; a file of ALLOWED counts by itself."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import; write `from src.x import y`"
+            assert node.level == 0, f"{path}: relative import; write `from tandem.x import y`"
             module = node.module or ""
             inner = {f"{module}.{alias.name}" for alias in node.names}
-            found |= {name if module == "src" or _file(name).exists() else module for name in inner}
+            found |= {name if module == "tandem" or _file(name).exists() else module for name in inner}
         elif isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-    return {_place(name.removeprefix("src.")) for name in found if name.startswith("src.")}
+    assert not [name for name in found if name.split(".")[0] == "src"], f"{path}: the package's name is tandem"
+    return {_place(name.removeprefix("tandem.")) for name in found if name.startswith("tandem.")}
 
 
 def _place(module: str) -> str:
@@ -105,7 +106,7 @@ def test_no_module_carries_a_name_of_the_standard_library():
 
 
 def test_every_registered_part_exists_and_has_a_config_and_a_maker():
-    from src.registry import FAMILIES
+    from tandem.registry import FAMILIES
 
     for entries in FAMILIES.values():
         for entry in entries.values():

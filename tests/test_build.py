@@ -9,11 +9,11 @@ import jax
 import pytest
 import yaml
 
-from src import backend, build, contracts, machine
-from src.config import commandline, files, loader, schema
-from src.core import Model
-from src.core.faces import FACES
-from src.registry import FAMILIES, Entry
+from tandem import backend, build, contracts, machine
+from tandem.config import commandline, files, loader, schema
+from tandem.core import Model
+from tandem.core.faces import FACES
+from tandem.registry import FAMILIES, Entry
 from tests.envs.host_cases import smac_installed
 
 
@@ -313,7 +313,7 @@ def test_a_platform_that_is_not_there_is_refused(monkeypatch):
 
 
 def test_an_environment_outside_jax_is_refused_where_it_would_be_compiled(monkeypatch):
-    monkeypatch.setitem(FAMILIES["env"], "program", Entry("src.envs.matrix_game", "as if it were one", host=True))
+    monkeypatch.setitem(FAMILIES["env"], "program", Entry("tandem.envs.matrix_game", "as if it were one", host=True))
     told = mistake("env=program")
     assert told == (
         "env 'program' is a program outside JAX; runner 'jax_sync' compiles its environments; "

@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from src import build
-from src.config import commandline, loader
-from src.core import Image, SearchExtras
-from src.envs import matrix_game
-from src.learners import mazero
-from src.planners.search import joint
+from tandem import build
+from tandem.config import commandline, loader
+from tandem.core import Image, SearchExtras
+from tandem.envs import matrix_game
+from tandem.learners import mazero
+from tandem.planners.search import joint
 
 
 def refused(*updates) -> list[str]:

@@ -9,7 +9,7 @@ import pymongo
 import pytest
 import yaml
 
-from src.records import mongo_place
+from tandem.records import mongo_place
 from tests.reference.mongod import Mongod, program
 
 ROOT = Path(__file__).parent.parent

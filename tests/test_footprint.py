@@ -3,10 +3,10 @@
 import jax
 import pytest
 
-from src import build, footprint, machine
-from src.config import commandline, loader
-from src.config.loader import ConfigError
-from src.machine import GIB, Limit
+from tandem import build, footprint, machine
+from tandem.config import commandline, loader
+from tandem.config.loader import ConfigError
+from tandem.machine import GIB, Limit
 from tests.test_main import SMALL
 
 ROOMY = "the memory of a test"

@@ -10,10 +10,10 @@ from pathlib import Path
 import jax
 import pytest
 
-from src import main
-from src.analysis import full_report
-from src.commands import preparing
-from src.experiments import batch, tuning
+from tandem import main
+from tandem.analysis import full_report
+from tandem.commands import preparing
+from tandem.experiments import batch, tuning
 from tests.reference import command_lines
 
 CASES = int(os.environ.get("TANDEM_FUZZ", "300"))

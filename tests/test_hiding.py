@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from src.hiding import hidden, hidden_in
-from src.records.mongo_place import FORMS
+from tandem.hiding import hidden, hidden_in
+from tandem.records.mongo_place import FORMS
 
 PASSWORDS = [
     "s3cr3t",

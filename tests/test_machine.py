@@ -5,7 +5,7 @@ import resource
 
 import pytest
 
-from src import machine
+from tandem import machine
 
 
 @pytest.mark.parametrize(

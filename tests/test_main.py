@@ -179,8 +179,8 @@ def test_help_says_how_to_go_on(tmp_path):
 
 
 def test_list_names_every_configuration_and_part_with_a_description(tmp_path):
-    from src.config import files
-    from src.registry import FAMILIES
+    from tandem.config import files
+    from tandem.registry import FAMILIES
 
     out = type_in(tmp_path, "list").stdout
     lines = {line.split()[0]: line.split(maxsplit=1)[1:] for line in out.splitlines() if line.startswith("  ")}

@@ -14,8 +14,8 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from src import main
-from src.runners.ray_async import default_actors
+from tandem import main
+from tandem.runners.ray_async import default_actors
 from tests.reference.listening import assert_kept_to_themselves
 from tests.test_main import CACHE, ROOT
 

@@ -93,7 +93,7 @@ def test_a_run_does_not_start_without_its_database(tmp_path):
 
 
 def test_a_mistyped_setting_does_not_give_the_password_away(capsys, monkeypatch):
-    from src import main
+    from tandem import main
 
     monkeypatch.setenv("XLA_FLAGS", os.environ.get("XLA_FLAGS", ""))  # which `main` adds to
     url = f"mongodb://me:{SECRET}@h/db"
@@ -103,8 +103,8 @@ def test_a_mistyped_setting_does_not_give_the_password_away(capsys, monkeypatch)
 
 
 def test_an_optional_database_does_not_keep_a_run_from_starting(capsys):
-    from src.commands import preparing
-    from src.config import commandline
+    from tandem.commands import preparing
+    from tandem.config import commandline
 
     words = ["--config=mazero_seq", "with", f"mongo_url=mongodb://me:{SECRET}@127.0.0.1:1/db", "mongo_optional=True"]
     place = preparing.choose_mongo(commandline.parse(words, ("train",)))
@@ -116,7 +116,7 @@ def test_an_optional_database_does_not_keep_a_run_from_starting(capsys):
     "words", [["-m", "u"], ["-mu"], ["--mongo_db", "u"], ["--mongo_db=u"], ["--mongo=u"], ["--mongo-url=u"]]
 )
 def test_sacreds_flag_is_taken_out_in_all_its_spellings(words):
-    from src.config import commandline
+    from tandem.config import commandline
 
     request = commandline.parse(["train", *words, "with", "seed=3", "-c", "text"], ("train",))
     assert request.mongo == "u" and request.rest == ("train", "with", "seed=3", "-c", "text")
@@ -124,7 +124,7 @@ def test_sacreds_flag_is_taken_out_in_all_its_spellings(words):
 
 @pytest.mark.parametrize("words", [["-m"], ["--mongo_db="], ["-m", "with", "seed=3"]])
 def test_sacreds_flag_without_a_database_is_refused(words):
-    from src.config import commandline
+    from tandem.config import commandline
 
     with pytest.raises(commandline.UsageError, match="needs a database"):
         commandline.parse(words, ("train",))

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from src.records import checkpoint_folder
+from tandem.records import checkpoint_folder
 from tests.test_main import CACHE, SMALL, read, type_in
 
 ON_POLICY = [

@@ -10,11 +10,11 @@ import sys
 import jax
 import pytest
 
-from src.records import checkpoint, checkpoint_folder, runs
-from src import main, restored
-from src.commands import resuming
-from src.config import commandline
-from src.records.files import lock
+from tandem.records import checkpoint, checkpoint_folder, runs
+from tandem import main, restored
+from tandem.commands import resuming
+from tandem.config import commandline
+from tandem.records.files import lock
 from tests.test_main import ROOT, TINY, type_in
 
 SETTINGS = ["t_max=1440", "eval_args.every=480", "max_minutes=0", "checkpoint_args.every_steps=240", "seed=3"]
@@ -153,7 +153,7 @@ def test_what_cannot_be_done_with_a_run_is_said_in_a_sentence(typed, words, expe
 
 
 def test_the_second_of_two_that_go_on_with_a_run_is_refused_before_any_work_is_done(folder, typed, monkeypatch):
-    from src.commands import resuming
+    from tandem.commands import resuming
 
     # As both see it when they start in one moment: nobody holds the record, and then the other one is first.
     checked, held = resuming.prepare, []

@@ -7,10 +7,10 @@ from pathlib import Path
 import gridfs
 import pytest
 
-from src import main
-from src.commands import preparing
-from src.config import commandline
-from src.records import mongo_place
+from tandem import main
+from tandem.commands import preparing
+from tandem.config import commandline
+from tandem.records import mongo_place
 
 SECRET = "s3cr3t"
 PASSWORDS = (SECRET, f"p@ss#{SECRET}/x", f"p%40{SECRET}", f"two {SECRET}")
@@ -126,7 +126,7 @@ def test_a_record_with_secrets_is_uploaded_without_them(record, mongod, database
 
 
 def test_a_sweep_takes_no_password_because_it_keeps_the_words_of_its_trials():
-    from src.commands import tune
+    from tandem.commands import tune
 
     with pytest.raises(commandline.UsageError, match="name a MongoDB with a password in TANDEM_MONGO_URL"):
         tune.read(["--space=mazero", "with", f"mongo_url={ADDRESSES[0]}"])

@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from src import signals
+from tandem import signals
 
 DEAF = """
 import ctypes, sys
-from src import signals
+from tandem import signals
 signals.DEAF_SECONDS = 0.3
 lock, libc = ctypes.create_string_buffer(64), ctypes.CDLL(None)
 with signals.Stopping() as stop:

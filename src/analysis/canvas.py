@@ -7,8 +7,8 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from src.analysis.palette import rgb
-from src.scene import Box, Colour, Disc, Line, Scene
+from tandem.analysis.palette import rgb
+from tandem.scene import Box, Colour, Disc, Line, Scene
 
 SMOOTH = 2
 MARGIN, CAPTION = 12, 26  # around a scene, and below it for its caption

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from src.analysis import curves, estimators
-from src.analysis.estimators import Estimate
-from src.analysis.histories import History, Series, SourceError
-from src.analysis.identity import differences, essence, fingerprint, without_seed
-from src.core.metrics import JUDGED_BY, TRAINING_SECONDS
+from tandem.analysis import curves, estimators
+from tandem.analysis.estimators import Estimate
+from tandem.analysis.histories import History, Series, SourceError
+from tandem.analysis.identity import differences, essence, fingerprint, without_seed
+from tandem.core.metrics import JUDGED_BY, TRAINING_SECONDS
 
 RETURN = "eval/return"  # the evaluation with search, or of the policy where there is no search
 AXES = ("steps", "time")

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from src.core import Environment, Key, Params, Planner, PyTree
-from src.ops.team import team_reward
+from tandem.core import Environment, Key, Params, Planner, PyTree
+from tandem.ops.team import team_reward
 
 
 class Episode(NamedTuple):

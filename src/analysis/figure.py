@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from src.analysis.comparison import Group
-from src.analysis.estimators import Estimate
-from src.core.metrics import AUTOREGRESSIVE_RETURN, POLICY_RETURN, SEARCH_RETURN, TRAIN_RETURN
+from tandem.analysis.comparison import Group
+from tandem.analysis.estimators import Estimate
+from tandem.core.metrics import AUTOREGRESSIVE_RETURN, POLICY_RETURN, SEARCH_RETURN, TRAIN_RETURN
 
 # Okabe and Ito's colours, which people with any colour vision tell apart, without the yellow that vanishes on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

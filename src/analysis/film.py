@@ -13,10 +13,10 @@ import imageio_ffmpeg
 import numpy as np
 from PIL import Image
 
-from src.analysis.canvas import Canvas, draw_picture, draw_scene
-from src.analysis.episodes import Episode
-from src.analysis.panel import Choice, draw_choices, draw_header
-from src.scene import Drawing, Scene
+from tandem.analysis.canvas import Canvas, draw_picture, draw_scene
+from tandem.analysis.episodes import Episode
+from tandem.analysis.panel import Choice, draw_choices, draw_header
+from tandem.scene import Drawing, Scene
 
 WIDTH, HEIGHT = 960, 544  # multiples of 16, which every player takes
 PANEL = 564  # where the panel begins

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from src.analysis import comparison, estimators
-from src.analysis.histories import History, SourceError
-from src.config.writable import problem_of_folder
-from src.core.metrics import POLICY_RETURN
-from src.records.places import task
+from tandem.analysis import comparison, estimators
+from tandem.analysis.histories import History, SourceError
+from tandem.config.writable import problem_of_folder
+from tandem.core.metrics import POLICY_RETURN
+from tandem.records.places import task
 
 FEW_SEEDS = 5
 UNITS = {"steps": "environment steps", "time": "minutes of training"}
@@ -51,8 +51,8 @@ def write(
 
 def report(groups: Sequence[comparison.Group], notes: Sequence[str], question: Question, out: Path) -> None:
     """Write figure and tables, and print the table."""
-    from src.analysis import figure  # matplotlib: only when there is something to draw
-    from src.analysis import report as tables
+    from tandem.analysis import figure  # matplotlib: only when there is something to draw
+    from tandem.analysis import report as tables
 
     metric, axis, at = question.metric, question.axis, question.at
     rng = np.random.default_rng(0)

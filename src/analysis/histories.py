@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from pymongo.errors import PyMongoError
 
-from src.records import runs
-from src.records.mongo_place import DEFAULT_DATABASE, Place, open_lazily, reason
-from src.records.mongo_read import read_series
-from src.records.series import of as recorded
+from tandem.records import runs
+from tandem.records.mongo_place import DEFAULT_DATABASE, Place, open_lazily, reason
+from tandem.records.mongo_read import read_series
+from tandem.records.series import of as recorded
 
 SILENT_SECONDS = 60.0  # a running run's record is touched every ten
 STATUS = {"COMPLETED": "done", "INTERRUPTED": "interrupted", "FAILED": "failed", "RUNNING": "running"}

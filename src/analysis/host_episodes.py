@@ -6,10 +6,10 @@ from contextlib import AbstractContextManager, nullcontext
 import jax
 import numpy as np
 
-from src.analysis.episodes import Episode, Play
-from src.analysis.pictures import Pictures
-from src.core import HostEnvironment, Key, Params, Planner, TimeStep
-from src.ops.team import team_reward
+from tandem.analysis.episodes import Episode, Play
+from tandem.analysis.pictures import Pictures
+from tandem.core import HostEnvironment, Key, Params, Planner, TimeStep
+from tandem.ops.team import team_reward
 
 
 def make_host_player(

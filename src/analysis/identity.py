@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from src.config import schema
+from tandem.config import schema
 
 ABSENT = "absent"  # shown where a configuration has no such key
 

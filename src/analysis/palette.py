@@ -2,7 +2,7 @@
 Ito's, and two more).
 """
 
-from src.scene import Colour
+from tandem.scene import Colour
 
 AGENTS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#7f5f3f", "#6a4fc1", "#8a9a00")
 NAMED = {

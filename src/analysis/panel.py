@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from src.analysis.canvas import Canvas, Place, text_width
-from src.analysis.palette import pale
+from tandem.analysis.canvas import Canvas, Place, text_width
+from tandem.analysis.palette import pale
 
 ROWS = 9  # agents below one another before a further column begins
 TALLEST = 124  # pixels of an agent's block, however few agents there are

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from src.analysis.comparison import Group, reaches
-from src.analysis.estimators import Estimate
+from tandem.analysis.comparison import Group, reaches
+from tandem.analysis.estimators import Estimate
 
 Row = dict[str, Any]
 

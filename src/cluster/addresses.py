@@ -4,7 +4,7 @@ import re
 
 import grpc
 
-from src.cluster.authentication import HOW, NoCluster, given_token
+from tandem.cluster.authentication import HOW, NoCluster, given_token
 
 SECONDS_TO_ANSWER = 5.0  # Ray itself would try for 20, and then say no more than that it has failed
 ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"  # any cluster answers this, about no node at all

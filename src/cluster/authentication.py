@@ -5,7 +5,7 @@ import secrets
 from functools import partial
 from pathlib import Path
 
-from src.core import RunError
+from tandem.core import RunError
 
 MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 HOME_PATH = "~/.ray/auth_token"  # where Ray itself looks last

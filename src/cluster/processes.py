@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import ray
 
-from src.signals import deaf
+from tandem.signals import deaf
 
 GUARD = Path(__file__).with_name("guard.py")
 SECONDS_TO_END = 15.0  # for Ray's own processes

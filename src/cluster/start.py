@@ -15,9 +15,9 @@ from typing import Any
 import ray
 from ray._private import ray_constants
 
-from src.cluster import addresses, authentication, environment, processes
-from src.core import RunError
-from src.signals import kept
+from tandem.cluster import addresses, authentication, environment, processes
+from tandem.core import RunError
+from tandem.signals import kept
 
 QUIET = {"logging_level": 50, "log_to_driver": False}  # Python's level CRITICAL
 LOOPBACK = "127.0.0.1"

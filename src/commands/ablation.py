@@ -5,8 +5,8 @@ after batch, and their comparison.
 from collections.abc import Sequence
 from pathlib import Path
 
-from src.commands import flags
-from src.experiments import ablation, batch
+from tandem.commands import flags
+from tandem.experiments import ablation, batch
 
 DESCRIPTION = """Train every variant of FILE.yaml on every environment under all seeds; --report compares the records.
 

@@ -3,10 +3,10 @@
 import argparse
 from collections.abc import Sequence
 
-from src.commands.flags import Parser, results_dir
-from src.config import commandline
-from src.config.commandline import Update, UsageError
-from src.records import runs
+from tandem.commands.flags import Parser, results_dir
+from tandem.config import commandline
+from tandem.config.commandline import Update, UsageError
+from tandem.records import runs
 
 
 def find(run: str, updates: Sequence[Update]) -> runs.StoredRun:

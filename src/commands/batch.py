@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from src.commands import arguments, flags
-from src.config.commandline import UsageError
-from src.experiments import batch, seeds
+from tandem.commands import arguments, flags
+from tandem.config.commandline import UsageError
+from tandem.experiments import batch, seeds
 
 DESCRIPTION = """Train one configuration under several seeds, as many at once as the machine has room for.
 

@@ -5,10 +5,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from src.analysis import comparison, full_report, histories
-from src.commands import flags
-from src.config.commandline import UsageError
-from src.records import mongo_place
+from tandem.analysis import comparison, full_report, histories
+from tandem.commands import flags
+from tandem.config.commandline import UsageError
+from tandem.records import mongo_place
 
 DESCRIPTION = """Compare recorded runs: curves, final scores, the way to a threshold, and who beats whom.
 

@@ -13,17 +13,17 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from src import build
-from src.analysis.identity import fingerprint
-from src.commands import restoring
-from src.config.commandline import UsageError
-from src.core import Environment, Key, Planner, RunError
-from src.core.metrics import SCRIPTED
-from src.records.places import replace_file, title
-from src.restored import Restored
-from src.runners.collect import evaluate
-from src.runners.host.collect import evaluate as evaluate_on_host
-from src.runners.host.envs import HostEnvs
+from tandem import build
+from tandem.analysis.identity import fingerprint
+from tandem.commands import restoring
+from tandem.config.commandline import UsageError
+from tandem.core import Environment, Key, Planner, RunError
+from tandem.core.metrics import SCRIPTED
+from tandem.records.places import replace_file, title
+from tandem.restored import Restored
+from tandem.runners.collect import evaluate
+from tandem.runners.host.collect import evaluate as evaluate_on_host
+from tandem.runners.host.envs import HostEnvs
 
 HOST_ENVS = 8  # environments outside JAX that play side by side
 Scores = dict[str, np.ndarray]  # {metric: [episodes]}

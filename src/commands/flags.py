@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from src.config import commandline, values, writable
-from src.config.commandline import Update, UsageError
-from src.registry import nearest
+from tandem.config import commandline, values, writable
+from tandem.config.commandline import Update, UsageError
+from tandem.registry import nearest
 
 # What a flag of several commands is; a command may say in `Parser.take` what is particular to it.
 SHARED: dict[str, dict[str, Any]] = {

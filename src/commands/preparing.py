@@ -7,10 +7,10 @@ import os
 import sys
 from typing import Any
 
-from src.commands.flags import results_dir
-from src.config import files
-from src.config.commandline import Request, UsageError
-from src.records import mongo_place, runs
+from tandem.commands.flags import results_dir
+from tandem.config import files
+from tandem.config.commandline import Request, UsageError
+from tandem.records import mongo_place, runs
 
 
 def configuration(request: Request) -> tuple[dict[str, Any], Any, Any]:
@@ -20,12 +20,12 @@ def configuration(request: Request) -> tuple[dict[str, Any], Any, Any]:
     stored = stored_config(request)
     place = choose_mongo(request, stored)
     if request.command == "rerun" or {"--resume", "--run"} & set(request.named):
-        from src.commands import resuming  # brings JAX along, as the two below
+        from tandem.commands import resuming  # brings JAX along, as the two below
 
         recorded = resuming.prepare(request)
         return recorded.config, recorded, place
-    from src import backend
-    from src.config import loader
+    from tandem import backend
+    from tandem.config import loader
 
     chosen = (request.config, request.env_config, request.updates)
     # Before the parts are imported, which loading does: some libraries (JaxMARL) compute on import.

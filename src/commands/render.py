@@ -16,20 +16,20 @@ from typing import Any
 import jax
 from sacred.observers import RunObserver
 
-from src import build
-from src.analysis import film
-from src.analysis.episodes import make_player
-from src.analysis.host_episodes import make_host_player
-from src.commands import flags, restoring
-from src.config.commandline import UsageError
-from src.core import Environment
-from src.core.metrics import AUTOREGRESSIVE, POLICY, SCRIPTED, SEARCH
-from src.records import provenance
-from src.records.curves import add_image
-from src.records.places import title
-from src.restored import Restored, restore
-from src.runners.host.envs import time_limit
-from src.records.runs import StoredRun, find
+from tandem import build
+from tandem.analysis import film
+from tandem.analysis.episodes import make_player
+from tandem.analysis.host_episodes import make_host_player
+from tandem.commands import flags, restoring
+from tandem.config.commandline import UsageError
+from tandem.core import Environment
+from tandem.core.metrics import AUTOREGRESSIVE, POLICY, SCRIPTED, SEARCH
+from tandem.records import provenance
+from tandem.records.curves import add_image
+from tandem.records.places import title
+from tandem.restored import Restored, restore
+from tandem.runners.host.envs import time_limit
+from tandem.records.runs import StoredRun, find
 
 PLAYERS = (SEARCH, AUTOREGRESSIVE, POLICY)  # of a run
 EPISODES = 3

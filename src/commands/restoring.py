@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from src.records.checkpoint_folder import CheckpointError
-from src.commands import arguments, flags, scripted
-from src.config.commandline import DEFAULTS, Update, UsageError
-from src.restored import Restored, restore
+from tandem.records.checkpoint_folder import CheckpointError
+from tandem.commands import arguments, flags, scripted
+from tandem.config.commandline import DEFAULTS, Update, UsageError
+from tandem.restored import Restored, restore
 
 BATCH = 256  # episodes that a scripted player plays side by side, at most
 

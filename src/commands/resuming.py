@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from src.records import checkpoint, checkpoint_folder, runs
-from src import restored
-from src.build import Built
-from src.commands.flags import results_dir, settings
-from src.config import loader
-from src.config.commandline import Request, UsageError
-from src.records import provenance, series
-from src.records.record import FREE, FREE_SECTIONS, Resume, decisive
+from tandem.records import checkpoint, checkpoint_folder, runs
+from tandem import restored
+from tandem.build import Built
+from tandem.commands.flags import results_dir, settings
+from tandem.config import loader
+from tandem.config.commandline import Request, UsageError
+from tandem.records import provenance, series
+from tandem.records.record import FREE, FREE_SECTIONS, Resume, decisive
 
 
 class Again(NamedTuple):

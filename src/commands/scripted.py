@@ -7,15 +7,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from src import backend, build
-from src.analysis.identity import fingerprint
-from src.config import loader
-from src.config.commandline import DEFAULTS, Update, UsageError
-from src.core import Array, EnvSpec, Plan, Planner, PolicyExtras, TimeStep
-from src.core.metrics import SCRIPTED
-from src.records.places import task
-from src.registry import nearest
-from src.restored import Restored
+from tandem import backend, build
+from tandem.analysis.identity import fingerprint
+from tandem.config import loader
+from tandem.config.commandline import DEFAULTS, Update, UsageError
+from tandem.core import Array, EnvSpec, Plan, Planner, PolicyExtras, TimeStep
+from tandem.core.metrics import SCRIPTED
+from tandem.records.places import task
+from tandem.registry import nearest
+from tandem.restored import Restored
 
 ENV_CONFIG = "--env-config"
 # Settings that play without learning depends on.

@@ -10,10 +10,10 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from src.records import checkpoint_folder, runs
-from src.commands import arguments, flags
-from src.records import provenance, series
-from src.records.places import title
+from tandem.records import checkpoint_folder, runs
+from tandem.commands import arguments, flags
+from tandem.records import provenance, series
+from tandem.records.places import title
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "mctx", "flashbax", "orbax-checkpoint", "jaxmarl", "numpy", "sacred")
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from src.commands import arguments, flags
-from src.config.commandline import MONGO, Request, UsageError
-from src.config.values import shown
-from src.experiments import search_space, tuning
-from src.hiding import hidden
+from tandem.commands import arguments, flags
+from tandem.config.commandline import MONGO, Request, UsageError
+from tandem.config.values import shown
+from tandem.experiments import search_space, tuning
+from tandem.hiding import hidden
 
 DESCRIPTION = """Search for good settings with Ray Tune. Every trial is an ordinary run under results/sacred/.
 

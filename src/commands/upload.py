@@ -3,11 +3,11 @@
 import os
 from collections.abc import Sequence
 
-from src.records import runs
-from src.commands import flags
-from src.config.commandline import UsageError
-from src.records import mongo_place, series
-from src.records.mongo_upload import Upload
+from tandem.records import runs
+from tandem.commands import flags
+from tandem.config.commandline import UsageError
+from tandem.records import mongo_place, series
+from tandem.records.mongo_upload import Upload
 
 
 def main(words: Sequence[str]) -> int:

@@ -5,8 +5,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from src.config import values
-from src.registry import nearest
+from tandem.config import values
+from tandem.registry import nearest
 
 DEFAULTS = {"--config": "mazero_seq", "--env-config": "mpe"}
 OF_RUNS = ("--resume", "--run", "--checkpoint")  # a recorded run by id or path, and one of its checkpoints

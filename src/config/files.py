@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from src.config import yaml_files
-from src.config.commandline import Update
+from tandem.config import yaml_files
+from tandem.config.commandline import Update
 
 FOLDER = Path(__file__).parent
 

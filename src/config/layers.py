@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from src.config import schema, yaml_files
-from src.config.commandline import Update
-from src.config.files import FOLDER, is_file, is_path, locate, names
-from src.config.values import MOST_OF_A_PATH, shortened, shown
-from src.registry import FAMILIES, find, nearest
+from tandem.config import schema, yaml_files
+from tandem.config.commandline import Update
+from tandem.config.files import FOLDER, is_file, is_path, locate, names
+from tandem.config.values import MOST_OF_A_PATH, shortened, shown
+from tandem.registry import FAMILIES, find, nearest
 
 
 class Given(NamedTuple):

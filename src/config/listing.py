@@ -3,9 +3,9 @@
 import textwrap
 from collections.abc import Sequence
 
-from src.config import files
-from src.config.commandline import DEFAULTS, UsageError
-from src.registry import FAMILIES, find, nearest
+from tandem.config import files
+from tandem.config.commandline import DEFAULTS, UsageError
+from tandem.registry import FAMILIES, find, nearest
 
 USAGE = """Tandem: multi-agent planning and world models in JAX.
 
@@ -80,7 +80,7 @@ def _group(title: str, lines: dict[str, str]) -> str:
 
 def _topic(topic: str) -> str:
     """Return a section's settings, or a family's parts."""
-    from src.config import schema  # brings JAX along, so only where settings are asked for
+    from tandem.config import schema  # brings JAX along, so only where settings are asked for
 
     if topic == "run":
         parts = {"run": schema.RunConfig, "eval_args": schema.EvalConfig, "checkpoint_args": schema.CheckpointConfig}

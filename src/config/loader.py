@@ -7,11 +7,11 @@ default.yaml < envs/<env-config>.yaml < algs/<config>.yaml < key=value. A layer 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from src.config import schema
-from src.config.commandline import Update, UsageError
-from src.config.layers import Given, Name, file_layer, merge, named_layer, nested_layer, sections, typed_layer
-from src.config.values import shortened, shown
-from src.registry import FAMILIES, MOVED, find, nearest
+from tandem.config import schema
+from tandem.config.commandline import Update, UsageError
+from tandem.config.layers import Given, Name, file_layer, merge, named_layer, nested_layer, sections, typed_layer
+from tandem.config.values import shortened, shown
+from tandem.registry import FAMILIES, MOVED, find, nearest
 
 
 class ConfigError(UsageError):
@@ -141,7 +141,7 @@ def _load(family: str, part: str, schemas: dict[str, type], mistakes: list[str])
     try:
         schemas[f"{family}_args"] = find(family, part).config()
     except ImportError as error:
-        if str(error.name).startswith("src"):
+        if str(error.name).startswith("tandem"):
             raise  # our own mistake, not the user's
         mistakes.append(f"{family} '{part}' cannot be loaded: {error}")
 

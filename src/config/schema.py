@@ -8,8 +8,8 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from src.config.values import expanded, odd_characters
-from src.core import setting
+from tandem.config.values import expanded, odd_characters
+from tandem.core import setting
 
 REQUIRED = dataclasses.MISSING  # the value lives in default.yaml, its only home
 

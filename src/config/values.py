@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from src.hiding import hidden
+from tandem.hiding import hidden
 
 WORDS = {"true": True, "false": False, "null": None, "none": None}
 MOST_OF_A_PATH = 300  # characters of a path, which is of no use if it is cut

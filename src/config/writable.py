@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from src.config import values
-from src.config.commandline import UsageError
+from tandem.config import values
+from tandem.config.commandline import UsageError
 
 
 def check_results(config: Mapping[str, Any]) -> None:

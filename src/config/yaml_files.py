@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from src.config import yaml_errors
-from src.config.values import plain, shown
+from tandem.config import yaml_errors
+from tandem.config.values import plain, shown
 
 MOST_BYTES = 1_000_000
 MOST_NODES, MOST_LEVELS = 100_000, 20

@@ -1,16 +1,16 @@
 """Shared types and protocols: what crosses the border between two parts, and no logic but `transition`."""
 
-from src.core.arrays import Array, Key, Params, PyTree, pytree
-from src.core.faces import (
+from tandem.core.arrays import Array, Key, Params, PyTree, pytree
+from tandem.core.faces import (
     ActorCritic, Codec, Distribution, Imagined, Latents, Model, SelfSupervision, TeamPolicy, TeamValue,
 )  # fmt: skip
-from src.core.parts import (
+from tandem.core.parts import (
     Acting, Environment, HostEnvironment, Learner, LearnerState, Planner, Replay, Report, RunError, Runner, RunPlan,
     Source, Store,
 )  # fmt: skip
-from src.core.settings import setting
-from src.core.spaces import Discrete, Entities, EnvSpec, Group, Image, Numbers, Vector
-from src.core.step import Batch, Candidates, Plan, PolicyExtras, SearchExtras, TimeStep, Transition, transition
+from tandem.core.settings import setting
+from tandem.core.spaces import Discrete, Entities, EnvSpec, Group, Image, Numbers, Vector
+from tandem.core.step import Batch, Candidates, Plan, PolicyExtras, SearchExtras, TimeStep, Transition, transition
 
 __all__ = [
     "Acting", "ActorCritic", "Array", "Batch", "Candidates", "Codec", "Discrete", "Distribution", "Entities", "EnvSpec",

@@ -7,7 +7,7 @@ registry, and `build` compares the sets. A new kind of network brings a new reco
 from collections.abc import Callable
 from typing import NamedTuple
 
-from src.core.arrays import Array, Key, Params, PyTree, pytree
+from tandem.core.arrays import Array, Key, Params, PyTree, pytree
 
 
 @pytree

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from src.core.arrays import Array, Key, Params, PyTree, pytree
-from src.core.spaces import EnvSpec
-from src.core.step import Batch, Plan, TimeStep, Transition
-from src.scene import Drawing
+from tandem.core.arrays import Array, Key, Params, PyTree, pytree
+from tandem.core.spaces import EnvSpec
+from tandem.core.step import Batch, Plan, TimeStep, Transition
+from tandem.scene import Drawing
 
 
 @pytree

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from src.core.arrays import Array
+from tandem.core.arrays import Array
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

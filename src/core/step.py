@@ -7,7 +7,7 @@ Shapes below are those of one environment; stored data puts `[B, T]` in front.
 
 import dataclasses
 
-from src.core.arrays import Array, PyTree, pytree
+from tandem.core.arrays import Array, PyTree, pytree
 
 
 @pytree

@@ -11,9 +11,9 @@ from functools import partial
 import jax.numpy as jnp
 from flashbax.buffers.prioritised_trajectory_buffer import PrioritisedTrajectoryBufferState, prioritised_init
 
-from src.core import Array, Batch, Key, Replay, Source, Store, Transition, setting
-from src.data import sequences, sum_tree
-from src.data.sequences import Layout
+from tandem.core import Array, Batch, Key, Replay, Source, Store, Transition, setting
+from tandem.data import sequences, sum_tree
+from tandem.data.sequences import Layout
 
 LARGEST = 1e6  # a priority counts as this at most, so that one absurd error cannot drown all others in float32
 FORGETTING = 0.999  # per update, of the largest priority seen: an early outlier does not favour new rows for ever

@@ -8,8 +8,8 @@ import dataclasses
 import chex
 import jax.numpy as jnp
 
-from src.core import Array, Batch, Key, PyTree, Replay, Source, Store, Transition
-from src.ops.episodes import given_up
+from tandem.core import Array, Batch, Key, PyTree, Replay, Source, Store, Transition
+from tandem.ops.episodes import given_up
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

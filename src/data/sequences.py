@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from flashbax.buffers import trajectory_buffer
 
-from src.core import Array, PyTree, RunPlan, Transition
-from src.ops.episodes import given_up
+from tandem.core import Array, PyTree, RunPlan, Transition
+from tandem.ops.episodes import given_up
 
 
 class Layout(NamedTuple):

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from flashbax.buffers.sum_tree import SumTreeState
 
-from src.core import Array, Key
+from tandem.core import Array, Key
 
 
 def write(tree: SumTreeState, index: Array, values: Array) -> SumTreeState:

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from flashbax.buffers import trajectory_buffer
 from flashbax.buffers.trajectory_buffer import TrajectoryBufferState
 
-from src.core import Array, Batch, Key, Replay, Source, Store, Transition, setting
-from src.data import sequences
-from src.data.sequences import Layout
+from tandem.core import Array, Batch, Key, Replay, Source, Store, Transition, setting
+from tandem.data import sequences
+from tandem.data.sequences import Layout
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

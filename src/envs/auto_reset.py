@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from src.core import Array, Environment, Key, PyTree, TimeStep
+from tandem.core import Array, Environment, Key, PyTree, TimeStep
 
 
 def auto_reset_step(env: Environment, key: Key, state: PyTree, action: Array) -> tuple[PyTree, TimeStep, TimeStep]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from src.core import Discrete, Group, Image, Numbers, Vector
+from tandem.core import Discrete, Group, Image, Numbers, Vector
 
 
 def alike(

@@ -9,7 +9,7 @@ from unittest import mock
 import jax
 import jax.numpy as jnp
 
-from src.core import PyTree
+from tandem.core import PyTree
 
 
 @contextlib.contextmanager

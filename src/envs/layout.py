@@ -6,7 +6,7 @@ from itertools import accumulate
 
 import numpy as np
 
-from src.core import Entities, Vector
+from tandem.core import Entities, Vector
 
 Piece = tuple[str, int, int]  # the kind of things, how many of them, features of each
 

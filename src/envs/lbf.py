@@ -19,10 +19,10 @@ import numpy as np
 from jumanji.environments.routing.lbf.env import LevelBasedForaging
 from jumanji.environments.routing.lbf.generator import RandomGenerator
 
-from src.core import Array, Discrete, EnvSpec, Environment, Key, PyTree, TimeStep, Vector, setting
-from src.envs.layout import laid_out
-from src.envs.time_limit import ending
-from src.scene import Box, Disc, Drawing, Scene
+from tandem.core import Array, Discrete, EnvSpec, Environment, Key, PyTree, TimeStep, Vector, setting
+from tandem.envs.layout import laid_out
+from tandem.envs.time_limit import ending
+from tandem.scene import Box, Disc, Drawing, Scene
 
 ACTIONS = ("stay", "up", "down", "left", "right", "load")
 

@@ -24,11 +24,11 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from src.core import Array, EnvSpec, Environment, Key, Numbers, PyTree, TimeStep, Vector, pytree, setting
-from src.envs.groups import alike, common
-from src.envs import mabrax_scene
-from src.envs.jaxmarl_bridge import quiet_import, strong_types
-from src.envs.time_limit import ending
+from tandem.core import Array, EnvSpec, Environment, Key, Numbers, PyTree, TimeStep, Vector, pytree, setting
+from tandem.envs.groups import alike, common
+from tandem.envs import mabrax_scene
+from tandem.envs.jaxmarl_bridge import quiet_import, strong_types
+from tandem.envs.time_limit import ending
 
 BRAX = "brax==0.14.2"
 SCENARIOS = ("halfcheetah_6x1", "ant_4x2", "hopper_3x1", "walker2d_2x3", "humanoid_9|8")

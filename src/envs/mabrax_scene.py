@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from src.scene import Disc, Drawing, Line, Scene
+from tandem.scene import Disc, Drawing, Line, Scene
 
 HALF_WIDTH, BELOW, ABOVE = 1.6, 0.4, 1.9  # metres around the torso that are seen
 SPHERE, CAPSULE = 2, 3  # MuJoCo's numbers of a geometry's type

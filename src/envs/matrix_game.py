@@ -19,10 +19,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from src.core import Array, Discrete, EnvSpec, Environment, Key, TimeStep, Vector, pytree, setting
-from src.envs import matrix_scene, payoffs
-from src.envs.names import check_name
-from src.scene import Drawing
+from tandem.core import Array, Discrete, EnvSpec, Environment, Key, TimeStep, Vector, pytree, setting
+from tandem.envs import matrix_scene, payoffs
+from tandem.envs.names import check_name
+from tandem.scene import Drawing
 
 CLIMBING = ((11.0, -30.0, 0.0), (-30.0, 7.0, 6.0), (0.0, 0.0, 5.0))
 SCENARIOS = ("climbing", "penalty", "two_step", "random")

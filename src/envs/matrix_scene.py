@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from src.scene import Box, Colour, Drawing, Scene
+from tandem.scene import Box, Colour, Drawing, Scene
 
 BORDER = 0.4  # around a table of unit cells
 CHOICE, GAME_A, GAME_B = 0, 1, 2  # situations of the two-step game

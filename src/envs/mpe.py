@@ -26,12 +26,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from src.core import Array, Discrete, EnvSpec, Environment, Key, Numbers, PyTree, TimeStep, Vector, pytree, setting
-from src.envs import mpe_controllers, mpe_entities, mpe_metrics, mpe_opponents, mpe_scene
-from src.envs.groups import alike, common
-from src.envs.names import check_name
-from src.envs.jaxmarl_bridge import jaxmarl, mpe, strong_types
-from src.envs.time_limit import ending
+from tandem.core import Array, Discrete, EnvSpec, Environment, Key, Numbers, PyTree, TimeStep, Vector, pytree, setting
+from tandem.envs import mpe_controllers, mpe_entities, mpe_metrics, mpe_opponents, mpe_scene
+from tandem.envs.groups import alike, common
+from tandem.envs.names import check_name
+from tandem.envs.jaxmarl_bridge import jaxmarl, mpe, strong_types
+from tandem.envs.time_limit import ending
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from src.core import Array
-from src.envs.mpe_opponents import steer
+from tandem.core import Array
+from tandem.envs.mpe_opponents import steer
 
 DAMPING = 0.3  # share of the velocity that is steered against
 

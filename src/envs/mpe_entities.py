@@ -12,8 +12,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from src.core import Vector
-from src.envs.layout import Piece, laid_out
+from tandem.core import Vector
+from tandem.envs.layout import Piece, laid_out
 
 VELOCITY, MOTION = ("own", 1, 2), ("own", 1, 4)  # MOTION: velocity and position
 

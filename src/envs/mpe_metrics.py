@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from src.core import Array, PyTree
+from tandem.core import Array, PyTree
 
 Count = Callable[[PyTree, Array], dict[str, Array]]  # of JaxMARL's state after a step, and the reward [N] for it
 Judge = Callable[[PyTree], dict[str, Array]]

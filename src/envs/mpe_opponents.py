@@ -9,8 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from src.core import Array, Key, PyTree
-from src.envs.names import check_name
+from tandem.core import Array, Key, PyTree
+from tandem.envs.names import check_name
 
 Oppose = Callable[[Key, PyTree], dict[str, Array]]
 

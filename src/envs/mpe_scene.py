@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from src.scene import Disc, Drawing, Line, Scene
+from tandem.scene import Disc, Drawing, Line, Scene
 
 MOVES = ("stay", "left", "right", "down", "up")
 DIRECTIONS = np.array([(0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)], float)

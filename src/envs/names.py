@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from src.registry import nearest
+from tandem.registry import nearest
 
 
 def check_name(what: str, given: str, allowed: Iterable[str]) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from src.scene import Disc, Drawing, Line, Scene
+from tandem.scene import Disc, Drawing, Line, Scene
 
 MOVES = ("up", "right", "down", "left", "stop")
 MARGIN = 1.0  # of the map, around the units

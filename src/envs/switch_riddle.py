@@ -19,10 +19,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from src.core import Array, Discrete, EnvSpec, Environment, Key, PyTree, TimeStep, Vector, setting
-from src.envs.jaxmarl_bridge import jaxmarl, strong_types
-from src.envs.time_limit import ending
-from src.scene import Box, Disc, Drawing, Scene
+from tandem.core import Array, Discrete, EnvSpec, Environment, Key, PyTree, TimeStep, Vector, setting
+from tandem.envs.jaxmarl_bridge import jaxmarl, strong_types
+from tandem.envs.time_limit import ending
+from tandem.scene import Box, Disc, Drawing, Scene
 
 NOTHING, SWITCH, TELL = range(3)
 

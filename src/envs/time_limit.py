@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from src.core import Array
+from tandem.core import Array
 
 
 def ending(over: Array, num_steps: Array, episode_limit: int) -> tuple[Array, Array]:

@@ -7,15 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from src.analysis import comparison, full_report, histories
-from src.config import commandline, yaml_files
-from src.config.commandline import Request, UsageError
-from src.config.schema import LONGEST_NAME, is_file_name
-from src.config.values import MOST_OF_A_PATH, shortened, shown, written
-from src.experiments import batch, seeds
-from src.experiments.configuration import resolve
-from src.hiding import hidden
-from src.registry import nearest
+from tandem.analysis import comparison, full_report, histories
+from tandem.config import commandline, yaml_files
+from tandem.config.commandline import Request, UsageError
+from tandem.config.schema import LONGEST_NAME, is_file_name
+from tandem.config.values import MOST_OF_A_PATH, shortened, shown, written
+from tandem.experiments import batch, seeds
+from tandem.experiments.configuration import resolve
+from tandem.hiding import hidden
+from tandem.registry import nearest
 
 KEYS = ("name", "seeds", "settings", "environments", "variants", "report")
 PARTS = {"environments": "env_config", "variants": "config"}

@@ -15,16 +15,16 @@ from typing import IO, Any
 from rich.console import Console
 from rich.live import Live
 
-from src import machine
-from src.config.commandline import MONGO, Request, UsageError
-from src.config.values import shown
-from src.experiments import capacity, processes, seeds
-from src.experiments.batch_table import live_table, summary
-from src.experiments.configuration import resolve
-from src.hiding import hidden
-from src.records import checkpoint_folder, runs
-from src.records.record import FREE, FREE_SECTIONS
-from src.signals import Counted
+from tandem import machine
+from tandem.config.commandline import MONGO, Request, UsageError
+from tandem.config.values import shown
+from tandem.experiments import capacity, processes, seeds
+from tandem.experiments.batch_table import live_table, summary
+from tandem.experiments.configuration import resolve
+from tandem.hiding import hidden
+from tandem.records import checkpoint_folder, runs
+from tandem.records.record import FREE, FREE_SECTIONS
+from tandem.signals import Counted
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
 AUTO = "auto"  # as many jobs as fit

@@ -7,8 +7,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from src.experiments import seeds
-from src.core.metrics import POLICY_RETURN, SEARCH_RETURN, TRAINING_SECONDS
+from tandem.experiments import seeds
+from tandem.core.metrics import POLICY_RETURN, SEARCH_RETURN, TRAINING_SECONDS
 
 COLUMNS = {SEARCH_RETURN: "return, search", POLICY_RETURN: "return, policy"}
 WORDS = {"skipped": "done before", "elsewhere": "running elsewhere"}

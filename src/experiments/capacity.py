@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from src.machine import GIB
+from tandem.machine import GIB
 
 MEMORY_PER_RUN = 2 * GIB  # of a run on the CPU, and room to spare: the main job with joint search took 1.2 GiB at most
 MEMORY_USED = 0.8  # share of the free memory that runs may take together

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from src import backend, build, footprint
-from src.config import loader, writable
-from src.config.commandline import Request
-from src.experiments import capacity
+from tandem import backend, build, footprint
+from tandem.config import loader, writable
+from tandem.config.commandline import Request
+from tandem.experiments import capacity
 
 
 def resolve(request: Request, builds: bool = False) -> dict[str, Any]:

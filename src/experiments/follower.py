@@ -5,10 +5,10 @@ import contextlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from src.records import runs
-from src.core.metrics import POLICY_RETURN, SEARCH_RETURN, TRAINING_SECONDS
-from src.records import series
-from src.registry import PLANNERS, nearest
+from tandem.records import runs
+from tandem.core.metrics import POLICY_RETURN, SEARCH_RETURN, TRAINING_SECONDS
+from tandem.records import series
+from tandem.registry import PLANNERS, nearest
 
 
 class Point(NamedTuple):

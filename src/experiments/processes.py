@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from src.signals import Counted
+from tandem.signals import Counted
 
 MAIN = Path(__file__).resolve().parent.parent / "main.py"
 POLL_SECONDS = 0.2

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from src.config import commandline, files, loader, schema, yaml_files
-from src.config.commandline import Request, Update, UsageError
-from src.config.loader import ConfigError
-from src.config.schema import MOST
-from src.config.values import shortened, shown, written
-from src.registry import FAMILIES, nearest
+from tandem.config import commandline, files, loader, schema, yaml_files
+from tandem.config.commandline import Request, Update, UsageError
+from tandem.config.loader import ConfigError
+from tandem.config.schema import MOST
+from tandem.config.values import shortened, shown, written
+from tandem.registry import FAMILIES, nearest
 
 FOLDER = files.FOLDER / "spaces"
 RANGES = ("uniform", "log_uniform", "int_uniform", "log_int_uniform")  # of two bounds, both included

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from src.records import runs
-from src.analysis.identity import as_asked, fingerprint, without_seed
-from src.config import loader
-from src.config.commandline import UsageError
-from src.config.values import shown
-from src.records import series
-from src.registry import FAMILIES
+from tandem.records import runs
+from tandem.analysis.identity import as_asked, fingerprint, without_seed
+from tandem.config import loader
+from tandem.config.commandline import UsageError
+from tandem.config.values import shown
+from tandem.records import series
+from tandem.registry import FAMILIES
 
 DONE = "COMPLETED"  # Sacred's word
 BOUND = 2**31 - 1

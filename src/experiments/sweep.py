@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from src.cluster import start as ray_start  # before Ray
+from tandem.cluster import start as ray_start  # before Ray
 
 TOLD = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the other one talks even when told not to
@@ -25,13 +25,13 @@ from ray import tune  # noqa: E402
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler  # noqa: E402
 from ray.tune.search.basic_variant import BasicVariantGenerator  # noqa: E402
 
-from src import machine  # noqa: E402
-from src.cluster.authentication import NoCluster  # noqa: E402
-from src.experiments import capacity, search_space, tied  # noqa: E402
-from src.experiments.trial import Sweep, Trial  # noqa: E402
-from src.experiments.sweep_report import shown  # noqa: E402
-from src.experiments.tuning import Search  # noqa: E402
-from src.config.commandline import Request, UsageError  # noqa: E402
+from tandem import machine  # noqa: E402
+from tandem.cluster.authentication import NoCluster  # noqa: E402
+from tandem.experiments import capacity, search_space, tied  # noqa: E402
+from tandem.experiments.trial import Sweep, Trial  # noqa: E402
+from tandem.experiments.sweep_report import shown  # noqa: E402
+from tandem.experiments.tuning import Search  # noqa: E402
+from tandem.config.commandline import Request, UsageError  # noqa: E402
 
 STORE_BYTES = 100_000_000  # of Ray's object store: nothing large goes through it
 SECONDS_TO_SPARE = 15.0  # beyond the minute that a run has to save itself

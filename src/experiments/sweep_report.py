@@ -11,13 +11,13 @@ from typing import Any
 
 from rich.table import Table
 
-from src.records import runs
-from src.analysis import histories
-from src.experiments import follower, search_space
-from src.config import loader, schema, yaml_files
-from src.config.commandline import Request
-from src.records.places import replace_file
-from src.records.record_files import read_json
+from tandem.records import runs
+from tandem.analysis import histories
+from tandem.experiments import follower, search_space
+from tandem.config import loader, schema, yaml_files
+from tandem.config.commandline import Request
+from tandem.records.places import replace_file
+from tandem.records.record_files import read_json
 
 WORDS = {"COMPLETED": "done", "INTERRUPTED": "stopped early", "FAILED": "failed", "RUNNING": "killed"}
 

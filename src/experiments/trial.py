@@ -16,9 +16,9 @@ from typing import IO, Any
 
 from ray import tune
 
-from src import machine
-from src.experiments import processes, follower, capacity, search_space, tied
-from src.records.places import replace_file
+from tandem import machine
+from tandem.experiments import processes, follower, capacity, search_space, tied
+from tandem.records.places import replace_file
 
 BEAT_SECONDS = 2.0  # how often a trial's run writes its metrics down; Sacred's own 10 would stop trials late
 STEP_SECONDS = 2.0  # how long Ray waits for an answer; meanwhile it cannot stop the trial

@@ -14,12 +14,12 @@ from typing import Any
 
 from rich.console import Console
 
-from src import machine
-from src.config.commandline import Request, UsageError
-from src.core import RunError
-from src.experiments import capacity, follower, search_space, sweep_report
-from src.experiments.configuration import resolve
-from src.signals import handled
+from tandem import machine
+from tandem.config.commandline import Request, UsageError
+from tandem.core import RunError
+from tandem.experiments import capacity, follower, search_space, sweep_report
+from tandem.experiments.configuration import resolve
+from tandem.signals import handled
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
 SAMPLERS = ("random", "grid", "optuna")
@@ -102,7 +102,7 @@ def run(search: Search, request: Request) -> int:
 
 def drive(search: Search, request: Request, config: dict[str, Any]) -> int:
     """Run the trials, print what they found and return the exit status."""
-    from src.experiments import sweep  # Ray is slow to import: mistakes are told before
+    from tandem.experiments import sweep  # Ray is slow to import: mistakes are told before
 
     console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 120)
     say = partial(console.print, soft_wrap=True, markup=False)

@@ -12,17 +12,17 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from src.core import (
+from tandem.core import (
     Array, Batch, Key, Learner, LearnerState, Model, Params, RunPlan, SearchExtras, Transition, setting,
 )  # fmt: skip
-from src.learners.reward_scale import make_reward_scale
-from src.learners.sgd import make_optimiser, sgd_step
-from src.ops.clocks import update_problems
-from src.ops.losses import cosine_loss, cross_entropy, masked_mean, mean_of, scale_gradient
-from src.ops.masking import entropy, kl_divergence
-from src.ops.returns import bootstrap_index, n_step_targets, unroll_masks
-from src.ops.team import team_reward
-from src.ops.values import state_value
+from tandem.learners.reward_scale import make_reward_scale
+from tandem.learners.sgd import make_optimiser, sgd_step
+from tandem.ops.clocks import update_problems
+from tandem.ops.losses import cosine_loss, cross_entropy, masked_mean, mean_of, scale_gradient
+from tandem.ops.masking import entropy, kl_divergence
+from tandem.ops.returns import bootstrap_index, n_step_targets, unroll_masks
+from tandem.ops.team import team_reward
+from tandem.ops.values import state_value
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -11,13 +11,13 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from src.core import (
+from tandem.core import (
     ActorCritic, Array, EnvSpec, LearnerState, Params, PyTree, RunPlan, Transition, pytree, setting,
 )  # fmt: skip
-from src.ops.losses import masked_mean
-from src.ops.normalise import add_moments, divisor, mean_and_std, no_moments, standardise
-from src.ops.returns import generalised_advantages, running_returns
-from src.ops.team import team_reward
+from tandem.ops.losses import masked_mean
+from tandem.ops.normalise import add_moments, divisor, mean_and_std, no_moments, standardise
+from tandem.ops.returns import generalised_advantages, running_returns
+from tandem.ops.team import team_reward
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

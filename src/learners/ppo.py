@@ -10,11 +10,11 @@ import dataclasses
 import jax.numpy as jnp
 import optax
 
-from src.core import ActorCritic, Array, Batch, Key, Learner, LearnerState, Model, Params, RunPlan, setting
-from src.learners.on_policy import Chunks, RolloutConfig, check, chunk_problems, init_state, judge
-from src.learners.rollout_updates import make_adam, policy_loss, run_epochs, value_loss
-from src.learners.sgd import sgd_step
-from src.ops.clocks import update_problems
+from tandem.core import ActorCritic, Array, Batch, Key, Learner, LearnerState, Model, Params, RunPlan, setting
+from tandem.learners.on_policy import Chunks, RolloutConfig, check, chunk_problems, init_state, judge
+from tandem.learners.rollout_updates import make_adam, policy_loss, run_epochs, value_loss
+from tandem.learners.sgd import sgd_step
+from tandem.ops.clocks import update_problems
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -20,12 +20,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from src.core import ActorCritic, Array, Batch, Key, Learner, LearnerState, Model, Params, RunPlan, pytree, setting
-from src.learners.on_policy import Chunks, RolloutConfig, check, chunk_problems, init_state, judge, value_mask
-from src.learners.rollout_updates import error_loss, make_adam, policy_loss, run_epochs, value_loss
-from src.learners.sgd import sgd_step
-from src.ops.clocks import update_problems
-from src.ops.losses import masked_mean
+from tandem.core import ActorCritic, Array, Batch, Key, Learner, LearnerState, Model, Params, RunPlan, pytree, setting
+from tandem.learners.on_policy import Chunks, RolloutConfig, check, chunk_problems, init_state, judge, value_mask
+from tandem.learners.rollout_updates import error_loss, make_adam, policy_loss, run_epochs, value_loss
+from tandem.learners.sgd import sgd_step
+from tandem.ops.clocks import update_problems
+from tandem.ops.losses import masked_mean
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -20,8 +20,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from src.core import Array, PyTree, Transition, pytree
-from src.ops.returns import n_step_targets
+from tandem.core import Array, PyTree, Transition, pytree
+from tandem.ops.returns import n_step_targets
 
 VALUE_RMS = 10.0  # network_args.value_limit=8 holds eight times as much; planner_args.q_epsilon=0.1 is a hundredth
 DECAY = 0.999  # of the statistics, per update: the replay changes no faster

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from src.core import ActorCritic, Array, Distribution, Key, PyTree
-from src.learners.on_policy import Chunks, RolloutConfig, value_mask
-from src.ops.losses import clipped_policy_loss, clipped_value_loss, huber, masked_mean
+from tandem.core import ActorCritic, Array, Distribution, Key, PyTree
+from tandem.learners.on_policy import Chunks, RolloutConfig, value_mask
+from tandem.ops.losses import clipped_policy_loss, clipped_value_loss, huber, masked_mean
 
 
 def run_epochs(

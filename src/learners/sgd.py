@@ -6,8 +6,8 @@ from typing import Any
 import jax
 import optax
 
-from src.core import Array, Params
-from src.ops.schedules import warmup_cosine
+from tandem.core import Array, Params
+from tandem.ops.schedules import warmup_cosine
 
 
 def make_optimiser(

@@ -14,11 +14,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from src.core import ActorCritic, Array, EnvSpec, Group, Key, Model, Params, PyTree, setting
-from src.models.actor_critic_layers import ACTIVATIONS, VALUE_HEAD, Actor, Critic
-from src.models.entities.config import EntityConfig, describes, teams
-from src.models.entities.team import Alone, Whole, WholeTeam
-from src.ops import distributions
+from tandem.core import ActorCritic, Array, EnvSpec, Group, Key, Model, Params, PyTree, setting
+from tandem.models.actor_critic_layers import ACTIVATIONS, VALUE_HEAD, Actor, Critic
+from tandem.models.entities.config import EntityConfig, describes, teams
+from tandem.models.entities.team import Alone, Whole, WholeTeam
+from tandem.ops import distributions
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

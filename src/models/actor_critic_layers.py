@@ -6,11 +6,11 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from src.core import Array, Group, PyTree
-from src.models.dense import Dense
-from src.models.entities.team import TeamEncoder, TeamHead
-from src.models.recurrent import GRU
-from src.ops import distributions
+from tandem.core import Array, Group, PyTree
+from tandem.models.dense import Dense
+from tandem.models.entities.team import TeamEncoder, TeamHead
+from tandem.models.recurrent import GRU
+from tandem.ops import distributions
 
 ACTIVATIONS = {"relu": nn.relu, "tanh": nn.tanh}
 VALUE_HEAD = "value_head"

@@ -4,8 +4,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from src.core import Array
-from src.models.dense import Dense
+from tandem.core import Array
+from tandem.models.dense import Dense
 
 
 class AgentAttention(nn.Module):

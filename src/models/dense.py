@@ -2,7 +2,7 @@
 
 import flax.linen as nn
 
-from src.core import Array
+from tandem.core import Array
 
 
 class Dense(nn.Module):

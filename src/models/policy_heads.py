@@ -14,10 +14,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from src.core import Array, PyTree
-from src.models.dense import Dense
-from src.models.entities.latent import LatentSpace
-from src.models.recurrent import GRU
+from tandem.core import Array, PyTree
+from tandem.models.dense import Dense
+from tandem.models.entities.latent import LatentSpace
+from tandem.models.recurrent import GRU
 
 Own = PyTree  # [..., N, ...] what each agent knows by itself
 

@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from src.core import (
+from tandem.core import (
     Array,
     Codec,
     EnvSpec,
@@ -29,13 +29,13 @@ from src.core import (
     Vector,
     setting,
 )
-from src.models.dense import Dense
-from src.models.attention import TransformerBlock
-from src.models.entities.config import EntityConfig, teams
-from src.models.entities.latent import LatentSpace, latent_space
-from src.models.entities.world import EntityDynamics, EntityRepresentation, RelationalHead, TokenProjection
-from src.models.policy_heads import AimingHead, AttentionHead, GRUHead, SumHead, zero_dense
-from src.ops.support import Support, make_support
+from tandem.models.dense import Dense
+from tandem.models.attention import TransformerBlock
+from tandem.models.entities.config import EntityConfig, teams
+from tandem.models.entities.latent import LatentSpace, latent_space
+from tandem.models.entities.world import EntityDynamics, EntityRepresentation, RelationalHead, TokenProjection
+from tandem.models.policy_heads import AimingHead, AttentionHead, GRUHead, SumHead, zero_dense
+from tandem.ops.support import Support, make_support
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,8 @@ import math
 import jax
 import jax.numpy as jnp
 
-from src.core import Array, Discrete, Distribution, Key, Numbers
-from src.ops.masking import masked_logits, masked_softmax
+from tandem.core import Array, Discrete, Distribution, Key, Numbers
+from tandem.ops.masking import masked_logits, masked_softmax
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from src.core import Transition
+from tandem.core import Transition
 
 
 def given_up(traj: Transition) -> Transition:

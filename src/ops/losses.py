@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from src.core import Array
+from tandem.core import Array
 
 
 def cross_entropy(logits: Array, target: Array) -> Array:

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from src.core import Array
+from tandem.core import Array
 
 # A logit that is never chosen. Finite, because logits are subtracted from one another and multiplied by zero.
 NEVER = -1e9

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from src.core import Array, pytree
+from tandem.core import Array, pytree
 
 SMALLEST_STD = 1e-4  # of what is zero throughout: whatever is divided by it stays zero
 

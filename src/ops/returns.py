@@ -10,7 +10,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from src.core import Array
+from tandem.core import Array
 
 
 def _steps(done: Array, n_step: int, unroll: int) -> Array:

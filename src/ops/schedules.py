@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import optax
 
-from src.core import Array
+from tandem.core import Array
 
 
 def warmup_cosine(peak: float, warmup_steps: int, total_steps: int, final_fraction: float) -> Callable[[Array], Array]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from src.core import Array
+from tandem.core import Array
 
 EPSILON = 1e-3  # slope that h keeps far from zero, so that it has an inverse with a bounded derivative
 

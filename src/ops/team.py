@@ -1,6 +1,6 @@
 """What the team as a whole gets."""
 
-from src.core import Array
+from tandem.core import Array
 
 
 def team_reward(reward: Array, shared: bool) -> Array:

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from src.core import Array, Params, TeamValue
+from tandem.core import Array, Params, TeamValue
 
 
 def state_value(value: TeamValue, params: Params, latent: Array) -> Array:

@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from src.core import PyTree
-from src.records.checkpoint_folder import META, PARTIAL, REPLACED, CheckpointError, Meta, damaged, read_meta
+from tandem.core import PyTree
+from tandem.records.checkpoint_folder import META, PARTIAL, REPLACED, CheckpointError, Meta, damaged, read_meta
 
 STATE = "state"
 BYTES_READ_BACK = 2**24  # of what was written; all of it would take as much memory again as the state itself

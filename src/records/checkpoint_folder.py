@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from src.records import series
-from src.records.runs import RecordError, StoredRun, inside, is_number, read_json
+from tandem.records import series
+from tandem.records.runs import RecordError, StoredRun, inside, is_number, read_json
 
 META = "meta.json"
 PARTIAL = "."  # folders whose names begin with it are half written or half removed

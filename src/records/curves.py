@@ -19,10 +19,17 @@ from tensorboardX.proto.tensor_pb2 import TensorProto
 from tensorboardX.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboardX.summary import custom_scalars, histogram, image, scalar
 
-from src.config import schema
-from src.core import Report
-from src.core.metrics import AUTOREGRESSIVE_RETURN, EVAL_SECONDS, POLICY_RETURN, STEPS_PER_SECOND, TRAIN_RETURN, result
-from src.records.events import EventFile
+from tandem.config import schema
+from tandem.core import Report
+from tandem.core.metrics import (
+    AUTOREGRESSIVE_RETURN,
+    EVAL_SECONDS,
+    POLICY_RETURN,
+    STEPS_PER_SECOND,
+    TRAIN_RETURN,
+    result,
+)
+from tandem.records.events import EventFile
 
 BINS = 30  # as many as TensorBoard draws
 # What a run is judged by, under one name for all algorithms. A name that is sorted first: the

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from src.core import Report
-from src.records.curves import Curves
-from src.records.disk import PATIENCE, RETRY_SECONDS, reason
-from src.records.files import FileRecord
+from tandem.core import Report
+from tandem.records.curves import Curves
+from tandem.records.disk import PATIENCE, RETRY_SECONDS, reason
+from tandem.records.files import FileRecord
 
 MANY_REPORTS = 500  # are not let wait for the next beat
 MOST_REPORTS = 10_000  # wait for the thread; then training waits, for a while, and then the oldest are lost

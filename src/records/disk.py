@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from src.core import RunError
+from tandem.core import RunError
 
 PATIENCE = 60.0  # seconds that a run waits, at its start and at its end, for a disk that takes nothing
 RETRY_SECONDS = 1.0

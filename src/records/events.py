@@ -15,7 +15,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.record_writer import masked_crc32c
 
-from src.records.disk import Appended
+from tandem.records.disk import Appended
 
 VERSION = "brain.Event:2"
 MOST_WAITING = 64_000_000  # bytes of events that are kept for a disk that takes none; those beyond are dropped

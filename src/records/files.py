@@ -12,10 +12,10 @@ from sacred.dependencies import get_digest
 from sacred.observers import FileStorageObserver
 from sacred.serializer import flatten
 
-from src.records import series
-from src.records.disk import PATIENCE, Appended, insist, need, reason, tell
-from src.records.places import replace_file, replace_with
-from src.records.runs import lock, read_json
+from tandem.records import series
+from tandem.records.disk import PATIENCE, Appended, insist, need, reason, tell
+from tandem.records.places import replace_file, replace_with
+from tandem.records.runs import lock, read_json
 
 FINISHED = ("stop_time", "fail_trace")  # what only the record of an ended run says
 GROWTH = 2  # Sacred's metrics.json is written again when there are so many times as many points, and at the end

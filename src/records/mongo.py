@@ -27,9 +27,9 @@ from typing import Any
 
 from sacred.observers import RunObserver
 
-from src.records import series
-from src.records.mongo_place import Place, open_lazily, reason
-from src.records.mongo_upload import Upload
+from tandem.records import series
+from tandem.records.mongo_place import Place, open_lazily, reason
+from tandem.records.mongo_upload import Upload
 
 INTERVAL = 10.0  # seconds from one round to the next
 REST = 100.0  # and at least so many times the processor time of a round, so that it stays below 1 % of a core

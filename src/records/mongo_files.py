@@ -19,7 +19,7 @@ from bson import ObjectId
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
-from src.hiding import hidden, hidden_in
+from tandem.hiding import hidden, hidden_in
 
 CHUNK = 255 * 1024  # bytes; GridFS's own
 TEXTS = (".json", ".patch")  # what a run says of itself; its code and its videos are stored as they are

@@ -9,7 +9,7 @@ import pymongo
 from pymongo.database import Database
 from pymongo.errors import ConfigurationError, InvalidURI, OperationFailure, PyMongoError
 
-from src.hiding import GONE, hidden
+from tandem.hiding import GONE, hidden
 
 VARIABLE = "TANDEM_MONGO_URL"
 DEFAULT_DATABASE = "sacred"  # Sacred's and Omniboard's

@@ -5,7 +5,7 @@ from typing import Any
 
 from pymongo.database import Database
 
-from src.records import series
+from tandem.records import series
 
 PART = re.compile(r" \[(\d+)\]$")  # of a series too long for one document: "loss", "loss [2]", ...
 

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from bson.datetime_ms import DatetimeMS
 
-from src.records import series
-from src.records.mongo_files import derived_id
-from src.records.series import Series
+from tandem.records import series
+from tandem.records.mongo_files import derived_id
+from tandem.records.series import Series
 
 POINTS_PER_DOCUMENT = 250_000  # a document may have 16 MB, a point takes up to 48 bytes
 POINT = np.dtype([("step", "<i8"), ("value", "<f8"), ("time", "<i8")])

@@ -16,10 +16,10 @@ from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 from sacred.observers.mongo import force_bson_encodeable
 
-from src.hiding import hidden_in
-from src.records import record_files
-from src.records.mongo_files import Files, as_file
-from src.records.mongo_series import Document, Documents, State, content, recall
+from tandem.hiding import hidden_in
+from tandem.records import record_files
+from tandem.records.mongo_files import Files, as_file
+from tandem.records.mongo_series import Document, Documents, State, content, recall
 
 POINTS_PER_REQUEST = 50_000  # about 10 MB while they are put together, and 2 MB on the way
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from src.records import checkpoint_folder
+from tandem.records import checkpoint_folder
 
 
 def title(config: Mapping[str, Any]) -> str:

@@ -5,8 +5,8 @@ import math
 import time
 from collections.abc import Mapping
 
-from src.core import Report
-from src.core.metrics import POLICY_RETURN, SEARCH_RETURN, TRAIN_RETURN, TRAINING_SECONDS
+from tandem.core import Report
+from tandem.core.metrics import POLICY_RETURN, SEARCH_RETURN, TRAIN_RETURN, TRAINING_SECONDS
 
 SHOWN = {SEARCH_RETURN: "search", POLICY_RETURN: "policy", TRAIN_RETURN: "train"}
 

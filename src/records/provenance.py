@@ -16,9 +16,9 @@ from typing import Any
 
 import jax
 
-from src.hiding import hidden, hidden_in
-from src.records.places import Places, replace_file
-from src.records.runs import RecordError, StoredRun, inside, read_json
+from tandem.hiding import hidden, hidden_in
+from tandem.records.places import Places, replace_file
+from tandem.records.runs import RecordError, StoredRun, inside, read_json
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NAME, DIFF = "provenance.json", "diff.patch"

@@ -10,21 +10,21 @@ import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from src.records import checkpoint_folder
-from src.config import schema
-from src.core import PyTree, Report, RunError, Runner
-from src.core.metrics import result
-from src.records import provenance
-from src.records.curves import Curves
-from src.records.delivery import Delivery
-from src.records.disk import PATIENCE, need
-from src.records.files import FileRecord
-from src.records.places import Places, title
-from src.records.progress import Progress, not_finite
-from src.records.saver import Saver
-from src.records.screen import Screen, summary
-from src.records.transcript import Transcript
-from src.signals import Stopping
+from tandem.records import checkpoint_folder
+from tandem.config import schema
+from tandem.core import PyTree, Report, RunError, Runner
+from tandem.core.metrics import result
+from tandem.records import provenance
+from tandem.records.curves import Curves
+from tandem.records.delivery import Delivery
+from tandem.records.disk import PATIENCE, need
+from tandem.records.files import FileRecord
+from tandem.records.places import Places, title
+from tandem.records.progress import Progress, not_finite
+from tandem.records.saver import Saver
+from tandem.records.screen import Screen, summary
+from tandem.records.transcript import Transcript
+from tandem.signals import Stopping
 
 # Settings that decide neither what is learned nor what a state means: a run may be gone on
 # with others. Its length is one.

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from src.records import checkpoint_folder, runs
+from tandem.records import checkpoint_folder, runs
 
 FORMAT = "MongoObserver-0.7.0"  # Sacred's name for the schema
 IDENTITY = "mongo.json"  # what tells the run from all others in a database, whatever becomes of its other files

@@ -5,8 +5,8 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from src.records import checkpoint, checkpoint_folder, runs
-from src.core import Transition
+from tandem.records import checkpoint, checkpoint_folder, runs
+from tandem.core import Transition
 
 RING = "replay.experience"  # where a run state keeps its rows
 

@@ -11,12 +11,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from src.records import checkpoint, checkpoint_folder
-from src.records.checkpoint import Arrays
-from src.records.checkpoint_folder import CheckpointError, Meta
-from src.core import PyTree, Report
-from src.core.metrics import result
-from src.records.disk import PATIENCE, RETRY_SECONDS, reason, tell
+from tandem.records import checkpoint, checkpoint_folder
+from tandem.records.checkpoint import Arrays
+from tandem.records.checkpoint_folder import CheckpointError, Meta
+from tandem.core import PyTree, Report
+from tandem.core.metrics import result
+from tandem.records.disk import PATIENCE, RETRY_SECONDS, reason, tell
 
 HANGING_SECONDS = 600.0  # a checkpoint that takes longer will never be there
 

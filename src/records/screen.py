@@ -12,11 +12,11 @@ from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
 
-from src.core import Report
-from src.core.metrics import result
-from src.records.places import Places, title
-from src.records.progress import Progress, clock
-from src.records.transcript import Transcript
+from tandem.core import Report
+from tandem.core.metrics import result
+from tandem.records.places import Places, title
+from tandem.records.progress import Progress, clock
+from tandem.records.transcript import Transcript
 
 COMPILING = "compiling, a minute or so at a first start ..."
 SECONDS_BETWEEN_LINES = 10.0  # of plain output

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from src.records.runs import RecordError, read_series
+from tandem.records.runs import RecordError, read_series
 
 METRICS, LINES = "metrics.json", "metrics.jsonl"
 EPOCH = datetime(1970, 1, 1)

@@ -3,12 +3,12 @@
 import jax
 import jax.numpy as jnp
 
-from src.core import (
+from tandem.core import (
     Array, Environment, Key, Params, Plan, Planner, PolicyExtras, PyTree, TimeStep, Transition, pytree, transition,
 )  # fmt: skip
-from src.envs.auto_reset import auto_reset_step
-from src.ops.masking import entropy
-from src.ops.team import team_reward
+from tandem.envs.auto_reset import auto_reset_step
+from tandem.ops.masking import entropy
+from tandem.ops.team import team_reward
 
 
 @pytree

@@ -14,14 +14,14 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from src.core import (
+from tandem.core import (
     Array, Environment, EnvSpec, Key, Learner, LearnerState, Params, Planner, PyTree, Replay, Report, RunPlan,
     Transition, pytree, setting,
 )  # fmt: skip
-from src.ops.clocks import step_problems
-from src.runners.collect import Actors, collect, start
-from src.runners.learn import Parts, absorb, progress_at
-from src.runners.loop import Loop, keys, make_loop, priorities, report_problems, sums_of
+from tandem.ops.clocks import step_problems
+from tandem.runners.collect import Actors, collect, start
+from tandem.runners.learn import Parts, absorb, progress_at
+from tandem.runners.loop import Loop, keys, make_loop, priorities, report_problems, sums_of
 
 ENV_STEPS = "environment steps"
 

@@ -6,8 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from src.core import Array, Key, Learner, LearnerState, Planner, PyTree, Replay, Source, TimeStep, Transition
-from src.runners.collect import as_timestep
+from tandem.core import Array, Key, Learner, LearnerState, Planner, PyTree, Replay, Source, TimeStep, Transition
+from tandem.runners.collect import as_timestep
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from src.core import Array, Environment, Key, Learner, Planner, PyTree, Replay, Report, RunPlan
-from src.core.metrics import (
+from tandem.core import Array, Environment, Key, Learner, Planner, PyTree, Replay, Report, RunPlan
+from tandem.core.metrics import (
     EVAL_SECONDS, PARAMETER_NORM, STARTUP_SECONDS, STEPS_PER_SECOND, TRAINING_SECONDS, evaluated,
 )  # fmt: skip
-from src.runners.collect import Episodes, evaluate
+from tandem.runners.collect import Episodes, evaluate
 
 ACTORS = 2  # what of a seed's key is theirs; `keys` has 0 and 1
 

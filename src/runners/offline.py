@@ -13,13 +13,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from src.core import (
+from tandem.core import (
     Array, Environment, EnvSpec, Key, Learner, LearnerState, Planner, PyTree, Replay, Report, RunPlan, Transition,
     pytree, setting,
 )  # fmt: skip
-from src.ops.clocks import step_problems
-from src.runners.learn import learn_once
-from src.runners.loop import Loop, keys, make_loop, report_problems
+from tandem.ops.clocks import step_problems
+from tandem.runners.learn import learn_once
+from tandem.runners.loop import Loop, keys, make_loop, report_problems
 
 UPDATES = "updates"
 

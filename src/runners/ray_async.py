@@ -18,17 +18,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from src import machine
-from src.core import (
+from tandem import machine
+from tandem.core import (
     Acting, Environment, HostEnvironment, Key, Learner, Planner, Replay, Report, RunPlan, Transition, setting,
 )  # fmt: skip
-from src.runners.host import collect as host_collect
-from src.runners import jax_sync
-from src.runners.collect import collect, start
-from src.runners.jax_sync import ENV_STEPS, RunState
-from src.runners.learn import Parts, absorb
-from src.runners.loop import Loop, compiled_evaluators, keys, priorities
-from src.signals import deaf
+from tandem.runners.host import collect as host_collect
+from tandem.runners import jax_sync
+from tandem.runners.collect import collect, start
+from tandem.runners.jax_sync import ENV_STEPS, RunState
+from tandem.runners.learn import Parts, absorb
+from tandem.runners.loop import Loop, compiled_evaluators, keys, priorities
+from tandem.signals import deaf
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -215,7 +215,7 @@ class AsyncRunner:
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[2:], x.dtype), found)
 
     def __call__(self, seed: int, resume: RunState | None = None) -> Iterator[tuple[Report, RunState]]:
-        from src.runners.actors.session import Session  # brings Ray along
+        from tandem.runners.actors.session import Session  # brings Ray along
 
         began, config = time.monotonic(), self.parts.config
         cycles = max(1, round(config.report_every / self.parts.steps_per_cycle))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from src.analysis import curves
+from tandem.analysis import curves
 
 
 def test_the_grid_is_all_points_in_the_range_that_every_curve_covers():

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from src.analysis import estimators
+from tandem.analysis import estimators
 
 
 def slow_iqm(scores):

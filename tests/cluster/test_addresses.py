@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pytest
 
-from src.cluster import addresses, authentication
-from src.cluster.authentication import NoCluster
+from tandem.cluster import addresses, authentication
+from tandem.cluster.authentication import NoCluster
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ import sys
 import psutil
 import pytest
 
-from src.cluster.processes import Guard
+from tandem.cluster.processes import Guard
 
 LONG = [sys.executable, "-c", "import time; time.sleep(600)"]
 OWNER = """
 import sys, time, psutil
 from pathlib import Path
-from src.cluster.processes import Guard
+from tandem.cluster.processes import Guard
 guard = Guard(Path(sys.argv[1]), "the message")
 guard.watch([psutil.Process(int(sys.argv[2]))])
 print(guard.process.pid, flush=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from src.cluster import environment, start
-from src.core import RunError
+from tandem.cluster import environment, start
+from tandem.core import RunError
 
 
 @pytest.fixture

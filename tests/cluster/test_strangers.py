@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from src.cluster import authentication, environment
-from src.cluster.start import cluster, ray
+from tandem.cluster import authentication, environment
+from tandem.cluster.start import cluster, ray
 from tests.reference.listening import METHODS, is_loopback, listening, outer_addresses, says
 
 STRANGER = """

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from src.commands import ablation as command
-from src.experiments import ablation
-from src.config.commandline import UsageError
-from src.config.files import FOLDER
+from tandem.commands import ablation as command
+from tandem.experiments import ablation
+from tandem.config.commandline import UsageError
+from tandem.config.files import FOLDER
 from tests.commands import stub_runs
 
 FILE = """

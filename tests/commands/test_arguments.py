@@ -2,11 +2,11 @@
 
 import pytest
 
-from src.commands import ablation, arguments, batch, compare, flags, tune
-from src.config import writable
-from src.config.commandline import UsageError
-from src.experiments import seeds
-from src.experiments.batch import number_of_jobs
+from tandem.commands import ablation, arguments, batch, compare, flags, tune
+from tandem.config import writable
+from tandem.config.commandline import UsageError
+from tandem.experiments import seeds
+from tandem.experiments.batch import number_of_jobs
 
 
 def complaint(call, *given):
@@ -40,7 +40,7 @@ def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_drawn(folder
 
 @pytest.mark.parametrize("out", ["taken/x", "none/x", "folder", "folder/", "", "o" * 300])
 def test_a_film_that_cannot_be_written_is_refused_before_a_run_is_looked_for(folder, out):
-    from src.commands import render
+    from tandem.commands import render
 
     assert "--out" in complaint(render.main, ["--run=7", f"--out={out}"])
 

@@ -8,11 +8,11 @@ import time
 
 import pytest
 
-from src.commands import arguments, flags
-from src.experiments import batch
-from src.experiments.seeds import Batch
-from src.config.commandline import UsageError
-from src.records import files
+from tandem.commands import arguments, flags
+from tandem.experiments import batch
+from tandem.experiments.seeds import Batch
+from tandem.config.commandline import UsageError
+from tandem.records import files
 from tests.commands import stub_runs
 from tests.test_main import CACHE, ROOT, SMALL, type_in
 

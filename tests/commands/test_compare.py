@@ -7,11 +7,11 @@ from datetime import datetime
 
 import pytest
 
-from src.records import runs
-from src.analysis import histories
-from src.commands import compare
-from src.config.commandline import UsageError
-from src.records import mongo_place
+from tandem.records import runs
+from tandem.analysis import histories
+from tandem.commands import compare
+from tandem.config.commandline import UsageError
+from tandem.records import mongo_place
 from tests.commands import stub_runs
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from src import main
-from src.commands import arguments, batch, compare, flags, restoring, upload
-from src.config import commandline
-from src.config.commandline import UsageError
+from tandem import main
+from tandem.commands import arguments, batch, compare, flags, restoring, upload
+from tandem.config import commandline
+from tandem.config.commandline import UsageError
 
 COMMANDS = Path(main.__file__).parent / "commands"
 URL = "mongodb://127.0.0.1:1/db"

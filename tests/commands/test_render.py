@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.analysis import film, panel
-from src.analysis.canvas import Canvas
-from src.analysis.episodes import make_player
-from src.analysis.host_episodes import make_host_player
-from src.analysis.pictures import Pictures
-from src.commands import render
-from src.config.commandline import UsageError
-from src.core import Plan, Planner, PolicyExtras
-from src.envs import matrix_game, mpe, smax
+from tandem.analysis import film, panel
+from tandem.analysis.canvas import Canvas
+from tandem.analysis.episodes import make_player
+from tandem.analysis.host_episodes import make_host_player
+from tandem.analysis.pictures import Pictures
+from tandem.commands import render
+from tandem.config.commandline import UsageError
+from tandem.core import Plan, Planner, PolicyExtras
+from tandem.envs import matrix_game, mpe, smax
 from tests.reference.host_games import Troubled, hang
 
 ENVS = {

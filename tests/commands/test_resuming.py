@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from src.commands.resuming import Again, jumps
-from src.core import Discrete, EnvSpec, Vector
-from src.learners import mazero
+from tandem.commands.resuming import Again, jumps
+from tandem.core import Discrete, EnvSpec, Vector
+from tandem.learners import mazero
 from tests.learners.test_mazero import MODEL
 from tests.reference.run_plans import run_plan
 

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src import main
-from src.commands import scripted
-from src.core import EnvSpec, Numbers, TimeStep, Vector
+from tandem import main
+from tandem.commands import scripted
+from tandem.core import EnvSpec, Numbers, TimeStep, Vector
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from src.commands import show
-from src.config.commandline import UsageError
+from tandem.commands import show
+from tandem.config.commandline import UsageError
 from tests.commands import stub_runs
 
 NAMES = ("run.json", "metrics.json", "provenance.json")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from src.config import loader
+from tandem.config import loader
 from tests.reference.listening import assert_kept_to_themselves
 from tests.test_main import CACHE, ROOT, SMALL
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from src.commands import upload
-from src.config.commandline import UsageError
+from tandem.commands import upload
+from tandem.config.commandline import UsageError
 
 
 @pytest.fixture

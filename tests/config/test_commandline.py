@@ -2,8 +2,8 @@
 
 import pytest
 
-from src.config import commandline
-from src.config.commandline import UsageError
+from tandem.config import commandline
+from tandem.config.commandline import UsageError
 
 COMMANDS = ("train", "rerun", "list", "help", "print_config")
 
@@ -77,7 +77,7 @@ def test_a_word_that_means_nothing_where_it_stands_is_refused(text, said):
 
 
 def test_of_a_setting_that_is_given_twice_the_last_counts_wherever_it_is_read():
-    from src.commands.flags import results_dir
+    from tandem.commands.flags import results_dir
 
     request = parse("with results_dir=a seed=1 results_dir=b seed=2")
     assert meant(request) == {"results_dir": "b", "seed": 2} and results_dir(request.updates) == "b"

@@ -6,9 +6,9 @@ import types
 
 import pytest
 
-from src.config import commandline, loader
-from src.core import setting
-from src.registry import FAMILIES, Entry
+from tandem.config import commandline, loader
+from tandem.core import setting
+from tandem.registry import FAMILIES, Entry
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ def parts(monkeypatch):
 @pytest.fixture
 def write(tmp_path, monkeypatch):
     """Return a function that writes configuration files into a folder which replaces src/config."""
-    from src.config import files, layers
+    from tandem.config import files, layers
 
     default = (files.FOLDER / "default.yaml").read_text().replace("env: mpe", "env: world")
     for module in (files, layers):
@@ -278,7 +278,7 @@ def test_files_read_numbers_as_the_command_line_does(write):
 
 
 def test_a_file_that_is_not_utf_8_or_has_too_long_a_name_is_explained(write, tmp_path):
-    from src.config import files
+    from tandem.config import files
 
     write()
     path = tmp_path / "latin.yaml"
@@ -334,7 +334,7 @@ def test_a_configuration_file_that_is_not_there_is_explained(write, tmp_path, fl
 
 
 def test_peeking_reads_a_configuration_file_by_its_path(write, tmp_path):
-    from src.config import files
+    from tandem.config import files
 
     write()
     (tmp_path / "mine.yaml").write_text("mongo_optional: true\n")
@@ -353,7 +353,7 @@ def test_a_key_missing_everywhere_is_explained(write):
 
 
 def test_the_names_of_default_yaml_are_all_commented_and_known():
-    from src.config import files, schema
+    from tandem.config import files, schema
 
     lines = (files.FOLDER / "default.yaml").read_text().splitlines()
     entries = [line for line in lines if ":" in line and not line.startswith("#") and not line.rstrip().endswith(":")]

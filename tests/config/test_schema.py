@@ -1,10 +1,10 @@
 """Settings that say where and how a run is recorded, and nothing of what it computes: one list for all who ask."""
 
-from src.analysis.identity import essence
-from src.experiments import search_space
-from src.config import loader, schema
-from src.records import record
-from src.records.curves import flat
+from tandem.analysis.identity import essence
+from tandem.experiments import search_space
+from tandem.config import loader, schema
+from tandem.records import record
+from tandem.records.curves import flat
 
 
 def test_settings_that_do_not_decide_are_the_same_for_all_who_ask():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from src.config import values, yaml_files
+from tandem.config import values, yaml_files
 
 
 TEXTS = [

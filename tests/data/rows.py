@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from src.core import SearchExtras, Transition
+from tandem.core import SearchExtras, Transition
 
 AGENTS, ACTIONS, FEATURES, STATE = 2, 5, 3, 7
 

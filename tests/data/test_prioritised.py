@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.data import prioritised, sum_tree
+from tandem.data import prioritised, sum_tree
 from tests.data.rows import block, example
 
 NUM_ENVS, LENGTH, SLOTS = 3, 4, 17

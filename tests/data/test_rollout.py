@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.data import rollout
+from tandem.data import rollout
 from tests.data.rows import assert_same, block, example
 
 NUM_ENVS, LENGTH = 3, 5

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.data import prioritised, sequences, uniform
+from tandem.data import prioritised, sequences, uniform
 from tests.data.rows import assert_same, block, example, tagged
 
 NUM_ENVS, NUM_SLOTS, LENGTH, BATCH = 3, 17, 4, 128

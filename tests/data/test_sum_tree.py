@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flashbax.buffers.sum_tree import init
 
-from src.data.sum_tree import leaves, sample, write
+from tandem.data.sum_tree import leaves, sample, write
 
 CAPACITY = 37
 WRITE, SAMPLE = jax.jit(write), jax.jit(sample, static_argnums=2)

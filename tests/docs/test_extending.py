@@ -68,6 +68,7 @@ def copy(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("project")
     for name in ("src", "tests"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "tandem").symlink_to("src")
     shutil.copy(ROOT / "pyproject.toml", folder)
     registry = folder / "src" / "registry.py"
     text = registry.read_text()

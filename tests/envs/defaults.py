@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from src.registry import ENVS
+from tandem.registry import ENVS
 
 LIMIT = 3
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from src.core import HostEnvironment, TimeStep
-from src.envs import pettingzoo, sc2
-from src.envs.pettingzoo.scenarios import SCENARIOS
+from tandem.core import HostEnvironment, TimeStep
+from tandem.envs import pettingzoo, sc2
+from tandem.envs.pettingzoo.scenarios import SCENARIOS
 from tests.envs.defaults import LIMIT, default_cases
 
 ATARI = {"frame_skip": 4, "frame_stack": 4, "sticky_actions": 0.25, "max_frames": 2}

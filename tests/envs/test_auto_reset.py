@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from src.core import Discrete, EnvSpec, Environment, TimeStep, Vector
-from src.envs.auto_reset import auto_reset_step
+from tandem.core import Discrete, EnvSpec, Environment, TimeStep, Vector
+from tandem.envs.auto_reset import auto_reset_step
 
 N, O, A = 2, 3, 5
 

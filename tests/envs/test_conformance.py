@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.core import TimeStep
-from src.envs import lbf, mabrax, matrix_game, mpe, smax, switch_riddle
-from src.envs.auto_reset import auto_reset_step
-from src.registry import ENVS
+from tandem.core import TimeStep
+from tandem.envs import lbf, mabrax, matrix_game, mpe, smax, switch_riddle
+from tandem.envs.auto_reset import auto_reset_step
+from tandem.registry import ENVS
 from tests.envs.defaults import LIMIT, default_cases
 
 B, T = 3, 7

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.core import Entities
-from src.envs import lbf, mpe
-from src.envs.layout import laid_out
-from src.models.entities.view import shares_map, team_view, view
+from tandem.core import Entities
+from tandem.envs import lbf, mpe
+from tandem.envs.layout import laid_out
+from tandem.models.entities.view import shares_map, team_view, view
 from tests.reference.compiled import quick_jit
 
 pytestmark = pytest.mark.jaxmarl

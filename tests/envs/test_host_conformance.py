@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from src.registry import ENVS
+from tandem.registry import ENVS
 from tests.envs.defaults import LIMIT
 from tests.envs.host_cases import cases, episode, random_action, smac_installed
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.envs import lbf
-from src.envs.lbf import ACTIONS, Config
+from tandem.envs import lbf
+from tandem.envs.lbf import ACTIONS, Config
 
 N, FOOD = 3, 2
 LOAD, STAY = ACTIONS.index("load"), ACTIONS.index("stay")

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.envs import mabrax
+from tandem.envs import mabrax
 from tests.reference.compiled import quick_jit
 
 pytestmark = pytest.mark.jaxmarl

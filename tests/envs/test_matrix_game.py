@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.envs import matrix_game
-from src.envs.matrix_game import Config
+from tandem.envs import matrix_game
+from tandem.envs.matrix_game import Config
 
 GAMES = [("climbing", 2), ("climbing", 3), ("penalty", 2), ("penalty", 4), ("two_step", 2), ("two_step", 3)]
 

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.envs import mpe
-from src.envs.mpe import Config
-from src.envs.mpe_metrics import SPREAD_BOUNDS
-from src.envs.mpe_opponents import steer
-from src.envs.jaxmarl_bridge import jaxmarl
+from tandem.envs import mpe
+from tandem.envs.mpe import Config
+from tandem.envs.mpe_metrics import SPREAD_BOUNDS
+from tandem.envs.mpe_opponents import steer
+from tandem.envs.jaxmarl_bridge import jaxmarl
 from tests.reference.compiled import quick_jit
 
 pytestmark = pytest.mark.jaxmarl

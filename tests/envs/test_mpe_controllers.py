@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from src.envs import mpe, mpe_controllers
-from src.envs.mpe import Config
+from tandem.envs import mpe, mpe_controllers
+from tandem.envs.mpe import Config
 
 pytestmark = pytest.mark.jaxmarl
 

@@ -9,9 +9,9 @@ import pytest
 import yaml
 from gymnasium.spaces import Box
 
-from src.config import files, schema
-from src.envs import pettingzoo
-from src.envs.pettingzoo import actions, game, measures, scenarios
+from tandem.config import files, schema
+from tandem.envs import pettingzoo
+from tandem.envs.pettingzoo import actions, game, measures, scenarios
 from tests.envs.host_cases import episode, random_action
 
 ROOT = Path(__file__).parents[2]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import yaml
 
-from src.config import files, schema
-from src.envs import sc2
+from tandem.config import files, schema
+from tandem.envs import sc2
 from tests.envs.host_cases import episode, smac_installed
 from tests.reference import starcraft
 from tests.reference.starcraft import LIMIT, StarCraft2Env
@@ -167,7 +167,7 @@ def test_protobuf_that_is_too_new_is_explained(monkeypatch, tmp_path):
     def refuse(module):
         raise TypeError("Descriptors cannot be created directly.\nIf this call came from a _pb2.py file, ...")
 
-    monkeypatch.setattr("src.envs.sc2.installed.importlib.import_module", refuse)
+    monkeypatch.setattr("tandem.envs.sc2.installed.importlib.import_module", refuse)
     with pytest.raises(
         ImportError, match="Descriptors cannot be created.*PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=python"
     ):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from src.envs.mpe_metrics import SPREAD_BOUNDS
+from tandem.envs.mpe_metrics import SPREAD_BOUNDS
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.envs import switch_riddle
-from src.envs.switch_riddle import NOTHING, SWITCH, TELL, Config, upper_bound
+from tandem.envs import switch_riddle
+from tandem.envs.switch_riddle import NOTHING, SWITCH, TELL, Config, upper_bound
 
 N, DAYS, B = 3, 6, 4000
 pytestmark = pytest.mark.jaxmarl

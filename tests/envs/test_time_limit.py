@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import pytest
 
-from src.envs.time_limit import ending
+from tandem.envs.time_limit import ending
 
 
 @pytest.mark.parametrize(

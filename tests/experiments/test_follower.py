@@ -6,9 +6,9 @@ from datetime import datetime
 
 import pytest
 
-from src.experiments import follower
-from src.records import series
-from src.records.runs import StoredRun
+from tandem.experiments import follower
+from tandem.records import series
+from tandem.records.runs import StoredRun
 
 CONFIG = {"t_max": 1000, "max_minutes": 1.0}
 

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from src.experiments import processes
-from src.signals import Counted
+from tandem.experiments import processes
+from tandem.signals import Counted
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(600)"
 OBEDIENT = (

@@ -2,12 +2,12 @@
 
 import pytest
 
-from src.experiments import search_space
-from src.commands import tune
-from src.experiments.tuning import Search
-from src.config import commandline, files, loader
-from src.config.commandline import UsageError
-from src.config.loader import ConfigError
+from tandem.experiments import search_space
+from tandem.commands import tune
+from tandem.experiments.tuning import Search
+from tandem.config import commandline, files, loader
+from tandem.config.commandline import UsageError
+from tandem.config.loader import ConfigError
 
 OVER = {"mazero": "mazero_seq", "mappo": "mappo"}  # an algorithm for each example
 

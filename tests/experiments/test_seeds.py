@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from src.experiments import capacity, seeds
-from src.config import loader
-from src.config.commandline import UsageError
-from src.learners import mazero
+from tandem.experiments import capacity, seeds
+from tandem.config import loader
+from tandem.config.commandline import UsageError
+from tandem.learners import mazero
 from tests.commands import stub_runs
 from tests.commands.stub_runs import config
 

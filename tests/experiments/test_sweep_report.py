@@ -3,7 +3,7 @@
 import json
 import math
 
-from src.experiments import sweep_report
+from tandem.experiments import sweep_report
 from tests.commands import stub_runs
 
 METRIC = "eval/search/return"

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from src.core import ActorCritic, Batch, Discrete, EnvSpec, Params, PolicyExtras, Transition, Vector
+from tandem.core import ActorCritic, Batch, Discrete, EnvSpec, Params, PolicyExtras, Transition, Vector
 
 E, T, N, A, O, S = 6, 8, 3, 5, 4, 2
 SPEC = EnvSpec(num_agents=N, obs=Vector(O), state=Vector(S), actions=Discrete(A), episode_limit=9, shared_reward=False)

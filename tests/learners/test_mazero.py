@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.core import Batch, Candidates, Discrete, EnvSpec, SearchExtras, Transition, Vector
-from src.learners import mazero
-from src.models import world_model
-from src.ops.team import team_reward
-from src.ops.values import committed_value
+from tandem.core import Batch, Candidates, Discrete, EnvSpec, SearchExtras, Transition, Vector
+from tandem.learners import mazero
+from tandem.models import world_model
+from tandem.ops.team import team_reward
+from tandem.ops.values import committed_value
 from tests.reference.compiled import quick_jit
 from tests.reference.returns import masks, n_step_target
 from tests.reference.run_plans import run_plan

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.core import Batch
-from src.learners import mazero
-from src.ops.losses import mean_of
-from src.ops.team import team_reward
+from tandem.core import Batch
+from tandem.learners import mazero
+from tandem.ops.losses import mean_of
+from tandem.ops.team import team_reward
 from tests.learners.test_mazero import CONFIG, MODEL, A, B, N, O, U, learner, random_batch, randomised
 from tests.reference.compiled import quick_jit
 from tests.reference.returns import masks

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.learners import on_policy, rollout_updates
-from src.learners.on_policy import RolloutConfig
-from src.models import actor_critic
-from src.ops.distributions import CATEGORICAL
-from src.ops.normalise import mean_and_std
+from tandem.learners import on_policy, rollout_updates
+from tandem.learners.on_policy import RolloutConfig
+from tandem.models import actor_critic
+from tandem.ops.distributions import CATEGORICAL
+from tandem.ops.normalise import mean_and_std
 from tests.learners.rollouts import SPEC, A, E, N, T, random_rollout
 from tests.reference.advantages import generalised_advantage, running_returns
 from tests.reference.compiled import quick_jit

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.learners import on_policy, ppo, ppo_distil
-from src.models import actor_critic
-from src.ops.masking import kl_divergence, masked_softmax
+from tandem.learners import on_policy, ppo, ppo_distil
+from tandem.models import actor_critic
+from tandem.ops.masking import kl_divergence, masked_softmax
 from tests.learners.rollouts import SPEC, E, N, T, random_rollout
 from tests.reference.compiled import quick_jit
 from tests.reference.run_plans import run_plan

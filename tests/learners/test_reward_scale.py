@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.core import Batch
-from src.envs.matrix_game import Config as Game
-from src.learners import mazero
-from src.learners.reward_scale import DECAY, VALUE_RMS, make_reward_scale
-from src.ops.team import team_reward
-from src.ops.values import state_value
-from src.records import checkpoint
+from tandem.core import Batch
+from tandem.envs.matrix_game import Config as Game
+from tandem.learners import mazero
+from tandem.learners.reward_scale import DECAY, VALUE_RMS, make_reward_scale
+from tandem.ops.team import team_reward
+from tandem.ops.values import state_value
+from tandem.records import checkpoint
 from tests.learners.test_mazero import B, CONFIG, MODEL, SPEC, STEPS, U, learner, random_batch, randomised, update
 from tests.reference.compiled import quick_jit
 from tests.reference.returns import n_step_target

@@ -6,9 +6,9 @@ import numpy as np
 import optax
 import pytest
 
-from src.core import Discrete, EnvSpec, Vector
-from src.envs.layout import laid_out
-from src.models import actor_critic
+from tandem.core import Discrete, EnvSpec, Vector
+from tandem.envs.layout import laid_out
+from tandem.models import actor_critic
 
 N, LANDMARKS, B, STEPS = 4, 3, 256, 300
 

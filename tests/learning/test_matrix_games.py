@@ -2,7 +2,7 @@
 
 import pytest
 
-from src.envs.matrix_game import Config
+from tandem.envs.matrix_game import Config
 from tests.reference.small_runs import last, separable, small_run, without_signal
 
 CLIMBING = Config(relabel=True)  # else ties, which go to action 0, are the optimum

@@ -4,7 +4,7 @@ where there is nothing to learn.
 
 import pytest
 
-from src.envs.matrix_game import Config
+from tandem.envs.matrix_game import Config
 from tests.reference.small_runs import ON_POLICY, last, small_on_policy_run, without_signal
 
 TWO_STEP = Config(scenario="two_step")  # 7 for the safe choice, 8 for the one that needs both

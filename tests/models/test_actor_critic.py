@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.core import Discrete, EnvSpec, Numbers, Vector
-from src.models import actor_critic
-from src.models.actor_critic import Config
+from tandem.core import Discrete, EnvSpec, Numbers, Vector
+from tandem.models import actor_critic
+from tandem.models.actor_critic import Config
 from tests.reference.compiled import quick_jit
 
 B, T, N, A, O, S, H = 2, 7, 3, 5, 4, 6, 8

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.models.attention import AgentAttention, TransformerBlock
+from tandem.models.attention import AgentAttention, TransformerBlock
 from tests.reference.compiled import quick_jit
 
 HEADS, WIDTH = 3, 6

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.core import Discrete, EnvSpec, Vector
-from src.models.world_model import Config, make
+from tandem.core import Discrete, EnvSpec, Vector
+from tandem.models.world_model import Config, make
 from tests.reference.compiled import quick_jit
 
 B, N, A, O = 40, 4, 3, 5

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from src.models import recurrent
+from tandem.models import recurrent
 from tests.reference.compiled import quick_jit
 
 T, R, H = 5, 3, 4

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.core import Discrete, EnvSpec, Numbers, Vector
-from src.models.world_model import Config, make
+from tandem.core import Discrete, EnvSpec, Numbers, Vector
+from tandem.models.world_model import Config, make
 from tests.reference.compiled import quick_jit
 
 N, O, A, D = 3, 7, 5, 12

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from src.ops.returns import generalised_advantages, running_returns
+from tandem.ops.returns import generalised_advantages, running_returns
 from tests.reference import advantages as reference
 
 LENGTH, DISCOUNT = 5, 0.9

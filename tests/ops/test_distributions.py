@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from src.core import Discrete, Numbers
-from src.ops import distributions
-from src.ops.distributions import CATEGORICAL, GAUSSIAN
+from tandem.core import Discrete, Numbers
+from tandem.ops import distributions
+from tandem.ops.distributions import CATEGORICAL, GAUSSIAN
 from tests.reference.compiled import quick_jit
 
 B, N, A = 2, 5, 3

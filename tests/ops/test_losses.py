@@ -3,10 +3,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.ops.losses import (
+from tandem.ops.losses import (
     clipped_policy_loss, clipped_value_loss, cosine_loss, cross_entropy, huber, masked_mean, scale_gradient,
 )  # fmt: skip
-from src.ops.masking import masked_logits
+from tandem.ops.masking import masked_logits
 
 KEY = jax.random.key(0)
 

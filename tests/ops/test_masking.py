@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from hypothesis import given, settings
 
-from src.ops.masking import entropy, kl_divergence, masked_logits, masked_softmax, renormalise
+from tandem.ops.masking import entropy, kl_divergence, masked_logits, masked_softmax, renormalise
 
 LEGAL = hnp.arrays(bool, (3, 5)).filter(lambda legal: legal.any(axis=-1).all())
 NUMBERS = hnp.arrays(np.float32, (3, 5), elements=st.floats(-1e4, 1e4, width=32))

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.ops.normalise import add_moments, divisor, mean_and_std, no_moments, standardise
+from tandem.ops.normalise import add_moments, divisor, mean_and_std, no_moments, standardise
 from tests.reference import advantages as reference
 
 DECAY = 0.8

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from src.ops.returns import bootstrap_index, n_step_targets, unroll_masks
+from tandem.ops.returns import bootstrap_index, n_step_targets, unroll_masks
 from tests.reference import returns as reference
 
 SIZES = [(3, 2), (2, 5), (5, 1), (1, 3), (4, 3)]  # (U, n), streams of up to 7 rows

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from src.ops.schedules import warmup_cosine
+from tandem.ops.schedules import warmup_cosine
 
 
 def test_rate_climbs_to_the_peak_falls_as_a_cosine_and_stays():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from src.ops.support import inverse_transform, make_support, mean, to_two_hot, transform
+from tandem.ops.support import inverse_transform, make_support, mean, to_two_hot, transform
 from tests.reference import support as reference
 
 SCALARS = np.array([-3e6, -884.0, -100.0, -25.0, -1.0, -1e-4, -1e-12, 0.0, 1e-7, 0.5, 7.0, 1234.5, 1e6], np.float32)

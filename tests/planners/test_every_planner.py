@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src import contracts
-from src.core import Discrete, EnvSpec, Model, Vector
-from src.registry import NETWORKS, PLANNERS, Entry
+from tandem import contracts
+from tandem.core import Discrete, EnvSpec, Model, Vector
+from tandem.registry import NETWORKS, PLANNERS, Entry
 from tests.reference.compiled import quick_jit
 from tests.reference.linear_model import linear_model, random_timestep
 

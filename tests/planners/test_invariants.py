@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.core import Discrete, EnvSpec, Vector
-from src.registry import PLANNERS, find
+from tandem.core import Discrete, EnvSpec, Vector
+from tandem.registry import PLANNERS, find
 from tests.reference.compiled import quick_jit
 from tests.reference.linear_model import indifferent, linear_model, random_timestep
 

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.core import EnvSpec, Plan
-from src.envs import matrix_game
-from src.envs.matrix_game import Config
-from src.registry import find
+from tandem.core import EnvSpec, Plan
+from tandem.envs import matrix_game
+from tandem.envs.matrix_game import Config
+from tandem.registry import find
 from tests.reference.compiled import quick_jit
 from tests.reference.perfect_models import joint_actions, perfect_model, showing, tables
 

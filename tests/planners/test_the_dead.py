@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from src.registry import find
+from tandem.registry import find
 from tests.planners.test_invariants import GUMBEL, MUZERO, B, name, spec_of
 from tests.reference.compiled import quick_jit
 from tests.reference.linear_model import linear_model, random_timestep

@@ -16,8 +16,8 @@ import optax
 import pytest
 from flax import struct
 
-from src.records import checkpoint, checkpoint_folder
-from src.records.checkpoint_folder import CheckpointError, Meta
+from tandem.records import checkpoint, checkpoint_folder
+from tandem.records.checkpoint_folder import CheckpointError, Meta
 
 ROOT = Path(__file__).parents[2]
 
@@ -119,9 +119,9 @@ WRITE_FOR_EVER = """
 import sys
 from pathlib import Path
 import numpy as np
-from src.records import checkpoint, checkpoint_folder
-from src.core import Report
-from src.records.saver import Saver
+from tandem.records import checkpoint, checkpoint_folder
+from tandem.core import Report
+from tandem.records.saver import Saver
 models = Path(sys.argv[1])
 saver = Saver(models, {"keep_last": 2, "keep_best": False, "every_minutes": 0, "every_steps": 1}, {}, lambda step: None)
 saver.start_at(max(checkpoint_folder.steps(models), default=0))

@@ -12,9 +12,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from src.records import provenance
-from src.records.curves import Curves, add_image, layout
-from src.records.record import Resume
+from tandem.records import provenance
+from tandem.records.curves import Curves, add_image, layout
+from tandem.records.record import Resume
 from tests.reference.fake_runs import CONFIG, recorded, reports
 
 START, END = "_hparams_/session_start_info", "_hparams_/session_end_info"

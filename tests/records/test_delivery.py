@@ -13,12 +13,12 @@ from sacred import SETTINGS
 from sacred.observers import RunObserver
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from src.records import checkpoint_folder
-from src.core import Report, RunError
-from src.records import delivery, record, series
-from src.records.curves import Curves
-from src.records.delivery import Delivery
-from src.records.disk import insist
+from tandem.records import checkpoint_folder
+from tandem.core import Report, RunError
+from tandem.records import delivery, record, series
+from tandem.records.curves import Curves
+from tandem.records.delivery import Delivery
+from tandem.records.disk import insist
 from tests.reference.fake_runs import CONFIG, recorded, reports
 from tests.reference.full_disk import FullDisk
 
@@ -31,7 +31,7 @@ def start(tmp_path, monkeypatch):
     monkeypatch.setattr(SETTINGS, "CAPTURE_MODE", "no")
     monkeypatch.setattr(record, "PATIENCE", 0.2)
     for name in ("delivery", "saver", "disk"):
-        monkeypatch.setattr(f"src.records.{name}.RETRY_SECONDS", 0.02)
+        monkeypatch.setattr(f"tandem.records.{name}.RETRY_SECONDS", 0.02)
     return partial(recorded, tmp_path, beat_interval=0.02)
 
 

@@ -12,8 +12,8 @@ import gridfs
 import pymongo
 import pytest
 
-from src.records import mongo_place, mongo_series, mongo_upload, record_files
-from src.records.mongo_upload import Upload
+from tandem.records import mongo_place, mongo_series, mongo_upload, record_files
+from tandem.records.mongo_upload import Upload
 from tests.reference.mongo_runs import Recorder, curve, documents, points, reports, uploaded, wait_for
 from tests.reference.mongod import Mongod
 
@@ -160,7 +160,7 @@ def test_an_interrupted_run_is_interrupted_there_as_well_with_its_last_words(sta
 def test_a_server_that_never_comes_back_ends_in_the_command_that_uploads_later(
     start, tmp_path, mongod, database, capsys
 ):
-    from src.commands import upload
+    from tandem.commands import upload
 
     server = Mongod(tmp_path / "db").start()
 

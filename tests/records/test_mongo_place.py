@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from src.hiding import hidden
-from src.records import mongo_place
-from src.records.mongo_place import Unusable, choose, connect, parse
+from tandem.hiding import hidden
+from tandem.records import mongo_place
+from tandem.records.mongo_place import Unusable, choose, connect, parse
 from tests.reference.mongod import SECRET
 
 

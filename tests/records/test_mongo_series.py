@@ -7,9 +7,9 @@ import struct
 
 import pytest
 
-from src.commands import upload
-from src.records import mongo, mongo_place, mongo_series, mongo_upload
-from src.records.mongo_upload import Upload
+from tandem.commands import upload
+from tandem.records import mongo, mongo_place, mongo_series, mongo_upload
+from tandem.records.mongo_upload import Upload
 from tests.reference.mongo_runs import Recorder, curve, differing, documents, points, reports, uploaded, wait_for
 from tests.reference.mongod import Mongod
 

@@ -5,9 +5,9 @@ import subprocess
 
 import pytest
 
-from src.records import runs
-from src.records import provenance
-from src.records.runs import RecordError
+from tandem.records import runs
+from tandem.records import provenance
+from tandem.records.runs import RecordError
 from tests.commands import stub_runs
 
 

@@ -16,14 +16,14 @@ from rich.console import Console
 from sacred import SETTINGS
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from src.records.progress import Progress
-from src.records import screen as screen_module
-from src.records import checkpoint, checkpoint_folder
-from src.core import Report, RunError
-from src.records import provenance, series
-from src.records.files import FileRecord, lock
-from src.records.places import Places
-from src.records.record import Resume
+from tandem.records.progress import Progress
+from tandem.records import screen as screen_module
+from tandem.records import checkpoint, checkpoint_folder
+from tandem.core import Report, RunError
+from tandem.records import provenance, series
+from tandem.records.files import FileRecord, lock
+from tandem.records.places import Places
+from tandem.records.record import Resume
 from tests.reference.fake_runs import CONFIG, recorded, reports
 
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from src.records import checkpoint_folder
-from src.records import record_files
-from src.records.runs import RecordError
+from tandem.records import checkpoint_folder
+from tandem.records import record_files
+from tandem.records.runs import RecordError
 from tests.commands import stub_runs
 
 ENTRY = {"experiment": {"sources": [["a.py", "_sources/a.py"]]}, "artifacts": ["film.mp4", "gone.txt"], "host": {}}

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from src.records import runs
-from src.records.runs import RecordError
+from tandem.records import runs
+from tandem.records.runs import RecordError
 
 
 @pytest.fixture

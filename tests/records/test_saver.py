@@ -5,10 +5,10 @@ import threading
 import numpy as np
 import pytest
 
-from src.records import checkpoint, checkpoint_folder
-from src.core import Report
-from src.records import saver as saver_module
-from src.records.saver import Saver
+from tandem.records import checkpoint, checkpoint_folder
+from tandem.core import Report
+from tandem.records import saver as saver_module
+from tandem.records.saver import Saver
 
 SETTINGS = {"every_minutes": 0.0, "every_steps": 0, "keep_last": 2, "keep_best": False}
 

@@ -7,8 +7,8 @@ from datetime import datetime
 import numpy as np
 import pytest
 
-from src.records import series
-from src.records.runs import RecordError
+from tandem.records import series
+from tandem.records.runs import RecordError
 
 TIME = datetime(2026, 3, 1, 12, 30, 15, 250_000)
 

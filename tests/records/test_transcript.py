@@ -5,10 +5,10 @@ import io
 import pytest
 from rich.console import Console
 
-from src.core import Report
-from src.records.progress import Progress
-from src.records.screen import Screen
-from src.records.transcript import Transcript
+from tandem.core import Report
+from tandem.records.progress import Progress
+from tandem.records.screen import Screen
+from tandem.records.transcript import Transcript
 
 
 @pytest.mark.parametrize("terminal", [True, False])

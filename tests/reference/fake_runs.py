@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from sacred import Experiment
 
-from src.core import Report
-from src.records.files import FileRecord
-from src.records.record import Resume, record
+from tandem.core import Report
+from tandem.records.files import FileRecord
+from tandem.records.record import Resume, record
 
 CONFIG = {
     "name": "alg",

@@ -7,7 +7,7 @@ from functools import lru_cache
 import jax
 import numpy as np
 
-from src.core import Environment, TimeStep
+from tandem.core import Environment, TimeStep
 
 
 class OnHost:

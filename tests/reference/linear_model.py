@@ -5,7 +5,7 @@ for tests of what plans with it.
 import jax
 import jax.numpy as jnp
 
-from src.core import Array, EnvSpec, Key, Model, Params, TeamValue, TimeStep
+from tandem.core import Array, EnvSpec, Key, Model, Params, TeamValue, TimeStep
 from tests.reference.stepwise import SCALARS, plain_latents, stepwise
 
 

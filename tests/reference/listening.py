@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import grpc
 import psutil
 
-from src.cluster.addresses import NO_PROXY
+from tandem.cluster.addresses import NO_PROXY
 
 METHODS = (  # what has programs run, moves their data or tells of them; one at least for every server that Ray has
     "NodeInfoGcsService/CheckAlive", "InternalKVGcsService/InternalKVGet", "NodeManagerService/RequestWorkerLease",

@@ -10,13 +10,13 @@ import numpy as np
 from pymongo.database import Database
 from sacred import SETTINGS, Experiment
 
-from src.core import Report
-from src.records import mongo_place, series
-from src.records.files import FileRecord
-from src.records.mongo import MongoMirror
-from src.records.mongo_read import read_series
-from src.records.mongo_upload import Upload
-from src.records.record import record
+from tandem.core import Report
+from tandem.records import mongo_place, series
+from tandem.records.files import FileRecord
+from tandem.records.mongo import MongoMirror
+from tandem.records.mongo_read import read_series
+from tandem.records.mongo_upload import Upload
+from tandem.records.record import record
 
 
 def reports(count: int, disturb: Callable[[int], None] = lambda step: None) -> Callable[[int], Iterator]:

@@ -8,9 +8,9 @@ from functools import lru_cache
 import jax
 import jax.numpy as jnp
 
-from src.core import Array, EnvSpec, Model, Params, TeamValue, TimeStep
-from src.envs import matrix_game
-from src.envs.matrix_game import Config, GameState
+from tandem.core import Array, EnvSpec, Model, Params, TeamValue, TimeStep
+from tandem.envs import matrix_game
+from tandem.envs.matrix_game import Config, GameState
 from tests.reference.stepwise import SCALARS, plain_latents, stepwise
 
 

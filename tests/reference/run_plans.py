@@ -1,6 +1,6 @@
 """The sizes of a run for parts that are made without a runner."""
 
-from src.core import EnvSpec, RunPlan
+from tandem.core import EnvSpec, RunPlan
 
 
 def run_plan(spec: EnvSpec, discount: float, total_updates: int = 50, num_envs: int = 6, **changes) -> RunPlan:

@@ -8,14 +8,14 @@ from functools import lru_cache
 import jax
 import jax.numpy as jnp
 
-from src.core import Environment
-from src.envs import matrix_game
-from src.learners import mazero, ppo, ppo_distil
-from src.models import actor_critic, world_model
-from src.planners.policies import actor
-from src.registry import find
-from src.data import rollout, uniform
-from src.runners import jax_sync
+from tandem.core import Environment
+from tandem.envs import matrix_game
+from tandem.learners import mazero, ppo, ppo_distil
+from tandem.models import actor_critic, world_model
+from tandem.planners.policies import actor
+from tandem.registry import find
+from tandem.data import rollout, uniform
+from tandem.runners import jax_sync
 from tests.reference.run_plans import run_plan
 
 NETWORK = world_model.Config(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from src.core import Codec, Imagined, Latents, TeamPolicy
+from tandem.core import Codec, Imagined, Latents, TeamPolicy
 
 SCALARS = Codec(mean=lambda x: x, target=lambda x: x)  # the "logits" are the scalars themselves
 

@@ -7,7 +7,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from src.core import Array, EnvSpec, Environment, Key, Numbers, TimeStep, Vector, pytree
+from tandem.core import Array, EnvSpec, Environment, Key, Numbers, TimeStep, Vector, pytree
 
 TARGET = 1.5  # or its negative, by lot; the team sees which
 LEGAL = ((True, True), (True, False), (True, True))  # the second agent has one number, and one of padding

@@ -7,7 +7,7 @@ not stop there is found out. The planners act by formulas over what they see. Th
 import jax
 import jax.numpy as jnp
 
-from src.core import (
+from tandem.core import (
     Batch, Discrete, EnvSpec, Environment, Learner, LearnerState, Plan, Planner, PolicyExtras, SearchExtras, TimeStep,
     Vector,
 )  # fmt: skip

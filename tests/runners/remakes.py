@@ -5,8 +5,8 @@ import signal
 import subprocess
 from functools import partial
 
-from src.core import Acting, Planner
-from src.envs import matrix_game
+from tandem.core import Acting, Planner
+from tandem.envs import matrix_game
 from tests.reference import small_runs
 from tests.reference.host_games import OnHost, Troubled, crash, hang
 from tests.runners.counting import make_env, make_planner, make_still_planner

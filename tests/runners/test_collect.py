@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.runners.collect import as_timestep, collect, evaluate, start
+from tandem.runners.collect import as_timestep, collect, evaluate, start
 from tests.reference.compiled import quick_jit
 from tests.runners.counting import (
     LIMIT, STOP, A, N, make_env, make_planner, make_still_planner, pay, signature, telling,

@@ -11,11 +11,11 @@ import jax
 import numpy as np
 import pytest
 
-from src.records import checkpoint, checkpoint_folder
-from src.core import Report
-from src.registry import find
-from src.data import uniform
-from src.runners import jax_sync
+from tandem.records import checkpoint, checkpoint_folder
+from tandem.core import Report
+from tandem.registry import find
+from tandem.data import uniform
+from tandem.runners import jax_sync
 from tests.runners.counting import STOP, make_env, make_learner, make_planner, make_still_planner, signature, telling
 from tests.reference.run_plans import run_plan
 

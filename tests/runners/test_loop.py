@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from src.runners import loop
+from tandem.runners import loop
 
 
 def test_the_standard_error_is_that_of_the_mean():

@@ -7,10 +7,10 @@ import jax
 import numpy as np
 import pytest
 
-from src import build, contracts
-from src.records import checkpoint_folder, rows as recorded_rows
-from src.config import commandline, loader
-from src.main import main
+from tandem import build, contracts
+from tandem.records import checkpoint_folder, rows as recorded_rows
+from tandem.config import commandline, loader
+from tandem.main import main
 
 ROWS = 1536
 CLIMBING = [

@@ -11,11 +11,11 @@ import numpy as np
 import psutil
 import pytest
 
-from src.records import checkpoint, checkpoint_folder
-from src.core import RunError
-from src.envs import matrix_game
-from src.data import uniform
-from src.runners import ray_async
+from tandem.records import checkpoint, checkpoint_folder
+from tandem.core import RunError
+from tandem.envs import matrix_game
+from tandem.data import uniform
+from tandem.runners import ray_async
 from tests.reference import small_runs
 from tests.reference.host_games import OnHost
 from tests.reference.listening import METHODS, listening, outer_addresses, says
@@ -45,7 +45,7 @@ def address(quick_compiling, tmp_path_factory):
     """A cluster of two nodes with a token of its own; each run joins it. Actors that ask for a
     desk are put on the second node.
     """
-    from src.cluster import authentication, environment, start  # before Ray, which it silences
+    from tandem.cluster import authentication, environment, start  # before Ray, which it silences
 
     folder = tmp_path_factory.mktemp("token")
     token = authentication.own_token(folder) | {"PYTHONPATH": environment.python_path()}
@@ -216,8 +216,8 @@ def test_actors_that_nobody_has_room_for_and_clusters_that_are_not_there_are_ref
 
 
 def test_actors_whose_room_others_use_are_told_of_instead_of_being_waited_for(address, monkeypatch):
-    from src.cluster.start import cluster
-    from src.runners.actors import placement
+    from tandem.cluster.start import cluster
+    from tandem.runners.actors import placement
 
     monkeypatch.setattr(placement, "SECONDS_TO_PLACE", 1.0)
     desk = {"CPU": 1.0, "desk": 1.0}
@@ -232,7 +232,7 @@ def test_actors_whose_room_others_use_are_told_of_instead_of_being_waited_for(ad
 
 
 def test_a_run_on_a_cluster_does_nothing_for_anybody_without_the_clusters_token(address):
-    from src.cluster.start import cluster
+    from tandem.cluster.start import cluster
 
     with cluster(address, {}, 0, ""):
         ports = [port for _, port in listening([psutil.Process()])]
@@ -242,8 +242,8 @@ def test_a_run_on_a_cluster_does_nothing_for_anybody_without_the_clusters_token(
 
 
 def test_jax_finds_in_an_actor_the_platform_and_the_threads_that_it_was_told_before(address):
-    from src.cluster.start import cluster
-    from src.runners.actors import placement
+    from tandem.cluster.start import cluster
+    from tandem.runners.actors import placement
 
     wants = placement.wanted(1.0, {})
     with cluster(address, {}, 0, ""):

@@ -16,10 +16,10 @@ The global state is the game's own `state()`, or, where it has none, the team's 
 import dataclasses
 import math
 
-from src.core import Discrete, EnvSpec, Vector, setting
-from src.envs.pettingzoo import actions, measures, scenarios
-from src.envs.pettingzoo.environment import PettingZooEnvironment
-from src.envs.pettingzoo.game import open_game
+from tandem.core import Discrete, EnvSpec, Vector, setting
+from tandem.envs.pettingzoo import actions, measures, scenarios
+from tandem.envs.pettingzoo.environment import PettingZooEnvironment
+from tandem.envs.pettingzoo.game import open_game
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

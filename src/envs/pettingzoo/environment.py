@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from src.core import EnvSpec, TimeStep
-from src.envs.pettingzoo import measures
-from src.envs.pettingzoo.actions import Actions
-from src.envs.pettingzoo.game import Game, flat
+from tandem.core import EnvSpec, TimeStep
+from tandem.envs.pettingzoo import measures
+from tandem.envs.pettingzoo.actions import Actions
+from tandem.envs.pettingzoo.game import Game, flat
 
 
 class PettingZooEnvironment:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from src.envs.pettingzoo.scenarios import Scenario
+from tandem.envs.pettingzoo.scenarios import Scenario
 
 INSTALL = "python -m pip install "  # and PACKAGES, which the extra `pettingzoo` of pyproject.toml pins
 PACKAGES = (

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from src.envs.names import check_name
+from tandem.envs.names import check_name
 
 Says = Callable[[Mapping[str, Any]], bool]  # judges by `scenario_args`
 

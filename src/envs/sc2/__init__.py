@@ -12,9 +12,9 @@ import dataclasses
 import functools
 from typing import Any
 
-from src.core import Discrete, EnvSpec, RunPlan, Vector, setting
-from src.envs.sc2.environment import StarCraftEnvironment
-from src.envs.sc2.installed import game_class
+from tandem.core import Discrete, EnvSpec, RunPlan, Vector, setting
+from tandem.envs.sc2.environment import StarCraftEnvironment
+from tandem.envs.sc2.installed import game_class
 
 # SMACv2's three generated maps, and the teams of its paper: unit types, how often each is drawn, which may not fight
 # alone.

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from src.core import EnvSpec, TimeStep
+from tandem.core import EnvSpec, TimeStep
 
 
 class StarCraftEnvironment:

@@ -17,14 +17,14 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from src.core import Array, Discrete, EnvSpec, Environment, Key, PyTree, TimeStep, pytree, setting
-from src.envs import smax_scene
-from src.envs.groups import alike, common
-from src.envs.names import check_name
-from src.envs.jaxmarl_bridge import smax, strong_types
-from src.envs.smax import entities, maps, units
-from src.envs.smax.enemies import ScriptedEnemies
-from src.envs.time_limit import ending
+from tandem.core import Array, Discrete, EnvSpec, Environment, Key, PyTree, TimeStep, pytree, setting
+from tandem.envs import smax_scene
+from tandem.envs.groups import alike, common
+from tandem.envs.names import check_name
+from tandem.envs.jaxmarl_bridge import smax, strong_types
+from tandem.envs.smax import entities, maps, units
+from tandem.envs.smax.enemies import ScriptedEnemies
+from tandem.envs.time_limit import ending
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -21,9 +21,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from src.core import Array, Key, PyTree
-from src.envs.jaxmarl_bridge import smax
-from src.envs.smax import units
+from tandem.core import Array, Key, PyTree
+from tandem.envs.jaxmarl_bridge import smax
+from tandem.envs.smax import units
 
 NO_TARGET = 5  # actions below this aim at nobody
 

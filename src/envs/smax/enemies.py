@@ -9,9 +9,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from src.core import Array, Key, PyTree
-from src.envs.jaxmarl_bridge import smax
-from src.envs.smax.battle import NO_TARGET, Battle
+from tandem.core import Array, Key, PyTree
+from tandem.envs.jaxmarl_bridge import smax
+from tandem.envs.smax.battle import NO_TARGET, Battle
 
 STOP, CLOSE_ENOUGH = 4, 2.0
 DIRECTIONS = ((0.0, 1.0), (1.0, 0.0), (0.0, -1.0), (-1.0, 0.0))  # of the actions 0 to 3

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from src.core import Vector
-from src.envs.layout import laid_out
-from src.envs.smax import units
-from src.envs.smax.battle import NO_TARGET
+from tandem.core import Vector
+from tandem.envs.layout import laid_out
+from tandem.envs.smax import units
+from tandem.envs.smax.battle import NO_TARGET
 
 POSITION = (1, 2)  # where a unit's features say where it is
 

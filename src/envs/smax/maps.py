@@ -11,8 +11,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from src.envs.jaxmarl_bridge import smax
-from src.envs.smax.units import JAXMARL_NAMES, NAMES
+from tandem.envs.jaxmarl_bridge import smax
+from tandem.envs.smax.units import JAXMARL_NAMES, NAMES
 
 Army = dict[str, int]  # {unit: how many}, in the order of the agents
 

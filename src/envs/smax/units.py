@@ -31,7 +31,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from src.envs.jaxmarl_bridge import smax
+from tandem.envs.jaxmarl_bridge import smax
 
 
 @dataclasses.dataclass(frozen=True)

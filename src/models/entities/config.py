@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from src.core import EnvSpec, Group, Vector, setting
+from tandem.core import EnvSpec, Group, Vector, setting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

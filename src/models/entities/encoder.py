@@ -9,10 +9,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from src.core import Array
-from src.models.dense import Dense
-from src.models.entities.config import EntityConfig
-from src.models.entities.view import ALLY, Kind, View, distance, length
+from tandem.core import Array
+from tandem.models.dense import Dense
+from tandem.models.entities.config import EntityConfig
+from tandem.models.entities.view import ALLY, Kind, View, distance, length
 
 FAR = 10.0  # stands for the distance to nobody
 NEVER = -1e9

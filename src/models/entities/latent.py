@@ -10,8 +10,8 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from src.core import Array, Discrete, Vector
-from src.models.entities.view import OWN
+from tandem.core import Array, Discrete, Vector
+from tandem.models.entities.view import OWN
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,11 +4,11 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from src.core import Array, Group, Vector
-from src.models.dense import Dense
-from src.models.entities.config import EntityConfig
-from src.models.entities.encoder import Encoder
-from src.models.entities.view import shares_map, team_view, view
+from tandem.core import Array, Group, Vector
+from tandem.models.dense import Dense
+from tandem.models.entities.config import EntityConfig
+from tandem.models.entities.encoder import Encoder
+from tandem.models.entities.view import shares_map, team_view, view
 
 Tokens = dict[str, dict[str, Array]]  # {group: {kind: [..., n, C, H]}}
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from src.core import Array, Entities, Vector
+from tandem.core import Array, Entities, Vector
 
 OWN, ALLY = "own", "ally"
 TINY = 1e-6  # under a root, whose slope at zero has no bound

@@ -11,13 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from src.core import Array, Vector
-from src.models.attention import TransformerBlock
-from src.models.dense import Dense
-from src.models.entities.config import EntityConfig
-from src.models.entities.encoder import Encoder
-from src.models.entities.latent import LatentSpace
-from src.models.entities.view import ALLY, view
+from tandem.core import Array, Vector
+from tandem.models.attention import TransformerBlock
+from tandem.models.dense import Dense
+from tandem.models.entities.config import EntityConfig
+from tandem.models.entities.encoder import Encoder
+from tandem.models.entities.latent import LatentSpace
+from tandem.models.entities.view import ALLY, view
 
 
 class EntityRepresentation(nn.Module):

@@ -2,7 +2,7 @@
 
 import jax
 
-from src.core import Array, Distribution, Key, Latents, Params, Plan, PolicyExtras, PyTree, TeamPolicy, TimeStep
+from tandem.core import Array, Distribution, Key, Latents, Params, Plan, PolicyExtras, PyTree, TeamPolicy, TimeStep
 
 
 def observe(latents: Latents, params: Params, memory: PyTree, timestep: TimeStep) -> tuple[PyTree, Array]:

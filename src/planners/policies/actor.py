@@ -4,8 +4,8 @@ import dataclasses
 
 import jax
 
-from src.core import Array, EnvSpec, Model, Planner, TimeStep
-from src.planners.policies.acting import act
+from tandem.core import Array, EnvSpec, Model, Planner, TimeStep
+from tandem.planners.policies.acting import act
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

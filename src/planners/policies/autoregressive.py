@@ -9,10 +9,10 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from src.core import Array, EnvSpec, Key, Model, Planner, PyTree, TimeStep, setting
-from src.ops.distributions import CATEGORICAL, draw
-from src.ops.masking import entropy, masked_logits
-from src.planners.policies.acting import observe, planned, rows
+from tandem.core import Array, EnvSpec, Key, Model, Planner, PyTree, TimeStep, setting
+from tandem.ops.distributions import CATEGORICAL, draw
+from tandem.ops.masking import entropy, masked_logits
+from tandem.planners.policies.acting import observe, planned, rows
 
 ORDERS = ("fixed", "random", "most_certain_first")
 

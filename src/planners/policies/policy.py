@@ -2,9 +2,9 @@
 
 import dataclasses
 
-from src.core import Array, EnvSpec, Model, Planner, TimeStep
-from src.ops.distributions import CATEGORICAL
-from src.planners.policies.acting import act, decentralised, observe
+from tandem.core import Array, EnvSpec, Model, Planner, TimeStep
+from tandem.ops.distributions import CATEGORICAL
+from tandem.planners.policies.acting import act, decentralised, observe
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

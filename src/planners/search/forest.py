@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import mctx
 
-from src.core import Array, PyTree, pytree
+from tandem.core import Array, PyTree, pytree
 
 ROOT, NONE = mctx.Tree.ROOT_INDEX, mctx.Tree.UNVISITED
 

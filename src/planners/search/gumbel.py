@@ -6,8 +6,8 @@ from functools import partial
 
 import mctx
 
-from src.core import Array, Key, Params, setting
-from src.planners.search.query import BudgetConfig, Found, Query, Search, found
+from tandem.core import Array, Key, Params, setting
+from tandem.planners.search.query import BudgetConfig, Found, Query, Search, found
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

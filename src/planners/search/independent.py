@@ -10,14 +10,14 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from src.core import Array, EnvSpec, Model, Plan, Planner, SearchExtras, TimeStep, setting
-from src.ops.distributions import draw
-from src.ops.masking import masked_logits
-from src.planners.policies import policy
-from src.planners.policies.acting import decentralised, imagined_legal, observe
-from src.planners.search.own_actions import argmax, own_root, own_step
-from src.planners.search.query import Query
-from src.planners.search.trees import TreeConfig, make_search, make_worth
+from tandem.core import Array, EnvSpec, Model, Plan, Planner, SearchExtras, TimeStep, setting
+from tandem.ops.distributions import draw
+from tandem.ops.masking import masked_logits
+from tandem.planners.policies import policy
+from tandem.planners.policies.acting import decentralised, imagined_legal, observe
+from tandem.planners.search.own_actions import argmax, own_root, own_step
+from tandem.planners.search.query import Query
+from tandem.planners.search.trees import TreeConfig, make_search, make_worth
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -15,14 +15,14 @@ import jax.numpy as jnp
 import mctx
 import numpy as np
 
-from src.core import Array, Candidates, EnvSpec, Key, Model, Plan, Planner, SearchExtras, TimeStep, pytree, setting
-from src.ops.distributions import draw
-from src.ops.masking import NEVER, masked_logits
-from src.ops.values import state_value
-from src.planners.policies import policy
-from src.planners.policies.acting import decentralised, imagined_legal, observe
-from src.planners.search.query import Found, Query
-from src.planners.search.trees import TreeConfig, imagine, make_search, make_worth
+from tandem.core import Array, Candidates, EnvSpec, Key, Model, Plan, Planner, SearchExtras, TimeStep, pytree, setting
+from tandem.ops.distributions import draw
+from tandem.ops.masking import NEVER, masked_logits
+from tandem.ops.values import state_value
+from tandem.planners.policies import policy
+from tandem.planners.policies.acting import decentralised, imagined_legal, observe
+from tandem.planners.search.query import Found, Query
+from tandem.planners.search.trees import TreeConfig, imagine, make_search, make_worth
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

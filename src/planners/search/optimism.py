@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import mctx
 
-from src.core import Array, pytree
+from tandem.core import Array, pytree
 
 ROOT, NO_PARENT = mctx.Tree.ROOT_INDEX, mctx.Tree.NO_PARENT
 

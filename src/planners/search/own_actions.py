@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 import mctx
 
-from src.core import Array, Key, Model, pytree
-from src.ops.masking import masked_logits
-from src.ops.values import committed_value
-from src.planners.policies.acting import decentralised
-from src.planners.search.trees import Worth, imagine
+from tandem.core import Array, Key, Model, pytree
+from tandem.ops.masking import masked_logits
+from tandem.ops.values import committed_value
+from tandem.planners.policies.acting import decentralised
+from tandem.planners.search.trees import Worth, imagine
 
 Decide = Callable[[Key, Array], Array]  # key, logits [M, N, A] -> actions [M, N] int32
 

@@ -25,12 +25,12 @@ import jax
 import jax.numpy as jnp
 import mctx
 
-from src.core import Array, EnvSpec, Key, Model, Planner, setting
-from src.ops.distributions import draw_by_luck
-from src.ops.masking import masked_logits
-from src.ops.values import committed_value
-from src.planners.policies.acting import rows
-from src.planners.search.forest import (
+from tandem.core import Array, EnvSpec, Key, Model, Planner, setting
+from tandem.ops.distributions import draw_by_luck
+from tandem.ops.masking import masked_logits
+from tandem.ops.values import committed_value
+from tandem.planners.policies.acting import rows
+from tandem.planners.search.forest import (
     NONE,
     ROOT,
     Forest,
@@ -43,9 +43,9 @@ from src.planners.search.forest import (
     child_of,
     put,
 )
-from src.planners.search.gumbel import GumbelConfig, q_transform, value_scale
-from src.planners.search.trees import Worth, imagine, make_worth
-from src.planners.search.turns import Decide, OrderConfig, Start, planner_in_turns
+from tandem.planners.search.gumbel import GumbelConfig, q_transform, value_scale
+from tandem.planners.search.trees import Worth, imagine, make_worth
+from tandem.planners.search.turns import Decide, OrderConfig, Start, planner_in_turns
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

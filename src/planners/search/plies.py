@@ -23,13 +23,13 @@ import jax
 import jax.numpy as jnp
 import mctx
 
-from src.core import Array, EnvSpec, Key, Model, Planner, PyTree, pytree, setting
-from src.ops.distributions import draw_by_luck
-from src.ops.masking import masked_logits
-from src.ops.values import committed_value
-from src.planners.policies.acting import rows
-from src.planners.search.trees import TreeConfig, Worth, imagine, make_search, make_worth
-from src.planners.search.turns import OrderConfig, Start, one_by_one, planner_in_turns
+from tandem.core import Array, EnvSpec, Key, Model, Planner, PyTree, pytree, setting
+from tandem.ops.distributions import draw_by_luck
+from tandem.ops.masking import masked_logits
+from tandem.ops.values import committed_value
+from tandem.planners.policies.acting import rows
+from tandem.planners.search.trees import TreeConfig, Worth, imagine, make_search, make_worth
+from tandem.planners.search.turns import OrderConfig, Start, one_by_one, planner_in_turns
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

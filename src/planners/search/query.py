@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import mctx
 
-from src.core import Array, setting
+from tandem.core import Array, setting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -6,12 +6,12 @@ For comparison with `plies`, whose whole tree knows what was committed.
 
 import dataclasses
 
-from src.core import EnvSpec, Key, Model, Planner
-from src.ops.distributions import draw
-from src.ops.masking import masked_logits
-from src.planners.search.own_actions import own_root, own_step
-from src.planners.search.trees import TreeConfig, make_search, make_worth
-from src.planners.search.turns import OrderConfig, Start, one_by_one, planner_in_turns
+from tandem.core import EnvSpec, Key, Model, Planner
+from tandem.ops.distributions import draw
+from tandem.ops.masking import masked_logits
+from tandem.planners.search.own_actions import own_root, own_step
+from tandem.planners.search.trees import TreeConfig, make_search, make_worth
+from tandem.planners.search.turns import OrderConfig, Start, one_by_one, planner_in_turns
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -6,13 +6,13 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from src.core import Array, Key, Model, Params, setting
-from src.ops.values import state_value
-from src.planners.policies.acting import decentralised
-from src.planners.search.gumbel import GumbelConfig, make_gumbel
-from src.planners.search.optimism import make_loop
-from src.planners.search.puct import PuctConfig, make_puct
-from src.planners.search.query import BudgetConfig, Search
+from tandem.core import Array, Key, Model, Params, setting
+from tandem.ops.values import state_value
+from tandem.planners.policies.acting import decentralised
+from tandem.planners.search.gumbel import GumbelConfig, make_gumbel
+from tandem.planners.search.optimism import make_loop
+from tandem.planners.search.puct import PuctConfig, make_puct
+from tandem.planners.search.query import BudgetConfig, Search
 
 ALGORITHMS = {"gumbel_muzero": make_gumbel, "muzero": make_puct}
 

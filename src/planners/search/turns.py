@@ -12,12 +12,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from src.core import Array, EnvSpec, Key, Model, Plan, Planner, PyTree, SearchExtras, TimeStep, pytree, setting
-from src.ops.masking import masked_logits
-from src.planners.policies import autoregressive, policy
-from src.planners.policies.acting import imagined_legal, observe
-from src.planners.policies.autoregressive import ORDERS, choose_order
-from src.planners.search.query import Query, Search
+from tandem.core import Array, EnvSpec, Key, Model, Plan, Planner, PyTree, SearchExtras, TimeStep, pytree, setting
+from tandem.ops.masking import masked_logits
+from tandem.planners.policies import autoregressive, policy
+from tandem.planners.policies.acting import imagined_legal, observe
+from tandem.planners.policies.autoregressive import ORDERS, choose_order
+from tandem.planners.search.query import Query, Search
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

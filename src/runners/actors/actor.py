@@ -13,11 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from src.core import Acting, Params, PyTree, TimeStep
-from src.runners.collect import collect, start
-from src.runners.host.collect import HostActors, evaluate
-from src.runners.host.envs import HostEnvs
-from src.runners.loop import actor_key
+from tandem.core import Acting, Params, PyTree, TimeStep
+from tandem.runners.collect import collect, start
+from tandem.runners.host.collect import HostActors, evaluate
+from tandem.runners.host.envs import HostEnvs
+from tandem.runners.loop import actor_key
 
 TRAINING, EVALUATION = 0, 1  # kinds of random streams
 

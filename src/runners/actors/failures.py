@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
 
-from src.core import RunError
-from src.runners.tally import ADVICE, Tally
+from tandem.core import RunError
+from tandem.runners.tally import ADVICE, Tally
 
 REMADE = "an environment failed and was made anew; its episode is discarded"
 

@@ -16,9 +16,9 @@ import numpy as np
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from src.core import Acting, Key, Params, PyTree
-from src.runners.actors.actor import Actor, Order, Replanner, Seat, Trajectory
-from src.runners.actors.failures import Failures, Loss, loss, problem
+from tandem.core import Acting, Key, Params, PyTree
+from tandem.runners.actors.actor import Actor, Order, Replanner, Seat, Trajectory
+from tandem.runners.actors.failures import Failures, Loss, loss, problem
 
 POLL_SECONDS = 1.0
 

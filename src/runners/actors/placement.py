@@ -10,8 +10,8 @@ import ray
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from src.cluster import environment  # before Ray
-from src.core import RunError
+from tandem.cluster import environment  # before Ray
+from tandem.core import RunError
 
 SECONDS_TO_PLACE = 60.0  # for room that other work uses to become free
 

@@ -11,13 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from src.cluster.authentication import NoCluster
-from src.cluster.start import cluster
-from src.core import Key, Params, PyTree, RunError, Transition
-from src.runners.actors import placement
-from src.runners.jax_sync import RunState
-from src.runners.learn import draw_seen, replans_due
-from src.runners.actors.actor import Order, Published, Seat, Trajectory, packed, unpacked
+from tandem.cluster.authentication import NoCluster
+from tandem.cluster.start import cluster
+from tandem.core import Key, Params, PyTree, RunError, Transition
+from tandem.runners.actors import placement
+from tandem.runners.jax_sync import RunState
+from tandem.runners.learn import draw_seen, replans_due
+from tandem.runners.actors.actor import Order, Published, Seat, Trajectory, packed, unpacked
 
 MEGABYTE = 1e6
 SECONDS_TO_CLOSE = 5.0  # for programs outside JAX
@@ -68,8 +68,8 @@ class Session:
         self._enter_cluster({name: amount * number for name, amount in wants.items()})
         placement.check_room(number, wants)
         room = self.stack.enter_context(placement.reserved(number, wants))
-        from src.runners.actors.failures import Failures
-        from src.runners.actors.fleet import Fleet, Replanners
+        from tandem.runners.actors.failures import Failures
+        from tandem.runners.actors.fleet import Fleet, Replanners
 
         options = placement.actor_options(wants, config.threads_per_actor) | room
         self.cycle, self.env_step = int(state.cycle), int(state.env_step)

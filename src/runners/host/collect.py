@@ -10,10 +10,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from src.core import EnvSpec, Key, Params, Plan, Planner, PyTree, TimeStep, Transition, transition
-from src.ops.team import team_reward
-from src.runners.collect import Episodes, of_plans, policy_entropy
-from src.runners.host.envs import HostEnvs, another_seed
+from tandem.core import EnvSpec, Key, Params, Plan, Planner, PyTree, TimeStep, Transition, transition
+from tandem.ops.team import team_reward
+from tandem.runners.collect import Episodes, of_plans, policy_entropy
+from tandem.runners.host.envs import HostEnvs, another_seed
 
 
 def example(spec: EnvSpec, planner: Planner, params: Params) -> Transition:

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from src.core import EnvSpec, HostEnvironment, RunError, TimeStep
-from src.runners.tally import ADVICE, SETTING, Tally
+from tandem.core import EnvSpec, HostEnvironment, RunError, TimeStep
+from tandem.runners.tally import ADVICE, SETTING, Tally
 
 LAST_LINES = 30  # of a traceback
 FIRST_TRIES = 3  # to start one before any has worked: a game's ports may be taken, but a wrong setting stays wrong

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.envs.jaxmarl_bridge import smax
-from src.envs.smax import maps, units
-from src.envs.smax.battle import Battle
-from src.envs.smax.enemies import ScriptedEnemies
+from tandem.envs.jaxmarl_bridge import smax
+from tandem.envs.smax import maps, units
+from tandem.envs.smax.battle import Battle
+from tandem.envs.smax.enemies import ScriptedEnemies
 
 pytestmark = pytest.mark.jaxmarl
 QUICK = {"xla_backend_optimization_level": 0}

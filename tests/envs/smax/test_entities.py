@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.envs import smax
-from src.envs.smax import Config, maps, units
+from tandem.envs import smax
+from tandem.envs.smax import Config, maps, units
 from tests.reference.compiled import quick_jit
 
 pytestmark = pytest.mark.jaxmarl

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.envs import smax
-from src.envs.jaxmarl_bridge import smax as jaxmarl_smax
-from src.envs.smax import Config, maps, units
+from tandem.envs import smax
+from tandem.envs.jaxmarl_bridge import smax as jaxmarl_smax
+from tandem.envs.smax import Config, maps, units
 
 pytestmark = pytest.mark.jaxmarl
 QUICK = {"xla_backend_optimization_level": 0}

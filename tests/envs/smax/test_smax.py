@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.envs import smax
-from src.envs.smax import Config
+from tandem.envs import smax
+from tandem.envs.smax import Config
 
 pytestmark = pytest.mark.jaxmarl
 STOP, EAST, LIMIT, B = 4, 1, 40, 6

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from src.core import Discrete, EnvSpec, Vector
-from src.envs.layout import laid_out
+from tandem.core import Discrete, EnvSpec, Vector
+from tandem.envs.layout import laid_out
 
 FIRST = 3  # the action that aims at the first target; one more plain action comes behind them
 EACH = {"own": 3, "landmark": 2, "ally": 4, "enemy": 3}  # features of a row; places come first, but for the own

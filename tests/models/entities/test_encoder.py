@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.models.entities.config import EntityConfig
-from src.models.entities.encoder import FAR, Encoder, Pool, Relation
-from src.models.entities.view import view
+from tandem.models.entities.config import EntityConfig
+from tandem.models.entities.encoder import FAR, Encoder, Pool, Relation
+from tandem.models.entities.view import view
 from tests.models.entities import problem
 from tests.reference.compiled import quick_jit
 

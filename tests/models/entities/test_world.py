@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.models import actor_critic, world_model
-from src.models.entities.world import bounded, others
+from tandem.models import actor_critic, world_model
+from tandem.models.entities.world import bounded, others
 from tests.models.entities import problem
 from tests.reference.compiled import quick_jit
 

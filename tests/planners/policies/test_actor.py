@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from src.core import Discrete, EnvSpec, Numbers, Vector
-from src.models import actor_critic
-from src.planners.policies import actor
+from tandem.core import Discrete, EnvSpec, Numbers, Vector
+from tandem.models import actor_critic
+from tandem.planners.policies import actor
 from tests.reference.compiled import quick_jit
 from tests.reference.linear_model import random_timestep
 

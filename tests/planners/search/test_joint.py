@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.core import Discrete, EnvSpec, Vector
-from src.ops.distributions import draw
-from src.ops.masking import NEVER, masked_logits
-from src.planners.search.joint import make_proposal, marginals, sample_candidates
+from tandem.core import Discrete, EnvSpec, Vector
+from tandem.ops.distributions import draw
+from tandem.ops.masking import NEVER, masked_logits
+from tandem.planners.search.joint import make_proposal, marginals, sample_candidates
 
 B, N, A, K = 3, 2, 5, 19
 

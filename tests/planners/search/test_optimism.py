@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.planners.search.optimism import estimate, make_loop
+from tandem.planners.search.optimism import estimate, make_loop
 from tests.reference.compiled import quick_jit
 
 B, A, SIMULATIONS = 5, 3, 40

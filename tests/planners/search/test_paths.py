@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.core import Discrete, EnvSpec, Vector
-from src.planners.policies.acting import observe
-from src.planners.search import paths
-from src.planners.search.turns import Start
+from tandem.core import Discrete, EnvSpec, Vector
+from tandem.planners.policies.acting import observe
+from tandem.planners.search import paths
+from tandem.planners.search.turns import Start
 from tests.reference.compiled import quick_jit
 from tests.reference.linear_model import linear_model, random_timestep
 

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.core import Discrete, EnvSpec, Vector
-from src.planners.policies.acting import observe
-from src.planners.search.plies import plies_tree
-from src.planners.search.trees import TreeConfig, make_worth
-from src.planners.search.turns import Start
+from tandem.core import Discrete, EnvSpec, Vector
+from tandem.planners.policies.acting import observe
+from tandem.planners.search.plies import plies_tree
+from tandem.planners.search.trees import TreeConfig, make_worth
+from tandem.planners.search.turns import Start
 from tests.reference.compiled import quick_jit
 from tests.reference.linear_model import linear_model, random_timestep
 

@@ -6,13 +6,13 @@ import jax
 import numpy as np
 import pytest
 
-from src.data import uniform
-from src.runners import ray_async
-from src.runners.actors import placement
-from src.runners.collect import as_timestep
-from src.runners.loop import keys
-from src.runners.actors.actor import Actor, Order, Published, Replanner, Seat, packed
-from src.runners.actors.session import Session
+from tandem.data import uniform
+from tandem.runners import ray_async
+from tandem.runners.actors import placement
+from tandem.runners.collect import as_timestep
+from tandem.runners.loop import keys
+from tandem.runners.actors.actor import Actor, Order, Published, Replanner, Seat, packed
+from tandem.runners.actors.session import Session
 from tests.reference.host_games import OnHost
 from tests.runners import remakes
 from tests.runners.counting import make_env, make_learner, telling

@@ -10,13 +10,13 @@ import jax
 import numpy as np
 import pytest
 
-from src.core import RunError
-from src.runners.actors import fleet as fleet_module
-from src.runners.actors import placement
-from src.runners.actors.actor import Seat
-from src.runners.actors.failures import Failures, Loss, loss
-from src.runners.actors.fleet import Fleet, Replanners
-from src.runners.tally import WINDOW
+from tandem.core import RunError
+from tandem.runners.actors import fleet as fleet_module
+from tandem.runners.actors import placement
+from tandem.runners.actors.actor import Seat
+from tandem.runners.actors.failures import Failures, Loss, loss
+from tandem.runners.actors.fleet import Fleet, Replanners
+from tandem.runners.tally import WINDOW
 
 ENVS, TIMEOUT = 3, 7.0
 ActorDiedError, GetTimeoutError, RayActorError, RayTaskError = (

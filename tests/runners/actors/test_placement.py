@@ -2,7 +2,7 @@
 
 import os
 
-from src.runners.actors import placement
+from tandem.runners.actors import placement
 
 
 def test_actors_find_src_and_are_told_nothing_of_tokens(monkeypatch):

@@ -11,12 +11,12 @@ import jax
 import numpy as np
 import pytest
 
-from src.core import RunError
-from src.ops.episodes import given_up
-from src.runners.host import collect as host_collect
-from src.runners import tally
-from src.runners.host.collect import HostActors
-from src.runners.host.envs import HostEnvs
+from tandem.core import RunError
+from tandem.ops.episodes import given_up
+from tandem.runners.host import collect as host_collect
+from tandem.runners import tally
+from tandem.runners.host.collect import HostActors
+from tandem.runners.host.envs import HostEnvs
 from tests.reference.host_games import OnHost, Troubled, crash, hang
 from tests.runners.counting import STOP, A, N, make_env, make_planner, make_still_planner, telling
 from tests.runners.test_collect import (  # noqa: F401  (these tests, on the rows of this file)
