@@ -1,0 +1,43 @@
+"""The documentation is written in short sentences and short lines, and the README fits a screen or two."""
+
+import re
+
+import pytest
+
+from tests.docs.pages import PAGES, ROOT, average, sentences
+
+LONGEST_AVERAGE = 17.0  # words
+LONGEST_LINE = 120  # characters; rows of tables and lines of code cannot be broken in Markdown
+README_LINES = 130
+IDIOMS = ("gone on with", "going on with", "given up", "is told", "are told", "wants fewer", "dearer", "of one's own")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_sentences_and_lines_are_short(page):
+    text = page.read_text()
+    assert average(text) < LONGEST_AVERAGE
+    long = [line for line in text.splitlines() if len(line) > LONGEST_LINE and not line.lstrip().startswith("|")]
+    assert not [line for line in long if not re.search(r"https?://\S{60}|^\s*[\w$.]*python ", line)]
+
+
+def test_all_pages_together_have_short_sentences():
+    lengths = [len(words) for page in PAGES for words in sentences(page.read_text())]
+    assert len(lengths) > 500 and sum(lengths) / len(lengths) < LONGEST_AVERAGE
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_private_idioms_stay_out(page):
+    text = " ".join(page.read_text().split()).lower()
+    assert not [idiom for idiom in IDIOMS if idiom in text]
+
+
+def test_the_readme_is_short_and_shows_a_picture_first():
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert len(lines) <= README_LINES
+    assert any(line.startswith("![") for line in lines[:20])
+
+
+def test_sentences_are_counted_as_a_reader_would():
+    text = "# A heading\n\nOne two three. Four `x = 1` six?\n\n    python code here\n\n- an item\n- [two words](x.md) end.\n"
+    text += "\n| a | table |\n\n```sh\nnot this\n```\n"
+    assert [len(words) for words in sentences(text)] == [3, 3, 2, 3]
