@@ -19,7 +19,9 @@ def layers(page: str) -> dict[str, set[str]]:
     block = re.search(r"all that it may import from `tandem`:\n\n((?:    .*\n)+)", page).group(1)
     first, *lines = block.strip().splitlines()
     allowed = {name: set() for name in first.split(", ")}
-    return allowed | {words[0]: set(words[1:]) for words in map(str.split, lines)}
+    for name, *others in map(str.split, lines):  # a name with many has several lines
+        allowed.setdefault(name, set()).update(others)
+    return allowed
 
 
 ALLOWED = layers(PAGE.read_text())

@@ -67,7 +67,7 @@ def test_the_compose_file_names_the_version_of_everything(compose):
     pins = (ROOT / "requirements.lock").read_text()
     assert all(f"{pin} " in pins for pin in installed if "==" in pin) and len(installed) == 3
     assert [pin for pin in installed if "==" not in pin] == ["omniboard@2.16.1"]
-    assert "Omniboard 2.16.1 from npm" in (ROOT / "README.md").read_text()
+    assert "Omniboard 2.16.1 from npm" in (ROOT / "docs" / "guides" / "mongodb.md").read_text()
 
 
 def test_the_database_of_the_compose_file_has_a_password_that_must_be_chosen(compose):

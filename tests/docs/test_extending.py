@@ -50,7 +50,8 @@ def blocks() -> list[Block]:
 
 
 def commands() -> list[str]:
-    return re.findall(r"```sh\n(python src/main.py .*?)\n```", PAGE)
+    found = re.findall(r"```sh\n(python src/main.py [^`]*?)\n```", PAGE)
+    return [" ".join(command.replace("\\\n", " ").split()) for command in found]
 
 
 def lines() -> dict[str, list[str]]:
