@@ -323,7 +323,7 @@ def test_an_environment_outside_jax_is_refused_where_it_would_be_compiled(monkey
 
 def test_actors_that_environments_cannot_be_dealt_out_to_are_refused():
     told = mistake("runner=ray_async", "runner_args.num_envs=32", "runner_args.num_actors=5")
-    assert told == "runner 'ray_async': runner_args.num_envs=32 cannot be dealt out to num_actors=5 evenly"
+    assert told == "runner 'ray_async': runner_args.num_envs=32 cannot be divided evenly among num_actors=5"
     built = build.build(load("runner=ray_async", "runner_args.num_envs=30", "runner_args.num_actors=5"))
     assert built.run.parts.config.num_actors == 5 and callable(built.run)
 

@@ -42,7 +42,7 @@ def folder(tmp_path_factory):
     record = json.loads((folder / "results" / "sacred" / "1" / "run.json").read_text())
     assert record["status"] == "RUNNING"  # nobody could write anything else
     resumed = type_in(folder, "train", "--resume=1")
-    assert resumed.returncode == 0 and "going on from step" in resumed.stdout, resumed
+    assert resumed.returncode == 0 and "resuming from step" in resumed.stdout, resumed
     again = type_in(folder, "rerun", "--run", "results/sacred/1")
     assert again.returncode == 0 and "going on" not in again.stdout, again
     return folder
@@ -167,7 +167,7 @@ def test_the_second_of_two_that_go_on_with_a_run_is_refused_before_any_work_is_d
     before = read(folder, "1", "run")
     status, out, err = typed("train", "--resume=1", "with", "t_max=2000")
     held[0].close()
-    assert status == 2 and "run '1' is being gone on with by another process" in err and "Traceback" not in err
+    assert status == 2 and "run '1' is in use by another process" in err and "Traceback" not in err
     assert read(folder, "1", "run") == before
 
 
@@ -194,7 +194,7 @@ def test_checkpoints_that_cannot_be_gone_on_with_leave_the_record_as_it_was(fold
     largest.write_bytes(largest.read_bytes()[:-7])
     refused("damaged", "bytes", "--checkpoint=")
     shutil.rmtree(models / "1")
-    refused("no checkpoint: there is none in")
+    refused("there is no checkpoint in")
 
 
 def copied(folder, name: str):

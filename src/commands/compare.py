@@ -10,7 +10,7 @@ from tandem.commands import flags
 from tandem.config.commandline import UsageError
 from tandem.records import mongo_place
 
-DESCRIPTION = """Compare recorded runs: curves, final scores, the way to a threshold, and who beats whom.
+DESCRIPTION = """Compare recorded runs: curves, final scores, steps to a threshold, and who beats whom.
 
 Runs with the same configuration apart from the seed are one group; groups of one name are told apart by the settings
 in which they differ. Means are interquartile means, intervals 95 % bootstrap intervals over seeds.

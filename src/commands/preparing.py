@@ -54,8 +54,7 @@ def hold(again: Any) -> Any:
         return runs.lock(again.run.folder)
     except BlockingIOError:
         raise UsageError(
-            f"run '{again.run.id}' is being gone on with by another process; wait for it or stop it "
-            f"({again.run.folder})"
+            f"run '{again.run.id}' is in use by another process; wait for it or stop it ({again.run.folder})"
         ) from None
 
 

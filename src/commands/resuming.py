@@ -56,7 +56,7 @@ def prepare(request: Request) -> Again:
 
 def _check_flags(request: Request, flag: str) -> None:
     if request.command not in ("train", "rerun") or flag not in request.named:
-        raise UsageError("which run? `train --resume=ID|PATH` goes on with one, `rerun --run=ID|PATH` repeats one")
+        raise UsageError("which run? `train --resume=ID|PATH` continues one, `rerun --run=ID|PATH` repeats one")
     for other in ("--config", "--env-config"):
         if other in request.named:
             raise UsageError(f"{other}: a recorded run brings its own configuration; leave the flag out")
@@ -72,7 +72,7 @@ def _check_flags(request: Request, flag: str) -> None:
 def _check_resumable(run: runs.StoredRun, request: Request) -> None:
     """Complain of a run that is still going on, or over with nothing left to do."""
     if {"-u", "--unobserved"} & set(request.rest):
-        raise UsageError("-u: a run that goes on needs its record; leave the flag out")
+        raise UsageError("-u: a resumed run needs its record; leave the flag out")
     if run.running:
         raise UsageError(f"run '{run.id}' is still running; stop it first ({run.folder})")
     more = {update.key for update in request.updates} & {"t_max", "max_minutes"}

@@ -98,7 +98,7 @@ def check_flags(request: Request) -> None:
         wrong = [flag for flag in OF_RUNS if flag in request.named and flag not in RUN_FLAGS.get(request.command, ())]
         wrong += ["--checkpoint"] if "--checkpoint" in request.named and "--resume" not in request.named else []
     if wrong:
-        runs = "`train --resume=RUN [--checkpoint=STEP]` goes on with a run, `rerun --run=RUN` repeats one"
+        runs = "`train --resume=RUN [--checkpoint=STEP]` continues a run, `rerun --run=RUN` repeats one"
         hint = runs if wrong[0] in OF_RUNS else "leave it out"
         raise UsageError(f"{wrong[0]}: '{request.command}' does not take it; {hint}")
 

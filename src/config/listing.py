@@ -13,7 +13,7 @@ Usage:
   python src/main.py [COMMAND] [--config=ALGORITHM] [--env-config=ENVIRONMENT] [with KEY=VALUE ...] [flags]
 
 Commands:
-  train          train and record a run (the default); --resume=RUN goes on with one that was cut off
+  train          train and record a run (the default); --resume=RUN continues one that was interrupted
   rerun          repeat a recorded run as a new one: --run=RUN
   evaluate       play episodes with what a run has learned: --run=RUN [--checkpoint=best|last|STEP]; or by a policy
                  by hand, which some environments have: --scripted=NAME --env-config=ENVIRONMENT
@@ -33,7 +33,7 @@ Commands:
 Configuration, later ones win:
   src/config/default.yaml < src/config/envs/ENVIRONMENT.yaml < src/config/algs/ALGORITHM.yaml < KEY=VALUE
   ALGORITHM and ENVIRONMENT are names there, or paths of YAML files anywhere
-  of a KEY that is given twice the last one counts; a file must not have a key twice
+  if a KEY is given twice, the last one counts; a file must not have a key twice
   without the flags: {defaults}
 
 Flags (those of Sacred's that are taken):

@@ -33,32 +33,32 @@ class Folder(str):
 class RunConfig:
     """The keys of a run that belong to no part; their values stand in default.yaml."""
 
-    name: FileName = setting(REQUIRED, "label of the run in records and plots; algorithm configs set it")
+    name: FileName = setting(REQUIRED, "label of the run in records and plots; algorithm files set it")
     seed: int = setting(REQUIRED, "seed of everything random", low=0, high=2**31 - 1)
-    t_max: int = setting(REQUIRED, "environment steps in all", low=1)
-    max_minutes: float = setting(REQUIRED, "wall-clock limit of training in minutes, start-up apart; 0 = none", low=0)
+    t_max: int = setting(REQUIRED, "environment steps in all; updates with runner=offline", low=1)
+    max_minutes: float = setting(REQUIRED, "wall-clock limit of training in minutes, without start-up; 0 = none", low=0)
     discount: float = setting(REQUIRED, "discount per environment step", low=0, high=1)
     results_dir: Folder = setting(REQUIRED, "folder of all records", decides=False)
     mongo_url: str | None = setting(
         REQUIRED,
-        "MongoDB to record in as well, mongodb://USER:PASSWORD@HOST:PORT/DATABASE or HOST:PORT:DATABASE; None = what "
-        "TANDEM_MONGO_URL says, '' = none",
+        "MongoDB to record in as well, mongodb://USER:PASSWORD@HOST:PORT/DATABASE or HOST:PORT:DATABASE; "
+        "None = TANDEM_MONGO_URL, '' = none",
         decides=False,
     )
     on_nan: str = setting(
         REQUIRED,
-        "what a run does whose losses or parameters are no longer finite numbers: end as failed, or train on",
+        "what a run does if its losses or parameters are no longer finite numbers: end as failed, or train on",
         choices=("stop", "continue"),
         decides=False,
     )
     video: bool = setting(REQUIRED, "leave a film of a few episodes in the run's folder at the end", decides=False)
-    mongo_optional: bool = setting(REQUIRED, "start also if MongoDB cannot be reached", decides=False)
+    mongo_optional: bool = setting(REQUIRED, "start even if MongoDB does not answer", decides=False)
     platform: str = setting(
-        REQUIRED, "where JAX computes; auto takes a GPU where there is one", choices=("auto", "cpu", "gpu")
+        REQUIRED, "where JAX computes; auto takes a GPU if there is one", choices=("auto", "cpu", "gpu")
     )
     compile_cache_dir: str = setting(
         REQUIRED,
-        "folder of compiled programs, kept between runs; auto = in the user's cache, '' = none",
+        "folder of compiled programs, for quick later starts; auto = in the user's cache, '' = none",
         decides=False,
     )
 
@@ -68,21 +68,21 @@ class EvalConfig:
     """The section `eval_args`."""
 
     episodes: int = setting(REQUIRED, "greedy episodes of each evaluation, on fresh environments", low=1)
-    every: int = setting(REQUIRED, "environment steps from one evaluation to the next", low=1)
+    every: int = setting(REQUIRED, "environment steps between evaluations", low=1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CheckpointConfig:
     """The section `checkpoint_args`."""
 
-    every_minutes: float = setting(
-        REQUIRED, "minutes from one checkpoint to the next; 0 = none by the clock", low=0, decides=False
-    )
+    every_minutes: float = setting(REQUIRED, "minutes between checkpoints; 0 = none by the clock", low=0, decides=False)
     every_steps: int = setting(
-        REQUIRED, "environment steps from one to the next; 0 = none by steps", low=0, decides=False
+        REQUIRED, "environment steps between checkpoints; 0 = none by steps", low=0, decides=False
     )
-    keep_last: int = setting(REQUIRED, "newest checkpoints kept", low=1, decides=False)
-    keep_best: bool = setting(REQUIRED, "also save and keep the one of the best evaluation with search", decides=False)
+    keep_last: int = setting(REQUIRED, "number of newest checkpoints that remain", low=1, decides=False)
+    keep_best: bool = setting(
+        REQUIRED, "whether the checkpoint of the best evaluation is saved and remains", decides=False
+    )
 
 
 SECTIONS = {"eval_args": EvalConfig, "checkpoint_args": CheckpointConfig}  # which belong to no part

@@ -22,16 +22,18 @@ FORGETTING = 0.999  # per update, of the largest priority seen: an early outlier
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     # The sum tree has twice as many nodes, which 32 bits count.
-    capacity: int = setting(50000, "rows (environment steps) kept, over all environments", low=2, high=2**30)
+    capacity: int = setting(50000, "rows (environment steps) that are stored, over all environments", low=2, high=2**30)
     batch_size: int = setting(128, "sequences in a batch", low=1)
     min_size: int = setting(2000, "rows stored before learning starts", low=1)
-    alpha: float = setting(0.6, "sampling in proportion to priority^alpha; 0 = uniform", low=0.0, high=1.0)
+    alpha: float = setting(0.6, "sequences are drawn in proportion to priority^alpha; 0 = uniformly", low=0.0, high=1.0)
     beta_start: float = setting(
-        0.4, "correction of the sampling bias at the start of the run; 1 = in full", low=0.0, high=1.0
+        0.4, "how much of the sampling bias is corrected at the start of the run; 1 = all of it", low=0.0, high=1.0
     )
-    beta_end: float = setting(1.0, "the same at its end", low=0.0, high=1.0)
+    beta_end: float = setting(
+        1.0, "how much of the sampling bias is corrected at the end of the run", low=0.0, high=1.0
+    )
     priority_floor: float = setting(
-        1.0e-3, "added to every priority, so that none is never drawn again", low=1e-8, high=1.0
+        1.0e-3, "added to every priority, so that every sequence can be drawn again", low=1e-8, high=1.0
     )
 
 

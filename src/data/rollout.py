@@ -26,7 +26,7 @@ def make(config: Config, num_envs: int, sequence_length: int) -> Replay:
     del config
     if sequence_length:
         raise ValueError(
-            f"it holds one rollout, but the learner wants sequences of {sequence_length} steps of older ones"
+            f"it holds one rollout, but the learner needs sequences of {sequence_length} steps of older ones"
         )
 
     def add(state: PyTree, rows: Transition) -> Transition:

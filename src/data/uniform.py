@@ -15,7 +15,7 @@ from tandem.data.sequences import Layout
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    capacity: int = setting(50000, "rows (environment steps) kept, over all environments", low=2)
+    capacity: int = setting(50000, "rows (environment steps) that are stored, over all environments", low=2)
     batch_size: int = setting(128, "sequences in a batch", low=1)
     min_size: int = setting(2000, "rows stored before learning starts", low=1)
 

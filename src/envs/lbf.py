@@ -29,13 +29,13 @@ ACTIONS = ("stay", "up", "down", "left", "right", "load")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    grid_size: int = setting(8, "width and height", low=5, high=50)
+    grid_size: int = setting(8, "cells of each side of the grid", low=5, high=50)
     num_agents: int = setting(2, "number of agents", low=1, high=20)
     num_food: int = setting(2, "pieces of food", low=1, high=20)
-    field_of_view: int = setting(8, "how many fields away an agent sees; the grid's size is everything", low=1)
-    force_coop: bool = setting(True, "every piece of food needs the team, or any three of a larger one")
-    penalty: float = setting(0.0, "cost of loading food that is too heavy", low=0.0)
-    episode_limit: int = setting(50, "steps per episode", low=1)
+    field_of_view: int = setting(8, "how many cells away an agent sees; with grid_size it sees everything", low=1)
+    force_coop: bool = setting(True, "every piece of food needs the whole team, or any three agents of a larger one")
+    penalty: float = setting(0.0, "what an attempt to load food that is too heavy costs", low=0.0)
+    episode_limit: int = setting(50, "steps after which an episode is truncated", low=1)
 
 
 def make(config: Config) -> Environment:

@@ -36,9 +36,11 @@ SCENARIOS = ("halfcheetah_6x1", "ant_4x2", "hopper_3x1", "walker2d_2x3", "humano
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    scenario: str = setting("halfcheetah_6x1", "robot, and agents x joints", choices=SCENARIOS)
+    scenario: str = setting(
+        "halfcheetah_6x1", "the robot, and how its joints are divided: agents x joints of each", choices=SCENARIOS
+    )
     backend: str = setting(
-        "positional", "brax's simulation; JaxMARL's", choices=("positional", "spring", "generalized")
+        "positional", "brax's simulation; JaxMARL uses positional", choices=("positional", "spring", "generalized")
     )
     episode_limit: int = setting(1000, "steps per episode", low=1)
 

@@ -30,19 +30,18 @@ SCENARIOS = ("climbing", "penalty", "two_step", "random")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    scenario: str = setting("climbing", "the game, where no payoff is given", choices=SCENARIOS)
+    scenario: str = setting("climbing", "the game, if no payoff is given", choices=SCENARIOS)
     payoff: tuple = setting(
-        (), "a game of your own: lists nested once for each agent, [[9, 0], [0, 5]]; sets num_agents"
+        (), "a table of your own: lists nested once for each agent, [[9, 0], [0, 5]]; it sets num_agents"
     )
-    num_agents: int = setting(2, "number of agents, where no payoff is given", low=2, high=1000)
-    num_actions: int = setting(3, "scenario random: number of actions of each agent", low=2)
-    game_seed: int = setting(0, "scenario random: the number of the game; each has payoffs of its own", low=0)
+    num_agents: int = setting(2, "number of agents, if no payoff is given", low=2, high=1000)
+    num_actions: int = setting(3, "for scenario=random: number of actions of each agent", low=2)
+    game_seed: int = setting(0, "for scenario=random: the number of the game; each number is another game", low=0)
     relabel: bool = setting(
         False,
-        "each agent numbers the moves differently, so that a common habit (all play 0, as untrained argmax does) "
-        "is no luck",
+        "each agent numbers the moves differently, so that all playing action 0 is no longer the optimum",
     )
-    penalty: float = setting(-100.0, "payoff k of the penalty game's miscoordinated corners", high=0.0)
+    penalty: float = setting(-100.0, "payoff k of the penalty game, which miscoordinated agents get", high=0.0)
 
 
 @pytree

@@ -37,18 +37,27 @@ from tandem.envs.time_limit import ending
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     scenario: str = setting("simple_spread", "MPE scenario, with or without 'MPE_' and a version")
-    team: str = setting("", "the trained team, 'agents' or 'adversaries'; empty: the scenario's default")
-    opponent: str = setting("random", "policy of everyone outside the team; 'random' or one that suits the scenario")
+    team: str = setting(
+        "", "which side is trained where there are two, 'agents' or 'adversaries'; '' = the scenario's default"
+    )
+    opponent: str = setting(
+        "random", "how everyone outside the team plays: 'random', or a policy by hand that suits the scenario"
+    )
     num_agents: int = setting(
-        0, "size of the trained team, in simple_spread and simple_tag; 0: the scenario's default", low=0, high=1000
+        0, "size of the trained team in simple_spread and simple_tag; 0 = the scenario's default", low=0, high=1000
     )
     local_ratio: float = setting(
-        0.5, "share of an agent's own reward, in simple_spread and simple_reference", low=0.0, high=1.0
+        0.5,
+        "weight of an agent's own reward against the team's, in simple_spread and simple_reference",
+        low=0.0,
+        high=1.0,
     )
     action_type: str = setting(
-        "discrete", "the moves, or a push to the right and up in [-1, 1]", choices=("discrete", "continuous")
+        "discrete",
+        "discrete: five moves; continuous: a push to the right and one up, each in [-1, 1]",
+        choices=("discrete", "continuous"),
     )
-    episode_limit: int = setting(25, "steps per episode", low=1)
+    episode_limit: int = setting(25, "steps after which an episode is truncated", low=1)
 
 
 @dataclasses.dataclass(frozen=True)

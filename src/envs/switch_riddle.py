@@ -30,7 +30,7 @@ NOTHING, SWITCH, TELL = range(3)
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     num_agents: int = setting(3, "number of prisoners", low=3, high=20)
-    remember: bool = setting(True, "show each prisoner whether it has been in the room, and the day")
+    remember: bool = setting(True, "show each prisoner the day, and whether it has been in the room")
 
 
 def upper_bound(num_agents: int) -> float:

@@ -28,34 +28,39 @@ from tandem.ops.values import state_value
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     unroll: int = setting(2, "U, steps the model is unrolled in training", low=1, high=64)
-    n_step: int = setting(5, "rewards in a value target before it bootstraps", low=1, high=256)
+    n_step: int = setting(5, "number of rewards in a value target before it bootstraps", low=1, high=256)
     reward_scale: float = setting(
         0.0,
-        "factor on the team's reward before anything is learned from it; 0 = learned, so that the root mean square of "
-        "discounted returns is at most 10",
+        "factor on the team's rewards before learning; 0 = a learned factor, which brings the root mean "
+        "square of discounted returns to at most 10",
         low=0.0,
     )
-    policy_weight: float = setting(1.0, "weight of the policy loss, a mean over agents", low=0.0)
+    policy_weight: float = setting(1.0, "weight of the policy loss, which is a mean over agents", low=0.0)
     value_weight: float = setting(0.5, "weight of the value loss", low=0.0)
     reward_weight: float = setting(1.0, "weight of the reward loss", low=0.0)
     consistency_weight: float = setting(2.0, "weight of the latent consistency loss", low=0.0)
     policy_loss: str = setting(
         "distillation",
-        "distillation: the policy is fitted to what the search found; advantage_weighted: to the candidates that it "
-        "compared, each by its advantage as well (AWPO; the planner has to keep them)",
+        "distillation: the policy is fitted to the search's policy; advantage_weighted: to the candidates "
+        "that the search compared, weighted by their advantages (AWPO; needs "
+        "planner_args.keep_candidates)",
         choices=("distillation", "advantage_weighted"),
     )
     awpo_alpha: float = setting(
-        1.0, "advantage_weighted: temperature of the advantages, standardised over the batch", low=1e-3
+        1.0,
+        "policy_loss=advantage_weighted: temperature of the advantages, which are standardised over the batch",
+        low=1e-3,
     )
-    awpo_clip: float = setting(3.0, "advantage_weighted: greatest factor that an advantage gives", low=1e-3)
+    awpo_clip: float = setting(3.0, "policy_loss=advantage_weighted: greatest weight of a candidate", low=1e-3)
     context_dropout: float = setting(
-        0.5, "how often committed actions are hidden; 1.0 where the planner commits none", low=0.0, high=1.0
+        0.5, "share of rows in which committed actions are hidden; 1.0 if the planner commits none", low=0.0, high=1.0
     )
-    learning_rate: float = setting(1.5e-3, "peak of the schedule", low=0.0)
-    final_rate_fraction: float = setting(0.1, "learning rate at the end over the peak (cosine)", low=0.0, high=1.0)
+    learning_rate: float = setting(1.5e-3, "highest step size of the schedule", low=0.0)
+    final_rate_fraction: float = setting(
+        0.1, "step size at t_max as a share of the highest (cosine schedule)", low=0.0, high=1.0
+    )
     warmup_updates: int = setting(200, "optimiser steps of linear warm-up", low=0)
-    weight_decay: float = setting(1.0e-4, "adamw", low=0.0)
+    weight_decay: float = setting(1.0e-4, "weight decay of AdamW", low=0.0)
     max_grad_norm: float = setting(5.0, "gradients are clipped to this global norm", low=1e-6)
     target_period_updates: int = setting(200, "optimiser steps between copies to the target network", low=1)
 

@@ -24,41 +24,45 @@ from tandem.ops.team import team_reward
 class RolloutConfig:
     """The settings that all learners from rollouts have."""
 
-    reward: str = setting(
-        "team", "what an agent is to maximise: the team's reward, or its own", choices=("team", "own")
+    reward: str = setting("team", "reward that an agent maximises: the team's, or its own", choices=("team", "own"))
+    clip: float = setting(0.2, "how far PPO lets the ratio of an action's probabilities move from 1", low=0.0)
+    entropy_weight: float = setting(0.01, "weight of the entropy bonus", low=0.0)
+    value_loss: str = setting("huber", "loss of the value error", choices=("squared", "huber"))
+    huber_delta: float = setting(
+        10.0, "value_loss=huber: error at which the loss becomes linear, in units of the value", low=1e-6
     )
-    clip: float = setting(0.2, "PPO: how far the probability of an action may move, as a ratio", low=0.0)
-    entropy_weight: float = setting(0.01, "weight of the policy's entropy", low=0.0)
-    value_loss: str = setting("huber", "loss of a value's error", choices=("squared", "huber"))
-    huber_delta: float = setting(10.0, "huber: errors beyond it count linearly; in units of the value", low=1e-6)
     value_clip: float = setting(
         0.0, "how far a value may move in one update, in units of the value; 0 = no limit", low=0.0
     )
     value_normalisation: str = setting(
-        "none", "scale of the values: as they are, by running mean and spread, or by those with PopArt",
+        "none", "units of values: as they are (none), running mean and deviation (running), or the same with "
+        "PopArt (popart)",
         choices=("none", "running", "popart"),
     )  # fmt: skip
-    reward_normalisation: bool = setting(False, "divide rewards by the running spread of discounted returns")
+    reward_normalisation: bool = setting(
+        False, "whether rewards are divided by the running deviation of discounted returns"
+    )
     normalisation_decay: float = setting(
-        0.99, "weight that running means and spreads keep at each rollout", low=0.0, high=0.999999
+        0.99, "share of the running means and deviations that remains after each rollout", low=0.0, high=0.999999
     )
     advantage_normalisation: bool = setting(
-        True, "advantages of living agents to mean zero and spread one, per rollout"
+        True, "whether advantages of living agents get mean zero and deviation one in each rollout"
     )
     mask_dead_values: bool = setting(
-        False, "leave the dead out of the value loss too; a life's last step bootstraps from them"
+        False,
+        "whether dead agents are left out of the value loss; the last step of a life bootstraps from their values",
     )
     chunk_length: int = setting(
-        0, "steps of a training sequence; must divide runner_args.rollout_length; 0 = all of it", low=0
+        0, "steps of a training sequence; must divide runner_args.rollout_length; 0 = the whole rollout", low=0
     )
     max_grad_norm: float = setting(
         0.5,
-        "gradients of each network, and of each agent's where they have their own, are clipped to this norm",
+        "gradients are clipped to this norm, for each network, and for each agent if parameters are not shared",
         low=1e-6,
     )
-    adam_epsilon: float = setting(1.0e-5, "adam", low=0.0)
+    adam_epsilon: float = setting(1.0e-5, "epsilon of Adam", low=0.0)
     final_rate_fraction: float = setting(
-        0.0, "learning rates at the end of t_max over those at the start (linear)", low=0.0, high=1.0
+        0.0, "step sizes at t_max as a share of the first (linear schedule)", low=0.0, high=1.0
     )
 
 

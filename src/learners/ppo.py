@@ -20,11 +20,11 @@ from tandem.ops.clocks import update_problems
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(RolloutConfig):
     epochs: int = setting(4, "passes over each rollout", low=1)
-    num_minibatches: int = setting(4, "optimiser steps per pass; must divide the rollout's number of chunks", low=1)
-    learning_rate: float = setting(5.0e-4, "of the policy, at the start", low=0.0)
-    critic_learning_rate: float = setting(5.0e-4, "of the critic, at the start", low=0.0)
+    num_minibatches: int = setting(4, "optimiser steps per pass; must divide the number of chunks in a rollout", low=1)
+    learning_rate: float = setting(5.0e-4, "the policy's first step size", low=0.0)
+    critic_learning_rate: float = setting(5.0e-4, "the critic's first step size", low=0.0)
     value_weight: float = setting(
-        1.0, "weight of the value loss; matters where policy and critic share a network", low=0.0
+        1.0, "weight of the value loss; it matters if policy and critic share a network", low=0.0
     )
     gae_lambda: float = setting(0.95, "lambda of advantages and value targets", low=0.0, high=1.0)
 

@@ -32,16 +32,18 @@ from tandem.ops.losses import masked_mean
 class Config(RolloutConfig):
     policy_epochs: int = setting(2, "passes of the policy phase over each rollout; 0 = no such phase", low=0)
     policy_minibatches: int = setting(4, "optimiser steps per pass of the policy phase", low=1)
-    policy_learning_rate: float = setting(5.0e-4, "of the policy phase, at the start", low=0.0)
+    policy_learning_rate: float = setting(5.0e-4, "first step size of the policy phase", low=0.0)
     policy_gae_lambda: float = setting(0.8, "lambda of the advantages", low=0.0, high=1.0)
     value_epochs: int = setting(1, "passes of the value phase over each rollout; 0 = no such phase", low=0)
     value_minibatches: int = setting(4, "optimiser steps per pass of the value phase", low=1)
-    value_learning_rate: float = setting(5.0e-4, "of the value phase, at the start", low=0.0)
+    value_learning_rate: float = setting(5.0e-4, "first step size of the value phase", low=0.0)
     value_gae_lambda: float = setting(0.95, "lambda of the value targets", low=0.0, high=1.0)
     distil_epochs: int = setting(2, "passes of the distillation phase over each rollout; 0 = no such phase", low=0)
     distil_minibatches: int = setting(4, "optimiser steps per pass of the distillation phase", low=1)
-    distil_learning_rate: float = setting(5.0e-4, "of the distillation phase, at the start", low=0.0)
-    distil_kl_weight: float = setting(1.0, "weight of KL(policy before the phase || policy)", low=0.0)
+    distil_learning_rate: float = setting(5.0e-4, "first step size of the distillation phase", low=0.0)
+    distil_kl_weight: float = setting(
+        1.0, "weight of KL(policy before the phase || policy), which holds the policy", low=0.0
+    )
     distil_target: str = setting(
         "value", "what is distilled: the value network's values, or its targets", choices=("value", "returns")
     )

@@ -26,32 +26,34 @@ class Config(EntityConfig):
     hidden_size: int = setting(128, "width of every layer, and of the memory", low=2, high=4096)
     num_layers: int = setting(2, "layers from the input to the memory, or to the heads", low=1, high=16)
     activation: str = setting("relu", "nonlinearity of the layers", choices=tuple(ACTIVATIONS))
-    layer_norm: bool = setting(False, "normalise the input and every layer's output (LayerNorm)")
-    actor_memory: str = setting("none", "what the policy remembers of its past", choices=("none", "gru"))
+    layer_norm: bool = setting(False, "whether the input and every layer's output are normalised (LayerNorm)")
+    actor_memory: str = setting("none", "memory of the policy over time", choices=("none", "gru"))
     critic_memory: str = setting(
-        "none", "what the critic remembers; a global state needs none", choices=("none", "gru")
+        "none", "memory of the critic over time; a critic of the global state needs none", choices=("none", "gru")
     )
     critic_input: str = setting(
         "state",
-        "what the critic sees: each agent's own obs, the global state (all_obs where there is none, or where entities "
-        "are read and it is not described), or all obs",
+        "what the critic sees: each agent's own observation (obs), the global state, or all observations "
+        "(all_obs); state falls back to all_obs where there is no state or entities do not describe it",
         choices=("obs", "state", "all_obs"),
     )
     value_per_agent: bool = setting(
-        False, "state, all_obs: one value for each agent, where rewards differ; else the team's"
+        False,
+        "for critic_input=state and all_obs: one value for each agent, which rewards that differ need; "
+        "otherwise one for the team",
     )
     separate_critic: bool = setting(
-        True, "a network of its own for the critic; False: the actor's value head is the critic"
+        True, "whether the critic has a network of its own; False: the actor's value head is the critic"
     )
-    share_parameters: bool = setting(True, "one set of parameters for all agents; False: one for each")
+    share_parameters: bool = setting(True, "whether all agents share one set of parameters; False: each has its own")
     agent_id: bool = setting(
-        True, "encoder=flat: append a one-hot agent id to what an agent sees, where parameters are shared"
+        True, "encoder=flat: adds a one-hot agent id to what an agent sees, if parameters are shared"
     )
     policy_gain: float = setting(
-        0.01, "size of the policy head's first weights; small = nearly uniform at first", low=0.0
+        0.01, "size of the policy head's first weights; with a small one the first policy is nearly uniform", low=0.0
     )
     initial_std: float = setting(
-        0.5, "continuous actions: standard deviation at first, where a range is [-1, 1]", low=1e-3
+        0.5, "for continuous actions: the first standard deviation, on a range of [-1, 1]", low=1e-3
     )
 
 

@@ -41,15 +41,21 @@ from tandem.ops.support import Support, make_support
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(EntityConfig):
     latent_size: int = setting(
-        128, "width D of each agent's latent; entities: of all that is not about one of them", low=2, high=4096
+        128,
+        "width D of each agent's latent; encoder=entities: of the part that is not about one thing",
+        low=2,
+        high=4096,
     )
-    encoder_size: int = setting(256, "width of the hidden layer from observation to latent", low=2, high=4096)
+    encoder_size: int = setting(256, "width of the hidden layer between observation and latent", low=2, high=4096)
     hidden_size: int = setting(128, "width of every other hidden layer", low=2, high=4096)
     num_layers: int = setting(
-        1, "hidden layers of the dynamics, and of value and reward before the agents' mean", low=1, high=16
+        1,
+        "hidden layers of the dynamics, and of the value and reward heads before the mean over agents",
+        low=1,
+        high=16,
     )
     attention: str = setting(
-        "transformer", "what lets agents see each other in the dynamics", choices=("none", "transformer")
+        "transformer", "how agents see each other in the dynamics", choices=("none", "transformer")
     )
     attention_size: int = setting(64, "width of the tokens that agents exchange", low=2, high=4096)
     attention_heads: int = setting(2, "attention heads; must divide attention_size", low=1, high=64)
@@ -59,26 +65,26 @@ class Config(EntityConfig):
     )
     policy_head: str = setting(
         "sum",
-        "how a policy takes up what others committed to: their sum, attention to them, or a memory of them in order",
+        "how a policy reads the commitments of others: their sum, attention to them, or a GRU over them in order",
         choices=("sum", "attention", "gru"),
     )
     policy_layers: int = setting(
-        1, "policy_head=attention: decoder blocks; their heads are attention_heads", low=1, high=16
+        1, "policy_head=attention: number of decoder blocks, with attention_heads heads each", low=1, high=16
     )
-    value_bins: int = setting(101, "bins of the categorical value", low=3, high=1001)
+    value_bins: int = setting(101, "number of bins of the categorical value", low=3, high=1001)
     value_limit: float = setting(
         8.0, "value support is [-limit, limit] after h(x); 8 stands for returns up to 79", low=0.1
     )
-    reward_bins: int = setting(51, "bins of the categorical reward", low=3, high=1001)
+    reward_bins: int = setting(51, "number of bins of the categorical reward", low=3, high=1001)
     reward_limit: float = setting(
         4.0, "reward support is [-limit, limit] after h(x); 4 stands for rewards up to 24", low=0.1
     )
     agent_id: bool = setting(
-        False, "encoder=flat: append a one-hot agent id to each observation, for teams whose roles it does not show"
+        False, "encoder=flat: adds a one-hot agent id to each observation, for teams whose roles it does not show"
     )
     compute_dtype: str = setting(
         "float32",
-        "precision of the layers; parameters and losses stay float32, and so does all that reads entities",
+        "precision of the layers; parameters, losses and everything that reads entities stay float32",
         choices=("float32", "bfloat16"),
     )
 

@@ -57,7 +57,7 @@ def pick(models: Path, which: str = "last") -> Path:
     """
     known = steps(models)
     if not known:
-        raise CheckpointError(f"no checkpoint: there is none in {models}")
+        raise CheckpointError(f"there is no checkpoint in {models}")
     if which == "last":
         return models / str(known[-1])
     if which == "best":
@@ -100,7 +100,7 @@ def _check_scores(models: Path, known: Iterable[int]) -> None:
         try:
             score(models / str(step))
         except CheckpointError as error:
-            raise CheckpointError(f"the best checkpoint cannot be told: {error}") from error
+            raise CheckpointError(f"the best checkpoint cannot be found: {error}") from error
 
 
 def _listed(steps: Iterable[int]) -> str:

@@ -205,7 +205,7 @@ class Delivery:
             now.setdefault(reason(error), set()).add(name)
         for why in now.keys() - self.troubles.keys():
             names = " and ".join(sorted(now[why]))
-            self.say(f"{names} cannot be written: {why}; the run goes on, and what waits is tried again")
+            self.say(f"{names} cannot be written: {why}; the run continues, and will try again")
         for why in self.troubles.keys() - now.keys():
             names = " and ".join(sorted(self.troubles[why]))
             lost = any(way.lost for way in self.ways)

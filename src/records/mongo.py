@@ -144,7 +144,9 @@ class MongoMirror(RunObserver):
             self.upload.sync(final)
         except Exception as error:  # whatever it is, the run goes on
             if not self.trouble:
-                self.say(f"MongoDB at {self.place} {reason(error)}; the run goes on, and what is missing will follow")
+                self.say(
+                    f"MongoDB at {self.place} {reason(error)}; the run continues, and will upload what is missing later"
+                )
             self.trouble = reason(error)
             return False
         if self.trouble:

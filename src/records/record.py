@@ -169,7 +169,7 @@ def _begin(sacred_run, config, places: Places, progress: Progress, screen: Scree
     if resume:
         progress.step, progress.last = resume.step, dict(resume.metrics)
         sacred_run.result = result(resume.metrics)
-        screen.say(f"going on from step {resume.step:,}")
+        screen.say(f"resuming from step {resume.step:,}")
     need(f"the record {places.record}", lambda: provenance.add(sacred_run, config, places, step), screen.say)
     curves = Curves(places.curves, config, step)
     need(f"the curves {places.curves}", curves.flush, screen.say)

@@ -158,7 +158,7 @@ class Saver:
         """Note that the thread does not come back, as where a network disk is gone, and say it once."""
         self.problem = f"a checkpoint in {self.models} has hung for {HANGING_SECONDS:.0f} seconds while it was written"
         if not self.hung:
-            self.say(f"{self.problem}; the run goes on without")
+            self.say(f"{self.problem}; the run continues without checkpoints")
         self.hung = True
 
     def close(self, last: tuple[Report, PyTree] | None, patience: float = PATIENCE) -> None:

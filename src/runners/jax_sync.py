@@ -28,12 +28,12 @@ ENV_STEPS = "environment steps"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    num_envs: int = setting(32, "E, environments stepped side by side", low=1)
-    rollout_length: int = setting(25, "steps each environment takes per cycle", low=1)
+    num_envs: int = setting(32, "E, number of parallel environments", low=1)
+    rollout_length: int = setting(25, "steps of each environment per cycle", low=1)
     updates_per_step: float = setting(
-        0.08, "updates per environment step; learners from rollouts take one per rollout", low=0.0
+        0.08, "updates per environment step; learners from rollouts make one per rollout", low=0.0
     )
-    reanalyse_per_step: float = setting(0.0, "stored rows planned again per environment step", low=0.0)
+    reanalyse_per_step: float = setting(0.0, "stored rows that are planned again per environment step", low=0.0)
     report_every: int = setting(1600, "environment steps per report; one compiled call each", low=1)
 
 
@@ -58,7 +58,7 @@ def problems(config: Config, plan: RunPlan) -> list[str]:
         )
     found += report_problems(config.report_every, plan)
     if plan.on_policy and config.reanalyse_per_step > 0:
-        found.append("runner_args.reanalyse_per_step: rollouts are learned from once and not kept; set it to 0")
+        found.append("runner_args.reanalyse_per_step: a rollout is used once and not stored; set it to 0")
     return found
 
 

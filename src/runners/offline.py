@@ -26,7 +26,7 @@ UPDATES = "updates"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    rows: str = setting("", "the recorded run from whose stored rows is learned: its number, or its folder")
+    rows: str = setting("", "the recorded run that the stored rows come from: its number, or its folder")
     report_every: int = setting(200, "updates per report; one compiled call each", low=1)
 
 

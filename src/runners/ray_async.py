@@ -35,34 +35,37 @@ from tandem.signals import deaf
 class Config(jax_sync.Config):
     num_actors: int = setting(
         0,
-        "processes that act, num_envs / num_actors environments each; 0 = one per core that the learner leaves",
+        "number of actors, each with num_envs / num_actors environments; 0 = one for each core that the learner leaves",
         low=0,
     )
     max_staleness: int = setting(
         1, "cycles that actors may be ahead of the learner; learners from rollouts always have 0", low=0
     )
-    reanalyse_actors: int = setting(0, "processes that plan stored rows again; 0 = the learner does it itself", low=0)
-    cpus_per_actor: float = setting(1.0, "cores that Ray sets aside for each", low=0.0)
-    threads_per_actor: int = setting(1, "threads that each computes with", low=1)
+    reanalyse_actors: int = setting(0, "processes that plan stored rows again; 0 = the learner does so", low=0)
+    cpus_per_actor: float = setting(1.0, "cores that Ray reserves for each actor", low=0.0)
+    threads_per_actor: int = setting(1, "threads that each actor computes with", low=1)
     actor_resources: dict = setting(
-        {}, "more of Ray's resources that each wants, {name: amount}: actors go where those are"
+        {}, "other resources of Ray that each actor needs, {name: amount}; actors go where those are"
     )
     ray_address: str = setting(
         "", "HOST:PORT of a Ray cluster to join, or auto; '' = Ray is started on this machine for the run"
     )
     object_store_mb: int = setting(
-        500, "shared memory for trajectories and parameters, where Ray is started for the run", low=80
+        500, "megabytes of shared memory for trajectories and parameters, if Ray is started for the run", low=80
     )
     env_timeout: float = setting(
-        60.0, "seconds for a step or a reset of an environment outside JAX; 0 = no limit", low=0.0
+        60.0, "seconds that a step or a reset of an environment outside JAX may take; 0 = no limit", low=0.0
     )
     actor_timeout: float = setting(
         900.0,
-        "seconds for a cycle, a round of episodes or a batch of plans, after which an actor is started again",
+        "seconds that an actor may take for a cycle, a round of episodes or a batch of plans before it is "
+        "started again",
         low=1.0,
     )
     max_failures: int = setting(
-        50, "failures of actors and of environments outside JAX that a run lives with in a million of its steps", low=0
+        50,
+        "failures of actors and of environments outside JAX that a run survives within a million environment steps",
+        low=0,
     )
 
 
@@ -94,7 +97,7 @@ def make(
     num_actors = config.num_actors or default_actors(config.num_envs)
     if config.num_envs % num_actors:
         raise ValueError(
-            f"runner_args.num_envs={config.num_envs} cannot be dealt out to num_actors={num_actors} evenly"
+            f"runner_args.num_envs={config.num_envs} cannot be divided evenly among num_actors={num_actors}"
         )
     config = dataclasses.replace(
         config, num_actors=num_actors, max_staleness=config.max_staleness if learner.sequence_length else 0

@@ -4,7 +4,7 @@ from collections import deque
 
 WINDOW = 1_000_000  # environment steps, after which a failure is forgotten
 SETTING = "runner_args.max_failures"
-ADVICE = "mend what fails, or allow more of it there"
+ADVICE = "repair what fails, or allow more failures there"
 
 
 class Tally:

@@ -111,7 +111,7 @@ def test_the_last_the_best_and_any_step_can_be_picked(tmp_path):
     assert picked == ["120", "90", "30"]
     with pytest.raises(CheckpointError, match="choose best, last or one of 30, 60, 90, 120"):
         checkpoint_folder.pick(tmp_path, "31")
-    with pytest.raises(CheckpointError, match="no checkpoint: there is none in .*nowhere"):
+    with pytest.raises(CheckpointError, match="there is no checkpoint in .*nowhere"):
         checkpoint_folder.pick(tmp_path / "nowhere")
 
 
@@ -252,7 +252,7 @@ def test_a_best_checkpoint_that_is_damaged_is_not_passed_over_in_silence(three):
 def test_the_best_is_not_guessed_where_a_checkpoint_does_not_say_its_score(three):
     (three / "60" / "meta.json").write_text("{")
     with pytest.raises(
-        CheckpointError, match="the best checkpoint cannot be told: .*60 is damaged.*--checkpoint=30 or 90"
+        CheckpointError, match="the best checkpoint cannot be found: .*60 is damaged.*--checkpoint=30 or 90"
     ):
         checkpoint_folder.pick(three, "best")
     assert checkpoint_folder.best(three).name == "30"  # what to keep and to upload must be decided all the same

@@ -163,7 +163,7 @@ def test_a_writer_that_hangs_does_not_keep_the_run_from_going_on_or_from_ending(
     saver.offer(Report(60, 1, {"eval/search/return": 8.0}), {"step": np.full(3, 60)})
     saver.close((Report(90, 1, {}), {"step": np.full(3, 90)}), patience=0.0)
     gate.set()
-    assert len(said) == 1 and "the run goes on without" in said[0] and "has hung" in saver.problem
+    assert len(said) == 1 and "the run continues without checkpoints" in said[0] and "has hung" in saver.problem
 
 
 def test_going_on_from_an_older_step_drops_the_checkpoints_after_it(make):

@@ -211,7 +211,7 @@ def test_actors_that_nobody_has_room_for_and_clusters_that_are_not_there_are_ref
         next(runner(ray_address="", object_store_mb=80, rollout_length=100_000)(1))
     with pytest.raises(RunError, match="ray_address=127.0.0.1:9: cannot join this cluster: no Ray answers there"):
         next(runner(ray_address="127.0.0.1:9")(1))
-    with pytest.raises(ValueError, match="num_envs=4 cannot be dealt out to num_actors=3"):
+    with pytest.raises(ValueError, match="num_envs=4 cannot be divided evenly among num_actors=3"):
         runner(num_actors=3)
 
 

@@ -25,7 +25,7 @@ from tandem.envs.pettingzoo.game import open_game
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     scenario: str = setting("simple_spread", "the game, with or without its version")
-    scenario_args: dict = setting({}, "arguments of PettingZoo's own maker, as in env_args.scenario_args.n_pistons=5")
+    scenario_args: dict = setting({}, "arguments of PettingZoo's own maker: env_args.scenario_args.n_pistons=5")
     team: tuple[str, ...] = setting(
         (), "words in the names of the trained agents; others play at random; [] = the scenario's"
     )
@@ -37,16 +37,18 @@ class Config:
         3, "values of each dimension of a continuous action, evenly spaced over its range", low=2, high=1000
     )
     frame_skip: int = setting(1, "frames for which an action is played; rewards are summed", low=1, high=1000)
-    frame_stack: int = setting(1, "last observations that are seen together", low=1, high=1000)
+    frame_stack: int = setting(
+        1, "observations that are seen together, the newest and those before it", low=1, high=1000
+    )
     sticky_actions: float = setting(
         0.0, "probability, at each frame and agent, of repeating the last action", low=0.0, high=0.99
     )
     resize: tuple[int, ...] = setting(
-        (84, 84), "images: width and height they are reduced to; [] = as they are", low=1, high=4096
+        (84, 84), "width and height of images in pixels; [] = as they are", low=1, high=4096
     )
-    greyscale: bool = setting(True, "images: brightness instead of colours")
+    greyscale: bool = setting(True, "whether images show brightness instead of colours")
     max_frames: int = setting(
-        1, "images: each pixel is its greatest over so many frames; 2 ends Atari's flicker", low=1, high=1000
+        1, "each pixel is its greatest over so many frames; 2 for Atari, because it flickers", low=1, high=1000
     )
 
 

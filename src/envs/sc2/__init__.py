@@ -28,19 +28,21 @@ OURS = ("map_name", "difficulty", "seed", "continuing_episode")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    package: str = setting("smac", "who speaks to the game", choices=("smac", "smacv2"))
+    package: str = setting(
+        "smac",
+        "the package that runs the game: smac, or smacv2 with teams that are drawn for each battle",
+        choices=("smac", "smacv2"),
+    )
     map_name: str = setting(
         "3m", "a map of the package: 3m, 2s3z, MMM2, ...; 10gen_terran, 10gen_zerg, 10gen_protoss of smacv2"
     )
-    difficulty: str = setting("7", "of the built-in opponent; 7 is SMAC's", choices=tuple("123456789A"))
+    difficulty: str = setting(
+        "7", "strength of the built-in opponent; SMAC's results are at 7", choices=tuple("123456789A")
+    )
     num_units: int = setting(5, "size of the team on smacv2's generated maps", low=1)
-    num_enemies: int = setting(5, "size of the other side there", low=1)
-    max_envs: int = setting(
-        8, "games at a time that a run may ask for, each a process of about 1 GB; more are refused", low=1
-    )
-    sc2_args: dict = setting(
-        {}, "other arguments of the package's StarCraft2Env, as in env_args.sc2_args.reward_sparse=True"
-    )
+    num_enemies: int = setting(5, "size of the other side on smacv2's generated maps", low=1)
+    max_envs: int = setting(8, "most games that a run may start at a time; each is a process of about 1 GB", low=1)
+    sc2_args: dict = setting({}, "other arguments of the package's StarCraft2Env: env_args.sc2_args.reward_sparse=True")
 
 
 def problems(config: Config, plan: RunPlan) -> list[str]:

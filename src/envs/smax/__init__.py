@@ -34,12 +34,16 @@ class Config:
     attack_mode: str = setting("closest", "whom an enemy attacks", choices=("closest", "random"))
     see_enemy_actions: bool = setting(True, "whether the enemies' last actions are observed")
     observation_type: str = setting(
-        "unit_list", "features per unit, or per segment of view", choices=("unit_list", "conic")
+        "unit_list",
+        "unit_list: features of each unit; conic: features of each segment of the view",
+        choices=("unit_list", "conic"),
     )
     walls_cause_death: bool = setting(True, "whether the edge of the map kills")
     won_battle_bonus: float = setting(1.0, "reward of a victory", low=0.0)
     world_steps_per_env_step: int = setting(8, "steps of the simulation per action", low=1)
-    episode_limit: int = setting(0, "steps per episode; 0: the map's own, as in SMAC", low=0)
+    episode_limit: int = setting(
+        0, "steps of 0.5 s after which an episode is truncated; 0 = the map's own, as in SMAC", low=0
+    )
 
 
 @pytree

@@ -9,20 +9,21 @@ from tandem.core import EnvSpec, Group, Vector, setting
 class EntityConfig:
     encoder: str = setting(
         "flat",
-        "how observations are read: as one list of numbers; as entities, with no parameter that depends on how many "
-        "there are; or auto: as entities where the environment describes them",
+        "how observations are read: flat, as one list of numbers; entities, as the things that they describe, so that "
+        "no parameter depends on their number; auto, as entities if the environment describes them",
         choices=("flat", "entities", "auto"),
     )
-    entity_size: int = setting(16, "entities: width of what is known of each of them", low=2, high=1024)
+    entity_size: int = setting(16, "encoder=entities: width of the token of each thing", low=2, high=1024)
     relations: str = setting(
         "allies",
-        "entities: whose distances to a thing are taken up in what is known of it: nobody's, teammates', everything's",
+        "encoder=entities: whose distances a thing's token holds: nobody's (none), the teammates' "
+        "(allies), everything's (all)",
         choices=("none", "allies", "all"),
     )
-    relation_size: int = setting(8, "entities: width of what is known of each pair", low=1, high=256)
+    relation_size: int = setting(8, "encoder=entities: width of what describes a pair of things", low=1, high=256)
     pooling: str = setting(
         "attention_max",
-        "entities: how things of one kind are put together",
+        "encoder=entities: how the things of one kind are put together",
         choices=("mean", "max", "attention", "attention_max"),
     )
 

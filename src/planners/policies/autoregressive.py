@@ -20,7 +20,10 @@ ORDERS = ("fixed", "random", "most_certain_first")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     order: str = setting(
-        "random", "who commits first: by index, drawn per step, or lowest policy entropy first", choices=ORDERS
+        "random",
+        "who commits first: agent 0 (fixed), an order drawn at each step (random), or the lowest policy "
+        "entropy (most_certain_first)",
+        choices=ORDERS,
     )
 
 

@@ -12,12 +12,14 @@ from tandem.planners.search.query import BudgetConfig, Found, Query, Search, fou
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GumbelConfig(BudgetConfig):
-    max_considered: int = setting(16, "gumbel_muzero: actions considered at the root", low=1)
-    value_scale: float = setting(0.1, "gumbel_muzero: c_scale, weight of Q against the prior (eq. 8)", low=0.0)
-    greedy_value_scale: float = setting(
-        0.0, "gumbel_muzero: value_scale of play without exploration; 0 = the same", low=0.0
+    max_considered: int = setting(16, "search=gumbel_muzero: actions that are considered at the root", low=1)
+    value_scale: float = setting(
+        0.1, "search=gumbel_muzero: c_scale, the weight of Q-values against the prior (eq. 8)", low=0.0
     )
-    visit_offset: float = setting(50.0, "gumbel_muzero: c_visit (eq. 8)", low=0.0)
+    greedy_value_scale: float = setting(
+        0.0, "search=gumbel_muzero: value_scale of greedy play; 0 = value_scale", low=0.0
+    )
+    visit_offset: float = setting(50.0, "search=gumbel_muzero: c_visit (eq. 8)", low=0.0)
 
 
 def make_gumbel(config: GumbelConfig, loop: Callable) -> Search:

@@ -28,13 +28,13 @@ from tandem.planners.search.trees import TreeConfig, imagine, make_search, make_
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(TreeConfig):
     num_samples: int = setting(
-        16, "K, joint actions drawn per node; all are enumerated if there are no more than K", low=1, high=4096
+        16, "K, joint actions drawn per node; if there are no more than K, all are listed", low=1, high=4096
     )
     keep_candidates: bool = setting(
-        False, "store the candidates at the root with every step, for learner_args.policy_loss=advantage_weighted"
+        False, "store the root's candidates with every step, as learner_args.policy_loss=advantage_weighted needs"
     )
     uniform_fraction: float = setting(
-        0.0, "share of uniform play in the proposal at the root while exploring", low=0.0, high=1.0
+        0.0, "share of uniform play in the root's proposal while exploring", low=0.0, high=1.0
     )
 
 

@@ -52,11 +52,11 @@ from tandem.planners.search.turns import Decide, OrderConfig, Start, planner_in_
 class Config(GumbelConfig, OrderConfig):
     unfinished_backup: str = setting(
         "mean",
-        "what an unfinished joint step is worth, the mean of what was found below it or the best",
+        "value of an unfinished joint step from what was found below it: the mean, or the best",
         choices=("mean", "best"),
     )
     interior_value_scale: float = setting(
-        0.0, "value_scale for where simulations go below the root; less tries more; 0 = as value_scale", low=0.0
+        0.0, "value_scale of simulations below the root; a smaller one explores more; 0 = value_scale", low=0.0
     )
 
 

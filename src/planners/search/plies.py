@@ -36,10 +36,9 @@ from tandem.planners.search.turns import OrderConfig, Start, one_by_one, planner
 class Config(TreeConfig, OrderConfig):
     unfinished_value: str = setting(
         "completion",
-        "value of a node whose joint step is unfinished: completion, one imagined step in which the rest of the team "
-        "replies by its policy; conditioned, the value head given the committed actions; parent, the value of "
-        "the state before "
-        "anything was committed in this tree",
+        "value of a node whose joint step is unfinished. completion: one imagined step in which the other "
+        "agents reply by their policies; conditioned: the value head, given the committed actions; "
+        "parent: the value of the state where this search began",
         choices=("completion", "conditioned", "parent"),
     )
 

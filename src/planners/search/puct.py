@@ -13,14 +13,16 @@ from tandem.planners.search.query import BudgetConfig, Found, Query, Search, fou
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PuctConfig(BudgetConfig):
-    dirichlet_alpha: float = setting(0.3, "muzero: root noise concentration", low=1e-3)
+    dirichlet_alpha: float = setting(0.3, "search=muzero: concentration of the noise at the root", low=1e-3)
     dirichlet_fraction: float = setting(
-        0.25, "muzero: share of root noise in the prior while exploring", low=0.0, high=1.0
+        0.25, "search=muzero: share of noise in the root's prior while exploring", low=0.0, high=1.0
     )
-    temperature_start: float = setting(1.0, "muzero: acting temperature over visit counts, first", low=0.0)
-    temperature_end: float = setting(0.25, "muzero: acting temperature at the end of training", low=0.0)
-    pb_c_init: float = setting(1.25, "muzero: c_1 of PUCT", low=0.0)
-    pb_c_base: float = setting(19652.0, "muzero: c_2 of PUCT", low=1.0)
+    temperature_start: float = setting(
+        1.0, "search=muzero: temperature of acting by visit counts, at the start of training", low=0.0
+    )
+    temperature_end: float = setting(0.25, "search=muzero: the same at the end of training", low=0.0)
+    pb_c_init: float = setting(1.25, "search=muzero: c_1 of PUCT", low=0.0)
+    pb_c_base: float = setting(19652.0, "search=muzero: c_2 of PUCT", low=1.0)
 
 
 def make_puct(config: PuctConfig, loop: Callable) -> Search:

@@ -13,7 +13,7 @@ from tandem.core import Array, setting
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BudgetConfig:
     num_simulations: int = setting(16, "simulations per search", low=1, high=4096)
-    max_depth: int = setting(0, "environment steps a simulation may look ahead; 0 = no limit", low=0)
+    max_depth: int = setting(0, "environment steps that a simulation may look ahead; 0 = no limit", low=0)
     value_expansion: int = setting(
         0,
         "policy steps simulated before bootstrapping from the value head; costs one dynamics call per step",
@@ -22,8 +22,8 @@ class BudgetConfig:
     )
     q_epsilon: float = setting(
         0.1,
-        "smallest range of Q-values used for rescaling them, in units of the scaled reward, "
-        "learner_args.reward_scale; a smaller range is damped",
+        "smallest range of Q-values that is used for rescaling, in units of the scaled reward "
+        "(learner_args.reward_scale); a smaller range is damped",
         low=1e-8,
     )
 

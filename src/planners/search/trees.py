@@ -19,7 +19,7 @@ ALGORITHMS = {"gumbel_muzero": make_gumbel, "muzero": make_puct}
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TreeConfig(GumbelConfig, PuctConfig):
-    search: str = setting("gumbel_muzero", "tree search", choices=tuple(ALGORITHMS))
+    search: str = setting("gumbel_muzero", "algorithm of the tree search", choices=tuple(ALGORITHMS))
     os_rho: float = setting(
         0.0, "OS(lambda): share of a node's worst returns, of each depth, that its value leaves out", low=0.0, high=0.99
     )

@@ -23,7 +23,10 @@ from tandem.planners.search.query import Query, Search
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OrderConfig:
     order: str = setting(
-        "random", "who commits first: by index, drawn per step, or lowest policy entropy first", choices=ORDERS
+        "random",
+        "who commits first: agent 0 (fixed), an order drawn at each step (random), or the lowest policy "
+        "entropy (most_certain_first)",
+        choices=ORDERS,
     )
 
 

@@ -12,7 +12,7 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskErro
 from tandem.core import RunError
 from tandem.runners.tally import ADVICE, Tally
 
-REMADE = "an environment failed and was made anew; its episode is discarded"
+REMADE = "an environment failed and was replaced; its episode is discarded"
 
 
 class Loss(NamedTuple):
@@ -89,7 +89,7 @@ def told(text: str, number: int, total: int) -> str:
         return text if total == 1 else f"{text}\n(and {times(total - 1)} more)"
     lines = text.splitlines()
     short = lines[0] if len(lines) == 1 else f"{lines[0]} {lines[-1]}"
-    return f"{short} (as told before; {times(number)} more, {total} in all)"
+    return f"{short} (as reported before; {times(number)} more, {total} in all)"
 
 
 def times(number: int) -> str:

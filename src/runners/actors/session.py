@@ -22,8 +22,8 @@ from tandem.runners.actors.actor import Order, Published, Seat, Trajectory, pack
 MEGABYTE = 1e6
 SECONDS_TO_CLOSE = 5.0  # for programs outside JAX
 KILLED = (
-    "The learner's process {pid} was killed (by hand, or for want of memory), and with it the run. "
-    "`python src/main.py train --resume=RUN` goes on from its last checkpoint."
+    "The learner's process {pid} was killed (by hand, or because memory ran out), so the run has ended. "
+    "`python src/main.py train --resume=RUN` continues from its last checkpoint."
 )
 
 

@@ -143,7 +143,7 @@ def test_actors_and_their_environments_fail_on_one_account():
     failures = Failures(2)
     failures.restarted("actor 5", Loss("it died"))
     failures.of_environments("actor 3", ["a traceback"])
-    assert failures.take_notes()[1].startswith("an environment failed and was made anew") and not failures.take_notes()
+    assert failures.take_notes()[1].startswith("an environment failed and was replaced") and not failures.take_notes()
     with pytest.raises(RunError, match="(?s)runner_args.max_failures=2 .*environment of actor 3:.*another traceback"):
         failures.of_environments("actor 3", ["another traceback"])
 
@@ -175,7 +175,7 @@ def test_a_traceback_that_comes_again_is_shown_once_with_a_count():
     failures.of_environments("actor 1", [TRACEBACK.format(7, 1000), TRACEBACK.format(7, 1001)])
     (again,) = failures.take_notes()
     assert again.count("\n") == 0 and again.endswith(
-        "OSError: no map for seed 1000 (as told before; 2 times more, 7 in all)"
+        "OSError: no map for seed 1000 (as reported before; 2 times more, 7 in all)"
     )
     assert failures.take_notes() == ()
 
