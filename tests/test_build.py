@@ -160,7 +160,7 @@ def test_a_replay_that_the_learner_cannot_use_is_refused():
         (["learner_args.chunk_length=5"], ["learner_args.chunk_length=5", "runner_args.rollout_length=32"]),
         (["learner_args.num_minibatches=3"], ["num_minibatches=3", "4096 chunks", "num_envs=128 times 32"]),
         (["runner_args.reanalyse_per_step=0.1"], ["runner_args.reanalyse_per_step", "set it to 0"]),
-        (["network_args.actor_memory=gru"], ["learner 'ppo'", "chunk_length=1", "not learned from single steps"]),
+        (["network_args.actor_memory=gru"], ["learner 'ppo'", "chunk_length=1", "single steps cannot train a memory"]),
     ],
 )
 def test_rollouts_that_cannot_be_cut_or_kept_are_refused(updates, words):

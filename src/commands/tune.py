@@ -52,7 +52,8 @@ def _check_mongo(request: Request) -> None:
         raise UsageError(f"{MONGO}: a sweep's trials take MongoDB from TANDEM_MONGO_URL, or from `with mongo_url=URL`")
     if any(update.key == "mongo_url" and hidden(str(update.raw)) != update.raw for update in request.updates):
         raise UsageError(
-            "mongo_url: a sweep stores the command lines of its trials; put a MongoDB with a password into TANDEM_MONGO_URL"
+            "mongo_url: a sweep stores the command lines of its trials; put a MongoDB with a password into "
+            "TANDEM_MONGO_URL"
         )
 
 

@@ -121,7 +121,7 @@ def read(path: Path, chosen_seeds: str | None, results_dir: str) -> Plan:
     content = _mapping(path, "the file", content, KEYS)
     for key in PARTS:
         if not content.get(key):
-            raise UsageError(f"ablation: {path}: '{key}' names none; see `python src/main.py ablation --help`")
+            raise UsageError(f"ablation: {path}: '{key}' is empty; see `python src/main.py ablation --help`")
         content[key] = _mapping(path, key, content[key])
     shared = _settings(path, "settings", content.get("settings"))
     number = str(content.get("seeds", "") if chosen_seeds is None else chosen_seeds)
@@ -172,7 +172,7 @@ def _cell(path: Path, variant: str, environment: str, content: Mapping, shared: 
         merged |= _settings(path, f"{family}.{name}.settings", part.get("settings"))
     for key in {"seed", "name", "results_dir"} & merged.keys():
         raise UsageError(
-            f"ablation: {path}: '{key}' is not a setting of an ablation: seeds, names and `with results_dir=` say it"
+            f"ablation: {path}: '{key}' is not a setting of an ablation; seeds, names and `with results_dir=` set it"
         )
     merged |= {"name": variant, "results_dir": results_dir}
     updates = commandline.updates(f"{key}={written(value)}" for key, value in merged.items())

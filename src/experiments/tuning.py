@@ -74,7 +74,7 @@ def check_sampler(search: Search) -> None:
             f"--sampler=grid: {', '.join(ranges)} in {search.file} is a range; a grid needs lists or choices"
         )
     if search.samples:
-        raise UsageError("--samples: a grid is tried whole; leave one of the two out")
+        raise UsageError("--samples: a grid tries every combination; leave --samples out, or choose another --sampler")
 
 
 def run(search: Search, request: Request) -> int:

@@ -105,9 +105,7 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
       ValueError: the model remembers, though single rows are learned from.
     """
     if jax.tree.leaves(jax.eval_shape(lambda: model.latents.memory(1))):
-        raise ValueError(
-            "it learns from single rows; the network has a memory that whole sequences would have to be read for"
-        )
+        raise ValueError("it learns from single rows, so it cannot train a network that has a memory over time")
     spec, discount = plan.spec, plan.discount
     length = config.unroll + config.n_step
     scaling = make_reward_scale(config.reward_scale, discount, length, spec.episode_limit)

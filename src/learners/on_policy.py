@@ -91,14 +91,12 @@ def check(config: RolloutConfig, model: ActorCritic, spec: EnvSpec) -> None:
     """
     if config.chunk_length == 1 and jax.tree.leaves(jax.eval_shape(lambda: model.memory(1))):
         raise ValueError(
-            "learner_args.chunk_length=1: a memory is not learned from single steps; choose 16, say, or 0 for "
-            "whole rollouts"
+            "learner_args.chunk_length=1: single steps cannot train a memory; choose 16, or 0 for whole rollouts"
         )
     if config.reward == "own" and not spec.shared_reward and not model.values_by_agent and spec.num_agents > 1:
         raise ValueError(
-            "learner_args.reward=own: agents' rewards differ here, and the critic has one value for the team, "
-            "which would be "
-            "fitted to all of theirs at once; set network_args.value_per_agent=True or network_args.critic_input=obs"
+            "learner_args.reward=own: rewards differ between agents here, but the critic has one value for the whole "
+            "team; set network_args.value_per_agent=True or network_args.critic_input=obs"
         )
 
 

@@ -186,8 +186,8 @@ def _groups(config: Config, spec: EnvSpec) -> tuple[Group, ...]:
         return groups
     if config.encoder == "entities":
         raise ValueError(
-            "network_args.encoder=entities: agents differ here, and network_args.share_parameters=False gives each a "
-            "network of its own; choose encoder=flat, or share parameters"
+            "network_args.encoder=entities: agents see different things here, which does not work with "
+            "network_args.share_parameters=False; choose encoder=flat, or share parameters"
         )
     return ()
 

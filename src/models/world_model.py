@@ -307,16 +307,16 @@ def _network(config: Config, spec: EnvSpec) -> Network:
     groups = teams(config, spec)
     if len(groups) != 1 and config.encoder == "entities":
         raise ValueError(
-            "network_args.encoder=entities: agents see and do different things here, and a world model's latents are "
-            "alike for all; choose encoder=flat, or auto"
+            "network_args.encoder=entities: agents see and do different things here, but a world model has latents of "
+            "one kind; choose encoder=flat or auto"
         )
     if len(groups) != 1:
         return Network(config, LatentSpace(own=config.latent_size, num_actions=spec.actions.size))
     space = latent_space(config.latent_size, config.entity_size, spec.obs, spec.actions)
     if space.target and config.policy_head != "sum":
         raise ValueError(
-            f"network_args.policy_head={config.policy_head}: actions aim at things here, which policy_head=sum alone "
-            "can tell apart; choose it, or encoder=flat"
+            f"network_args.policy_head={config.policy_head}: actions aim at things here, and only policy_head=sum "
+            "supports that; choose it, or encoder=flat"
         )
     if config.agent_id:
         raise ValueError(

@@ -165,8 +165,8 @@ def inside(folder: Path, name: Any) -> Path:
     if fits and Path(os.path.realpath(folder / name)).is_relative_to(os.path.realpath(folder)):
         return folder / name
     raise RecordError(
-        f"the record names {name!r}, which leads out of {folder}; it is left alone, because a record may be somebody "
-        "else's: put the file itself there, or take the name out"
+        f"the record names {name!r}, which leads out of {folder}; it is not followed, because the record may come from "
+        "someone else. Put the file itself there, or remove the name"
     )
 
 

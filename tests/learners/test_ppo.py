@@ -232,7 +232,7 @@ def test_settings_that_leave_nothing_to_learn_are_refused():
     with pytest.raises(ValueError, match="nothing to distil"):
         ppo_distil.make(DISTIL, model, run_plan(SPEC, DISCOUNT, UPDATES, E))
     recurrent = actor_critic.make(NETWORKS["ns"], SPEC)
-    with pytest.raises(ValueError, match="not learned from single steps"):
+    with pytest.raises(ValueError, match="single steps cannot train a memory"):
         ppo.make(dataclasses.replace(PPO, chunk_length=1), recurrent, run_plan(SPEC, DISCOUNT, UPDATES, E))
     none = dataclasses.replace(DISTIL, policy_epochs=0, value_epochs=0, distil_epochs=0)
     with pytest.raises(ValueError, match="nothing would be learned"):

@@ -43,7 +43,7 @@ def teams(config: EntityConfig, spec: EnvSpec) -> tuple[Group, ...]:
     if config.encoder == "entities":
         raise ValueError(
             "network_args.encoder=entities: this environment does not say what its observations describe; choose "
-            "encoder=flat, or auto for entities where there are any"
+            "encoder=flat or auto"
         )
     return ()
 

@@ -56,8 +56,7 @@ def make(config: Config, model: Model, spec: EnvSpec, discount: float) -> Planne
     if config.search == "gumbel_muzero" and candidates > config.max_considered:
         raise ValueError(
             f"planner_args.num_samples={config.num_samples}: a root would have {candidates} joint actions, of "
-            "which at most "
-            f"planner_args.max_considered={config.max_considered} are ever tried; make that {candidates} too"
+            f"which at most planner_args.max_considered={config.max_considered} are tried; set that to {candidates} too"
         )
     search, worth = make_search(config), make_worth(config, model, discount)
     propose = make_proposal(spec, config.num_samples)
