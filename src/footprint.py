@@ -1,6 +1,6 @@
 """What a run takes of memory, counted from the shapes of its arrays before anything is compiled.
 
-A run that memory cannot hold does not fail: XLA's threads lose an allocation, and the run waits for them for ever. So
+A run that memory cannot hold does not fail: XLA's threads lose an allocation, and the run waits for them forever. So
 it is refused before. Only what is certain is counted: what the networks compute in between comes on top.
 """
 

@@ -21,7 +21,7 @@ class Entry:
     # Replay: what it hands out, learner: what it learns from ("sequences" of any age, whole new "rollouts")
     data: str = ""
     host: bool = False  # env: a program outside JAX (HostEnvironment); runner: it can drive those
-    # Runner: it learns from the rows of an earlier run, and `make` wants to be told how to read them
+    # Runner: it learns from the rows of an earlier run, and `make` gets a function that reads them
     recorded: bool = False
 
     def config(self) -> type:

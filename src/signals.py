@@ -1,4 +1,4 @@
-"""How a process is told to stop: Ctrl-C (SIGINT), SIGTERM and a closed terminal (SIGHUP).
+"""How a process is asked to stop: Ctrl-C (SIGINT), SIGTERM and a closed terminal (SIGHUP).
 
 Whoever heeds these signals does it by one of the contexts below:
 

@@ -116,7 +116,7 @@ def _encode(film: Film, path: Path) -> None:
 
 
 def write_gif(film: Film, path: Path) -> None:
-    """Write the film as an animation that starts over for ever."""
+    """Write the film as an animation that repeats forever."""
     palette = Image.fromarray(np.concatenate([film.frames[0], film.frames[-1]])).quantize(128)
     images = (Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in film.frames)
     durations = [round(1000 * repeats / film.fps) for repeats in film.repeats]

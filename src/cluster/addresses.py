@@ -1,4 +1,4 @@
-"""Clusters that others have started: where they are, and whether they take our token and nobody else's."""
+"""Clusters that others have started: where they are, and whether they accept our token and no other."""
 
 import re
 

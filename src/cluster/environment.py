@@ -26,7 +26,7 @@ def told(extra: Mapping[str, str]) -> dict[str, str]:
     """Return what processes on a cluster's other machines must be told; those of this machine inherit it.
 
     Args:
-      extra: what else whoever uses the cluster wants them to be told.
+      extra: other variables that the cluster's user sets for them.
     """
     return {name: os.environ.get(name, value) for name, value in QUIET.items()} | {"PYTHONPATH": python_path()} | extra
 

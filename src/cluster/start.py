@@ -108,7 +108,7 @@ def on_loopback() -> Iterator[None]:
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
-    """Give a folder for Ray's files which nobody else may enter; Ray opens its own folders to everybody.
+    """Give a folder for Ray's files that only its owner may enter; Ray opens its own folders to everybody.
 
     Raises:
       RunError: there is no place for it.

@@ -12,7 +12,7 @@ from tandem.records import mongo_place
 
 DESCRIPTION = """Compare recorded runs: curves, final scores, steps to a threshold, and who beats whom.
 
-Runs with the same configuration apart from the seed are one group; groups of one name are told apart by the settings
+Runs with the same configuration apart from the seed are one group; groups of one name are distinguished by the settings
 in which they differ. Means are interquartile means, intervals 95 % bootstrap intervals over seeds.
 A run that diverged, whose numbers are not finite at its end, counts as worse than all others."""
 EXAMPLES = """examples:

@@ -45,7 +45,7 @@ def stored_config(request: Request) -> dict[str, Any] | None:
 
 
 def hold(again: Any) -> Any:
-    """Return the lock of the record that is to be gone on with, which nobody else can take from now on.
+    """Return the lock of the record of a resumed run, which no other process can take from now on.
 
     Raises:
       UsageError: another process has it.
@@ -64,7 +64,7 @@ def choose_mongo(request: Request, stored: dict[str, Any] | None = None) -> Any:
     For training it must answer, and that is asked before anything slow is imported: nobody should wait for bad news.
 
     Args:
-      stored: the configuration of the recorded run that is gone on with or repeated.
+      stored: the configuration of the recorded run that is resumed or repeated.
 
     Raises:
       UsageError: it is named in a way that cannot be read, or cannot be reached while `mongo_optional` is False.

@@ -16,7 +16,7 @@ from tandem.records.record import FREE, FREE_SECTIONS, Resume, decisive
 
 
 class Again(NamedTuple):
-    """A recorded run that is gone on with or repeated."""
+    """A recorded run that is resumed or repeated."""
 
     run: runs.StoredRun
     config: dict[str, Any]
@@ -30,7 +30,7 @@ class Again(NamedTuple):
 
 
 def prepare(request: Request) -> Again:
-    """Return what is to be gone on with or repeated; nothing is changed on disk.
+    """Return what is to be resumed or repeated; nothing is changed on disk.
 
     Raises:
       UsageError: no such run or checkpoint, a setting that may not change, a run that is over or still going on.

@@ -11,7 +11,7 @@ from tandem.hiding import hidden
 
 WORDS = {"true": True, "false": False, "null": None, "none": None}
 MOST_OF_A_PATH = 300  # characters of a path, which is of no use if it is cut
-MOST_SHOWN = 80  # characters of a value in a message: a mistake of a megabyte is told in a line all the same
+MOST_SHOWN = 80  # characters of a value in a message, so that a wrong value of a megabyte fits a line, too
 
 
 def typed(text: str) -> Any:

@@ -1,4 +1,4 @@
-"""Whether files can be written where somebody wants them; asked before anything is computed, and nothing is made."""
+"""Checks that files can be written where the user asks for them, before anything is computed or created."""
 
 import os
 from collections.abc import Mapping

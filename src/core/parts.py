@@ -108,7 +108,7 @@ class Learner(NamedTuple):
     init: Callable[[Key], LearnerState]
     # update(state, batch, key) -> LearnerState, metrics {name: []}, priorities [B]
     update: Callable[[LearnerState, Batch, Key], tuple[LearnerState, dict[str, Array], Array]]
-    sequence_length: int  # T of the batches it wants; 0 = the newest rollout whole, and one update for each
+    sequence_length: int  # T of the batches it needs; 0 = the newest rollout whole, with one update for each
     metric_names: tuple[str, ...]  # keys of the metrics dict that update returns
     # remarks(a report's metrics) -> {what about: a sentence for people on what goes wrong there, and what to do}
     remarks: Callable[[dict[str, float]], dict[str, str]] = lambda metrics: {}

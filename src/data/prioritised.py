@@ -16,7 +16,7 @@ from tandem.data import sequences, sum_tree
 from tandem.data.sequences import Layout
 
 LARGEST = 1e6  # a priority counts as this at most, so that one absurd error cannot drown all others in float32
-FORGETTING = 0.999  # per update, of the largest priority seen: an early outlier does not favour new rows for ever
+FORGETTING = 0.999  # per update, of the largest priority seen: an early outlier does not favour new rows forever
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ def make(config: Config, num_envs: int, sequence_length: int) -> Replay:
     """Return the replay for rollouts of `num_envs` environments.
 
     Raises:
-      ValueError: the learner wants sequences of its own length.
+      ValueError: the learner needs sequences of its own length.
     """
     del config
     if sequence_length:

@@ -3,7 +3,7 @@
 The state is flashbax's `SumTreeState`: a complete binary tree, leaves last, each node the sum of its children. We
 replace how it is written and how it is descended, because of what flashbax 0.1.3 does (each was seen, at 200k leaves):
 
-- It adds differences on the way up. Rounding errors stay in the inner nodes for ever (after 3000 batches, with every
+- It adds differences on the way up. Rounding errors stay in the inner nodes forever (after 3000 batches, with every
 leaf
   set to zero, the root still held 1.7), so that a descent can end in a leaf of priority zero: a sequence that was never
   written, or that the write head has cut in two. Here parents are computed from their children; a node is positive

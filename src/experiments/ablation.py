@@ -139,7 +139,7 @@ def read(path: Path, chosen_seeds: str | None, results_dir: str) -> Plan:
 
 
 def _question(path: Path, given: Any) -> full_report.Question:
-    """Return what the comparison is asked for; a mistake in it is told now, not when all is trained."""
+    """Return what the comparison is asked for; a mistake in it is reported now, not after all training."""
     chosen = _mapping(path, "report", given, REPORT)
     axis = chosen.get("x", "steps")
     if axis not in comparison.AXES:

@@ -39,7 +39,7 @@ KILLED = (
     "The sweep's process {pid} was killed (by hand, or because memory ran out), so the sweep has ended. Its trials save "
     "themselves: `python src/main.py train --resume=RUN` continues one."
 )
-REDUCTION = 3.0  # ASHA goes on with the better third at each rung
+REDUCTION = 3.0  # ASHA continues the better third at each rung
 
 
 class Cluster(NamedTuple):
@@ -168,7 +168,7 @@ def domain(one: search_space.Dimension, sampler: str) -> Any:
 
 
 class Halt(tune.Stopper):
-    """Ends the sweep when the user, or a problem that all trials have, wants it so; trials then end as on Ctrl-C."""
+    """Ends the sweep if the user asks for it, or if all trials have a problem; trials then end as on Ctrl-C."""
 
     def __init__(self, stopping: Any):
         self.stopping = stopping
@@ -216,7 +216,7 @@ class Told(tune.Callback):
 
 
 def wait_for_runs(shared: Sweep) -> None:
-    """Wait until no run of the sweep lives any more; one that is told to end has a minute to save itself."""
+    """Wait until no run of the sweep is alive; a run that is asked to end has a minute to save itself."""
     deadline = time.monotonic() + tied.PATIENCE + SECONDS_TO_SPARE
     for log in shared.trials.glob("*.log"):
         with open(log) as file:

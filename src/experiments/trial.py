@@ -158,7 +158,7 @@ def free_cores(sweep: Sweep) -> tuple[list[int], IO]:
 
 
 class Tied:
-    """`python src/main.py WORDS`; it ends when it is told to, and when this process is killed
+    """`python src/main.py WORDS`; it ends when it is asked to, and when this process is killed
     (src/experiments/tied.py).
     """
 

@@ -102,7 +102,7 @@ def run(search: Search, request: Request) -> int:
 
 def drive(search: Search, request: Request, config: dict[str, Any]) -> int:
     """Run the trials, print what they found and return the exit status."""
-    from tandem.experiments import sweep  # Ray is slow to import: mistakes are told before
+    from tandem.experiments import sweep  # Ray is slow to import, so mistakes are reported before
 
     console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 120)
     say = partial(console.print, soft_wrap=True, markup=False)
@@ -148,7 +148,7 @@ def make_folder(config: dict[str, Any]) -> Path:
 
 
 class Stopping:
-    """Whether the user wants the sweep to end: at the first signal its runs save
+    """Whether the user asked the sweep to end: at the first signal its runs save
     themselves, a second one does not wait.
     """
 

@@ -1,4 +1,4 @@
-"""Episodes that were given up: their environment failed, or the process that it lived in died."""
+"""Episodes that were abandoned, because their environment failed or the process that ran it died."""
 
 import jax.numpy as jnp
 

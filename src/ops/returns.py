@@ -67,7 +67,7 @@ def unroll_masks(terminated: Array, truncated: Array, unroll: int) -> tuple[Arra
     """Return (alive, known), both [U + 1] float32, of the positions 0..U of an unroll that starts in row 0.
 
     alive: 1 up to and including the last row of the episode of row 0, then 0.
-    known: 1 where what follows is known: while alive, and after a true end, where all is zero for ever; 0 after a
+    known: 1 where what follows is known: while alive, and after a true end, where everything stays zero; 0 after a
       cut-off.
     Only the first end counts: later flags belong to other episodes. A row with both flags counts as a true end.
 

@@ -3,7 +3,7 @@
 A checkpoint is a folder `results/models/<run id>/<environment step>/`: `state`, written by orbax, holds the run
 state's arrays under their names ("learner.params.Dense_0.kernel"), `meta.json` what they are. Both are written under
 another name, which becomes the step by one rename, so whatever has a step for a name is whole. Sizes of files and
-checksums of arrays are kept, and what was cut off or altered later is told from what is good.
+checksums of arrays are stored, so that a file which was cut off or altered later is noticed.
 """
 
 import contextlib

@@ -108,7 +108,7 @@ def _listed(steps: Iterable[int]) -> str:
 
 
 def resumable(run: StoredRun) -> bool:
-    """Return whether there is anything that a run can be gone on with from; its beginning,
+    """Return whether there is anything that a run can be resumed from; its beginning,
     if it had not saved yet, is one.
     """
     return just_begun(run) or bool(steps(folder(run.results, run.id)))

@@ -184,7 +184,7 @@ class Delivery:
                 self.changed.notify_all()
 
     def _beat(self) -> None:
-        """Bring each what it lacks; one that fails holds up nobody else."""
+        """Bring each observer what it lacks; one that fails does not delay the others."""
         self.run._get_captured_output()
         reports = [self.reports.popleft() for _ in range(len(self.reports))]
         points, failed = points_of(reports), {}

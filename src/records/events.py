@@ -2,7 +2,7 @@
 none of its threads writes them.
 
 tensorboardX's writer has a thread behind a queue of ten. An error of the disk ends the thread, after which the queue
-fills and whoever writes next waits for ever.
+fills and the next writer waits forever.
 """
 
 import socket

@@ -1,4 +1,4 @@
-"""Sacred's file records, so written that a crash at any moment leaves them whole, and a run can be gone on with."""
+"""Sacred's file records, written so that a crash at any moment leaves them whole and a run can be resumed."""
 
 import contextlib
 import json
@@ -31,7 +31,7 @@ class FileRecord(FileStorageObserver):
     def __init__(self, basedir: Path, resume_at: int | None = None, held: Any = None, say: Callable[[str], Any] = tell):
         """Args:
         resume_at: environment step from which the run with the id that Sacred gives goes on; None = a new run.
-        held: the lock of the record that is gone on with, where the caller has it already.
+        held: the lock of the record of a resumed run, if the caller has it already.
         say: told in a line when the disk takes nothing while Sacred starts or ends the run.
         """
         super().__init__(basedir)

@@ -4,7 +4,7 @@ Why not Sacred's own MongoObserver. Its events come as calls from the run: it wr
 and end (and waits for the server there), drops a heartbeat when the connection is down, stops for good after the
 first other error, appends points with a `$push` that a lost answer repeats, counts ids in the database without regard
 to those of the file record, and stores a file anew each time it is asked to. The QueueObserver around it blocks the
-end of a run for ever if the server never comes back. What is right in it is the schema, which Omniboard and Incense
+end of a run forever if the server never comes back. What is right in it is the schema, which Omniboard and Incense
 read, and that is kept.
 
 So the folder under results/sacred/, which is always written, is the truth, and `mongo_upload.Upload` makes the
@@ -35,7 +35,7 @@ INTERVAL = 10.0  # seconds from one round to the next
 REST = 100.0  # and at least so many times the processor time of a round, so that it stays below 1 % of a core
 SERVER_SECONDS_PER_POINT = 0.5e-6  # of a document that is appended to: mongod writes its old points anew; measured
 POINTS_KEPT = 1_000_000  # in memory, 24 MB, while the server is away
-PATIENCE = 15.0  # seconds after the end of a run in which the server may take nothing, before it is given up
+PATIENCE = 15.0  # seconds after the end of a run in which the server may take nothing, before we stop waiting for it
 
 
 def say(text: str) -> None:

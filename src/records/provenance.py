@@ -109,7 +109,7 @@ def _cpu() -> str:
 
 
 def add(sacred_run: Any, config: Mapping[str, Any], places: Places, resumed_at: int | None) -> None:
-    """Put provenance.json and diff.patch with a run's record; where it is gone on with,
+    """Put provenance.json and diff.patch with a run's record; if it is resumed,
     provenance-<step>.json and so on.
     """
     if places.record is None:

@@ -15,7 +15,7 @@ def load(results: str | Path, name: str, row: Transition) -> Transition:
     """Return the rows [1, R, ...] of a recorded run, one environment's after the other's.
 
     Where the rows of the next environment begin, `first` is set: a sequence that crosses the border is cut there when
-    it is sampled, as at an episode that was given up.
+    it is sampled, as at an episode that was abandoned.
 
     Args:
       name: the run's number, or its folder.

@@ -15,7 +15,7 @@ from tandem.envs.pettingzoo.game import Game, flat
 class PettingZooEnvironment:
     """A team in a game; agents outside the team, if there are any, play at random.
 
-    An agent that dies sees zeros and may only play action 0, which does nothing, for the game is told the actions of
+    An agent that dies sees zeros and may only play action 0, which does nothing, because the game gets the actions of
     the living alone. At an episode's end those who played until then count as alive and keep their last observation.
     """
 

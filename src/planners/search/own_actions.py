@@ -1,7 +1,7 @@
 """The tree over one agent's own actions, in which the teammates follow their policy; for one agent or all at once.
 
 What the teammates do at a node is decided once, for all of the node's children: they then differ by the agent's own
-action alone. Deciding anew for every child would compare the agent's actions by the luck of its teammates.
+action alone. Deciding again for every child would compare the agent's actions by the luck of its teammates.
 """
 
 from collections.abc import Callable

@@ -11,7 +11,7 @@ team plays
 along the tree's best path, every joint action on which has been imagined.
 
 Selection is Gumbel MuZero's: sequential halving for the first agent, the improved policy's frequencies below it. Two
-settings matter where miscoordination is dear. Within a joint step the team chooses as one and nothing is left to
+settings matter where miscoordination is expensive. Within a joint step the team chooses as one and nothing is left to
 chance, so the worth of an unfinished step may be the best that was found below it (`unfinished_backup=best`) instead
 of the mean, which one bad try spoils. And once a bad try no longer harms, simulations may try more
 (`interior_value_scale`).

@@ -36,7 +36,7 @@ class Seat:
 
 
 class Order(NamedTuple):
-    """What an actor is told for one cycle."""
+    """The orders of an actor for one cycle."""
 
     cycle: int
     env_step: int  # the run's environment steps before the cycle
@@ -66,7 +66,7 @@ class Trajectory(NamedTuple):
 
 
 class Actor:
-    """Acts as it is told, one call at a time."""
+    """Acts as ordered, one call at a time."""
 
     def __init__(self, remake: Callable[[], Acting], seat: Seat, born: tuple[int, int], state: PyTree):
         """Args:

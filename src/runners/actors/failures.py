@@ -64,7 +64,7 @@ class Failures:
 
 
 class Notes:
-    """What people are told: the first failure of its kind whole, and after that how often it came again."""
+    """What the user reads: the first failure of each kind in full, and then how often it was repeated."""
 
     def __init__(self):
         self.totals: Counter[int] = Counter()  # by kind, of all that were ever added
@@ -84,7 +84,7 @@ class Notes:
 
 
 def told(text: str, number: int, total: int) -> str:
-    """Return how a failure is told of which there are `number` new ones, and `total` in all."""
+    """Return the message about a failure that happened `number` more times, and `total` times in all."""
     if number == total:
         return text if total == 1 else f"{text}\n(and {times(total - 1)} more)"
     lines = text.splitlines()

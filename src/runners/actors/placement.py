@@ -1,4 +1,4 @@
-"""Room for a run's actors in Ray's cluster, and what their processes are told."""
+"""Room for a run's actors in Ray's cluster, and the settings of their processes."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -85,7 +85,7 @@ def store_use() -> float:
 
 
 def actor_options(wants: Mapping[str, float], threads: int) -> dict[str, Any]:
-    """Return Ray's options for an actor: what it needs and what its process is told. It
+    """Return Ray's options for an actor: what it needs and its process's settings. It
     is replaced by us, not by Ray.
     """
     resources = dict(wants)

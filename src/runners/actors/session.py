@@ -145,7 +145,7 @@ class Session:
         return placement.ray.put(Published(self.cycle, params))
 
     def _request(self, published: Any, ahead: int) -> None:
-        """Ask for the cycle that comes `ahead` cycles after the next, if the run will want it."""
+        """Ask for the cycle that comes `ahead` cycles after the next, if the run will need it."""
         if self.cycle + ahead <= self.last_cycle:
             env_step = self.env_step + ahead * self.parts.steps_per_cycle
             self.fleet.request(published, Order(self.cycle + ahead, env_step, self._progress(env_step)))

@@ -25,8 +25,8 @@ class HostEnvs:
         max_failures: int = 0, setting: str = SETTING, worked: bool = False,
     ):  # fmt: skip
         """Args:
-        stream: non-negative whole numbers that nobody else's environments have, in this order; they decide all seeds.
-        timeout: seconds that one `reset` or `step` may take; 0 = for ever.
+        stream: non-negative whole numbers, in this order unique to these environments; they decide all seeds.
+        timeout: seconds that one `reset` or `step` may take; 0 = no limit.
         max_failures: so many are lived with in a million steps; less where nothing ever worked, because that is hardly
           bad luck.
         setting: the name of what says how many, for people.
@@ -65,7 +65,7 @@ class HostEnvs:
         return typed(self.envs[i].reset(given), self.envs[i].spec)
 
     def step(self, i: int, action: np.ndarray) -> TimeStep | None:
-        """Return the outcome of actions [N] in environment i; None if it failed, and wants to be reset."""
+        """Return the outcome of actions [N] in environment i; None if it failed and has to be reset."""
         try:
             outcome = limited(self.timeout, lambda: typed(self.envs[i].step(action), self.envs[i].spec))
             self.num_steps += 1
