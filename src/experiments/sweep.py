@@ -36,8 +36,8 @@ from tandem.config.commandline import Request, UsageError  # noqa: E402
 STORE_BYTES = 100_000_000  # of Ray's object store: nothing large goes through it
 SECONDS_TO_SPARE = 15.0  # beyond the minute that a run has to save itself
 KILLED = (
-    "The sweep's process {pid} was killed (by hand, or because memory ran out), so the sweep has ended. Its trials save "
-    "themselves: `python src/main.py train --resume=RUN` continues one."
+    "The sweep's process {pid} was killed (by hand, or because memory ran out), so the sweep has ended. Its trials "
+    "save themselves: `python src/main.py train --resume=RUN` continues one."
 )
 REDUCTION = 3.0  # ASHA continues the better third at each rung
 
