@@ -45,5 +45,6 @@ def _pages(nav):
 
 
 def _changelog() -> str:
+    """Return the changelog, whose links to docs/ become links within the site."""
     path = ROOT / "CHANGELOG.md"
-    return path.read_text() if path.exists() else NO_CHANGELOG
+    return path.read_text().replace("](docs/", "](") if path.exists() else NO_CHANGELOG
