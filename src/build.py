@@ -1,7 +1,7 @@
 """A checked configuration -> a run that can be started.
 
-No part is known here by name and no part's setting: the registry says what fits what, the runner says how large the run
-is, and every part says itself what of its settings cannot work in such a run.
+This module knows no part by name and no part's settings. The registry says what fits what, and the runner says how
+large the run is. Every part says itself which of its settings cannot work in such a run.
 """
 
 import dataclasses

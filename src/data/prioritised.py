@@ -69,8 +69,8 @@ def _init(layout: Layout, row: Transition) -> State:
 def _add(layout: Layout, state: State, rows: Transition) -> State:
     """Write rows [B, n, ...]; sequences that they complete get the largest priority, those not complete yet zero.
 
-    The slots from the first newly complete sequence to the newest row are all that changes: a sequence that the write
-    head has cut in two began at most length - 1 slots behind the head, where new, incomplete sequences begin now.
+    Only the slots from the first newly complete sequence to the newest row change. A sequence that the write head has
+    cut in two began at most length - 1 slots behind the head, and new, incomplete sequences begin there now.
     """
     num_rows = rows.reward.shape[1]
     state = sequences.add(layout, state, rows)

@@ -3,18 +3,15 @@
 The state is flashbax's `SumTreeState`: a complete binary tree, leaves last, each node the sum of its children. We
 replace how it is written and how it is descended, because of what flashbax 0.1.3 does (each was seen, at 200k leaves):
 
-- It adds differences on the way up. Rounding errors stay in the inner nodes forever (after 3000 batches, with every
-leaf
-  set to zero, the root still held 1.7), so that a descent can end in a leaf of priority zero: a sequence that was never
-  written, or that the write head has cut in two. Here parents are computed from their children; a node is positive
+- It adds differences on the way up, so rounding errors stay in the inner nodes. After 3000 batches, with every leaf set
+  to zero, the root still held 1.7. Then a descent can end in a leaf of priority zero, which is a sequence that was
+  never written or that the write head has cut in two. Here parents are computed from their children. A node is positive
   exactly if a leaf below it is, and the descent enters positive nodes only.
-- Its random numbers reach 1.0 by rounding, about once in 2**17 batches of 256; the descent then ends in the last,
-empty leaf.
+- Its random numbers reach 1.0 by rounding, about once in 2**17 batches of 256. The descent then ends in the last, empty
+  leaf.
 - New rows get the largest priority cut down to a whole number, and one priority that is not a number spoils all sums.
-- It writes leaf after leaf on CPUs (0.04 ms for 256, we take 0.1) and has another way for GPUs, chosen by a device's
-name,
-  that costs a pass over the whole capacity and leaves open which of a repeated index's
-  values stays. Here there is one way.
+- It writes leaf after leaf on CPUs (0.04 ms for 256, we take 0.1). On GPUs, which it knows by a device's name, it
+  passes over the whole capacity, and which value of a repeated index remains is undefined. Here there is one way.
 """
 
 import jax

@@ -4,9 +4,9 @@ Every day one of N >= 3 prisoners, drawn at random, is in the room: alone in see
 Whoever tells that all have been there frees everybody (1) or, if it is not so, ends everybody (-1); after 4 N - 6
 days it is over (0).
 
-What differs from JaxMARL: only the one in the room has a choice (the others' actions never counted), the last day is
-a truncation, and `remember` shows every prisoner what it could know by heart: whether it has been in the room, and
-the day. World models here have no memory, so without it they cannot count.
+Three things differ from JaxMARL. Only the prisoner in the room has a choice, because the others' actions never counted.
+The last day is a truncation. And `remember` shows every prisoner the day, and whether it has been in the room. World
+models here have no memory, so without that they cannot count.
 
 No team can get more than `upper_bound` on average: the chance that everybody has been there by the last day.
 """

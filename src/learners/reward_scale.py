@@ -4,13 +4,13 @@ Bins, losses and searches then see values of one size, whatever the game pays. A
 
     scale = VALUE_RMS / (rms(R) * blocks)        blocks = 1 + discount^L + discount^(2L) + ... to the end of an episode
 
-with R the discounted sums of the team's rewards over L rows, a stored sequence, within their episode. A return is a
-weighted sum of such R, and its root mean square is at most that of its terms added up (Minkowski's inequality): scaled
-returns have a root mean square of at most VALUE_RMS. Where every step pays they come close to it; where one reward
-comes at the end of 50 steps it is two fifths (L = 7, discount 0.97), and would be a seventh with L = 1.
+R are the discounted sums of the team's rewards over L rows, a stored sequence, within their episode. A return is a
+weighted sum of such R. Its root mean square is at most the sum of theirs (Minkowski's inequality), so scaled returns
+have a root mean square of at most VALUE_RMS. If every step pays, they come close to it. If one reward comes at the end
+of 50 steps, it is two fifths of it (L = 7, discount 0.97). With L = 1 it would be a seventh.
 
-No value enters the statistics, so bootstrapped values cannot drive the scale up or down (as they could with the moments
-of value targets, whose units are those of the values they are to normalise).
+No value enters the statistics, so bootstrapped values cannot drive the scale up or down. Moments of value targets could
+do so, because their units are those of the values that they would normalise.
 """
 
 import math

@@ -1,9 +1,9 @@
 """Policies of a team that may see what some agents have committed to: `sum`, `attention` and `gru`.
 
-All three are one function in two forms. `__call__` is the causal pass over a whole joint action, for learning: which
-agent sees whose action is a mask. `begin`, `commit` and `reply` are the same ply by ply, for planning: the latents
-are encoded once, a commitment adds one token to the plan, and a reply costs no more than the rows that are asked for.
-With nothing visible the logits of agent i are a function of latent i alone: the decentralised policy.
+All three are one function in two forms. `__call__` is the causal pass over a whole joint action, for learning. A mask
+says which agent sees whose action. `begin`, `commit` and `reply` are the same ply by ply, for planning. They encode the
+latents once. A commitment adds one token to the plan, and a reply costs only the rows that are asked for. With nothing
+visible, the logits of agent i are a function of latent i alone, which is the decentralised policy.
 
 A token says who did what: it is made of the latent and the action of the agent that committed.
 """

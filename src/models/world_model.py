@@ -1,9 +1,9 @@
 """The team's world model: one latent per agent, parameters shared over agents, heads that may see committed actions.
 
 Representation, dynamics, prediction and projection follow MAZero (Liu et al. 2024, section 4.1 and appendix), with two
-changes: latents are layer-normalised after every dynamics step, and the policy and value heads take the actions that
-some agents have already committed to, so the same heads serve every ply of a sequential search, and, with nothing
-committed, the decentralised policy.
+changes. Latents are layer-normalised after every dynamics step. The policy and value heads take the actions that some
+agents have already committed to. So the same heads serve every ply of a sequential search. With nothing committed, they
+are the decentralised policy.
 """
 
 import dataclasses

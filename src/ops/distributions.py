@@ -5,11 +5,10 @@ normal distribution (Gaussian).
 padding, are played as zero and count in nothing. Learners and planners see `core.Distribution` alone, so none of them
 asks which it is.
 
-A Gaussian is not cut off at the range [-1, 1] of an action: the environment clips what it is given, and that is part
-of what happens there, like friction. So the density of the sample as it was drawn is the one whose ratios PPO needs,
-and the gradient is unbiased. The Gaussian's density at a clipped action would be the wrong number: that action is
-played with the probability of everything beyond the border (Fujita and Maeda 2018, "Clipped action policy gradient",
-who go on to use that probability).
+A Gaussian is not cut off at the range [-1, 1] of an action. The environment clips what it gets, which is part of its
+dynamics, like friction. So PPO needs the density of the sample as it was drawn, and the gradient is unbiased. The
+Gaussian's density at a clipped action would be wrong, because that action is played with the probability of everything
+beyond the border. Fujita and Maeda 2018 ("Clipped action policy gradient") use that probability.
 """
 
 import math

@@ -46,8 +46,8 @@ def transform(x: Array, epsilon: float = EPSILON) -> Array:
 def inverse_transform(y: Array, epsilon: float = EPSILON) -> Array:
     """Return the x with h(x) = y, elementwise.
 
-    With u = sqrt(|x| + 1) - 1, h is epsilon u^2 + (1 + 2 epsilon) u = |y|; its root is taken in the form that neither
-    divides by epsilon nor cancels, then |x| = u (u + 2).
+    With u = sqrt(|x| + 1) - 1, h is epsilon u^2 + (1 + 2 epsilon) u = |y|. The root u is computed in the form that
+    neither divides by epsilon nor cancels. Then |x| = u (u + 2).
     """
     slope = 1.0 + 2.0 * epsilon
     size = jnp.abs(y)

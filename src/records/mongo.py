@@ -1,20 +1,17 @@
 """MongoDB beside the file record: a background thread keeps the database in step with the run's folder.
 
-Why not Sacred's own MongoObserver. Its events come as calls from the run: it writes in the training thread at start
-and end (and waits for the server there), drops a heartbeat when the connection is down, stops for good after the
-first other error, appends points with a `$push` that a lost answer repeats, counts ids in the database without regard
-to those of the file record, and stores a file anew each time it is asked to. The QueueObserver around it blocks the
-end of a run forever if the server never comes back. What is right in it is the schema, which Omniboard and Incense
-read, and that is kept.
+We use the schema of Sacred's MongoObserver, which Omniboard and Incense read, but not the observer itself.
+docs/decisions.md says why. The folder under results/sacred/ is always written, so it is the truth.
+`mongo_upload.Upload` makes the database agree with it, by steps that may all be repeated. So a lost connection is no
+special case: the next round finds out what the server has and adds the rest. `python src/main.py upload` is the same
+code, called once.
 
-So the folder under results/sacred/, which is always written, is the truth, and `mongo_upload.Upload` makes the
-database agree with it, by steps that may all be repeated. A lost connection is then no special case: the next round
-finds out what the server has and adds the rest. `python src/main.py upload` is the same code, called once. The points
-of a running run are taken from Sacred's events, rather than by reading all metrics every ten seconds, and forgotten
-when the server has them. If it is away for long, or loses them, they are read from the folder again.
+The points of a running run come from Sacred's events, because reading all metrics every ten seconds would cost more and
+more. They are forgotten when the server has them. If the server is away for long, or loses them, they are read from the
+folder again.
 
-A run keeps its number of results/sacred/ in the database unless another run has it there (other machines, other
-folders); then it gets the next free one, and `tandem.run`, `tandem.folder` and `host` say where it came from.
+A run has the same number in the database as in results/sacred/, unless another run has it there. Then it gets the next
+free number, and `tandem.run`, `tandem.folder` and `host` say where it came from.
 """
 
 import shlex

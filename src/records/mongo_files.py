@@ -1,8 +1,8 @@
 """Files in MongoDB's GridFS, where Sacred's readers look for them, under ids that follow from their content.
 
-The driver's own `put` gives every file a new id, so repeating it after a lost answer stores the file twice, and
-cleaning up after half a file would race with others who store the same source file. Here every document has the id
-that its content gives it: whoever writes it, and however often, writes the same.
+The driver's own `put` gives every file a new id, so repeating it after a lost answer stores the file twice. Removing
+half a file would race with others who store the same source file. Here the id of every document follows from its
+content, so that repeated writes are equal.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """A run's folder -> MongoDB, in Sacred's schema (`runs`, `metrics`, GridFS), so that Omniboard and Incense read it.
 
-Everything here may be repeated: ids follow from the run and from content, points are appended only where those that
-the server has are the first of ours, and a run counts as finished in the database only after all the rest is there.
+Everything here may be repeated. Ids follow from the run and from content. Points are appended only if the points that
+the server has are the first of ours. A run counts as finished in the database only after all the rest is there.
 """
 
 import dataclasses

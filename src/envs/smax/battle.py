@@ -4,16 +4,13 @@ JaxMARL moves all units, counts cooldowns, decides who fires and deals its own s
 this order and within the same 1/16 s: single-target damage and bonuses, colossus beams, baneling blasts, healing of
 whoever still lives.
 
-Two entries of `unit_weapon_cooldowns` mean something else, so that JaxMARL's state and observations serve unchanged:
-a medivac's
-is the share of its first 50 energy that is spent (1 = empty, negative = charged beyond 50); a baneling's is 1 once it
-has
-exploded. A medivac's actions 5, 6, ... heal its own side's unit of that number, as in SMAC (which numbers allies from
-the first); for the enemies, which JaxMARL numbers backwards, from the last.
+JaxMARL's state and observations serve unchanged, because two entries of `unit_weapon_cooldowns` mean something else. A
+medivac's is the share of its first 50 energy that is spent (1 = empty, negative = charged beyond 50). A baneling's is 1
+once it has exploded. A medivac's actions 5, 6, ... heal its own side's unit of that number. Allies are numbered from
+the first, as in SMAC, and enemies from the last, because JaxMARL numbers them backwards.
 
-An army of which only medivacs are left is beaten (SMAC's rule). The reward is the enemies' net loss of health:
-healing takes it
-back, so that a round of hurting and healing is worth nothing.
+An army of which only medivacs are left is beaten, as in SMAC. The reward is the enemies' net loss of health. Healing
+takes it back, so that a round of hurting and healing is worth nothing.
 """
 
 from typing import Any

@@ -1,7 +1,8 @@
-"""JaxMARL's scripted enemies for battles with the new units: who cannot be hit is not aimed at, and medivacs heal.
+"""JaxMARL's scripted enemies for battles with the new units: they aim at units that they can hit, and medivacs heal.
 
-A scripted medivac heals the nearest wounded unit of its side within reach; if none is, it flies towards the nearest
-wounded one that it sees, or else towards the middle of those it sees, and it stops within two units of that.
+A scripted medivac heals the nearest wounded unit of its side within reach. If none is within reach, it flies towards
+the nearest wounded one that it sees. If it sees none, it flies towards the middle of those it sees, and stops within
+two units of that.
 """
 
 from typing import Any

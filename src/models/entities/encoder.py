@@ -109,8 +109,8 @@ class Pool(nn.Module):
 def most(x: Array) -> Array:
     """Return the maximum [..., F] over the last axis but one of x [..., C, F].
 
-    Its gradient goes to every entry that is the greatest, undivided: JAX's own, which divides it among them, takes
-    three times as long, and of equals only zeros of a rectifier are common, through which no gradient goes.
+    Its gradient goes undivided to every entry that is the greatest. JAX's own maximum divides the gradient among them
+    and takes three times as long. Equal entries are common only as zeros of a rectifier, which pass no gradient.
     """
     return jnp.max(x, axis=-2)
 

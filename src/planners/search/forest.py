@@ -82,11 +82,8 @@ def back_up(tree: mctx.Tree, leaf: Array, value: Array, ply: Array | None) -> mc
     own value.
 
     A node is worth the mean of its returns. With `ply` [B, M] a node inside a joint step is worth the best of its
-    children that were tried, and that is also the return it passes on: the state where the step began is spared what
-    went wrong
-      below.
-    Over all trees at once, writing where there is something to write: a loop under vmap would copy whole trees at
-    every step.
+    children that were tried. It also passes that on, so what went wrong below does not lower the state where the step
+    began. All trees are updated at once, because a loop under vmap would copy whole trees at every step.
     """
     batch, nowhere = jnp.arange(leaf.shape[0]), tree.node_visits.shape[1]
 

@@ -1,20 +1,16 @@
 """Full-path simulations: each descends all plies of a joint step and calls the dynamics exactly once.
 
-Planning in turns by one search for the whole decision. The tree is that of `plies`, one level per agent, and so are
-the statistics: joint actions that begin alike share those of their
-prefix. But a simulation does not stop at the first new node. It goes on by the policy, adding a node for each further
-ply, until
-the joint action is complete; that is imagined, and what it is worth becomes the first value of every new node on the
-way. So S
-simulations cost S calls of the dynamics whatever the number of agents, and one search serves the whole decision: the
-team plays
-along the tree's best path, every joint action on which has been imagined.
+This is planning in turns by one search for the whole decision. The tree is that of `plies`, with one level per agent,
+and joint actions that begin alike share the statistics of their prefix. But a simulation does not stop at the first new
+node. It follows the policy, adding a node for each further ply, until the joint action is complete. That joint action
+is imagined, and its value becomes the first value of every new node on the way. So S simulations cost S calls of the
+dynamics, whatever the number of agents. The team plays along the tree's best path, and every joint action on that path
+has been imagined.
 
 Selection is Gumbel MuZero's: sequential halving for the first agent, the improved policy's frequencies below it. Two
-settings matter where miscoordination is expensive. Within a joint step the team chooses as one and nothing is left to
-chance, so the worth of an unfinished step may be the best that was found below it (`unfinished_backup=best`) instead
-of the mean, which one bad try spoils. And once a bad try no longer harms, simulations may try more
-(`interior_value_scale`).
+settings matter where miscoordination is expensive. Within a joint step the team chooses as one, and nothing is left to
+chance. So an unfinished step may be worth the best that was found below it (`unfinished_backup=best`). A mean would be
+lowered by one bad try. And once a bad try does no harm, simulations may try more (`interior_value_scale`).
 """
 
 import dataclasses
