@@ -46,5 +46,5 @@ def test_rows_of_another_number_of_environments_are_refused():
 
 
 def test_a_learner_of_older_sequences_is_refused():
-    with pytest.raises(ValueError, match="wants sequences of 4 steps"):
+    with pytest.raises(ValueError, match="needs sequences of 4 steps"):
         rollout.make(rollout.Config(), NUM_ENVS, 4)

@@ -292,7 +292,7 @@ def test_advantage_weighted_targets_are_the_papers_loss_over_joint_actions():
 
 def test_a_model_with_a_memory_is_refused_because_single_rows_are_learned_from():
     remembering = MODEL._replace(latents=MODEL.latents._replace(memory=lambda batch: jnp.zeros((batch, 4))))
-    with pytest.raises(ValueError, match="the network has a memory"):
+    with pytest.raises(ValueError, match="cannot train a network that has a memory"):
         mazero.make(CONFIG, remembering, run_plan(SPEC, 0.9))
 
 
