@@ -36,9 +36,9 @@ Configuration, later ones win:
   if a KEY is given twice, the last one counts; a file must not have a key twice
   without the flags: {defaults}
 
-Flags (those of Sacred's that are taken):
+Flags (some of Sacred's are accepted):
   --mongo=URL    record in MongoDB as well (as mongo_url=URL)
-  -c TEXT        comment, kept with the run          -u      record nothing with Sacred
+  -c TEXT        comment, stored with the run        -u      record nothing with Sacred
   -F DIR         a second folder of records          -D      on a crash, start the debugger
   -l LEVEL       Sacred's messages (INFO, DEBUG)     -p      print the configuration first
 
