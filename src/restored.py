@@ -1,7 +1,9 @@
 """A recorded run's parts, put together again with what it has learned: for whatever looks at a run after training."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,10 +13,19 @@ from tandem.records.checkpoint import read
 from tandem.records.checkpoint_folder import folder, pick
 from tandem.config import loader
 from tandem.config.commandline import Update
-from tandem.core import Environment, Params, Planner
+from tandem.core import Array, Environment, LearnerState, Model, Params, Planner, PyTree
 from tandem.records.runs import StoredRun
 
 OWN_CACHE = "compile_cache_dir"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Network:
+    """A run's network with all its parameters, also those that playing does not need."""
+
+    model: Model
+    state: LearnerState  # `params` and `stats`; the other fields are ()
+    returns: Callable[[PyTree, Array], Array]  # Learner.returns
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,6 +38,7 @@ class Restored:
     params: Params  # on the device
     config: dict[str, Any]  # the run's, checked, with the caller's settings over it
     step: int  # of the checkpoint
+    network: Callable[[], Network] | None = None  # reads it from the checkpoint; None for what was not learned
 
 
 def restore(run: StoredRun, checkpoint: str = "best", updates: Sequence[Update] = ()) -> Restored:
@@ -52,7 +64,20 @@ def restore(run: StoredRun, checkpoint: str = "best", updates: Sequence[Update] 
         params=read(path, like, under="learner.params"),
         config=config,
         step=int(path.name),
+        network=partial(_network, built, path),
     )
+
+
+def _network(built: build.Built, path: Path) -> Network:
+    """Return the network of a checkpoint.
+
+    Raises:
+      CheckpointError: the checkpoint is damaged, or does not fit the configuration.
+    """
+    empty = LearnerState(params=(), target=(), opt=(), step=())
+    like = jax.eval_shape(built.learner.init, jax.random.key(0))
+    like = empty.replace(params=like.params, stats=like.stats)
+    return Network(model=built.model, state=read(path, like, under="learner"), returns=built.learner.returns)
 
 
 def checked_config(run: StoredRun, updates: Sequence[Update] = ()) -> dict[str, Any]:
