@@ -10,7 +10,7 @@ import jax
 
 from tandem import backend, build
 from tandem.records.checkpoint import read
-from tandem.records.checkpoint_folder import folder, pick
+from tandem.records.checkpoint_folder import pick
 from tandem.config import loader
 from tandem.config.commandline import Update
 from tandem.core import Array, Environment, LearnerState, Model, Params, Planner, PyTree
@@ -53,7 +53,7 @@ def restore(run: StoredRun, checkpoint: str = "best", updates: Sequence[Update] 
       CheckpointError: no such checkpoint, a damaged one, or one that does not fit the configuration.
       ConfigError: the stored configuration, or a setting over it, cannot be used.
     """
-    path = pick(folder(run.results, run.id), checkpoint)
+    path = pick(run.models, checkpoint)
     config = checked_config(run, updates)
     built = build.build(config)
     like = jax.eval_shape(lambda key: built.learner.acting(built.learner.init(key)), jax.random.key(0))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tandem.records import zoo
 from tandem.records.checkpoint_folder import CheckpointError
 from tandem.commands import arguments, flags, scripted
 from tandem.config.commandline import DEFAULTS, Update, UsageError
@@ -62,4 +63,5 @@ def read(parser: flags.Parser, words: Sequence[str]) -> tuple[argparse.Namespace
         found = restore(run, options.checkpoint or "best", settings)
     except CheckpointError as error:
         raise UsageError(str(error)) from None
-    return options, Subject({"run": run.id}, run.folder, run.config["eval_args"]["episodes"], settings, found)
+    folder = Path(flags.results_dir(updates)) / zoo.ZOO / run.id if run.in_zoo else run.folder
+    return options, Subject({"run": run.id}, folder, run.config["eval_args"]["episodes"], settings, found)
