@@ -75,8 +75,8 @@ def _check_resumable(run: runs.StoredRun, request: Request) -> None:
         raise UsageError("-u: a run that goes on needs its record; leave the flag out")
     if run.in_zoo:
         raise UsageError(
-            f"{zoo.ZOO}/{run.id} is of the zoo, which holds what was learned but not the state of the learner; to train "
-            f"the same anew: rerun --run={zoo.ZOO}/{run.id}"
+            f"{zoo.ZOO}/{run.id} is of the zoo, which holds what was learned but not the state of the learner; "
+            f"to train the same anew: rerun --run={zoo.ZOO}/{run.id}"
         )
     if run.running:
         raise UsageError(f"run '{run.id}' is still running; stop it first ({run.folder})")

@@ -107,7 +107,7 @@ def show(folder: Path) -> None:
         raise UsageError(f"zoo: there are no entries in {folder}")
     table = Table(title=f"trained networks in {folder}", title_justify="left")
     for name in ("--run=", "task", "algorithm", "score", "size"):
-        table.add_column(name, justify="right" if name == "size" else "left", overflow="fold")
+        table.add_column(name, justify="right" if name == "size" else "left", no_wrap=name == "--run=", overflow="fold")
     for name, *words in found:
         table.add_row(f"{zoo.ZOO}/{name}" if folder.name == zoo.ZOO else str(folder / name), *words)
     Console(highlight=False, markup=False, emoji=False, soft_wrap=True).print(table)

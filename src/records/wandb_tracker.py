@@ -43,11 +43,14 @@ class Wandb:
             self.run.log({"step": row.step, **row.values})
 
     def end(self, status: str, result: float | None) -> str:
+        import wandb
+
         self.run.summary.update({"status": status} | ({} if result is None else {"result": float(result)}))
         folder = os.path.dirname(self.run.dir)
         offline = self.run.offline
         url = None if offline else self.run.url
         self.run.finish(exit_code=int(status == "failed"))
+        wandb.teardown()  # `finish` returns before an offline run is on the disk
         return f"{folder}; to upload it: wandb sync {folder}" if offline else str(url or folder)
 
 

@@ -126,8 +126,8 @@ def page(name: str, card: Mapping[str, Any]) -> str:
         f"- Seed: {card['seed']}; {trained['steps']:,} environment steps in {trained['minutes']:.1f} minutes, of which "
         f"this is the checkpoint of step {card['step']:,}",
         f"- Machine: {machine['cpu']}, {machine['cores']} cores, {machine['device']}", "",
-        "```sh", f"python src/main.py evaluate --run={ZOO}/{name}", f"python src/main.py render --run={ZOO}/{name} --page",
-        "```",
+        "```sh", f"python src/main.py evaluate --run={ZOO}/{name}",
+        f"python src/main.py render --run={ZOO}/{name} --page", "```",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 

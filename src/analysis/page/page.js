@@ -176,6 +176,7 @@ function makeAgents() {
       bars.append(element("div", { class: "name", title: name }, name), track, element("div", { class: "share" }));
     }
     const worth = element("div", { class: "worth" });
+    worth.hidden = !two && !(now().value && now().value[0].length > 1);  // else there is nothing to say in this line
     worth.append(element("span", { class: "value" }), element("span", { class: "differs" }));
     card.append(head, worth, bars);
     return card;
