@@ -1,5 +1,5 @@
-"""`python src/main.py upload --run=ID`: put recorded runs into MongoDB, as if they had been recorded there, or send them
-to other trackers.
+"""`python src/main.py upload --run=ID`: put recorded runs into MongoDB, as if they had been recorded there, or send
+them to other trackers.
 """
 
 import os

@@ -59,7 +59,7 @@ def parser() -> flags.Parser:
     own = flags.parser("zoo", DESCRIPTION)
     own.take("--run", required=False)
     own.add_argument("--name", help="of the new entry: small letters, digits, and - between words")
-    own.add_argument("--checkpoint", metavar="best|last|STEP", help="which one of the run's (default: best)")
+    own.take("--checkpoint")
     own.add_argument("--replace", action="store_true", help="put it in the place of an entry of that name")
     own.add_argument("--folder", type=flags.out_folder, help="of all entries (default: zoo)")
     return own

@@ -1,5 +1,6 @@
 """MLflow as a tracker, by its client alone: a SQLite file, another database or a server."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,12 +20,14 @@ class Mlflow:
     name = "MLflow"
 
     def __init__(self, uri: str):
-        self.uri, self.client, self.run = uri, None, ""
+        self.uri, self.run = uri, ""
+        self.client: Any = None
 
     def begin(self, about: About) -> None:
         from mlflow.entities import Param
         from mlflow.tracking import MlflowClient
 
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it tells of every table that it makes
         self.client = MlflowClient(tracking_uri=self.uri)
         experiment = self.client.get_experiment_by_name(about.task)
         place = experiment.experiment_id if experiment else self.client.create_experiment(about.task)

@@ -118,6 +118,7 @@ class TrackerMirror(RunObserver):
     ):
         self.tracker, self.records = tracker, records
         self.interval, self.patience, self.say = interval, patience, say
+        self.run: StoredRun | None = None  # not before it has started
         self.waiting: list[Point] = []
         self.changing = threading.Lock()  # of `waiting`
         self.ending, self.given_up = threading.Event(), threading.Event()
@@ -156,6 +157,8 @@ class TrackerMirror(RunObserver):
 
     def join(self) -> None:
         """Wait until the tracker has everything, or has taken nothing for a while; say how it ended."""
+        if self.run is None:
+            return
         self.progress = time.monotonic()
         while self.thread.is_alive() and time.monotonic() - self.progress < self.patience:
             self.thread.join(0.05)

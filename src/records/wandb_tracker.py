@@ -15,7 +15,8 @@ class Wandb:
     name = "Weights & Biases"
 
     def __init__(self, project: str):
-        self.project, self.run = project, None
+        self.project = project
+        self.run: Any = None
 
     def begin(self, about: About) -> None:
         import wandb

@@ -123,7 +123,7 @@ def test_one_that_hangs_is_given_up(tmp_path, monkeypatch):
 
 
 def wandb_records(path: Path):
-    """Yield the records of a file of Weights & Biases: a log of blocks of 32 kB, each record in one piece or several."""
+    """Yield the records of a file of Weights & Biases: a log of blocks of 32 kB, a record in one piece or several."""
     proto = importlib.import_module("wandb.proto.wandb_internal_pb2")
     content, at, whole = path.read_bytes(), 7, b""  # after the file's own header
     while at + 7 <= len(content):
