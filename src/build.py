@@ -15,7 +15,7 @@ from tandem import contracts
 from tandem.records import rows as recorded_rows
 from tandem.config import schema
 from tandem.config.loader import ConfigError
-from tandem.core import Acting, Environment, EnvSpec, HostEnvironment, Learner, Planner, Replay, Runner, RunPlan
+from tandem.core import Acting, Environment, EnvSpec, HostEnvironment, Learner, Model, Planner, Replay, Runner, RunPlan
 from tandem.matching import mismatches, unplayable
 from tandem.registry import FAMILIES, Entry, find
 
@@ -31,6 +31,7 @@ class Built:
     replay: Replay
     players: dict[str, Planner]  # all ways to play, as evaluations name them
     learner: Learner
+    model: Model
 
     @property
     def spec(self) -> EnvSpec:
@@ -87,7 +88,14 @@ def build(config: Mapping[str, Any]) -> Built:
         **elsewhere,
     )
     return Built(
-        run=run, plan=plan, env=env, planner=planner, players=planner.players(), replay=replay, learner=learner
+        run=run,
+        plan=plan,
+        env=env,
+        planner=planner,
+        players=planner.players(),
+        replay=replay,
+        learner=learner,
+        model=model,
     )
 
 

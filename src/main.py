@@ -31,6 +31,7 @@ TOOLS: dict[str, str] = {
     "compare": "tandem.commands.compare",
     "tune": "tandem.commands.tune",
     "ablation": "tandem.commands.ablation",
+    "zoo": "tandem.commands.zoo",
 }
 READERS = {"show", "upload", "compare"}  # which compute nothing: room for JAX is not asked for
 OK, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -68,6 +69,8 @@ def dispatch(argv: Sequence[str]) -> int:
         raise commandline.UsageError(problem)
     if argv and argv[0] in TOOLS:
         return importlib.import_module(TOOLS[argv[0]]).main(argv[1:])
+    if list(argv) == ["list", "zoo"]:
+        return importlib.import_module(TOOLS["zoo"]).main([])
     request = commandline.parse(argv, (*COMMANDS, *TOOLS))
     if request.command in TOOLS:
         text = f"'{request.command}' must be the first word: python src/main.py {request.command} ..."
@@ -82,6 +85,7 @@ def dispatch(argv: Sequence[str]) -> int:
     from tandem.commands import preparing
 
     config, again, place = preparing.configuration(request)
+    followers = preparing.trackers(request, config)
     held = preparing.hold(again) if again and again.resumes else None
     if request.command in ("train", "rerun"):
         from tandem import build
@@ -96,6 +100,7 @@ def dispatch(argv: Sequence[str]) -> int:
     if request.command in ("train", "rerun"):
         if place:
             add_mongo(experiment, place, config)
+        add_trackers(experiment, followers, config)
         add_train(experiment, config, again, recorded=not options.get("--unobserved"))
     if again and again.resumes:
         options["--id"] = again.run.id
@@ -159,6 +164,7 @@ def hide_credentials(experiment: Any, place: Any, config: dict[str, Any], option
     from tandem.hiding import hidden, hidden_in
 
     config["mongo_url"] = hidden(place.url) if place else config["mongo_url"]
+    config["mlflow_uri"] = hidden(config["mlflow_uri"])
     for flag, value in options.items():
         options[flag] = hidden_in(value)
         if options[flag] != value and flag not in ("UPDATE", "--comment", "--name"):
@@ -173,6 +179,15 @@ def add_mongo(experiment: Any, place: Any, config: dict[str, Any]) -> None:
     from tandem.records.mongo import MongoMirror
 
     experiment.observers.append(MongoMirror(place, Path(config["results_dir"]) / "sacred"))
+
+
+def add_trackers(experiment: Any, trackers: Sequence[Any], config: dict[str, Any]) -> None:
+    """Have the run recorded by other trackers as well."""
+    if trackers:
+        from tandem.records.tracking import TrackerMirror
+
+        records = Path(config["results_dir"]) / "sacred"
+        experiment.observers.extend(TrackerMirror(tracker, records) for tracker in trackers)
 
 
 def add_train(experiment: Any, config: dict[str, Any], again: Any = None, recorded: bool = True) -> None:

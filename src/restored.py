@@ -1,20 +1,31 @@
 """A recorded run's parts, put together again with what it has learned: for whatever looks at a run after training."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
 
 from tandem import backend, build
 from tandem.records.checkpoint import read
-from tandem.records.checkpoint_folder import folder, pick
+from tandem.records.checkpoint_folder import pick
 from tandem.config import loader
 from tandem.config.commandline import Update
-from tandem.core import Environment, Params, Planner
+from tandem.core import Array, Environment, LearnerState, Model, Params, Planner, PyTree
 from tandem.records.runs import StoredRun
 
 OWN_CACHE = "compile_cache_dir"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Network:
+    """A run's network with all its parameters, also those that playing does not need."""
+
+    model: Model
+    state: LearnerState  # `params` and `stats`; the other fields are ()
+    returns: Callable[[PyTree, Array], Array]  # Learner.returns
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,6 +38,7 @@ class Restored:
     params: Params  # on the device
     config: dict[str, Any]  # the run's, checked, with the caller's settings over it
     step: int  # of the checkpoint
+    network: Callable[[], Network] | None = None  # reads it from the checkpoint; None for what was not learned
 
 
 def restore(run: StoredRun, checkpoint: str = "best", updates: Sequence[Update] = ()) -> Restored:
@@ -41,7 +53,7 @@ def restore(run: StoredRun, checkpoint: str = "best", updates: Sequence[Update] 
       CheckpointError: no such checkpoint, a damaged one, or one that does not fit the configuration.
       ConfigError: the stored configuration, or a setting over it, cannot be used.
     """
-    path = pick(folder(run.results, run.id), checkpoint)
+    path = pick(run.models, checkpoint)
     config = checked_config(run, updates)
     built = build.build(config)
     like = jax.eval_shape(lambda key: built.learner.acting(built.learner.init(key)), jax.random.key(0))
@@ -52,7 +64,20 @@ def restore(run: StoredRun, checkpoint: str = "best", updates: Sequence[Update] 
         params=read(path, like, under="learner.params"),
         config=config,
         step=int(path.name),
+        network=partial(_network, built, path),
     )
+
+
+def _network(built: build.Built, path: Path) -> Network:
+    """Return the network of a checkpoint.
+
+    Raises:
+      CheckpointError: the checkpoint is damaged, or does not fit the configuration.
+    """
+    empty = LearnerState(params=(), target=(), opt=(), step=())
+    like = jax.eval_shape(built.learner.init, jax.random.key(0))
+    like = empty.replace(params=like.params, stats=like.stats)
+    return Network(model=built.model, state=read(path, like, under="learner"), returns=built.learner.returns)
 
 
 def checked_config(run: StoredRun, updates: Sequence[Update] = ()) -> dict[str, Any]:

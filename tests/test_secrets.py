@@ -141,8 +141,13 @@ def test_what_sacred_stores_is_hidden_and_a_flag_that_needs_the_secret_is_refuse
         sources = [Source()]
 
     url = f"mongodb://me:{SECRET}@h/db"
-    config = {"mongo_url": url}
-    options = {"UPDATE": [f"mongo_url={url}", "seed=3"], "--comment": f"see {url}", "--pdb": False}
+    store = f"postgresql://me:{SECRET}@h/runs"
+    config = {"mongo_url": url, "mlflow_uri": store}
+    options = {
+        "UPDATE": [f"mongo_url={url}", "seed=3", f"mlflow_uri={store}"],
+        "--comment": f"see {url}",
+        "--pdb": False,
+    }
     place = preparing.choose_mongo(commandline.parse(["print_config", "-m", url], ("print_config",)))
     main.hide_credentials(Experiment, place, config, options)
     assert SECRET not in repr((config, options, Experiment.sources[0].repo)) and options["UPDATE"][1] == "seed=3"

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tandem.analysis.opinions import NOBODY, Watcher, rows
 from tandem.core import Environment, Key, Params, Planner, PyTree
 from tandem.ops.team import team_reward
 
@@ -24,31 +25,42 @@ class Episode(NamedTuple):
     alive: np.ndarray  # [T + 1, N] bool
     reward: np.ndarray  # [T] the team's
     metrics: dict[str, float]  # the environment's, at the end
+    network: np.ndarray | None = None  # [T, N, A] the network's own policy, where a search or a turn played
+    value: np.ndarray | None = None  # [T, M] discounted return that the network expects; M = 1 of the team, or N
+    search_value: np.ndarray | None = None  # [T] the same as the search found it
 
 
 Play = Callable[[Params, Key], list[Episode]]
 
 
 def make_player(
-    env: Environment, planner: Planner, num_episodes: int, limit: Callable[[], AbstractContextManager] = nullcontext
+    env: Environment,
+    planner: Planner,
+    num_episodes: int,
+    limit: Callable[[], AbstractContextManager] = nullcontext,
+    watcher: Watcher = NOBODY,
 ) -> Play:
     """Return play(params, key), which plays episodes side by side; compiled at the first call, once.
 
-    Args: limit: within what this returns each step is taken; it raises what is to be raised if they take too long.
+    Args:
+      limit: within what this returns each step is taken; it raises what is to be raised if they take too long.
+      watcher: whose opinions are noted at each step.
     """
 
     @jax.jit
     def start(key: Key):
         state, timestep = jax.vmap(env.reset)(jax.random.split(key, num_episodes))
-        return state, timestep, planner.init(num_episodes)
+        return state, timestep, (planner.init(num_episodes), watcher.init(num_episodes))
 
     @jax.jit
-    def step(params: Params, key: Key, state: PyTree, timestep, carry):
+    def step(params: tuple[Params, PyTree], key: Key, state: PyTree, timestep, carry):
         plan_key, env_key = jax.random.split(key)
-        carry, plan = planner.plan(params, carry, timestep, plan_key, False, jnp.ones(()))
+        memory, plan = planner.plan(params[0], carry[0], timestep, plan_key, False, jnp.ones(()))
+        seen, opinion = watcher.look(params[1], carry[1], timestep, plan_key, plan.extras)
         state, outcome = jax.vmap(env.step)(jax.random.split(env_key, num_episodes), state, plan.action)
-        shown = (plan.action, getattr(plan.extras, "policy", None), team_reward(outcome.reward, env.spec.shared_reward))
-        return state, outcome, carry, shown
+        reward = team_reward(outcome.reward, env.spec.shared_reward)
+        shown = (plan.action, getattr(plan.extras, "policy", None), reward, opinion)
+        return state, outcome, (memory, seen), shown
 
     def play(params: Params, key: Key) -> list[Episode]:
         reset_key, key = jax.random.split(key)
@@ -57,7 +69,7 @@ def make_player(
         while not ended.all():
             key, step_key = jax.random.split(key)
             with limit():
-                state, timestep, carry, decided = step(params, step_key, state, timestep, carry)
+                state, timestep, carry, decided = step((params, watcher.params), step_key, state, timestep, carry)
             states.append(state)
             seen.append(timestep)
             shown.append(decided)
@@ -70,7 +82,7 @@ def make_player(
 def _episode(i: int, states: list, seen: list, shown: list) -> Episode:
     """Return the i-th of the episodes played side by side, up to its own end."""
     length = next(t for t, timestep in enumerate(seen) if timestep.terminated[i] or timestep.truncated[i])
-    action, policy, reward = ([decided[field] for decided in shown[:length]] for field in range(3))
+    action, policy, reward, opinions = ([decided[field] for decided in shown[:length]] for field in range(4))
     return Episode(
         states=[jax.tree.map(lambda leaf: leaf[i], state) for state in states[: length + 1]],
         action=np.stack([row[i] for row in action]),
@@ -79,4 +91,11 @@ def _episode(i: int, states: list, seen: list, shown: list) -> Episode:
         alive=np.stack([timestep.alive[i] for timestep in seen[: length + 1]]),
         reward=np.stack([row[i] for row in reward]),
         metrics={name: float(values[i]) for name, values in seen[length].metrics.items()},
+        **thoughts(rows(opinions, i)),
     )
+
+
+def thoughts(by_step: dict[str, list | None]) -> dict[str, np.ndarray | None]:
+    """Return what was thought at the steps of an episode as an Episode's fields."""
+    names = {"policy": "network", "value": "value", "search_value": "search_value"}
+    return {names[name]: None if values is None else np.stack(values) for name, values in by_step.items()}

@@ -6,9 +6,10 @@ from contextlib import AbstractContextManager, nullcontext
 import jax
 import numpy as np
 
-from tandem.analysis.episodes import Episode, Play
+from tandem.analysis.episodes import Episode, Play, thoughts
+from tandem.analysis.opinions import NOBODY, Watcher, rows, unbatched
 from tandem.analysis.pictures import Pictures
-from tandem.core import HostEnvironment, Key, Params, Planner, TimeStep
+from tandem.core import HostEnvironment, Key, Params, Planner, PyTree, TimeStep
 from tandem.ops.team import team_reward
 
 
@@ -19,19 +20,25 @@ def make_host_player(
     most_pictures: int,
     size: tuple[int, int],
     limit: Callable[[], AbstractContextManager] = nullcontext,
+    watcher: Watcher = NOBODY,
 ) -> Play:
     """Return play(params, key), which plays episodes; compiled at the first call, once.
 
     Args:
       most_pictures: so many are kept, of all episodes together, each no larger than `size`, width and height.
       limit: within what this returns the environment is called; it raises what is to be raised if that takes too long.
+      watcher: whose opinions are noted at each step.
     """
 
     @jax.jit
     def plan(params: Params, key: Key, carry, timestep: TimeStep):
-        seen = jax.tree.map(lambda leaf: leaf[None], timestep)
-        carry, plan = planner.plan(params, carry, seen, key, False, np.float32(1.0))
-        return carry, (plan.action[0], plan.extras.policy[0])
+        step = jax.tree.map(lambda leaf: leaf[None], timestep)
+        memory, plan = planner.plan(params[0], carry[0], step, key, False, np.float32(1.0))
+        seen, opinion = watcher.look(params[1], carry[1], step, key, plan.extras)
+        return (memory, seen), (plan.action[0], plan.extras.policy[0], unbatched(opinion))
+
+    def begin():
+        return planner.init(1), watcher.init(1)
 
     def play(params: Params, key: Key) -> list[Episode]:
         with limit():
@@ -39,7 +46,9 @@ def make_host_player(
         try:
             for i in range(num_episodes):
                 pictures = Pictures(most_pictures // num_episodes, size)
-                episodes.append(_play(env, plan, planner, params, jax.random.fold_in(key, i), pictures, limit))
+                episodes.append(
+                    _play(env, plan, begin(), (params, watcher.params), jax.random.fold_in(key, i), pictures, limit)
+                )
         finally:
             with limit():
                 env.close()
@@ -51,8 +60,8 @@ def make_host_player(
 def _play(
     env: HostEnvironment,
     plan: Callable,
-    planner: Planner,
-    params: Params,
+    carry: PyTree,
+    params: tuple[Params, PyTree],
     key: Key,
     pictures: Pictures,
     limit: Callable,
@@ -62,18 +71,20 @@ def _play(
     with limit():
         timestep = env.reset(seed)
         pictures.append(env.render())
-    carry, seen, shown = planner.init(1), [timestep], []
+    seen, shown = [timestep], []
     while not (timestep.terminated or timestep.truncated):
         carry, decided = plan(params, jax.random.fold_in(key, len(seen)), carry, timestep)
-        action, policy = jax.device_get(decided)
+        action, policy, opinion = jax.device_get(decided)
         with limit():
             timestep = env.step(action)
             pictures.append(env.render())
-        shown.append((action, policy, team_reward(np.asarray(timestep.reward), env.spec.shared_reward)))
+        shown.append((action, policy, team_reward(np.asarray(timestep.reward), env.spec.shared_reward), opinion))
         seen.append(timestep)
-    action, policy, reward = (np.stack(values) for values in zip(*shown, strict=True))
+    *played, opinions = zip(*shown, strict=True)
+    action, policy, reward = map(np.stack, played)
     return Episode(
         states=pictures, action=action, policy=policy, legal=np.stack([one.legal for one in seen[:-1]]),
         alive=np.stack([one.alive for one in seen]), reward=reward,
         metrics={name: float(timestep.metrics[name]) for name in env.spec.metric_names},
+        **thoughts(rows(opinions)),
     )  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from tandem.commands.flags import Parser, results_dir
 from tandem.config import commandline
 from tandem.config.commandline import Update, UsageError
-from tandem.records import runs
+from tandem.records import runs, zoo
 
 
 def find(run: str, updates: Sequence[Update]) -> runs.StoredRun:
@@ -16,7 +16,7 @@ def find(run: str, updates: Sequence[Update]) -> runs.StoredRun:
       UsageError: there is no such run.
     """
     try:
-        return runs.find(run, results_dir(updates))
+        return runs.find(zoo.located(run), results_dir(updates))
     except ValueError as error:
         raise UsageError(str(error)) from None
 

@@ -5,10 +5,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tandem.analysis import comparison, full_report, histories
+from tandem.analysis import comparison, full_report, histories, marl_eval
 from tandem.commands import flags
 from tandem.config.commandline import UsageError
 from tandem.records import mongo_place
+from tandem.records.places import task
 
 DESCRIPTION = """Compare recorded runs: curves, final scores, steps to a threshold, and who beats whom.
 
@@ -20,6 +21,7 @@ EXAMPLES = """examples:
   python src/main.py compare 'results/sacred/*' --x time --out paper/
   python src/main.py compare 3-8 --metric eval/policy/return --threshold -40
   python src/main.py compare '*' --mongo=mongodb://localhost:27017/sacred
+  python src/main.py compare 1-10 --marl-eval=runs.json
   python src/main.py compare 1-10 with results_dir=elsewhere"""
 OK = 0
 
@@ -36,9 +38,26 @@ def main(words: Sequence[str]) -> int:
             else histories.from_folders(given.runs, results)
         )
         full_report.write(found, left_out, question, out)
+        if given.marl_eval:
+            export(found, question, given.marl_eval)
     except (histories.SourceError, mongo_place.Unusable) as error:
         raise UsageError(f"compare: {error}") from None
     return OK
+
+
+def export(found: Sequence[histories.History], question: full_report.Question, path: Path) -> None:
+    """Write the runs for marl-eval, and say what it would refuse.
+
+    Raises:
+      SourceError: the file cannot be written.
+    """
+    tasks = {history.label: task(history.config) for history in found}
+    groups, _ = comparison.groups(found, question.metric, question.axis, tasks)
+    try:
+        notes = marl_eval.write(groups, path)
+    except OSError as error:
+        raise histories.SourceError(f"--marl-eval={path} cannot be written ({error.strerror})") from error
+    print(*(f"note: {note}" for note in notes), path, sep="\n", flush=True)
 
 
 def database(url: str) -> mongo_place.Place:
@@ -70,6 +89,8 @@ def parser() -> flags.Parser:
     own.add_argument("--threshold", type=flags.number, help="default: what the weakest group of a task ends at")
     own.add_argument("--at", type=flags.number, help="score at this x instead of at the end")
     own.take("--out", type=flags.out_folder, help="folder of the files; default results/compare/<time>")
+    marl_eval_help = "also write the runs in marl-eval's JSON layout into this file"
+    own.add_argument("--marl-eval", type=flags.out_file, metavar="FILE", help=marl_eval_help)
     own.take(
         "--mongo",
         nargs="?",

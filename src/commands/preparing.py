@@ -33,6 +33,21 @@ def configuration(request: Request) -> tuple[dict[str, Any], Any, Any]:
     return loader.load(*chosen), None, place
 
 
+def trackers(request: Request, config: dict[str, Any]) -> list[Any]:
+    """Return the trackers that a run is to be recorded by, beside its files.
+
+    Raises:
+      UsageError: one of them cannot be used.
+    """
+    if request.command not in ("train", "rerun") or not (config["wandb_project"] or config["mlflow_uri"]):
+        return []
+    if {"-u", "--unobserved"} & set(request.rest):
+        return []
+    from tandem.records.trackers import chosen
+
+    return chosen(config)
+
+
 def stored_config(request: Request) -> dict[str, Any] | None:
     """Return the configuration of the recorded run that a command names; None without one, or if it cannot be found."""
     name = request.named.get("--run") or request.named.get("--resume")

@@ -17,9 +17,10 @@ import jax
 from sacred.observers import RunObserver
 
 from tandem import build
-from tandem.analysis import film
-from tandem.analysis.episodes import make_player
+from tandem.analysis import film, replay_page
+from tandem.analysis.episodes import Episode, make_player
 from tandem.analysis.host_episodes import make_host_player
+from tandem.analysis.opinions import NOBODY, Watcher, make_watcher
 from tandem.commands import flags, restoring
 from tandem.config.commandline import UsageError
 from tandem.core import Environment
@@ -32,6 +33,7 @@ from tandem.runners.host.envs import time_limit
 from tandem.records.runs import StoredRun, find
 
 PLAYERS = (SEARCH, AUTOREGRESSIVE, POLICY)  # of a run
+PAGE_HELP = "also write a page that plays the episodes in a browser, with what each agent thinks at each step"
 EPISODES = 3
 MOST_EPISODES = 100  # a film of more is watched by nobody
 SECONDS = 300.0  # that the film at a run's end may take to be played, and to be written
@@ -47,6 +49,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument(
         "--player", choices=PLAYERS, help="who chooses the actions of a run (default: search if there is one)"
     )
+    parser.add_argument("--page", action="store_true", help=PAGE_HELP)
     out_help = "file to write, without its ending (default: in the run's folder)"
     parser.take("--out", type=flags.out_file, help=out_help)
     options, subject = restoring.read(parser, words)
@@ -59,7 +62,8 @@ def main(words: Sequence[str]) -> int:
         out.parent.mkdir(parents=True, exist_ok=True)
     if not os.access(out.parent, os.W_OK):
         raise UsageError(f"render: {out.parent} cannot be written; name another place with --out=FILE")
-    for path in render(restored, out, options.episodes, player):
+    written = with_page if options.page else render
+    for path in written(restored, out, options.episodes, player):
         print(f"written: {path}", flush=True)
     return 0
 
@@ -92,16 +96,54 @@ def make(restored: Restored, num_episodes: int, player: str | None = None, secon
     Raises:
       TimeoutError: they are not played after so many seconds, or the environment does not answer.
     """
-    planner = restored.players[chosen_player(restored, player)]
+    return filmed(restored, played(restored, num_episodes, chosen_player(restored, player), seconds))
+
+
+def filmed(restored: Restored, episodes: list[Episode]) -> film.Film:
+    """Return the film of episodes."""
+    return film.make_film(getattr(restored.env, "drawing", None), episodes, heading(restored))
+
+
+def heading(restored: Restored) -> str:
+    """Return what is shown in one line."""
+    return f"{title(restored.config)}, step {restored.step:,}"
+
+
+def played(
+    restored: Restored, num_episodes: int, player: str, seconds: float = math.inf, watcher: Watcher = NOBODY
+) -> list[Episode]:
+    """Return episodes by a player, with what the watcher thinks of their steps.
+
+    Raises:
+      TimeoutError: as `make`.
+    """
+    planner = restored.players[player]
     key = jax.random.fold_in(jax.random.key(restored.config["seed"]), restored.step)
     if isinstance(restored.env, Environment):
-        play, drawing = make_player(restored.env, planner, num_episodes, until(seconds)), restored.env.drawing
+        play = make_player(restored.env, planner, num_episodes, until(seconds), watcher)
     else:
         limit = until(seconds, restored.config["runner_args"]["env_timeout"])
         make_env, size = build.remake(restored.config).make_env, (film.PANEL, film.HEIGHT)
-        play, drawing = make_host_player(make_env, planner, num_episodes, film.MOST_FRAMES, size, limit), None
-    episodes = play(restored.params, key)
-    return film.make_film(drawing, episodes, f"{title(restored.config)}, step {restored.step:,}")
+        play = make_host_player(make_env, planner, num_episodes, film.MOST_FRAMES, size, limit, watcher)
+    return play(restored.params, key)
+
+
+def with_page(restored: Restored, out: Path, num_episodes: int, player: str) -> list[Path]:
+    """Write `out`.html, `out`.mp4 and `out`.gif; return their paths."""
+    episodes = played(restored, num_episodes, player, watcher=watcher(restored, player))
+    drawing = getattr(restored.env, "drawing", None)
+    shown = replay_page.describe(drawing, episodes, heading(restored), player, restored.config["discount"])
+    page = replay_page.write(shown, out.with_name(f"{out.name}.html"))
+    return [page, *write(filmed(restored, episodes), out)]
+
+
+def watcher(restored: Restored, player: str) -> Watcher:
+    """Return who looks at what a player does with the run's network; nobody where there is none."""
+    if restored.network is None:
+        return NOBODY
+    network = restored.network()
+    alone = restored.players.get(POLICY) if player != POLICY else None
+    return make_watcher(network.model, network.state, restored.params, alone, network.returns)
 
 
 def until(seconds: float, each: float = 0.0) -> Callable[[], AbstractContextManager]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tandem.records import zoo
 from tandem.records.checkpoint_folder import CheckpointError
 from tandem.commands import arguments, flags, scripted
 from tandem.config.commandline import DEFAULTS, Update, UsageError
@@ -29,7 +30,7 @@ def parser(command: str, description: str) -> flags.Parser:
     """Return a parser that knows --run and --checkpoint, and --scripted and --env-config."""
     made = flags.parser(command, description)
     made.take("--run", required=False)
-    made.add_argument("--checkpoint", metavar="best|last|STEP", help="which one of the run's (default: best)")
+    made.take("--checkpoint")
     made.add_argument(
         "--scripted", metavar="NAME", help="instead of a run a policy by hand, which some environments have"
     )
@@ -62,4 +63,5 @@ def read(parser: flags.Parser, words: Sequence[str]) -> tuple[argparse.Namespace
         found = restore(run, options.checkpoint or "best", settings)
     except CheckpointError as error:
         raise UsageError(str(error)) from None
-    return options, Subject({"run": run.id}, run.folder, run.config["eval_args"]["episodes"], settings, found)
+    folder = Path(flags.results_dir(updates)) / zoo.ZOO / run.id if run.in_zoo else run.folder
+    return options, Subject({"run": run.id}, folder, run.config["eval_args"]["episodes"], settings, found)

@@ -11,7 +11,7 @@ from tandem.build import Built
 from tandem.commands.flags import results_dir, settings
 from tandem.config import loader
 from tandem.config.commandline import Request, UsageError
-from tandem.records import provenance, series
+from tandem.records import provenance, series, zoo
 from tandem.records.record import FREE, FREE_SECTIONS, Resume, decisive
 
 
@@ -38,7 +38,7 @@ def prepare(request: Request) -> Again:
     flag = "--run" if request.command == "rerun" else "--resume"
     _check_flags(request, flag)
     try:
-        run = runs.find(request.named[flag], results_dir(request.updates))
+        run = runs.find(zoo.located(request.named[flag]), results_dir(request.updates))
         resumes, path = request.command == "train", None
         if resumes:
             _check_resumable(run, request)
@@ -73,6 +73,11 @@ def _check_resumable(run: runs.StoredRun, request: Request) -> None:
     """Complain of a run that is still going on, or over with nothing left to do."""
     if {"-u", "--unobserved"} & set(request.rest):
         raise UsageError("-u: a resumed run needs its record; leave the flag out")
+    if run.in_zoo:
+        raise UsageError(
+            f"{zoo.ZOO}/{run.id} is of the zoo, which holds what was learned but not the state of the learner; "
+            f"to train the same anew: rerun --run={zoo.ZOO}/{run.id}"
+        )
     if run.running:
         raise UsageError(f"run '{run.id}' is still running; stop it first ({run.folder})")
     more = {update.key for update in request.updates} & {"t_max", "max_minutes"}
@@ -87,7 +92,7 @@ def _pick(run: runs.StoredRun, which: str | None) -> Path | None:
     """Return the checkpoint to go on from; None where a run was killed before it had saved any."""
     if which is None and checkpoint_folder.just_begun(run):
         return None
-    return checkpoint_folder.pick(checkpoint_folder.folder(run.results, run.id), which or "last")
+    return checkpoint_folder.pick(run.models, which or "last")
 
 
 def _check_same(again: Again) -> None:

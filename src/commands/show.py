@@ -27,10 +27,11 @@ def main(words: Sequence[str]) -> int:
     options, updates = parser.read(words)
     run = arguments.find(options.run, updates)
     origin = provenance.read(run.folder)
+    made = _card(run) if run.in_zoo else (*_state(run), *_origin(origin), *_packages(origin, options.packages))
     table = Table(title=_title(run), show_header=False, title_justify="left")
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in (*_state(run), *_origin(origin), *_packages(origin, options.packages), *_places(run)):
+    for name, value in (*made, *_places(run)):
         table.add_row(name, value)
     console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 120)
     console.print(table)
@@ -46,6 +47,20 @@ def _title(run: runs.StoredRun) -> str:
         return f"run {run.id}: {title(run.config)}"
     except (AttributeError, KeyError, TypeError):  # a record of something else
         return f"run {run.id}"
+
+
+def _card(run: runs.StoredRun) -> Iterator[tuple[str, str]]:
+    """Yield what the card of an entry of the zoo says."""
+    try:
+        card = run.read(runs.CARD)
+    except (OSError, runs.RecordError) as error:
+        yield "damaged", str(error)
+        return
+    for name in ("command", "commit", "seed", "trained", "machine", "packages", "episodes"):
+        value = card.get(name, "unknown")
+        yield name, ", ".join(f"{key} {one}" for key, one in value.items()) if isinstance(value, dict) else str(value)
+    for player, metrics in card.get("scores", {}).items():
+        yield f"{player}, mean", ", ".join(f"{name} {numbers['mean']:.3f}" for name, numbers in metrics.items())
 
 
 def _entry(run: runs.StoredRun) -> Mapping[str, Any]:
@@ -128,7 +143,7 @@ def _places(run: runs.StoredRun) -> Iterator[tuple[str, str]]:
     with contextlib.suppress(runs.RecordError):  # `_damages` tells of it
         if curves := provenance.curves(run):
             yield "curves", str(run.results / curves)
-    models = checkpoint_folder.folder(run.results, run.id)
+    models = run.models
     steps = checkpoint_folder.steps(models)
     if steps:
         best = checkpoint_folder.best(models).name

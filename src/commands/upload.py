@@ -1,13 +1,17 @@
-"""`python src/main.py upload --run=ID`: put recorded runs into MongoDB, as if they had been recorded there."""
+"""`python src/main.py upload --run=ID`: put recorded runs into MongoDB, as if they had been recorded there, or send
+them to other trackers.
+"""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tandem.records import runs
 from tandem.commands import flags
 from tandem.config.commandline import UsageError
-from tandem.records import mongo_place, series
+from tandem.records import mongo_place, series, trackers, tracking
 from tandem.records.mongo_upload import Upload
+
+FLAGS = {trackers.WANDB: "--wandb", trackers.MLFLOW: "--mlflow"}
 
 
 def main(words: Sequence[str]) -> int:
@@ -17,9 +21,14 @@ def main(words: Sequence[str]) -> int:
       UsageError: no such run, no database named, or one that does not answer.
     """
     options, results = parser().read_place(words)
+    asked = {trackers.WANDB: options.wandb, trackers.MLFLOW: options.mlflow}
+    others = any(asked.values())
     try:
         for run in [runs.find(run, results) for run in options.run]:
-            upload(run, options.mongo)
+            if others:
+                send(run, asked)
+            if options.mongo or not others:
+                upload(run, options.mongo)
     except ValueError as error:
         raise UsageError(str(error)) from error
     return 0
@@ -36,8 +45,29 @@ def parser() -> flags.Parser:
         "--mongo",
         help=f"the database; without it the run's own `mongo_url` or the environment variable {mongo_place.VARIABLE}",
     )
+    own.add_argument("--wandb", metavar="PROJECT", help="send it to Weights & Biases, offline unless WANDB_MODE=online")
+    own.add_argument("--mlflow", metavar="URI", help="send it to MLflow: sqlite:///FILE.db or http://HOST:PORT")
     own.take("--results-dir")
     return own
+
+
+def send(run: runs.StoredRun, asked: Mapping[str, str | None]) -> None:
+    """Send one run to the trackers that are asked for by the names of their settings.
+
+    Raises:
+      ValueError: a tracker that cannot be used or written, or a broken record.
+    """
+    for tracker in trackers.chosen(asked, FLAGS):
+        _check_record(run)
+        try:
+            print(f"{run.folder} -> {tracker.name}: {tracking.send(run, tracker)}", flush=True)
+        except Exception as error:  # of many kinds: the tracker's own
+            raise ValueError(f"run {run.id}: {tracker.name} cannot be written: {error}") from error
+
+
+def _check_record(run: runs.StoredRun) -> None:
+    if run.in_zoo:
+        raise ValueError(f"{run.folder} is of the zoo and has no record that could be uploaded; name a recorded run")
 
 
 def upload(run: runs.StoredRun, url: str | None) -> None:
@@ -46,6 +76,7 @@ def upload(run: runs.StoredRun, url: str | None) -> None:
     Raises:
       ValueError: no database is named, it does not answer, or the record is broken.
     """
+    _check_record(run)
     configured = run.config.get("mongo_url") or None
     place = mongo_place.choose(url, configured if isinstance(configured, str) else None, os.environ)
     if place is None:

@@ -20,9 +20,11 @@ Commands:
   show           print what a run is, where it comes from and what it left: --run=RUN
   batch          train several seeds, skipping those that are done: --seeds=5 [--jobs=2]; ./run.sh calls it
   compare        figures and tables of recorded runs: compare RUN ...; `compare --help`
-  render         films of episodes, mp4 and gif: --run=RUN [--checkpoint=...] [--episodes=3]; or --scripted=NAME
+  render         films of episodes, mp4 and gif: --run=RUN [--checkpoint=...] [--episodes=3]; or --scripted=NAME;
+                 --page adds a page that plays them in a browser, with what each agent thinks
   ablation       variants on environments under seeds, and their comparison: FILE.yaml [--report]; `ablation --help`
   tune           search for good settings with Ray Tune: --space=FILE.yaml [--samples=N]; `tune --help`
+  zoo            list trained networks that come with the code: --run=zoo/NAME plays one; `zoo --help`
   list           print algorithms, environments and all parts; `list planner.plies` prints a part's settings,
                  `list run` those of the run itself
   print_config   print the configuration that the same command line would train with

@@ -53,6 +53,16 @@ class RunConfig:
     )
     video: bool = setting(REQUIRED, "leave a film of a few episodes in the run's folder at the end", decides=False)
     mongo_optional: bool = setting(REQUIRED, "start even if MongoDB does not answer", decides=False)
+    wandb_project: str = setting(
+        REQUIRED,
+        "project of Weights & Biases to record in as well, offline unless WANDB_MODE=online; '' = none",
+        decides=False,
+    )
+    mlflow_uri: str = setting(
+        REQUIRED,
+        "store of MLflow to record in as well: sqlite:///FILE.db or http://HOST:PORT; '' = none",
+        decides=False,
+    )
     platform: str = setting(
         REQUIRED, "where JAX computes; auto takes a GPU if there is one", choices=("auto", "cpu", "gpu")
     )

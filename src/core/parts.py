@@ -118,6 +118,8 @@ class Learner(NamedTuple):
     acting: Callable[[LearnerState], Params] = lambda state: (
         state.params
     )  # the parameters that playing needs, all that players get
+    # LearnerState.stats, the network's values -> the same in units of the environment's returns
+    returns: Callable[[PyTree, Array], Array] = lambda stats, values: values
 
 
 class Acting(NamedTuple):

@@ -161,6 +161,7 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
         remarks=remarks,
         rates=rates,
         acting=lambda state: model.acting(state.params),
+        returns=lambda stats, values: values / scaling.scale(stats),
     )
 
 

@@ -208,6 +208,12 @@ def value_mask(config: RolloutConfig, alive: Array) -> Array:
     return alive if config.mask_dead_values else jnp.ones_like(alive)
 
 
+def value_returns(stats: dict, values: Array) -> Array:
+    """Return the critic's values [...] in units of the environment's returns, by the learner's statistics."""
+    mean, std = mean_and_std(stats["value"])
+    return (values * std + mean) * divisor(stats["reward"])
+
+
 def _rewards(
     config: RolloutConfig, spec: EnvSpec, discount: float, stats: dict, traj: Transition
 ) -> tuple[Array, dict]:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from tandem.core import ActorCritic, Array, Batch, Key, Learner, LearnerState, Model, Params, RunPlan, setting
-from tandem.learners.on_policy import Chunks, RolloutConfig, check, chunk_problems, init_state, judge
+from tandem.learners.on_policy import Chunks, RolloutConfig, check, chunk_problems, init_state, judge, value_returns
 from tandem.learners.rollout_updates import make_adam, policy_loss, run_epochs, value_loss
 from tandem.learners.sgd import sgd_step
 from tandem.ops.clocks import update_problems
@@ -85,6 +85,7 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
         metric_names=names,
         rates=rates,
         acting=lambda state: acting(state.params),
+        returns=value_returns,
     )
 
 

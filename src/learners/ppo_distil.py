@@ -21,7 +21,9 @@ import jax.numpy as jnp
 import optax
 
 from tandem.core import ActorCritic, Array, Batch, Key, Learner, LearnerState, Model, Params, RunPlan, pytree, setting
-from tandem.learners.on_policy import Chunks, RolloutConfig, check, chunk_problems, init_state, judge, value_mask
+from tandem.learners.on_policy import (
+    Chunks, RolloutConfig, check, chunk_problems, init_state, judge, value_mask, value_returns,
+)  # fmt: skip
 from tandem.learners.rollout_updates import error_loss, make_adam, policy_loss, run_epochs, value_loss
 from tandem.learners.sgd import sgd_step
 from tandem.ops.clocks import update_problems
@@ -136,6 +138,7 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
         metric_names=names,
         rates=rates,
         acting=lambda state: acting(state.params),
+        returns=value_returns,
     )
 
 

@@ -23,6 +23,7 @@ from tandem.core import PyTree
 from tandem.records.checkpoint_folder import META, PARTIAL, REPLACED, CheckpointError, Meta, damaged, read_meta
 
 STATE = "state"
+PLAIN = "arrays.npz"  # holds the arrays of a small checkpoint, instead of orbax's folder
 BYTES_READ_BACK = 2**24  # of what was written; all of it would take as much memory again as the state itself
 Arrays = dict[str, np.ndarray]
 
@@ -153,7 +154,26 @@ def read_arrays(path: Path, names: Sequence[str]) -> Arrays:
     return arrays
 
 
+def write_plain(path: Path, arrays: Arrays, meta: Meta) -> None:
+    """Write a small checkpoint as one file of arrays, into a folder that is made for it."""
+    path.mkdir(parents=True)
+    np.savez_compressed(path / PLAIN, **arrays)
+    sums = {name: _sum(array) for name, array in arrays.items()}
+    whole = meta._replace(sums=sums, files={PLAIN: (path / PLAIN).stat().st_size})
+    (path / META).write_text(json.dumps(whole._asdict(), indent=1) + "\n")
+
+
+def _plain(path: Path, names: Sequence[str]) -> Arrays:
+    try:
+        with np.load(path / PLAIN, allow_pickle=False) as file:
+            return {name: file[name] for name in names}
+    except Exception as error:  # of many kinds: zipfile's, zlib's, NumPy's
+        raise damaged(path, " ".join(str(error).split())[:200]) from error
+
+
 def _restored(path: Path, names: Sequence[str]) -> Arrays:
+    if (path / PLAIN).exists():
+        return _plain(path, names)
     from orbax import checkpoint as orbax
 
     item = {name: np.zeros(()) for name in names}

@@ -111,12 +111,12 @@ def resumable(run: StoredRun) -> bool:
     """Return whether there is anything that a run can be resumed from; its beginning,
     if it had not saved yet, is one.
     """
-    return just_begun(run) or bool(steps(folder(run.results, run.id)))
+    return just_begun(run) or bool(steps(run.models))
 
 
 def just_begun(run: StoredRun) -> bool:
     """Return whether a run was ended before it had saved any checkpoint."""
-    models = folder(run.results, run.id)
+    models = run.models
     return not steps(models) and (models.is_dir() or not series.begun(run.folder))
 
 

@@ -25,7 +25,7 @@ def load(results: str | Path, name: str, row: Transition) -> Transition:
       ValueError: there is no such run, it stored no rows, or they do not fit; the message names the field.
     """
     run = runs.find(name, results)
-    path = checkpoint_folder.pick(checkpoint_folder.folder(run.results, run.id))
+    path = checkpoint_folder.pick(run.models)
     wanted = {_name(at): leaf for at, leaf in jax.tree.leaves_with_path(row)}
     stored = checkpoint.read_arrays(path, ["replay.current_index", "replay.is_full", *wanted])
     for key, leaf in wanted.items():

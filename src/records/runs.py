@@ -17,6 +17,7 @@ from typing import Any
 LOCK = ".lock"  # the file in a record that the run's process holds locked as long as it lives
 FLOCK = "hhqqi"  # the system's struct flock: type, whence, start, length, process
 WHOLE_FILE = struct.pack(FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+CARD = "card.json"  # what tells an entry of the zoo from a recorded run: src/records/zoo.py
 KINDS = {dict: "an object", list: "a list", str: "text", int: "a number", float: "a number", bool: "true or false"}
 
 
@@ -36,9 +37,19 @@ class StoredRun:
         return self.folder.name
 
     @property
+    def in_zoo(self) -> bool:
+        """Whether it is an entry of the zoo, which holds what a run has learned but not its record."""
+        return (self.folder / CARD).is_file()
+
+    @property
     def results(self) -> Path:
-        """The results folder that the run lies in."""
-        return self.folder.parent.parent
+        """The results folder that the run lies in; of an entry of the zoo, that of what is made of it."""
+        return Path("results") if self.in_zoo else self.folder.parent.parent
+
+    @property
+    def models(self) -> Path:
+        """The folder of the run's checkpoints."""
+        return self.folder / "models" if self.in_zoo else self.results / "models" / self.id
 
     @property
     def status(self) -> str:
@@ -79,9 +90,8 @@ def find(run: str, results_dir: str | Path = "results") -> StoredRun:
         raise RecordError(f"run '{run}': {error}; is this a run's folder?") from error
     found = StoredRun(folder, config)
     check_contents(folder)
-    models = found.results / "models"
-    if (models / found.id).exists():
-        check_contents(inside(models, found.id))
+    if found.models.exists():
+        check_contents(inside(found.models.parent, found.models.name))
     return found
 
 

@@ -10,6 +10,7 @@ from tandem.records.curves import flat
 def test_settings_that_do_not_decide_are_the_same_for_all_who_ask():
     """A record's identity, its curves' settings, what a resumed run may change and what a sweep may not search for."""
     kept = {"results_dir", "compile_cache_dir", "mongo_url", "mongo_optional", "video", "on_nan", "checkpoint_args"}
+    kept |= {"wandb_project", "mlflow_uri"}
     config = loader.load("mazero_seq", "matrix_game")
     assert set(schema.bookkeeping()) == kept <= set(config)
     decisive = {key for key in config if key not in kept}

@@ -1,6 +1,5 @@
 """TensorBoard as a person sees it: two recorded runs in a real browser, headless Chromium."""
 
-import shutil
 import socket
 import subprocess
 import sys
@@ -12,16 +11,9 @@ from pathlib import Path
 import pytest
 from sacred import SETTINGS
 
+from tests.reference.browser import PATIENCE, opened, started
 from tests.reference.fake_runs import recorded, reports
 
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
-QUIET = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()  # nothing but the page that is asked for is loaded
-PATIENCE = 120.0  # seconds; a browser on a busy core is slow
 LINES = """card => new Set([...card.querySelectorAll("line-chart svg path")]
     .filter(path => path.getBoundingClientRect().width > 50).map(path => path.style.stroke)).size"""
 
@@ -68,22 +60,14 @@ def asked(address: str) -> str:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine (Debian: apt-get install chromium); the pages are not looked at")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET, timeout=1000 * PATIENCE)
+    with started() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
 def page(browser) -> Iterator:
-    page = browser.new_page(viewport={"width": 1500, "height": 1100})
-    page.set_default_timeout(1000 * PATIENCE)
-    yield page
-    page.close()
+    with opened(browser) as page:
+        yield page
 
 
 def test_the_scalar_charts_of_two_runs_are_drawn(page, address, runs):

@@ -1,0 +1,69 @@
+"""MLflow as a tracker, by its client alone: a SQLite file, another database or a server."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from tandem.hiding import hidden
+from tandem.records.tracking import About, Row
+
+MOST_AT_ONCE = 900  # metrics; a server takes 1000 at once
+MOST_PARAMS = 100
+LONGEST_VALUE = 500  # letters of a parameter
+UID = "tandem.uid"
+STATUS = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
+
+
+class Mlflow:
+    """A store of MLflow; the environment and its task are the experiment."""
+
+    name = "MLflow"
+
+    def __init__(self, uri: str):
+        self.uri, self.run = uri, ""
+        self.client: Any = None
+
+    def begin(self, about: About) -> None:
+        from mlflow.entities import Param
+        from mlflow.tracking import MlflowClient
+
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it tells of every table that it makes
+        self.client = MlflowClient(tracking_uri=self.uri)
+        experiment = self.client.get_experiment_by_name(about.task)
+        place = experiment.experiment_id if experiment else self.client.create_experiment(about.task)
+        found = self.client.search_runs([place], f"tags.`{UID}` = '{about.uid}'")
+        if found:
+            self.run = found[0].info.run_id
+            self.client.update_run(self.run, status="RUNNING")
+            return
+        self.run = self.client.create_run(place, run_name=about.title, tags={UID: about.uid}).info.run_id
+        params = [Param(key, str(value)[:LONGEST_VALUE]) for key, value in _flat(about.config)]
+        for part in _parts(params, MOST_PARAMS):
+            self.client.log_batch(self.run, params=part)
+
+    def log(self, rows: list[Row]) -> None:
+        from mlflow.entities import Metric
+
+        found = [Metric(name, value, row.time, row.step) for row in rows for name, value in row.values.items()]
+        for part in _parts(found, MOST_AT_ONCE):
+            self.client.log_batch(self.run, metrics=part)
+
+    def end(self, status: str, result: float | None) -> str:
+        self.client.set_tag(self.run, "tandem.status", status)
+        if result is not None:
+            self.client.set_tag(self.run, "tandem.result", f"{result:.6g}")
+        self.client.set_terminated(self.run, STATUS[status])
+        return f"run {self.run} in {hidden(self.uri)}"
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the settings of a nested configuration: ("planner_args.num_simulations", 8)."""
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _parts(items: Sequence[Any], most: int) -> Iterator[list[Any]]:
+    return (list(items[i : i + most]) for i in range(0, len(items), most))

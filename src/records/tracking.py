@@ -1,0 +1,213 @@
+"""Trackers beside the file record: a background thread brings a run's metrics to somebody else's program.
+
+The folder under results/sacred/ is always written and stays the truth. A tracker that cannot be reached, is slow or
+raises anything is told of in one line, what it lacks waits in memory and is tried again, and the run goes on. If it has
+not taken everything when the run ends, `python src/main.py upload` sends the whole record later.
+"""
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from sacred.observers import RunObserver
+
+from tandem.records import record_files, series
+from tandem.records.places import task, title
+from tandem.records.runs import StoredRun
+
+INTERVAL = 10.0  # seconds from one round to the next
+PATIENCE = 60.0  # seconds after the end of a run without progress; starting a tracker's program takes some
+MOST_POINTS = 1_000_000  # wait in memory; then the oldest are left to `upload`
+ENDS = {"COMPLETED": "finished", "INTERRUPTED": "interrupted", "FAILED": "failed"}
+
+
+class About(NamedTuple):
+    """What a tracker is told of a run before its metrics."""
+
+    uid: str  # the run's name among all runs, of 24 letters
+    title: str
+    algorithm: str
+    task: str
+    config: Mapping[str, Any]
+    results: Path  # the results folder
+
+
+class Row(NamedTuple):
+    """All metrics of one step."""
+
+    step: int
+    time: int  # milliseconds since 1970
+    values: Mapping[str, float]
+
+
+class Tracker(Protocol):
+    """A program that keeps runs. Its functions may raise anything and are called again then, from one thread."""
+
+    name: str  # for people: what it is
+
+    def begin(self, about: About) -> None:
+        """Begin a run, or go on with it if it is there."""
+        ...
+
+    def log(self, rows: list[Row]) -> None:
+        """Take metrics; the same rows may come again."""
+        ...
+
+    def end(self, status: str, result: float | None) -> str:
+        """End the run, "finished", "interrupted" or "failed", and return in words where it is."""
+        ...
+
+
+def about(run: StoredRun) -> About:
+    """Return what trackers are told of a recorded run."""
+    config = run.config
+    words = f"{title(config)}, run {run.id}"
+    return About(record_files.identity(run.folder), words, config["name"], task(config), config, run.results)
+
+
+Point = tuple[str, int, int, float]  # metric, step, milliseconds since 1970, value
+
+
+def rows(points: Iterable[Point]) -> list[Row]:
+    """Return points by step; of two values of a metric at a step the last counts."""
+    values: dict[int, dict[str, float]] = {}
+    times: dict[int, int] = {}
+    for name, step, at, value in points:
+        values.setdefault(step, {})[name] = value
+        times[step] = min(at, times.get(step, at))
+    return [Row(step, times[step], values[step]) for step in sorted(values)]
+
+
+def recorded_rows(folder: Path) -> list[Row]:
+    """Return all metrics that a run's record holds."""
+    return rows(
+        (name, step, at, value)
+        for name, held in series.of(folder).items()
+        for step, value, at in zip(held.steps, held.values, held.times, strict=True)
+    )
+
+
+def send(run: StoredRun, tracker: Tracker) -> str:
+    """Send a whole record to a tracker and return where it is."""
+    tracker.begin(about(run))
+    tracker.log(recorded_rows(run.folder))
+    score = run.read("run.json").get("result")
+    return tracker.end(ENDS.get(run.status, "interrupted"), score if isinstance(score, int | float) else None)
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+class TrackerMirror(RunObserver):
+    """Sacred's observer of a run, whose calls all return at once, and the thread that feeds a tracker."""
+
+    priority = 9  # after the file record, which says what the run's folder is
+
+    def __init__(
+        self,
+        tracker: Tracker,
+        records: Path,
+        *,
+        interval: float = INTERVAL,
+        patience: float = PATIENCE,
+        say: Callable[[str], None] = say,
+    ):
+        self.tracker, self.records = tracker, records
+        self.interval, self.patience, self.say = interval, patience, say
+        self.run: StoredRun | None = None  # not before it has started
+        self.waiting: list[Point] = []
+        self.changing = threading.Lock()  # of `waiting`
+        self.ending, self.given_up = threading.Event(), threading.Event()
+        self.status, self.result = "finished", None
+        self.began, self.lost, self.trouble, self.where = False, False, "", ""
+        self.progress = time.monotonic()
+        self.thread = threading.Thread(target=self._work, name=tracker.name, daemon=True)
+
+    def started_event(self, ex_info, command, host_info, start_time, config, meta_info, _id) -> None:
+        self.run = StoredRun(self.records / str(_id), dict(config))
+        self.thread.start()
+
+    def log_metrics(self, metrics_by_name: dict[str, Any], info: dict[str, Any]) -> None:
+        found = [
+            (name, int(step), series.milliseconds(at), float(value))
+            for name, points in metrics_by_name.items()
+            for step, value, at in zip(points["steps"], points["values"], points["timestamps"], strict=True)
+        ]
+        with self.changing:
+            self.waiting += found
+            if len(self.waiting) > MOST_POINTS:
+                self.waiting, self.lost = self.waiting[-MOST_POINTS:], True
+
+    def completed_event(self, stop_time, result) -> None:
+        self._end("finished", result)
+
+    def interrupted_event(self, interrupt_time, status) -> None:
+        self._end("interrupted", None)
+
+    def failed_event(self, fail_time, fail_trace) -> None:
+        self._end("failed", None)
+
+    def _end(self, status: str, result: float | None) -> None:
+        self.status, self.result = status, result
+        self.ending.set()
+
+    def join(self) -> None:
+        """Wait until the tracker has everything, or has taken nothing for a while; say how it ended."""
+        if self.run is None:
+            return
+        self.progress = time.monotonic()
+        while self.thread.is_alive() and time.monotonic() - self.progress < self.patience:
+            self.thread.join(0.05)
+        self.given_up.set()
+        if self.where and not self.lost:
+            print(f"{self.tracker.name}: {self.where}", flush=True)
+        else:
+            self.say(self._unfinished())
+
+    def _unfinished(self) -> str:
+        because = f" ({self.trouble})" if self.trouble else ""
+        folder = self.run.folder
+        return (
+            f"{self.tracker.name} has not taken all of this run{because}; nothing is lost, it is in {folder}. To send "
+            f"it later: python src/main.py upload --run={folder} with the flag --wandb=PROJECT or --mlflow=URI"
+        )
+
+    def _work(self) -> None:
+        while not self.given_up.is_set():
+            final = self.ending.is_set()  # asked first: what comes after it is for another round
+            if self._round(final) and final:
+                return
+            (self.given_up if final else self.ending).wait(min(1.0, self.interval) if final else self.interval)
+
+    def _round(self, final: bool) -> bool:
+        """Return whether the tracker has everything now; trouble is said once when it begins, and once at its end."""
+        with self.changing:
+            taken, self.waiting = self.waiting, []
+        try:
+            if not self.began:
+                self.tracker.begin(about(self.run))
+                self.began = True
+            self.tracker.log(rows(taken))
+            taken, self.progress = [], time.monotonic()
+            if final:
+                self.where = self.tracker.end(self.status, self.result)
+        except BaseException as error:  # whatever it is, also its SystemExit, the run goes on
+            with self.changing:
+                self.waiting = taken + self.waiting
+            return self._tell(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+        return not self._tell("") or True
+
+    def _tell(self, trouble: str) -> bool:
+        """Say what is new about trouble, and return False."""
+        if trouble and not self.trouble:
+            self.say(
+                f"{self.tracker.name} cannot be written: {trouble}; the run goes on, and what waits is tried again"
+            )
+        if self.trouble and not trouble:
+            self.say(f"{self.tracker.name} can be written again, and nothing is missing there")
+        self.trouble = trouble
+        return False
