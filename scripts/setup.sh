@@ -28,7 +28,7 @@ set_up() {
     fi
     echo "installing the pinned packages into .venv; once only, a minute or two ..." >&2
     .venv/bin/python -m pip install --quiet --disable-pip-version-check \
-        --require-hashes "${locks[@]/#/--requirement=}" || return 1
+        --no-deps --no-compile --require-hashes "${locks[@]/#/--requirement=}" || return 1
     # What ./test.sh has installed stays noted when ./run.sh installs, and the other way round.
     { sha256sum "${locks[@]}"; cat "$stamp" 2>/dev/null; } | awk 'NF == 2 && !seen[$2]++' > "$stamp.new"
     mv "$stamp.new" "$stamp"
