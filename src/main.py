@@ -31,6 +31,7 @@ TOOLS: dict[str, str] = {
     "compare": "tandem.commands.compare",
     "tune": "tandem.commands.tune",
     "ablation": "tandem.commands.ablation",
+    "export": "tandem.commands.export",
 }
 READERS = {"show", "upload", "compare"}  # which compute nothing: room for JAX is not asked for
 OK, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130

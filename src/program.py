@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+VERSION = "0.2.0"  # of the package; CHANGELOG.md says what is new
 PACKAGE = Path(__file__).resolve().parent
 SCRIPT = "python src/main.py"  # as texts name the program
 COMMAND = "tandem"  # as `pip install` names it

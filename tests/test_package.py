@@ -5,16 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
-import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from tandem import program
+from tandem import __version__, program
 
 ROOT = Path(__file__).parent.parent
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 BUILD = "import sys; from setuptools.build_meta import build_wheel; print(build_wheel(sys.argv[1]))"
 TINY = "with t_max=96 video=False eval_args.episodes=3 eval_args.every=96"
 TINY += " runner_args.num_envs=6 runner_args.rollout_length=8 runner_args.report_every=48"
@@ -65,7 +63,7 @@ def test_the_wheel_holds_every_module_and_every_configuration_and_nothing_else(w
 
 def test_the_wheel_says_what_it_is(wheel):
     (metadata,) = (wheel.read(name).decode() for name in wheel.namelist() if name.endswith("dist-info/METADATA"))
-    assert f"\nVersion: {PROJECT['version']}\n" in metadata and "\nLicense-Expression: MIT\n" in metadata
+    assert f"\nVersion: {__version__}\n" in metadata and "\nLicense-Expression: MIT\n" in metadata
     assert "\nRequires-Dist: jax" in metadata and "==" not in metadata.split("\n\n")[0].split("Provides-Extra")[0]
     (entries,) = (wheel.read(name).decode() for name in wheel.namelist() if name.endswith("entry_points.txt"))
     assert "tandem = tandem.main:run" in entries
@@ -86,7 +84,7 @@ def test_an_installed_tandem_trains_and_records_where_it_is_called(call, tmp_pat
     record = tmp_path / "results" / "sacred" / "1"
     assert json.loads((record / "run.json").read_text())["status"] == "COMPLETED"
     facts = json.loads((record / "provenance.json").read_text())
-    assert facts["git"]["commit"] == "" and facts["packages"]["tandem"] == PROJECT["version"]
+    assert facts["git"]["commit"] == "" and facts["packages"]["tandem"] == __version__
     assert not [path for path in tmp_path.iterdir() if path.name not in (".git", "results")]
     sources = json.loads((record / "run.json").read_text())["experiment"]["sources"]
     assert sources and all(name.endswith(".py") and "site-packages" not in name for name, _ in sources)
