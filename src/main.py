@@ -32,8 +32,9 @@ TOOLS: dict[str, str] = {
     "tune": "tandem.commands.tune",
     "ablation": "tandem.commands.ablation",
     "export": "tandem.commands.export",
+    "completion": "tandem.commands.completion",
 }
-READERS = {"show", "upload", "compare"}  # which compute nothing: room for JAX is not asked for
+READERS = {"show", "upload", "compare", "completion"}  # which compute nothing: room for JAX is not asked for
 OK, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 

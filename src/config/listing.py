@@ -24,11 +24,13 @@ Commands:
   render         films of episodes, mp4 and gif: --run=RUN [--checkpoint=...] [--episodes=3]; or --scripted=NAME
   ablation       variants on environments under seeds, and their comparison: FILE.yaml [--report]; `ablation --help`
   tune           search for good settings with Ray Tune: --space=FILE.yaml [--samples=N]; `tune --help`
+  export         write a run's policy for programs without Tandem: --run=RUN --format=stablehlo|onnx|npz
   list           print algorithms, environments and all parts; `list planner.plies` prints a part's settings,
                  `list run` those of the run itself
   print_config   print the configuration that the same command line would train with
   save_config    write it to config.json
   upload         put recorded runs into MongoDB: `upload --run=ID`
+  completion     print a script by which a shell completes `tandem`: completion bash|zsh|fish
   help           print this text
 
 Configuration, later ones win:
