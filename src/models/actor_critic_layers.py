@@ -4,7 +4,6 @@ import math
 from typing import Any
 
 import flax.linen as nn
-import jax.numpy as jnp
 
 from tandem.core import Array, Group, PyTree
 from tandem.models.dense import Dense

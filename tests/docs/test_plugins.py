@@ -30,9 +30,9 @@ def files() -> dict[str, str]:
     return dict(re.findall(r"```(?:toml|python|yaml)\n# ([^\n]+)\n(.*?)```", PAGE, flags=re.DOTALL))
 
 
-def install(site: Path, changed: dict[str, str] = {}) -> Path:
+def install(site: Path, changed: dict[str, str] | None = None) -> Path:
     """Put the package into a folder as pip would do it, some of its files changed, and return the folder."""
-    for name, text in {**files(), **changed}.items():
+    for name, text in {**files(), **(changed or {})}.items():
         path = site / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
