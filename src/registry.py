@@ -185,18 +185,18 @@ class Family(MutableMapping[str, Entry]):
     def brought(self) -> dict[str, Entry]:
         """Return the parts of plug-ins; an own part whose name a plug-in takes is among them, and broken."""
         if self._brought is None:
-            self._brought = {}  # first, because loading a plug-in may ask for parts
+            self._brought = brought = {}  # first, because loading a plug-in may ask for parts
             for found in plugins.of(self.group):
-                self._brought[found.name] = self._entry(found)
+                brought[found.name] = self._entry(found, brought)
         return self._brought
 
-    def _entry(self, found: plugins.Found) -> Entry:
-        """Return the entry of a plug-in, with what is wrong with it."""
+    def _entry(self, found: plugins.Found, before: dict[str, Entry]) -> Entry:
+        """Return the entry of a plug-in, with what is wrong with it; `before` are those that were found before."""
         entry, problem = found.value, found.problem
         if not problem and not isinstance(entry, Entry):
             problem = f"its entry point is a {type(entry).__name__}, and has to be a tandem.registry.Entry"
         entry = Entry("", "") if problem else entry
-        others = [self._brought[found.name].origin] if found.name in self._brought else []
+        others = [before[found.name].origin] if found.name in before else []
         others += ["Tandem itself"] if found.name in self.own else []
         if others:
             problem = f"the name is taken by {others[0]} as well; rename it in one package, or uninstall that"

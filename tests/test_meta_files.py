@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from tandem import __version__
+from tests.conftest import CACHE
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -43,3 +44,8 @@ def test_ruff_has_nothing_to_say():
     assert checked.returncode == 0, checked.stdout
     formatted = run("ruff", "format", "--no-cache", "--check", ".")
     assert formatted.returncode == 0, formatted.stdout
+
+
+def test_the_type_checker_has_nothing_to_say():
+    done = run("mypy", f"--cache-dir={CACHE / 'mypy'}")  # from scratch it takes a minute, later a few seconds
+    assert done.returncode == 0, done.stdout

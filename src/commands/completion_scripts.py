@@ -166,8 +166,8 @@ def fish(known: Known) -> str:
         condition = f"__tandem_plain; and contains (__tandem_command) {' '.join(commands)}"
         flags.append(f"complete -c tandem -n '{condition}' -l {name.removeprefix('--')}{takes}{values}")
     settings = []
-    for key, values in known.settings.items():
-        words = " ".join(f"{key}={value}" for value in values) or f"{key}="
+    for key, choices in known.settings.items():
+        words = " ".join(f"{key}={value}" for value in choices) or f"{key}="
         settings.append(f"complete -c tandem -n 'contains with (commandline -opc)' -a '{words}'")
     return FISH.format(**_words(known) | {"flags": "\n".join(flags), "settings": "\n".join(settings)})
 

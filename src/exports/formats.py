@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -26,7 +27,8 @@ def npz(function: Function, params: Params) -> bytes:
     """Return the parameters by name, as `numpy.load` reads them; what to compute with them the reader has to know."""
     del function
     file = io.BytesIO()
-    np.savez(file, **named_leaves(params))
+    arrays: dict[str, Any] = named_leaves(params)
+    np.savez(file, **arrays)
     return file.getvalue()
 
 

@@ -156,7 +156,8 @@ def _equation(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
         return [np.asarray(x) for x in (answers if equation.primitive.multiple_results else [answers])]
     if name not in TRANSLATORS:
         raise Untranslated(f"the network computes '{name}', which is not translated to ONNX; choose --format=stablehlo")
-    return TRANSLATORS[name](graph, equation, [x if isinstance(x, str) else graph.constant(x) for x in inputs])
+    names = [x if isinstance(x, str) else graph.constant(x) for x in inputs]
+    return list(TRANSLATORS[name](graph, equation, names))
 
 
 def _constant(equation: Any, inputs: list[Value]) -> bool:
