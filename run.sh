@@ -9,7 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 case "${1:-}" in
     -h | --help) sed -n '2,5s/^# //p' "${BASH_SOURCE[0]}"; exit 0 ;;
 esac
-source scripts/setup.sh
+source scripts/setup.sh requirements.lock
 
 if [ $# -eq 0 ]; then
     exec .venv/bin/python src/main.py --config=mazero_seq --env-config=mpe with seed=1 max_minutes=3

@@ -2,6 +2,6 @@
 # ./test.sh [pytest arguments ...]: all tests, or those named.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
-source scripts/setup.sh
+source scripts/setup.sh requirements.lock requirements-test.lock
 # A test module runs in one process, modules beside each other. Pass -n0 to see a test's output or to debug it.
 exec .venv/bin/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder "$@"

@@ -100,9 +100,11 @@ def exact_model(env) -> Model:
 
     def pay(action):
         """Return the team's pay [...] for actions [..., N]."""
-        one = lambda joint: env.step(jax.random.key(0), matrix_game.GameState(situation=jnp.int32(0)), joint)[1].reward[
-            0
-        ]  # noqa: E731
+
+        def one(joint):
+            state = matrix_game.GameState(situation=jnp.int32(0))
+            return env.step(jax.random.key(0), state, joint)[1].reward[0]
+
         return jax.vmap(one)(action.reshape(-1, action.shape[-1])).reshape(action.shape[:-1])
 
     drawn = jax.random.randint(jax.random.key(0), (100_000, env.spec.num_agents), 0, num_actions)

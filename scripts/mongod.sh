@@ -18,7 +18,7 @@ find_mongod() {
             return
         fi
     done
-    echo "no mongod: ./test.sh and ./run.sh install one, or name yours: MONGOD=/path/to/mongod $0" >&2
+    echo "no mongod: ./test.sh installs one, or name yours: MONGOD=/path/to/mongod $0" >&2
     return 1
 }
 

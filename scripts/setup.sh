@@ -1,5 +1,6 @@
-# Sourced by run.sh and test.sh from the repository's root: makes .venv, installs what requirements.lock pins, and does
-# so again only when the lock has changed. PYTHON names another interpreter, TANDEM_CUDA=1 adds JAX's CUDA packages.
+# Sourced from the repository's root: `source scripts/setup.sh LOCK ...`. It makes .venv and installs what the named locks
+# pin, and does so again only when one of them has changed. PYTHON names another interpreter; TANDEM_CUDA=1 adds JAX's CUDA
+# packages. .venv/tandem-lock has the checksum of each lock that is installed.
 
 python_of_choice() {
     local candidate
@@ -14,10 +15,9 @@ python_of_choice() {
 }
 
 set_up() {
-    local locks=(requirements.lock) stamp=.venv/tandem-lock checksum python
+    local locks=("$@") stamp=.venv/tandem-lock python
     if [ "${TANDEM_CUDA:-0}" = 1 ]; then locks+=(requirements-cuda.lock); fi
-    checksum=$(cat "${locks[@]}" | sha256sum | cut -d ' ' -f 1)
-    if [ -x .venv/bin/python ] && [ "$(cat "$stamp" 2>/dev/null)" = "$checksum" ]; then return; fi
+    if [ -x .venv/bin/python ] && [ -f "$stamp" ] && sha256sum "${locks[@]}" | installed_all "$stamp"; then return; fi
 
     if ! .venv/bin/python -c '' 2>/dev/null; then
         python=$(python_of_choice) || return 1
@@ -28,8 +28,16 @@ set_up() {
     fi
     echo "installing the pinned packages into .venv; once only, a minute or two ..." >&2
     .venv/bin/python -m pip install --quiet --disable-pip-version-check \
-        --require-hashes "${locks[@]/#/--requirement=}" || return 1
-    echo "$checksum" > "$stamp"
+        --no-deps --no-compile --require-hashes "${locks[@]/#/--requirement=}" || return 1
+    # What ./test.sh has installed stays noted when ./run.sh installs, and the other way round.
+    { sha256sum "${locks[@]}"; cat "$stamp" 2>/dev/null; } | awk 'NF == 2 && !seen[$2]++' > "$stamp.new"
+    mv "$stamp.new" "$stamp"
 }
 
-set_up || exit 1
+# Return success if the file $1 has every line that comes in.
+installed_all() {
+    local line
+    while read -r line; do grep -qxF "$line" "$1" || return 1; done
+}
+
+set_up "$@" || exit 1

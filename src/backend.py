@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from tandem.config.loader import ConfigError
-from tandem.registry import RUNNERS
+from tandem.registry import FAMILIES
 
 # XLA's CPU backend hands sums and products to a library in fused form, which for our shapes is slow: the gradient of
 # the policy head took 11.3 ms with the fusion and 2.9 ms without (jax 0.10.2, one core). An empty list turns it off.
@@ -28,7 +28,8 @@ def prepare_jax(platform: Any = "auto", compile_cache_dir: Any = "", runner: Any
     """
     if SLOW_FUSION not in os.environ.get("XLA_FLAGS", ""):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --{SLOW_FUSION}=".strip()
-    cores = RUNNERS[runner].hook("cores_of_learner") if runner in RUNNERS else None
+    known = FAMILIES["runner"]
+    cores = known[runner].hook("cores_of_learner") if runner in known and not known[runner].broken else None
     if cores:
         os.environ.setdefault("NPROC", str(cores()))  # the threads of XLA's pool
     if isinstance(platform, str) and platform in BACKENDS:

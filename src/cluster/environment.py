@@ -3,9 +3,9 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+from tandem import program
+
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # its words on dead workers would tear the progress bar; we say it ourselves
@@ -17,9 +17,10 @@ for _key, _value in QUIET.items():
 
 
 def python_path() -> str:
-    """Return the PYTHONPATH on which a process finds src/."""
+    """Return the PYTHONPATH on which a process finds Tandem; an installed one is found without."""
+    root = program.checkout()
     before = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    return os.pathsep.join(dict.fromkeys([str(ROOT), *filter(None, before)]))
+    return os.pathsep.join(dict.fromkeys([*([str(root)] if root else []), *filter(None, before)]))
 
 
 def told(extra: Mapping[str, str]) -> dict[str, str]:

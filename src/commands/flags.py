@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tandem import program
 from tandem.config import commandline, values, writable
 from tandem.config.commandline import Update, UsageError
 from tandem.registry import nearest
@@ -143,8 +144,8 @@ def _checked_out(text: str, problem: Any) -> str:
 def parser(name: str, description: str) -> Parser:
     """Return the parser of `python src/main.py NAME`."""
     return Parser(
-        prog=f"python src/main.py {name}",
-        description=description,
+        prog=program.named(f"{program.SCRIPT} {name}"),
+        description=program.named(description),
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 from sacred.observers import RunObserver
 
-from tandem import build
+from tandem import build, program
 from tandem.analysis import film, replay_page
 from tandem.analysis.episodes import Episode, make_player
 from tandem.analysis.host_episodes import make_host_player
@@ -206,4 +206,5 @@ class FilmAtEnd(RunObserver):
 
     def _none(self, why: str) -> None:
         with contextlib.suppress(OSError):  # nobody is left to read it
-            print(f"no film: {why}; try `python src/main.py render --run={shlex.quote(str(self.folder))}`", flush=True)
+            again = f"{program.SCRIPT} render --run={shlex.quote(str(self.folder))}"
+            print(program.named(f"no film: {why}; try `{again}`"), flush=True)

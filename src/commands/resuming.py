@@ -60,7 +60,7 @@ def _check_flags(request: Request, flag: str) -> None:
     for other in ("--config", "--env-config"):
         if other in request.named:
             raise UsageError(f"{other}: a recorded run brings its own configuration; leave the flag out")
-    free = [key for key in FREE] + [f"{section}.*" for section in FREE_SECTIONS]
+    free = [*FREE] + [f"{section}.*" for section in FREE_SECTIONS]
     wrong = [update.key for update in request.updates if update.key.split(".")[0] not in FREE + FREE_SECTIONS]
     if wrong:
         raise UsageError(

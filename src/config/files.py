@@ -5,15 +5,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tandem import plugins
 from tandem.config import yaml_files
 from tandem.config.commandline import Update
 
 FOLDER = Path(__file__).parent
 
 
+def found(folder: str) -> dict[str, list[Path]]:
+    """Return the configurations in `algs` or `envs` by name, sorted: our own, then those of plug-ins.
+
+    A name with several files is a clash; `locate` takes none of them for it.
+    """
+    places = [FOLDER, *(each.value for each in plugins.folders() if not each.problem)]
+    files: dict[str, list[Path]] = {}
+    for path in (path for place in places for path in sorted((place / folder).glob("*.yaml"))):
+        files.setdefault(path.stem, []).append(path)
+    return {name: files[name] for name in sorted(files)}
+
+
 def names(folder: str) -> list[str]:
-    """Return the configurations in `algs` or `envs`, sorted."""
-    return sorted(path.stem for path in (FOLDER / folder).glob("*.yaml"))
+    """Return the names of the configurations in `algs` or `envs`, sorted."""
+    return list(found(folder))
 
 
 def is_path(name: str) -> bool:
@@ -33,13 +46,18 @@ def is_file(path: str | Path) -> bool:
 
 def locate(folder: str, name: str) -> Path:
     """Return the YAML file that a name in `algs` or `envs` or a path stands for; it may not exist."""
-    own = FOLDER / folder / f"{name.removesuffix('.yaml')}.yaml"
-    return own if "/" not in name and (is_file(own) or not is_path(name)) else Path(os.path.expanduser(name))
+    stem = name.removesuffix(".yaml")
+    own = FOLDER / folder / f"{stem}.yaml"
+    if "/" in name:
+        return Path(os.path.expanduser(name))
+    if not is_file(own) and (brought := found(folder).get(stem)):
+        return brought[0]
+    return own if is_file(own) or not is_path(name) else Path(os.path.expanduser(name))
 
 
 def description(folder: str, name: str) -> str:
     """Return the first comment line of a configuration file."""
-    first = (FOLDER / folder / f"{name}.yaml").read_text(encoding="utf-8").partition("\n")[0]
+    first = locate(folder, name).read_text(encoding="utf-8").partition("\n")[0]
     return first.lstrip("# ") if first.startswith("#") else ""
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from tandem.config import schema, yaml_files
 from tandem.config.commandline import Update
-from tandem.config.files import FOLDER, is_file, is_path, locate, names
+from tandem.config.files import FOLDER, found, is_file, is_path, locate, names
 from tandem.config.values import MOST_OF_A_PATH, shortened, shown
 from tandem.registry import FAMILIES, find, nearest
 
@@ -32,6 +32,11 @@ def sections() -> dict[str, type]:
 def named_layer(folder: str, name: str, flag: str, mistakes: list[str]) -> dict[Name, Given]:
     """Return the layer of a file of `folder`, or of a YAML file anywhere."""
     path = locate(folder, name)
+    several = found(folder).get(name.removesuffix(".yaml"), ()) if path.parent.name == folder else ()
+    if len(several) > 1 and path in several:
+        which = " and ".join(map(str, several))
+        mistakes.append(f"{flag}={name}: there are {which}; write the path of the one that is meant")
+        return {}
     if is_file(path):
         own = path.parent == FOLDER / folder
         return file_layer(f"{folder}/{path.name}", mistakes) if own else _read(path, str(path), mistakes)

@@ -3,9 +3,10 @@
 import textwrap
 from collections.abc import Sequence
 
+from tandem import plugins
 from tandem.config import files
 from tandem.config.commandline import DEFAULTS, UsageError
-from tandem.registry import FAMILIES, find, nearest
+from tandem.registry import FAMILIES, GROUPS, find, nearest
 
 USAGE = """Tandem: multi-agent planning and world models in JAX.
 
@@ -25,11 +26,13 @@ Commands:
   ablation       variants on environments under seeds, and their comparison: FILE.yaml [--report]; `ablation --help`
   tune           search for good settings with Ray Tune: --space=FILE.yaml [--samples=N]; `tune --help`
   zoo            list trained networks that come with the code: --run=zoo/NAME plays one; `zoo --help`
+  export         write a run's policy for programs without Tandem: --run=RUN --format=stablehlo|onnx|npz
   list           print algorithms, environments and all parts; `list planner.plies` prints a part's settings,
                  `list run` those of the run itself
   print_config   print the configuration that the same command line would train with
   save_config    write it to config.json
   upload         put recorded runs into MongoDB: `upload --run=ID`
+  completion     print a script by which a shell completes `tandem`: completion bash|zsh|fish
   help           print this text
 
 Configuration, later ones win:
@@ -71,8 +74,29 @@ def _everything() -> str:
         "--config: algorithms (src/config/algs/)": {n: files.description("algs", n) for n in files.names("algs")},
         "--env-config: environments (src/config/envs/)": {n: files.description("envs", n) for n in files.names("envs")},
     }
-    groups |= {f"{family}=": {name: entry.help for name, entry in FAMILIES[family].items()} for family in FAMILIES}
+    groups |= {f"{family}=": _helps(family) for family in FAMILIES}
+    groups |= {"Plug-ins that cannot be used:": lines} if (lines := _strange()) else {}
     return "\n\n".join(_group(title, lines) for title, lines in groups.items())
+
+
+def _helps(family: str) -> dict[str, str]:
+    """Return a line for each part of a family; that of a plug-in says which package brings it."""
+    return {
+        name: entry.help + (f" [{entry.origin}]" if entry.origin and not entry.broken else "")
+        for name, entry in FAMILIES[family].items()
+    }
+
+
+def _strange() -> dict[str, str]:
+    """Return a sentence for each group of entry points that means nothing, and each folder that cannot be found."""
+    valid = (*GROUPS, plugins.CONFIGS)
+    found = {}
+    for group in plugins.groups():
+        if group not in valid:
+            guess = nearest(group, valid)
+            hint = f"did you mean {guess}?" if guess else f"known: {', '.join(valid)}"
+            found[group] = f"no such group of entry points; {hint}"
+    return found | {f"{plugins.CONFIGS}.{each.name}": each.problem for each in plugins.folders() if each.problem}
 
 
 def _group(title: str, lines: dict[str, str]) -> str:
@@ -93,11 +117,13 @@ def _topic(topic: str) -> str:
         hint = f"did you mean '{guess}'? " if guess else ""
         raise UsageError(f"list {topic}: {hint}expected run, {', '.join(FAMILIES)}, or one with a name: planner.plies")
     if not name:
-        return _group(f"{family}=", {part: entry.help for part, entry in FAMILIES[family].items()})
+        return _group(f"{family}=", _helps(family))
     try:
         entry = find(family, name)
     except KeyError as error:
         raise UsageError(f"list {topic}: {error.args[0]}") from None
+    if fault := entry.fault():
+        raise UsageError(f"list {topic}: the package '{entry.origin}' brings it, and it cannot be used: {fault}")
     return _settings(f"{family}_args of {family}={name} ({entry.help})", entry.config(), schema)
 
 

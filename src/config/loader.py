@@ -138,8 +138,12 @@ def _part(family: str, given: Given | None, mistakes: list[str]) -> str | None:
 
 def _load(family: str, part: str, schemas: dict[str, type], mistakes: list[str]) -> None:
     """Put the part's schema into `schemas`; what it needs may not be installed."""
+    entry = find(family, part)
+    if fault := entry.fault():
+        mistakes.append(f"{family} '{part}' of the package '{entry.origin}' cannot be used: {fault}")
+        return
     try:
-        schemas[f"{family}_args"] = find(family, part).config()
+        schemas[f"{family}_args"] = entry.config()
     except ImportError as error:
         if str(error.name).startswith("tandem"):
             raise  # our own mistake, not the user's

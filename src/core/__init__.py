@@ -5,17 +5,17 @@ from tandem.core.faces import (
     ActorCritic, Codec, Distribution, Imagined, Latents, Model, SelfSupervision, TeamPolicy, TeamValue,
 )  # fmt: skip
 from tandem.core.parts import (
-    Acting, Environment, HostEnvironment, Learner, LearnerState, Planner, Replay, Report, RunError, Runner, RunPlan,
-    Source, Store,
+    Acting, Alone, Environment, HostEnvironment, Learner, LearnerState, Planner, Replay, Report, RunError, Runner,
+    RunPlan, Source, Store,
 )  # fmt: skip
 from tandem.core.settings import setting
 from tandem.core.spaces import Discrete, Entities, EnvSpec, Group, Image, Numbers, Vector
 from tandem.core.step import Batch, Candidates, Plan, PolicyExtras, SearchExtras, TimeStep, Transition, transition
 
 __all__ = [
-    "Acting", "ActorCritic", "Array", "Batch", "Candidates", "Codec", "Discrete", "Distribution", "Entities", "EnvSpec",
-    "Environment", "Group", "HostEnvironment", "Image", "Imagined", "Key", "Latents", "Learner", "LearnerState",
-    "Model", "Numbers", "Params", "Plan", "Planner", "PolicyExtras", "PyTree", "Replay", "Report", "RunError",
-    "RunPlan", "Runner", "SearchExtras", "SelfSupervision", "Source", "Store", "TeamPolicy", "TeamValue", "TimeStep",
-    "Transition", "Vector", "pytree", "setting", "transition",
+    "Acting", "ActorCritic", "Alone", "Array", "Batch", "Candidates", "Codec", "Discrete", "Distribution",
+    "Entities", "EnvSpec", "Environment", "Group", "HostEnvironment", "Image", "Imagined", "Key", "Latents",
+    "Learner", "LearnerState", "Model", "Numbers", "Params", "Plan", "Planner", "PolicyExtras", "PyTree", "Replay",
+    "Report", "RunError", "RunPlan", "Runner", "SearchExtras", "SelfSupervision", "Source", "Store", "TeamPolicy",
+    "TeamValue", "TimeStep", "Transition", "Vector", "pytree", "setting", "transition",
 ]  # fmt: skip

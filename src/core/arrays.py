@@ -1,7 +1,6 @@
 """What everything is made of: arrays, keys, trees of them, and the decorator that makes a record one."""
 
-from functools import partial
-from typing import Any
+from typing import Any, dataclass_transform
 
 import jax
 from flax import struct
@@ -11,4 +10,8 @@ Key = jax.Array
 Params = Any
 PyTree = Any
 
-pytree = partial(struct.dataclass, kw_only=True)
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+def pytree(record: type) -> Any:
+    """Return a class of fields as a frozen dataclass that is a tree of arrays, with a method `replace`."""
+    return struct.dataclass(record, kw_only=True)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from tandem.core.arrays import Array, Key, Params, PyTree, pytree
+from tandem.core.faces import Distribution
 from tandem.core.spaces import EnvSpec
 from tandem.core.step import Batch, Plan, TimeStep, Transition
 from tandem.scene import Drawing
@@ -70,6 +71,20 @@ class HostEnvironment(Protocol):
         ...
 
 
+class Alone(NamedTuple):
+    """How each agent acts by what it has seen itself, without search: what can be used outside of this program.
+
+    Agent i's outputs depend on `obs[:, i]` and on its own past alone.
+    """
+
+    memory: Callable[
+        [int], PyTree
+    ]  # batch size -> what is remembered at the beginning: leaves [B, ...], or () for none
+    # params, memory, obs [B, N, O], first [B] -> memory, outputs [B, N, P]
+    outputs: Callable[[Params, PyTree, Array, Array], tuple[PyTree, Array]]
+    distribution: Distribution  # what the outputs mean
+
+
 class Planner(NamedTuple):
     """Chooses joint actions for a batch of environments."""
 
@@ -78,6 +93,7 @@ class Planner(NamedTuple):
     plan: Callable[..., tuple[PyTree, Plan]]
     plays: str  # what evaluations call this way to play: "search", or "policy" where it does not search
     metric_names: tuple[str, ...] = ()  # keys of Plan.metrics in any order; reports show their means as search/<name>
+    alone: Alone | None = None  # the decentralised policy that it is; None: it searches, or agents act in turns
     also: Mapping[str, "Planner"] = {}  # other ways to play what is learned, as evaluations name them
 
     def players(self) -> dict[str, "Planner"]:

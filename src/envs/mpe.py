@@ -240,7 +240,7 @@ def _arguments(config: Config, name: str, team: str) -> dict[str, Any]:
         if team not in sized_by:
             takers = ", ".join(key for key, value in SCENARIOS.items() if value.sized_by)
             raise ValueError(f"env_args.num_agents: {name} has a fixed number of agents; only {takers} take it")
-        arguments |= {argument: config.num_agents for argument in sized_by[team]}
+        arguments |= dict.fromkeys(sized_by[team], config.num_agents)
     if scenario.local_ratio:
         arguments["local_ratio"] = config.local_ratio
     elif config.local_ratio != Config.local_ratio:

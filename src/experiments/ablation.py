@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tandem import program
 from tandem.analysis import comparison, full_report, histories
 from tandem.config import commandline, yaml_files
 from tandem.config.commandline import Request, UsageError
@@ -67,7 +68,7 @@ def typed(plan: Plan, cell: Cell, jobs: str | None) -> str:
     """Return the command line that would train a cell alone."""
     names = [f"--config={cell.request.config}", f"--env-config={cell.request.env_config}", f"--seeds={plan.seeds}"]
     words = [*names, *([] if jobs is None else [f"--jobs={jobs}"]), "with", *cell.settings]
-    return "python src/main.py batch " + shlex.join(map(hidden, words))
+    return program.named(f"{program.SCRIPT} batch {shlex.join(map(hidden, words))}")
 
 
 def report(plan: Plan, configs: Sequence[Mapping[str, Any]], results: Path) -> None:

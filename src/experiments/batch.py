@@ -15,7 +15,7 @@ from typing import IO, Any
 from rich.console import Console
 from rich.live import Live
 
-from tandem import machine
+from tandem import machine, program
 from tandem.config.commandline import MONGO, Request, UsageError
 from tandem.config.values import shown
 from tandem.experiments import capacity, processes, seeds
@@ -153,7 +153,7 @@ class Drive:
             return self.say(f"seed {job.seed}: another batch is running it")
         job.slot = self.free.pop(0)
         words = [hidden(word) for word in job.words]  # MongoDB's password is for the run alone
-        command = f"python src/main.py {shlex.join(words)}"
+        command = program.named(f"{program.SCRIPT} {shlex.join(words)}")
         job.log.write(f"\n--- {time.strftime('%Y-%m-%d %H:%M:%S')}  {command}\n")
         job.log.flush()
         job.process = processes.start(job.words, job.log, self.shares[job.slot], self.environments[job.slot])

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from tandem.records import runs
 from tandem.core.metrics import POLICY_RETURN, SEARCH_RETURN, TRAINING_SECONDS
 from tandem.records import series
-from tandem.registry import PLANNERS, nearest
+from tandem.registry import FAMILIES, nearest
 
 
 class Point(NamedTuple):
@@ -27,7 +27,7 @@ def default_metric(config: dict[str, Any]) -> str:
     """Return what runs of this configuration are judged by: evaluation with search, by the
     policy where nothing searches.
     """
-    return SEARCH_RETURN if PLANNERS[config["planner"]].leaves == "search" else POLICY_RETURN
+    return SEARCH_RETURN if FAMILIES["planner"][config["planner"]].leaves == "search" else POLICY_RETURN
 
 
 def find(results_dir: str | Path, comment: str, after: int) -> runs.StoredRun | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.table import Table
 
+from tandem import program
 from tandem.records import runs
 from tandem.analysis import histories
 from tandem.experiments import follower, search_space
@@ -100,9 +101,10 @@ def write_best(path: Path, winner: Found, request: Request, metric: str) -> None
     """Write what --config= takes to train with the winner's settings: the algorithm's file with these over it."""
     updates = (*request.updates, *search_space.updates(winner.settings, "search space"))
     kept = [update for update in updates if not search_space.fixed(update.key)]
+    again = [f"--config={path}", f"--env-config={request.env_config}"]
     head = [
         f"{metric} {winner.score:.4g} at step {winner.last.step:,}, the best of a sweep: run {winner.run.id}",
-        f"train with it: python src/main.py {shlex.join([f'--config={path}', f'--env-config={request.env_config}'])}",
+        program.named(f"train with it: {program.SCRIPT} {shlex.join(again)}"),
     ]
     own = loader.own_settings(request.config, kept).items()  # which may name a MongoDB with its password
     settings = yaml_files.dump({key: value for key, value in own if key not in schema.bookkeeping()})

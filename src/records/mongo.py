@@ -24,6 +24,7 @@ from typing import Any
 
 from sacred.observers import RunObserver
 
+from tandem import program
 from tandem.records import series
 from tandem.records.mongo_place import Place, open_lazily, reason
 from tandem.records.mongo_upload import Upload
@@ -115,10 +116,10 @@ class MongoMirror(RunObserver):
         folder = self.upload.folder
         run = folder.name if self.records == Path("results/sacred") else folder
         because = f" {self.trouble}" if self.trouble else " has not taken everything in time"
+        command = program.named(f"{program.SCRIPT} upload --run={shlex.quote(str(run))}")
         return (
             f"MongoDB at {self.place}{because}: this run is not complete there. It is in {folder}; to upload it "
-            "later:\n"
-            f"  python src/main.py upload --run={shlex.quote(str(run))}"
+            f"later:\n  {command}"
         )
 
     def _work(self) -> None:

@@ -22,16 +22,16 @@ def task(config: Mapping[str, Any]) -> str:
     return f"{config['env']}/{scenario}" if scenario else config["env"]
 
 
-def replace_file(path: Path, text: str) -> None:
+def replace_file(path: Path, content: str | bytes) -> None:
     """Write a file so that at any moment either the old content or the new is there, whole."""
-    replace_with(path, lambda file: file.write(text))
+    replace_with(path, lambda file: file.write(content), "wb" if isinstance(content, bytes) else "w")
 
 
-def replace_with(path: Path, write: Callable[[IO[str]], Any]) -> None:
+def replace_with(path: Path, write: Callable[[IO], Any], mode: str = "w") -> None:
     """Have a file written so that at any moment either the old content or the new is there, whole."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
-        with open(partial, "w") as file:
+        with open(partial, mode) as file:
             write(file)
         partial.replace(path)
     except BaseException:

@@ -16,11 +16,11 @@ from typing import Any
 
 import jax
 
+from tandem import program
 from tandem.hiding import hidden, hidden_in
 from tandem.records.places import Places, replace_file
 from tandem.records.runs import RecordError, StoredRun, inside, read_json
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 NAME, DIFF = "provenance.json", "diff.patch"
 LOGS = "tb_logs"  # where the curves of all runs lie, in the results folder
 SOURCES = "src"  # what is kept of files that git does not know
@@ -68,9 +68,12 @@ def difference() -> str:
 
 def _unknown_sources() -> list[str]:
     """Return the files under src/ that git does not know and does not ignore, as many as a record has room for."""
+    root = program.checkout()
+    if root is None:
+        return []
     found, size = [], 0
     for name in sorted(git("ls-files", "-z", "--others", "--exclude-standard", "--", SOURCES).split("\0")):
-        path = ROOT / name
+        path = root / name
         if not name or path.is_symlink() or not path.is_file() or path.stat().st_size > LARGEST_SOURCE:
             continue
         size += path.stat().st_size
@@ -81,12 +84,15 @@ def _unknown_sources() -> list[str]:
 
 
 def git(*words: str, index: Path | None = None) -> str:
-    """Return what git says of this tree; nothing where there is no git or no commit.
+    """Return what git says of our code's tree; nothing where there is no git or no commit, or where it is installed.
 
     Args: index: the file to use for git's own index.
     """
     environment = {**os.environ, "GIT_INDEX_FILE": str(index)} if index else None
-    command = ["git", "-C", str(ROOT), "--literal-pathspecs", *words]  # a name may hold brackets
+    root = program.checkout()
+    if root is None:  # a repository around site-packages is not ours; `packages` says which version this is
+        return ""
+    command = ["git", "-C", str(root), "--literal-pathspecs", *words]  # a name may hold brackets
     try:
         done = subprocess.run(command, capture_output=True, check=False, env=environment)
     except OSError:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from tandem import program
 from tandem.records import checkpoint_folder
 from tandem.config import schema
 from tandem.core import PyTree, Report, RunError, Runner
@@ -79,7 +80,8 @@ def record(sacred_run: Any, config: Mapping[str, Any], run: Runner, resume: Resu
                 curves.finish()
             screen.say(summary(config, progress, places, interrupted))
             if interrupted and saver and checkpoint_folder.steps(saver.models):
-                screen.say(f"to go on: python src/main.py train --resume={shlex.quote(str(places.record))}")
+                again = f"{program.SCRIPT} train --resume={shlex.quote(str(places.record))}"
+                screen.say(program.named(f"to go on: {again}"))
         finally:
             waited = saver and saver.problem  # for the same disk
             unwritten = delivery.close(PATIENCE if stopping.patient and not waited else 0.0)

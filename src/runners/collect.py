@@ -88,7 +88,7 @@ def evaluate(env: Environment, planner: Planner, params: Params, key: Key, num_e
     actors = start(env, planner, reset_key, num_episodes)
     step_envs = jax.vmap(env.step)
     zero = jnp.zeros(num_episodes)
-    scores = {"return": zero, "length": zero} | {name: zero for name in env.spec.metric_names}
+    scores = {"return": zero, "length": zero} | dict.fromkeys(env.spec.metric_names, zero)
     each = jnp.zeros((num_episodes, env.spec.num_agents))
 
     def running(loop) -> Array:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tandem import program
 from tandem.cluster import environment, start
 from tandem.core import RunError
 
@@ -64,7 +65,7 @@ def test_processes_are_told_where_src_is_and_afterwards_all_is_as_before(monkeyp
         (tmp_path / (address or "own")).mkdir()
         with environment.variables(start.surroundings(address, tmp_path / (address or "own"))):
             paths = environment.told({"MINE": "1"})["PYTHONPATH"].split(os.pathsep)
-            assert paths == [str(environment.ROOT), "/somewhere"]  # once, though it was asked for twice
+            assert paths == [str(program.checkout()), "/somewhere"]  # once, though it was asked for twice
             assert os.environ["RAY_AUTH_MODE"] == "token" and ("RAY_AUTH_TOKEN" in os.environ) == bool(address)
             assert not any("AUTH" in name for name in environment.told({}))  # Ray writes down what it is to tell others
         assert dict(os.environ) == before

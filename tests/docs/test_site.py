@@ -93,9 +93,7 @@ def test_the_page_of_metrics_has_every_metric_that_the_code_names():
 
 def test_every_page_has_a_place_in_the_navigation(site):
     home = (site / "index.html").read_text()
-    tabs = [
-        name for name in ("Start", "Guides", "Concepts", "Reference", "Results", "Decisions", "Glossary", "Changelog")
-    ]
+    tabs = ("Start", "Guides", "Concepts", "Reference", "Results", "Decisions", "Glossary", "Changelog")
     assert all(re.search(rf">\s*{name}\s*<", home) for name in tabs)
     built = {path.parent.relative_to(site) for path in site.rglob("index.html")}
     for page in PAGES:

@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from tandem import program
 from tandem.records import runs
 from tandem.records import provenance
 from tandem.records.runs import RecordError
@@ -26,7 +27,7 @@ def tree(tmp_path, monkeypatch):
     git(folder, "init", "-q")
     git(folder, "add", ".")
     git(folder, "commit", "-qm", "first")
-    monkeypatch.setattr(provenance, "ROOT", folder)
+    monkeypatch.setattr(program, "checkout", lambda: folder)
     return folder
 
 
@@ -74,8 +75,16 @@ def test_a_run_repeated_with_another_new_file_is_told_so(tree):
 
 
 def test_without_git_there_is_no_difference(tmp_path, monkeypatch):
-    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    monkeypatch.setattr(program, "checkout", lambda: tmp_path)
     assert provenance.difference() == ""
+
+
+def test_a_repository_around_an_installed_tandem_is_not_taken_for_its_own(tree, monkeypatch):
+    (tree / "src" / "new.py").write_text("two = 2\n")
+    assert provenance.difference() and provenance.git("rev-parse", "HEAD")
+    monkeypatch.setattr(program, "checkout", lambda: None)
+    facts, diff = provenance.collect({"seed": 3})
+    assert diff == "" and facts["git"] == {"commit": "", "branch": "", "changed": False, "untracked": []}
 
 
 @pytest.fixture

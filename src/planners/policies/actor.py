@@ -4,7 +4,7 @@ import dataclasses
 
 import jax
 
-from tandem.core import Array, EnvSpec, Model, Planner, TimeStep
+from tandem.core import Alone, Array, EnvSpec, Model, Planner, TimeStep
 from tandem.planners.policies.acting import act
 
 
@@ -32,4 +32,9 @@ def make(config: Config, model: Model, spec: EnvSpec, discount: float) -> Planne
         plan = act(face.distribution, outputs[:, 0], timestep.legal, key, explore)
         return memory, plan.replace(extras=plan.extras.replace(memory=carry))
 
-    return Planner(init=face.memory, plan=plan, plays="policy")
+    def outputs(params, memory, obs: Array, first: Array):
+        after, outputs, _ = face.policy(params, {"actor": memory, "critic": ()}, obs[:, None], first[:, None])
+        return after["actor"], outputs[:, 0]
+
+    alone = Alone(memory=lambda batch: face.memory(batch)["actor"], outputs=outputs, distribution=face.distribution)
+    return Planner(init=face.memory, plan=plan, plays="policy", alone=alone)

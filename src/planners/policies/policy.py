@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tandem.core import Array, EnvSpec, Model, Planner, TimeStep
+from tandem.core import Alone, Array, EnvSpec, Model, Planner, TimeStep
 from tandem.ops.distributions import CATEGORICAL
 from tandem.planners.policies.acting import act, decentralised, observe
 
@@ -21,4 +21,9 @@ def make(config: Config, model: Model, spec: EnvSpec, discount: float) -> Planne
         memory, latent = observe(model.latents, params, memory, timestep)
         return memory, act(CATEGORICAL, decentralised(model.team_policy, params, latent), timestep.legal, key, explore)
 
-    return Planner(init=model.latents.memory, plan=plan, plays="policy")
+    def outputs(params, memory, obs: Array, first: Array):
+        memory, latent = model.latents.represent(params, memory, obs[:, None], first[:, None])
+        return memory, decentralised(model.team_policy, params, latent[:, 0])
+
+    alone = Alone(memory=model.latents.memory, outputs=outputs, distribution=CATEGORICAL)
+    return Planner(init=model.latents.memory, plan=plan, plays="policy", alone=alone)

@@ -66,7 +66,7 @@ class HostActors:
         if not self.timesteps:
             self.timesteps = [self.envs.reset(i) for i in range(self.num_envs)]
         params, keys = jax.device_put(params), jax.random.split(key, num_steps)
-        sums = {name: 0.0 for name in ("return", "length", *self.spec.metric_names)}
+        sums = dict.fromkeys(("return", "length", *self.spec.metric_names), 0.0)
         episodes, rows, plans = Episodes(count=0.0, sums=sums, plans={}), [], []
         for t in range(num_steps):
             seen, plan, outcome = self._advance(params, keys[t], progress)

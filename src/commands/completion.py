@@ -1,0 +1,99 @@
+"""`completion bash|zsh|fish`: a script that lets a shell complete the command `tandem`, made from the schema."""
+
+import contextlib
+import importlib
+import io
+import re
+from collections.abc import Callable, Sequence
+
+from tandem.commands import completion_scripts, flags
+from tandem.config import commandline, files, schema
+from tandem.config.commandline import UsageError
+from tandem.exports.formats import FORMATS
+from tandem.registry import FAMILIES, nearest
+
+WITHOUT_FLAGS = ("list", "help", "print_dependencies", "completion")
+DESCRIPTION = """Print a script that completes commands, flags, configurations and settings in a shell.
+
+  python src/main.py completion bash > ~/.local/share/bash-completion/completions/tandem
+  python src/main.py completion zsh > FOLDER/_tandem        (FOLDER is in $fpath)
+  python src/main.py completion fish > ~/.config/fish/completions/tandem.fish
+
+The script holds what there is now. Make it anew after a plug-in was installed or Tandem was updated."""
+SHELLS: dict[str, Callable[[completion_scripts.Known], str]] = {
+    "bash": completion_scripts.bash, "zsh": completion_scripts.zsh, "fish": completion_scripts.fish,
+}  # fmt: skip
+
+
+def main(words: Sequence[str]) -> int:
+    """Print the script of the shell that is named; return the exit status."""
+    parser = flags.parser("completion", DESCRIPTION)
+    parser.add_argument("shell", metavar="|".join(SHELLS), help="which shell")
+    options = parser.parse_args(list(words))
+    if options.shell not in SHELLS:
+        guess = nearest(options.shell, SHELLS)
+        hint = f"did you mean {guess}?" if guess else f"known: {', '.join(SHELLS)}"
+        raise UsageError(f"completion: no script for '{options.shell}'; {hint}")
+    print(SHELLS[options.shell](known()), end="", flush=True)
+    return 0
+
+
+def known() -> completion_scripts.Known:
+    """Return all that can be completed."""
+    from tandem.main import COMMANDS, TOOLS  # which imports this module's name alone
+
+    own = {command: _flags_of_runs(command) for command in COMMANDS}
+    own |= {name: _flags_of(module) for name, module in TOOLS.items() if name not in WITHOUT_FLAGS}
+    own |= {name: [] for name in WITHOUT_FLAGS}
+    algs, envs = files.names("algs"), files.names("envs")
+    values = {"--config": algs, "--env-config": envs, "--format": list(FORMATS), "--checkpoint": ["best", "last"]}
+    return completion_scripts.Known(own, values, settings(), topics(), list(SHELLS))
+
+
+def settings() -> dict[str, list[str]]:
+    """Return every setting of the run and of all parts, with the values that it takes where these can be listed."""
+    found: dict[str, list[str]] = {family: list(parts) for family, parts in FAMILIES.items()}
+    found |= _of_section("", schema.RunConfig)
+    for section, keys in schema.SECTIONS.items():
+        found |= _of_section(f"{section}.", keys)
+    for family, parts in FAMILIES.items():
+        for entry in parts.values():
+            with contextlib.suppress(ImportError):  # what a part needs may not be installed
+                if not entry.broken and not entry.fault():
+                    for name, values in _of_section(f"{family}_args.", entry.config()).items():
+                        found[name] = list(dict.fromkeys([*found.get(name, ()), *values]))
+    return found
+
+
+def _of_section(prefix: str, keys: type) -> dict[str, list[str]]:
+    return {f"{prefix}{name}": _values(keys, name) for name in schema.fields(keys)}
+
+
+def _values(keys: type, name: str) -> list[str]:
+    choices = schema.fields(keys)[name].metadata.get("choices")
+    if schema.kind(keys, name) is bool:
+        return ["true", "false"]
+    return [str(choice) for choice in choices or () if re.fullmatch(r"[\w.+-]+", str(choice))]
+
+
+def topics() -> list[str]:
+    """Return what can follow `list`."""
+    return ["run", *FAMILIES, *(f"{family}.{name}" for family, parts in FAMILIES.items() for name in parts)]
+
+
+def _flags_of_runs(command: str) -> list[str]:
+    """Return the flags of a command that trains, or prints what would train."""
+    if command in WITHOUT_FLAGS:
+        return []
+    flags = (*commandline.DEFAULTS, *commandline.RUN_FLAGS.get(command, ()), commandline.MONGO)
+    return [f"{flag}=" for flag in flags]
+
+
+def _flags_of(module: str) -> list[str]:
+    """Return the flags of a command's help text, where all are named; those that take a value end with =."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
+        importlib.import_module(module).main(["--help"])
+    options = said.getvalue().partition("\noptions:")[2]
+    found = re.findall(r"^  (?:-\w, )?(--[a-z][a-z-]*)( \S)?", options, re.MULTILINE)
+    return [flag + ("=" if value else "") for flag, value in found]

@@ -1,0 +1,92 @@
+"""A decentralised policy as a plain function of arrays: what every format holds."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tandem.core import Alone, Array, EnvSpec, Params, PyTree
+from tandem.ops.masking import masked_logits
+
+BATCH = "batch"  # the axis of any size
+
+
+@dataclasses.dataclass(frozen=True)
+class Port:
+    """An input or an output."""
+
+    name: str
+    shape: tuple[str | int, ...]  # BATCH or a number for each axis
+    dtype: str
+    meaning: str
+
+    def like(self, batch: Any) -> jax.ShapeDtypeStruct:
+        """Return what an array for it looks like when the axis BATCH has this size, which may be symbolic."""
+        return jax.ShapeDtypeStruct(tuple(batch if size == BATCH else size for size in self.shape), self.dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class Function:
+    """The policy with its parameters: arrays of `inputs` in, arrays of `outputs` out, in this order."""
+
+    call: Callable[..., tuple[Array, ...]]
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    memory: tuple[np.ndarray, ...]  # what the inputs memory_0, memory_1, ... are at the beginning, of one environment
+
+
+def make(alone: Alone, params: Params, spec: EnvSpec) -> Function:
+    """Return the policy as a function; a policy without memory has neither `first` nor memories."""
+    memory = jax.jit(lambda: alone.memory(1))()
+    leaves, tree = jax.tree.flatten(memory)
+    continuous = spec.actions.continuous
+
+    def call(obs: Array, legal: Array, *past: Array) -> tuple[Array, ...]:
+        first = past[0] if leaves else jnp.zeros(obs.shape[:1], bool)
+        after, outputs = alone.outputs(params, jax.tree.unflatten(tree, past[1:]), obs, first)
+        answer = _masked_numbers(outputs, legal) if continuous else masked_logits(outputs, legal)
+        return answer, *jax.tree.leaves(after)
+
+    agents, size = spec.num_agents, spec.actions.size
+    inputs = [
+        Port("obs", (BATCH, agents, *spec.obs.shape), "float32", "what each agent sees; padded with zeros"),
+        Port("legal", (BATCH, agents, size), "bool", "True where an action may be played"),
+    ]
+    memories = [Port(f"memory_{i}", (BATCH, *x.shape[1:]), str(x.dtype), "") for i, x in enumerate(leaves)]
+    if leaves:
+        inputs.append(Port("first", (BATCH,), "bool", "True where an episode begins, so that memories are forgotten"))
+    if continuous:
+        answer = Port("outputs", (BATCH, agents, 2 * size), "float32", "means, then logarithms of standard deviations")
+    else:
+        answer = Port("logits", (BATCH, agents, size), "float32", "of the actions; -1e9 where one is illegal")
+    return Function(
+        call,
+        (*inputs, *_told(memories, "what memory_out of the same number was at the step before")),
+        (answer, *_told(_renamed(memories), "what to hand in at the next step")),
+        tuple(np.asarray(x) for x in leaves),
+    )
+
+
+def _masked_numbers(outputs: Array, legal: Array) -> Array:
+    """Return means and log standard deviations [..., 2 A] with means of zero for numbers that an agent lacks."""
+    mean, log_std = jnp.split(outputs, 2, axis=-1)
+    return jnp.concatenate([jnp.where(legal, mean, 0.0), log_std], axis=-1)
+
+
+def _renamed(memories: Sequence[Port]) -> list[Port]:
+    return [dataclasses.replace(port, name=port.name.replace("memory_", "memory_out_")) for port in memories]
+
+
+def _told(memories: Sequence[Port], meaning: str) -> list[Port]:
+    return [dataclasses.replace(port, meaning=meaning) for port in memories]
+
+
+def named_leaves(tree: PyTree) -> dict[str, np.ndarray]:
+    """Return a tree's arrays by their paths, "actor.body.Dense_0.rows.kernel"."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf)
+        for path, leaf in jax.tree.leaves_with_path(tree)
+    }
