@@ -2,7 +2,7 @@
 
 from tandem.core.arrays import Array, Key, Params, PyTree, pytree
 from tandem.core.faces import (
-    ActorCritic, Codec, Distribution, Imagined, Latents, Model, SelfSupervision, TeamPolicy, TeamValue,
+    ActorCritic, Codec, Distribution, Imagined, Latents, Model, QValues, SelfSupervision, TeamPolicy, TeamValue,
 )  # fmt: skip
 from tandem.core.parts import (
     Acting, Environment, HostEnvironment, Learner, LearnerState, Planner, Replay, Report, RunError, Runner, RunPlan,
@@ -15,7 +15,7 @@ from tandem.core.step import Batch, Candidates, Plan, PolicyExtras, SearchExtras
 __all__ = [
     "Acting", "ActorCritic", "Array", "Batch", "Candidates", "Codec", "Discrete", "Distribution", "Entities", "EnvSpec",
     "Environment", "Group", "HostEnvironment", "Image", "Imagined", "Key", "Latents", "Learner", "LearnerState",
-    "Model", "Numbers", "Params", "Plan", "Planner", "PolicyExtras", "PyTree", "Replay", "Report", "RunError",
+    "Model", "Numbers", "Params", "Plan", "Planner", "PolicyExtras", "PyTree", "QValues", "Replay", "Report", "RunError",
     "RunPlan", "Runner", "SearchExtras", "SelfSupervision", "Source", "Store", "TeamPolicy", "TeamValue", "TimeStep",
     "Transition", "Vector", "pytree", "setting", "transition",
 ]  # fmt: skip

@@ -119,6 +119,25 @@ class ActorCritic(NamedTuple):
     values_by_agent: bool  # `value` can differ between agents; False: it is one value of the team
 
 
+class QValues(NamedTuple):
+    """What each agent's actions are worth, and what they are worth together; pure functions over whole sequences.
+
+    A memory goes in as it was before the sequence's first step; where `first` is set it is forgotten before that step.
+    A network without a memory has () for one. Agent i's values depend on `obs[i]` and agent i's own past alone. Values
+    are in the units that the learner fits.
+    """
+
+    memory: Callable[[int], PyTree]  # batch size -> what is remembered at the beginning [B, N, ...]
+    # params, memory, obs [B, T, N, O], first [B, T], legal [B, T, N, A] -> memory after each step [B, T, N, ...],
+    # values [B, T, N, A]; those of illegal actions mean nothing
+    values: Callable[[Params, PyTree, Array, Array, Array], tuple[PyTree, Array]]
+    # params, one value for each agent [B, T, N], obs, state [B, T, S], alive [B, T, N] -> values [B, T, M] that are
+    # fitted: M = N where `by_agent`, else M = 1, one of the team. None falls when an agent's rises, and what the dead
+    # bring counts as nothing.
+    mix: Callable[[Params, Array, Array, Array, Array], Array]
+    by_agent: bool
+
+
 class Model(NamedTuple):
     """A network: how its parameters begin, and its faces; those that it lacks are None."""
 
@@ -129,6 +148,7 @@ class Model(NamedTuple):
     team_value: TeamValue | None = None
     self_supervision: SelfSupervision | None = None
     actor_critic: ActorCritic | None = None
+    q_values: QValues | None = None
 
     def faces(self) -> frozenset[str]:
         """Return the names of the faces that it has."""

@@ -32,7 +32,8 @@ def random_rollout(model: ActorCritic, params: Params, seed: int, ends: float = 
         obs=obs, state=state, legal=legal, present=np.ones_like(alive), alive=alive, first=first, action=action,
         reward=rng.normal(size=(E, T, N)),
         terminated=over & by_itself, truncated=over & ~by_itself, next_obs=next_obs, next_state=next_state,
-        next_legal=np.ones((E, T, N, A), bool), env_step=np.zeros((E, T), np.int32),
+        next_legal=np.ones((E, T, N, A), bool), next_alive=np.ones((E, T, N), bool),
+        env_step=np.zeros((E, T), np.int32),
     )  # fmt: skip
     narrow = {np.dtype(np.float64): np.float32, np.dtype(np.int64): np.int32}
     rows = {name: jnp.asarray(x.astype(narrow.get(x.dtype, x.dtype))) for name, x in numbers.items()}
