@@ -48,7 +48,7 @@ def supported(behaviour: Array, threshold: float) -> Array:
 
 
 def soft_behaviour(temperature: float) -> Backup:
-    """Return alpha log sum_b beta(b) exp(Q(b) / alpha), the value of the best policy that pays alpha KL(policy || beta).
+    """Return alpha log sum_b beta(b) exp(Q(b) / alpha): what the best policy earns that pays alpha KL(policy || beta).
 
     The closed form of behaviour-regularised backups with a KL divergence (Wu et al. 2019, "Behavior regularized offline
     reinforcement learning", section 4). As alpha falls it becomes the greatest value that the behaviour may meet, as
