@@ -16,6 +16,6 @@ __all__ = [
     "Acting", "ActorCritic", "Array", "Batch", "Candidates", "Codec", "Discrete", "Distribution", "Entities", "EnvSpec",
     "Environment", "Group", "HostEnvironment", "Image", "Imagined", "Key", "Latents", "Learner", "LearnerState",
     "Model", "Numbers", "Params", "Plan", "Planner", "PolicyExtras", "PyTree", "QValues", "Replay", "Report",
-    "RunError", "RunPlan", "Runner", "SearchExtras", "SelfSupervision", "Source", "Store", "TeamPolicy", "TeamValue", "TimeStep",
-    "Transition", "Vector", "pytree", "setting", "transition",
+    "RunError", "RunPlan", "Runner", "SearchExtras", "SelfSupervision", "Source", "Store", "TeamPolicy", "TeamValue",
+    "TimeStep", "Transition", "Vector", "pytree", "setting", "transition",
 ]  # fmt: skip

@@ -1,8 +1,9 @@
 """Q-learning from whole rollouts by lambda-returns, without a replay and without a target network.
 
 PQN (Gallici et al. 2024, "Simplifying deep temporal difference learning", algorithm 1): normalised layers keep
-the values bounded, many environments side by side take the replay's place, and the network's own values are bootstrapped
-from. With the mixer `sum` it is the PQN-VDN of JaxMARL. A rollout's targets are made once, by the parameters that acted.
+the values bounded, many environments side by side take the replay's place, and the network's own values are
+bootstrapped from. With the mixer `sum` it is the PQN-VDN of JaxMARL. A rollout's targets are made once, by the
+parameters that acted.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Random sequences for learners of Q-values, with the memories that acting leaves, and targets worked out step by step."""
+"""Random sequences for learners of Q-values, with the memories that acting leaves, and targets made step by step."""
 
 import jax
 import jax.numpy as jnp

@@ -45,7 +45,8 @@ def test_a_sequence_is_what_its_steps_are_one_after_the_other(memory):
         each, one = step(params, carry, obs[:, row], first[:, row], legal[:, row])
         carry = jax.tree.map(lambda x: x[:, 0], each)
         np.testing.assert_allclose(one[:, 0], values[:, t], rtol=1e-4, atol=1e-5)
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b[:, t], rtol=1e-4, atol=1e-5), carry, after)  # noqa: B023
+        now = jax.tree.map(lambda x: x[:, t], after)  # noqa: B023
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), carry, now)
 
 
 def test_an_agents_values_depend_on_what_it_sees_and_saw_in_this_episode_alone():

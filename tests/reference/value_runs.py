@@ -30,8 +30,8 @@ T_MAX = 16384
 
 @cache
 def value_run(
-    name: str, game: matrix_game.Config, *, change=None, memory: str = "none", replay: str = "uniform", t_max: int = T_MAX,
-    report_every: int = 0, planner: epsilon_greedy.Config = BY_LOT, **settings,
+    name: str, game: matrix_game.Config, *, change=None, memory: str = "none", replay: str = "uniform",
+    t_max: int = T_MAX, report_every: int = 0, planner: epsilon_greedy.Config = BY_LOT, **settings,
 ):  # fmt: skip
     """Return the run of an algorithm, seed -> generator of (Report, RunState); `change` may alter the game.
 

@@ -38,9 +38,8 @@ def plans(seen):
 
 @pytest.fixture(scope="module")
 def best(seen):
-    values = MODEL.q_values.values(
-        MODEL.init(jax.random.key(0)), PLANNER.init(B) + 1.0, seen.obs[:, None], seen.first[:, None], seen.legal[:, None]
-    )[1][:, 0]  # fmt: skip
+    step = (x[:, None] for x in (seen.obs, seen.first, seen.legal))
+    values = MODEL.q_values.values(MODEL.init(jax.random.key(0)), PLANNER.init(B) + 1.0, *step)[1][:, 0]
     return np.asarray(jnp.argmax(jnp.where(seen.legal, values, -1e9), axis=-1))
 
 
