@@ -6,11 +6,12 @@ constraint in cooperative multi-agent reinforcement learning"). Every value is f
 begins with the memory that its first row was acted with, or with none, and with rows that only bring that memory up to
 date (Kapturowski et al. 2019, "Recurrent experience replay in distributed reinforcement learning").
 
-`assemble` takes the backup and the conservatism as values, so that an algorithm for recorded data is another pair.
+`assemble` takes backup and conservatism as values, so that an algorithm for recorded data is another `Method`.
 """
 
 import dataclasses
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -82,27 +83,34 @@ def problems(config: Config, plan: RunPlan) -> list[str]:
     return update_problems(plan.total_steps, plan.total_updates)
 
 
+class Method(NamedTuple):
+    """What a Q-learner can be varied in; algorithms for recorded data are other values of these."""
+
+    backup: Backup = backups.greedy
+    conservatism: Conservatism | None = None  # its mean over living agents is added to the loss
+    # Rows [B, T, ...] -> [B, T, N, A], what the policy that made the data does at their successors; for backups that
+    # read it.
+    behaviour: Callable[[Transition], Array] | None = None
+
+
 def make(config: Config, model: Model, plan: RunPlan) -> Learner:
     """Return the learner; its learning rate's schedule spans the plan's updates.
 
     Raises:
       ValueError: rows are burned in without a memory, or rewards are scaled beside a target that moves at every step.
     """
-    return assemble(config, model, plan, backups.greedy)
+    return assemble(config, Method(), model, plan)
 
 
-def assemble(
-    config: Config, model: Model, plan: RunPlan, backup: Backup, conservatism: Conservatism | None = None
-) -> Learner:
-    """Return the learner with a backup, and a conservatism whose mean over living agents is added to the loss.
+def assemble(config: Config, method: Method, model: Model, plan: RunPlan) -> Learner:
+    """Return the learner that goes by a method.
 
     Raises:
       ValueError: as `make`.
     """
     _check(config, model)
-    face, spec, discount = model.q_values, plan.spec, plan.discount
-    length = config.burn_in + config.sequence
-    scaling = make_reward_scale(config.reward_scale, discount, length, spec.episode_limit)
+    face, length = model.q_values, config.burn_in + config.sequence
+    scaling = make_reward_scale(config.reward_scale, plan.discount, length, plan.spec.episode_limit)
     optimiser, schedule = make_optimiser(
         peak=config.learning_rate, warmup_updates=config.warmup_updates, total_updates=plan.total_updates,
         final_fraction=config.final_rate_fraction, weight_decay=0.0, max_grad_norm=config.max_grad_norm,
@@ -120,27 +128,25 @@ def assemble(
 
     def update(state: LearnerState, batch: Batch, key: Key):
         del key
-        raw = team_reward(batch.traj.reward, spec.shared_reward)  # [B, T]
+        raw = team_reward(batch.traj.reward, plan.spec.shared_reward)  # [B, T]
         stats = scaling.add(state.stats, raw, batch.traj, batch.weight)
-        reward = (scaling.scale(stats) * raw)[:, config.burn_in :]
-        starts = (start(config, face, params, batch.traj) for params in (state.params, state.target))
-        memories, rows = tuple(starts), jax.tree.map(lambda x: x[:, config.burn_in :], batch.traj)
-        after = successors(config, face, backup, (state.params, state.target), memories, rows)
-        target = value_targets.targets(reward, scaling.since_copy(stats) * after, rows, discount, config.td_lambda)
+        scale, networks = scaling.scale(stats), (state.params, state.target)
+        memories = tuple(start(config, face, params, batch.traj) for params in networks)
+        rows, reward = jax.tree.map(lambda x: x[:, config.burn_in :], (batch.traj, scale * raw))
+        after = scaling.since_copy(stats) * successors(config, method, face, networks, memories, rows)
+        target = value_targets.targets(reward, after, rows, plan.discount, config.td_lambda)
 
         def objective(params: Params):
-            return loss(config, face, conservatism, params, memories[0], batch.replace(traj=rows), target)
+            return loss(config, method, face, params, memories[0], batch.replace(traj=rows), target)
 
         params, opt, grad_norm, (metrics, priorities) = sgd_step(objective, optimiser, state.params, state.opt)
         step = state.step + 1
-        metrics |= {
-            "train/grad_norm": grad_norm,
-            "train/reward_scale": jnp.asarray(scaling.scale(stats), jnp.float32),
-            **rates(state.step),
-        }
+        metrics |= {"train/grad_norm": grad_norm, "train/reward_scale": jnp.asarray(scale, jnp.float32)}
         stats = scaling.copy(stats, step % config.target_period_updates == 0)
-        moved = follow(config, params, state.target, step)
-        return LearnerState(params=params, target=moved, opt=opt, step=step, stats=stats), metrics, priorities
+        state = LearnerState(
+            params=params, target=follow(config, params, state.target, step), opt=opt, step=step, stats=stats
+        )  # fmt: skip
+        return state, metrics | rates(step - 1), priorities
 
     return Learner(
         init=init,
@@ -180,7 +186,7 @@ def start(config: Config, face: QValues, params: Params, traj: Transition) -> Py
 
 
 def successors(
-    config: Config, face: QValues, backup: Backup, networks: tuple[Params, Params], memories: tuple[PyTree, PyTree],
+    config: Config, method: Method, face: QValues, networks: tuple[Params, Params], memories: tuple[PyTree, PyTree],
     rows: Transition,
 ) -> Array:  # fmt: skip
     """Return what the true successors of rows are worth [B, T, M].
@@ -196,12 +202,12 @@ def successors(
 
     valuer = reader(networks[1], memories[1])
     judge = reader(networks[0], memories[0]) if config.double_q else valuer
-    return value_targets.next_values(face, backup, judge, valuer, rows)
+    behaviour = method.behaviour(rows) if method.behaviour else None
+    return value_targets.next_values(face, method.backup, judge, valuer, rows, behaviour)
 
 
 def loss(
-    config: Config, face: QValues, conservatism: Conservatism | None, params: Params, memory: PyTree, batch: Batch,
-    target: Array,
+    config: Config, method: Method, face: QValues, params: Params, memory: PyTree, batch: Batch, target: Array
 ) -> tuple[Array, tuple[dict[str, Array], Array]]:  # fmt: skip
     """Return the scalar loss and (metrics, priorities [B]) of rows [B, T, ...] with targets [B, T, M]."""
     traj = batch.traj
@@ -213,8 +219,8 @@ def loss(
     weight = batch.weight[:, None, None] * counts
     of_values = jnp.sum(weight * losses) / jnp.maximum(jnp.sum(counts), 1.0)
     kept_low = jnp.zeros(())
-    if conservatism is not None:
-        each = batch.weight[:, None, None] * traj.alive * conservatism(values, traj)
+    if method.conservatism:
+        each = batch.weight[:, None, None] * traj.alive * method.conservatism(values, traj)
         kept_low = jnp.sum(each) / jnp.maximum(jnp.sum(traj.alive), 1.0)
     size = jnp.where(counts, jnp.abs(jax.lax.stop_gradient(error)), 0.0)
     metrics = {

@@ -61,7 +61,7 @@ def test_updates_fit_rewards_that_are_paid_at_once(parts):
     for i in range(25):
         state, metrics, _ = update(state, batch.replace(traj=traj), jax.random.key(i))
         errors.append(float(metrics["train/td_error"]))
-    assert errors[-1] < 0.5 * errors[0]
+    assert errors[-1] < 0.7 * errors[0]
     assert int(state.step) == 25 * 6
 
 

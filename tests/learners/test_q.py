@@ -44,7 +44,7 @@ def targets_of(face, state, batch, **changes):
 
     def found(networks, traj):
         memories = tuple(q.start(settings, face, params, traj) for params in networks)
-        after = q.successors(settings, face, backups.greedy, networks, memories, traj)
+        after = q.successors(settings, q.Method(), face, networks, memories, traj)
         return value_targets.targets(reward, after, traj, DISCOUNT, settings.td_lambda)
 
     return np.asarray(quick_jit(found)(networks, traj))
@@ -91,7 +91,7 @@ def objective(face, state, batch, target, **changes):
     def loss(params, obs):
         traj = batch.traj.replace(obs=obs)
         memory = batch.traj.extras.memory[:, 0]
-        return q.loss(config(**changes), face, None, params, memory, batch.replace(traj=traj), target)[0]
+        return q.loss(config(**changes), q.Method(), face, params, memory, batch.replace(traj=traj), target)[0]
 
     return loss
 
@@ -113,7 +113,7 @@ def test_the_loss_is_the_mean_over_what_counts_and_priorities_mix_the_largest_an
     memory, target = batch.traj.extras.memory[:, 0], jnp.ones((E, T, N))
     weighed = batch.replace(weight=jnp.arange(1.0, E + 1) / E)
     found, (metrics, priorities) = quick_jit(
-        lambda params: q.loss(config(loss="squared"), face, None, params, memory, weighed, target)
+        lambda params: q.loss(config(loss="squared"), q.Method(), face, params, memory, weighed, target)
     )(state.params)
     values, _ = slow_reading(face, state.params, batch.traj, memory)
     total, count, sizes = 0.0, 0, [[] for _ in range(E)]
@@ -175,7 +175,7 @@ def test_what_keeps_values_low_is_added_to_the_loss():
     memory, target = batch.traj.extras.memory[:, 0], jnp.zeros((E, T, 1))
 
     def of(conservatism):
-        return q.loss(config(), face, conservatism, state.params, memory, batch, target)
+        return q.loss(config(), q.Method(conservatism=conservatism), face, state.params, memory, batch, target)
 
     plain, kept = of(None), of(lambda values, traj: jnp.full(values.shape[:-1], 3.0))
     np.testing.assert_allclose(kept[0] - plain[0], 3.0, rtol=1e-5)
@@ -207,3 +207,15 @@ def test_settings_that_cannot_work_are_refused(memory, changes, words):
     with pytest.raises(ValueError) as caught:
         q.make(config(**changes), model_of(memory=memory), run_plan(SPEC, DISCOUNT))
     assert all(word in str(caught.value) for word in words)
+
+
+def test_a_method_can_bring_another_backup_that_reads_what_made_the_data():
+    face, _, _, state, batch = parts(memory="none")
+    by_chance = lambda rows: rows.next_legal / rows.next_legal.sum(axis=-1, keepdims=True)  # noqa: E731
+    method = q.Method(backup=backups.expected, behaviour=by_chance)
+    networks = (state.params, state.target)
+    found = quick_jit(lambda traj: q.successors(config(), method, face, networks, ((), ()), traj))(batch.traj)
+    _, values = slow_reading(face, state.target, batch.traj, ())
+    legal, alive = np.asarray(batch.traj.next_legal), np.asarray(batch.traj.next_alive)
+    means = np.where(legal, values, 0.0).sum(axis=-1) / legal.sum(axis=-1)
+    np.testing.assert_allclose(found[..., 0], np.where(alive, means, 0.0).sum(axis=-1), rtol=1e-4, atol=1e-5)
