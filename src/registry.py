@@ -86,6 +86,10 @@ NETWORKS = {
         "tandem.models.q_network", "what each agent's actions are worth, and a mixer: IQL, VDN, QMIX",
         shows=_set("q_values"),
     ),
+    "soft_actor_critic": Entry(
+        "tandem.models.soft_actor_critic", "a policy and two Q-functions for each agent, their own or centralised",
+        shows=_set("soft_actor_critic"),
+    ),
 }  # fmt: skip
 PLANNERS = {
     "plies": Entry(
@@ -125,6 +129,10 @@ PLANNERS = {
         "tandem.planners.policies.epsilon_greedy", "no search: the action of the greatest value, or one by lot",
         needs=_set("q_values"), leaves="policy",
     ),
+    "soft_actor": Entry(
+        "tandem.planners.policies.soft_actor", "no search: act from the policy of a soft actor-critic",
+        needs=_set("soft_actor_critic"), leaves="policy",
+    ),
 }  # fmt: skip
 LEARNERS = {
     "mazero": Entry(
@@ -146,6 +154,10 @@ LEARNERS = {
     "pqn": Entry(
         "tandem.learners.pqn", "Q-learning from rollouts by lambda-returns, without replay and target network (PQN)",
         needs=_set("q_values"), leaves="policy", data="rollouts",
+    ),
+    "sac": Entry(
+        "tandem.learners.sac", "soft actor-critic with discrete actions, from a replay",
+        needs=_set("soft_actor_critic"), leaves="policy", data="sequences",
     ),
 }  # fmt: skip
 REPLAYS = {

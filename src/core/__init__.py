@@ -2,7 +2,8 @@
 
 from tandem.core.arrays import Array, Key, Params, PyTree, pytree
 from tandem.core.faces import (
-    ActorCritic, Codec, Distribution, Imagined, Latents, Model, QValues, SelfSupervision, TeamPolicy, TeamValue,
+    ActorCritic, Codec, Distribution, Imagined, Latents, Model, QValues, SelfSupervision,
+    SoftActorCritic, TeamPolicy, TeamValue,
 )  # fmt: skip
 from tandem.core.parts import (
     Acting, Environment, HostEnvironment, Learner, LearnerState, Planner, Replay, Report, RunError, Runner, RunPlan,
@@ -16,6 +17,6 @@ __all__ = [
     "Acting", "ActorCritic", "Array", "Batch", "Candidates", "Codec", "Discrete", "Distribution", "Entities", "EnvSpec",
     "Environment", "Group", "HostEnvironment", "Image", "Imagined", "Key", "Latents", "Learner", "LearnerState",
     "Model", "Numbers", "Params", "Plan", "Planner", "PolicyExtras", "PyTree", "QValues", "Replay", "Report",
-    "RunError", "RunPlan", "Runner", "SearchExtras", "SelfSupervision", "Source", "Store", "TeamPolicy", "TeamValue",
-    "TimeStep", "Transition", "Vector", "pytree", "setting", "transition",
+    "RunError", "RunPlan", "Runner", "SearchExtras", "SelfSupervision", "SoftActorCritic", "Source", "Store", "TeamPolicy",
+    "TeamValue", "TimeStep", "Transition", "Vector", "pytree", "setting", "transition",
 ]  # fmt: skip

@@ -138,6 +138,18 @@ class QValues(NamedTuple):
     by_agent: bool
 
 
+class SoftActorCritic(NamedTuple):
+    """A policy for each agent and K Q-functions of each agent's actions; of single steps, over any leading axes.
+
+    `params` is a dict with the entries "actor" and "critics". Agent i's policy depends on `obs[i]` alone.
+    """
+
+    policy: Callable[[Params, Array], Array]  # params, obs [..., N, O] -> logits [..., N, A]
+    # params, obs, state [..., S], what the others play [..., N] -> values [K, ..., N, A]
+    critics: Callable[[Params, Array, Array, Array], Array]
+    central: bool  # False: critics see obs[i] alone, and neither state nor actions
+
+
 class Model(NamedTuple):
     """A network: how its parameters begin, and its faces; those that it lacks are None."""
 
@@ -149,6 +161,7 @@ class Model(NamedTuple):
     self_supervision: SelfSupervision | None = None
     actor_critic: ActorCritic | None = None
     q_values: QValues | None = None
+    soft_actor_critic: SoftActorCritic | None = None
 
     def faces(self) -> frozenset[str]:
         """Return the names of the faces that it has."""
