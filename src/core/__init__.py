@@ -17,6 +17,6 @@ __all__ = [
     "Acting", "ActorCritic", "Array", "Batch", "Candidates", "Codec", "Discrete", "Distribution", "Entities", "EnvSpec",
     "Environment", "Group", "HostEnvironment", "Image", "Imagined", "Key", "Latents", "Learner", "LearnerState",
     "Model", "Numbers", "Params", "Plan", "Planner", "PolicyExtras", "PyTree", "QValues", "Replay", "Report",
-    "RunError", "RunPlan", "Runner", "SearchExtras", "SelfSupervision", "SoftActorCritic", "Source", "Store", "TeamPolicy",
-    "TeamValue", "TimeStep", "Transition", "Vector", "pytree", "setting", "transition",
+    "RunError", "RunPlan", "Runner", "SearchExtras", "SelfSupervision", "SoftActorCritic", "Source", "Store",
+    "TeamPolicy", "TeamValue", "TimeStep", "Transition", "Vector", "pytree", "setting", "transition",
 ]  # fmt: skip

@@ -2,8 +2,9 @@
 
 Christodoulou 2019, "Soft actor-critic for discrete action settings": all expectations over an agent's own actions are
 exact sums. The entropy that the temperature aims at is that of a policy that plays the best of a row's legal actions
-but for a share of lots: .98 of the greatest entropy, as in that paper, is nearly uniform play and drives the temperature up
-without end. With central critics the others play what was stored, and at the successor what their policies draw.
+but for a share of lots: .98 of the greatest entropy, as in that paper, is nearly uniform play and drives the
+temperature up without end. With central critics the others play what was stored, and at the successor what their
+policies draw.
 """
 
 import dataclasses
