@@ -9,7 +9,7 @@ A backup maps
     behaviour [..., A]   probabilities of the policy that made the data, zero on illegal actions; None where a backup
                          is used that does not read it
 
-to a value [...]. Which of them reads the behaviour stands in `READS_BEHAVIOUR`.
+to a value [...]. All but `greedy` read the behaviour.
 """
 
 from collections.abc import Callable
@@ -95,9 +95,6 @@ def expectile(level: float) -> Backup:
         return jnp.max(means, axis=-1)
 
     return backup
-
-
-READS_BEHAVIOUR = {"greedy": False, "support": True, "soft_behaviour": True, "expected": True, "expectile": True}
 
 
 def chosen(values: Array, action: Array) -> Array:
