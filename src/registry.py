@@ -99,6 +99,14 @@ NETWORKS = {
         "tandem.models.actor_critic", "a policy per agent and a critic, feed-forward or with a GRU, shared or not",
         shows=_set("actor_critic"), actions=ANY_ACTIONS,
     ),
+    "q_network": Entry(
+        "tandem.models.q_network", "what each agent's actions are worth, and a mixer: IQL, VDN, QMIX",
+        shows=_set("q_values"),
+    ),
+    "soft_actor_critic": Entry(
+        "tandem.models.soft_actor_critic", "a policy and two Q-functions for each agent, their own or centralised",
+        shows=_set("soft_actor_critic"),
+    ),
 }  # fmt: skip
 PLANNERS = {
     "plies": Entry(
@@ -134,6 +142,14 @@ PLANNERS = {
         "tandem.planners.policies.actor", "no search: act from the policy of an actor-critic",
         needs=_set("actor_critic"), leaves="policy", actions=ANY_ACTIONS,
     ),
+    "epsilon_greedy": Entry(
+        "tandem.planners.policies.epsilon_greedy", "no search: the action of the greatest value, or one by lot",
+        needs=_set("q_values"), leaves="policy",
+    ),
+    "soft_actor": Entry(
+        "tandem.planners.policies.soft_actor", "no search: act from the policy of a soft actor-critic",
+        needs=_set("soft_actor_critic"), leaves="policy",
+    ),
 }  # fmt: skip
 LEARNERS = {
     "mazero": Entry(
@@ -147,6 +163,18 @@ LEARNERS = {
     "ppo_distil": Entry(
         "tandem.learners.ppo_distil", "PPO in a policy, a value and a distillation phase (DNA)",
         needs=_set("actor_critic"), leaves="policy", data="rollouts",
+    ),
+    "q": Entry(
+        "tandem.learners.q", "Q-learning from a replay with a target network: IQL, VDN and QMIX by the network's mixer",
+        needs=_set("q_values"), leaves="policy", data="sequences",
+    ),
+    "pqn": Entry(
+        "tandem.learners.pqn", "Q-learning from rollouts by lambda-returns, without replay and target network (PQN)",
+        needs=_set("q_values"), leaves="policy", data="rollouts",
+    ),
+    "sac": Entry(
+        "tandem.learners.sac", "soft actor-critic with discrete actions, from a replay",
+        needs=_set("soft_actor_critic"), leaves="policy", data="sequences",
     ),
 }  # fmt: skip
 REPLAYS = {

@@ -119,6 +119,37 @@ class ActorCritic(NamedTuple):
     values_by_agent: bool  # `value` can differ between agents; False: it is one value of the team
 
 
+class QValues(NamedTuple):
+    """What each agent's actions are worth, and what they are worth together; pure functions over whole sequences.
+
+    A memory goes in as it was before the sequence's first step; where `first` is set it is forgotten before that step.
+    A network without a memory has () for one. Agent i's values depend on `obs[i]` and agent i's own past alone. Values
+    are in the units that the learner fits.
+    """
+
+    memory: Callable[[int], PyTree]  # batch size -> what is remembered at the beginning [B, N, ...]
+    # params, memory, obs [B, T, N, O], first [B, T], legal [B, T, N, A] -> memory after each step [B, T, N, ...],
+    # values [B, T, N, A]; those of illegal actions mean nothing
+    values: Callable[[Params, PyTree, Array, Array, Array], tuple[PyTree, Array]]
+    # params, one value for each agent [B, T, N], obs, state [B, T, S], alive [B, T, N] -> values [B, T, M] that are
+    # fitted: M = N where `by_agent`, else M = 1, one of the team. None falls when an agent's rises, and what the dead
+    # bring counts as nothing.
+    mix: Callable[[Params, Array, Array, Array, Array], Array]
+    by_agent: bool
+
+
+class SoftActorCritic(NamedTuple):
+    """A policy for each agent and K Q-functions of each agent's actions; of single steps, over any leading axes.
+
+    `params` is a dict with the entries "actor" and "critics". Agent i's policy depends on `obs[i]` alone.
+    """
+
+    policy: Callable[[Params, Array], Array]  # params, obs [..., N, O] -> logits [..., N, A]
+    # params, obs, state [..., S], what the others play [..., N] -> values [K, ..., N, A]
+    critics: Callable[[Params, Array, Array, Array], Array]
+    central: bool  # False: critics see obs[i] alone, and neither state nor actions
+
+
 class Model(NamedTuple):
     """A network: how its parameters begin, and its faces; those that it lacks are None."""
 
@@ -129,6 +160,8 @@ class Model(NamedTuple):
     team_value: TeamValue | None = None
     self_supervision: SelfSupervision | None = None
     actor_critic: ActorCritic | None = None
+    q_values: QValues | None = None
+    soft_actor_critic: SoftActorCritic | None = None
 
     def faces(self) -> frozenset[str]:
         """Return the names of the faces that it has."""

@@ -88,6 +88,7 @@ class Transition:
     next_obs: Array  # [N, O] true successor, also at the end of an episode
     next_state: Array  # [S]
     next_legal: Array  # [N, A] bool
+    next_alive: Array  # [N] bool
     env_step: Array  # [] int32 environment steps taken by the run when this row was made; tells the age of data
 
 
@@ -108,6 +109,7 @@ def transition(seen: TimeStep, plan: Plan, outcome: TimeStep, env_step: Array) -
         next_obs=outcome.obs,
         next_state=outcome.state,
         next_legal=outcome.legal,
+        next_alive=outcome.alive,
         env_step=env_step,
     )
 

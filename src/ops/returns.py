@@ -3,7 +3,7 @@ episode and the start of others.
 
 Row j is one environment step with its reward, its flags and its true successor, read before any reset. All functions
 take a single stream [T]; callers vmap. n-step returns: Schrittwieser et al. 2020, appendix G. Generalised advantages:
-Schulman et al. 2016, equation 16.
+Schulman et al. 2016, equation 16. Lambda-returns: Sutton and Barto 2018, section 12.5.
 """
 
 import chex
@@ -116,6 +116,34 @@ def generalised_advantages(
         return advantage, advantage
 
     return jax.lax.scan(step, jnp.zeros_like(errors[0]), (errors, decays), reverse=True, unroll=8)[1]
+
+
+def lambda_returns(
+    reward: Array, next_value: Array, terminated: Array, truncated: Array, discount: float, td_lambda: float
+) -> Array:
+    """Return the lambda-returns [T], each within its own episode; what the stream's last row leads to is bootstrapped.
+
+    Unlike `generalised_advantages` they need no value of what was acted on, because the value of a row's successor
+    stands for the next row's. Sutton and Barto 2018, equation 12.20; Peng's Q(lambda) where the values are maxima.
+
+    Args:
+      reward: [T].
+      next_value: [T] value of each row's true successor; not read where the episode terminated.
+      terminated: [T] bool; nothing comes after this row.
+      truncated: [T] bool; the episode was cut off after this row, whose successor's value stands for the rest.
+      discount: per step.
+      td_lambda: 0 trusts the values (one-step targets), 1 the rewards.
+    """
+    chex.assert_equal_shape([reward, next_value, terminated, truncated])
+    after = discount * jnp.where(terminated, 0.0, next_value)
+    weight = jnp.where(terminated | truncated, 0.0, td_lambda).at[-1].set(0.0)
+
+    def step(later: Array, row: tuple[Array, Array, Array]):
+        reward, after, weight = row
+        total = reward + (1.0 - weight) * after + weight * discount * later
+        return total, total
+
+    return jax.lax.scan(step, jnp.zeros_like(after[0]), (reward, after, weight), reverse=True, unroll=8)[1]
 
 
 def running_returns(before: Array, reward: Array, first: Array, discount: float) -> tuple[Array, Array]:

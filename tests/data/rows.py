@@ -39,6 +39,7 @@ def tagged(envs: np.ndarray, times: np.ndarray) -> Transition:
         next_obs=features(times + 1, AGENTS, FEATURES),
         next_state=features(times + 1, STATE),
         next_legal=fill(~odd, AGENTS, ACTIONS),
+        next_alive=fill(odd, AGENTS),
         env_step=times,
     )
 

@@ -72,6 +72,7 @@ def random_batch(seed: int, ends: float = 0.3, rows: int = B) -> Batch:
         next_obs=rng.normal(size=(rows, length, N, O)),
         next_state=np.zeros((rows, length, 2)),
         next_legal=np.ones((rows, length, N, A), bool),
+        next_alive=np.ones((rows, length, N), bool),
         env_step=np.zeros((rows, length), np.int32),
     )
     batch = Batch(traj=traj, index=np.arange(rows), weight=np.ones(rows), priority=np.ones(rows))

@@ -6,8 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from tandem.ops.returns import generalised_advantages, running_returns
+from tandem.ops.returns import generalised_advantages, lambda_returns, running_returns
 from tests.reference import advantages as reference
+from tests.reference.backups import lambda_return
 
 LENGTH, DISCOUNT = 5, 0.9
 
@@ -66,3 +67,24 @@ def test_running_returns_of_an_episode_in_two_pieces_are_those_of_one():
     between, start = running_returns(np.float32(0.0), reward[:2], first[:2], DISCOUNT)
     _, rest = running_returns(between, reward[2:], first[2:], DISCOUNT)
     np.testing.assert_array_equal(np.concatenate([start, rest]), whole)
+
+
+@pytest.mark.parametrize("td_lambda", [0.0, 0.6, 1.0])
+def test_lambda_returns_are_the_weighted_means_of_all_n_step_returns_within_the_episode(td_lambda):
+    streams = all_streams()
+    del streams["value"]
+    found = jax.jit(jax.vmap(lambda *stream: lambda_returns(*stream, DISCOUNT, td_lambda)))(*streams.values())
+    expected = [
+        [lambda_return(*stream, DISCOUNT, td_lambda, row) for row in range(LENGTH)]
+        for stream in zip(*streams.values(), strict=True)
+    ]
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("flag, expected", [("terminated", 2.0), ("truncated", 2.0 + DISCOUNT * 5.0)])
+def test_a_lambda_return_never_reads_beyond_an_end(flag, expected):
+    for later in (0.0, 1e6):
+        stream = {"reward": np.array([2.0, later]), "next_value": np.array([5.0, later])}
+        flags = {name: np.array([name == flag, False]) for name in ("terminated", "truncated")}
+        found = lambda_returns(*map(np.float32, stream.values()), *flags.values(), DISCOUNT, 0.6)
+        np.testing.assert_allclose(found[0], expected, rtol=1e-6)

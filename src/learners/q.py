@@ -1,0 +1,249 @@
+"""Q-learning from stored sequences, with a target network: IQL, VDN and QMIX, which differ in the network's mixer.
+
+Independent Q-learners (Tampuu et al. 2017), VDN (Sunehag et al. 2018), QMIX (Rashid et al. 2018, equation 6), with
+double Q-learning and TD(lambda) as in PyMARL2 (Hu et al. 2021, "Rethinking the implementation tricks and monotonicity
+constraint in cooperative multi-agent reinforcement learning"). Every value is fitted to the team's reward. A sequence
+begins with the memory that its first row was acted with, or with none, and with rows that only bring that memory up to
+date (Kapturowski et al. 2019, "Recurrent experience replay in distributed reinforcement learning").
+
+`assemble` takes backup and conservatism as values, so that an algorithm for recorded data is another `Method`.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from tandem.core import (
+    Array,
+    Batch,
+    Key,
+    Learner,
+    LearnerState,
+    Model,
+    Params,
+    PyTree,
+    QValues,
+    RunPlan,
+    Transition,
+    setting,
+)
+from tandem.learners import value_targets
+from tandem.learners.reward_scale import make_reward_scale
+from tandem.learners.sgd import make_optimiser, sgd_step
+from tandem.ops import backups
+from tandem.ops.backups import Backup
+from tandem.ops.clocks import update_problems
+from tandem.ops.losses import huber, masked_mean
+from tandem.ops.team import team_reward
+
+# values [B, T, N, A] of the learning network, rows [B, T, ...] -> what keeps values of unseen actions low [B, T, N]
+Conservatism = Callable[[Array, Transition], Array]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    sequence: int = setting(8, "T, rows of a sequence that are learned from", low=1, high=1024)
+    burn_in: int = setting(0, "rows before these that only bring the memory up to date", low=0, high=1024)
+    initial_memory: str = setting(
+        "stored", "memory before a sequence's first row: as it was when that was acted on, or none",
+        choices=("stored", "zero"),
+    )  # fmt: skip
+    double_q: bool = setting(True, "the learning network chooses the next action that the target network values")
+    td_lambda: float = setting(0.6, "0: targets of one step; 1: rewards to the sequence's end", low=0.0, high=1.0)
+    reward_scale: float = setting(
+        0.0,
+        "factor on the team's reward before anything is learned from it; 0 = learned, so that the root mean square of "
+        "discounted returns is at most 10",
+        low=0.0,
+    )
+    loss: str = setting("huber", "loss of a value's error", choices=("squared", "huber"))
+    huber_delta: float = setting(1.0, "huber: errors beyond it count linearly; in units of the value", low=1e-6)
+    learning_rate: float = setting(5.0e-4, "peak of the schedule", low=0.0)
+    final_rate_fraction: float = setting(0.1, "learning rate at the end over the peak (cosine)", low=0.0, high=1.0)
+    warmup_updates: int = setting(0, "optimiser steps of linear warm-up", low=0)
+    max_grad_norm: float = setting(10.0, "gradients are clipped to this global norm", low=1e-6)
+    target_period_updates: int = setting(200, "optimiser steps between copies to the target network", low=1)
+    target_rate: float = setting(
+        0.0, "share of the network that the target takes over at every step; 0 = copied at intervals", low=0.0, high=1.0
+    )
+    largest_error_weight: float = setting(
+        0.9, "a sequence's priority: weight of its largest error, the rest its mean error", low=0.0, high=1.0
+    )
+
+
+METRICS = ("loss", "td_error", "q_data", "q_target", "conservatism", "reward_scale", "grad_norm", "learning_rate")
+
+
+def problems(config: Config, plan: RunPlan) -> list[str]:
+    """Return a sentence for each setting that cannot work in this run."""
+    return update_problems(plan.total_steps, plan.total_updates)
+
+
+class Method(NamedTuple):
+    """What a Q-learner can be varied in; algorithms for recorded data are other values of these."""
+
+    backup: Backup = backups.greedy
+    conservatism: Conservatism | None = None  # its mean over living agents is added to the loss
+    # Rows [B, T, ...] -> [B, T, N, A], what the policy that made the data does at their successors; for backups that
+    # read it.
+    behaviour: Callable[[Transition], Array] | None = None
+
+
+def make(config: Config, model: Model, plan: RunPlan) -> Learner:
+    """Return the learner; its learning rate's schedule spans the plan's updates.
+
+    Raises:
+      ValueError: rows are burned in without a memory, or rewards are scaled beside a target that moves at every step.
+    """
+    return assemble(config, Method(), model, plan)
+
+
+def assemble(config: Config, method: Method, model: Model, plan: RunPlan) -> Learner:
+    """Return the learner that goes by a method.
+
+    Raises:
+      ValueError: as `make`.
+    """
+    _check(config, model)
+    face, length = model.q_values, config.burn_in + config.sequence
+    scaling = make_reward_scale(config.reward_scale, plan.discount, length, plan.spec.episode_limit)
+    optimiser, schedule = make_optimiser(
+        peak=config.learning_rate, warmup_updates=config.warmup_updates, total_updates=plan.total_updates,
+        final_fraction=config.final_rate_fraction, weight_decay=0.0, max_grad_norm=config.max_grad_norm,
+    )  # fmt: skip
+
+    def init(key: Key) -> LearnerState:
+        params = model.init(key)
+        # A copy, not an alias: donating one buffer twice is an error.
+        target = jax.tree.map(jnp.copy, params)
+        step = jnp.zeros((), jnp.int32)
+        return LearnerState(params=params, target=target, opt=optimiser.init(params), step=step, stats=scaling.init())
+
+    def rates(step: Array) -> dict[str, Array]:
+        return {"train/learning_rate": schedule(step)}
+
+    def update(state: LearnerState, batch: Batch, key: Key):
+        del key
+        raw = team_reward(batch.traj.reward, plan.spec.shared_reward)  # [B, T]
+        stats = scaling.add(state.stats, raw, batch.traj, batch.weight)
+        scale, networks = scaling.scale(stats), (state.params, state.target)
+        memories = tuple(start(config, face, params, batch.traj) for params in networks)
+        rows, reward = jax.tree.map(lambda x: x[:, config.burn_in :], (batch.traj, scale * raw))
+        after = scaling.since_copy(stats) * successors(config, method, face, networks, memories, rows)
+        target = value_targets.targets(reward, after, rows, plan.discount, config.td_lambda)
+
+        def objective(params: Params):
+            return loss(config, method, face, params, memories[0], batch.replace(traj=rows), target)
+
+        params, opt, grad_norm, (metrics, priorities) = sgd_step(objective, optimiser, state.params, state.opt)
+        step = state.step + 1
+        metrics |= {"train/grad_norm": grad_norm, "train/reward_scale": jnp.asarray(scale, jnp.float32)}
+        stats = scaling.copy(stats, step % config.target_period_updates == 0)
+        state = LearnerState(
+            params=params, target=follow(config, params, state.target, step), opt=opt, step=step, stats=stats
+        )  # fmt: skip
+        return state, metrics | rates(step - 1), priorities
+
+    return Learner(
+        init=init,
+        update=update,
+        sequence_length=length,
+        metric_names=tuple(f"train/{name}" for name in METRICS),
+        rates=rates,
+        acting=lambda state: model.acting(state.params),
+    )
+
+
+def _check(config: Config, model: Model) -> None:
+    remembers = bool(jax.tree.leaves(jax.eval_shape(lambda: model.q_values.memory(1))))
+    if config.burn_in and not remembers:
+        raise ValueError(
+            f"learner_args.burn_in={config.burn_in}: the network has no memory to bring up to date; set it to 0, or "
+            "choose network_args.memory=gru"
+        )
+    if config.target_rate > 0 and config.reward_scale == 0:
+        raise ValueError(
+            f"learner_args.target_rate={config.target_rate}: a target that moves at every step has no scale of its "
+            "own while that of the rewards is learned; set learner_args.reward_scale above 0, or target_rate to 0"
+        )
+
+
+def start(config: Config, face: QValues, params: Params, traj: Transition) -> PyTree:
+    """Return the memory [B, N, ...] before the first row that is learned from, after those that are burned in."""
+    if config.initial_memory == "stored":
+        memory = value_targets.remembered(traj)
+    else:
+        memory = face.memory(traj.first.shape[0])
+    if not config.burn_in:
+        return memory
+    before = jax.tree.map(lambda x: x[:, : config.burn_in], traj)
+    after = value_targets.read(face, params, memory, before).after
+    return jax.lax.stop_gradient(jax.tree.map(lambda x: x[:, -1], after))
+
+
+def successors(
+    config: Config, method: Method, face: QValues, networks: tuple[Params, Params], memories: tuple[PyTree, PyTree],
+    rows: Transition,
+) -> Array:  # fmt: skip
+    """Return what the true successors of rows are worth [B, T, M].
+
+    Args:
+      networks: the learning one, which chooses with double Q-learning, and the target, which values.
+      memories: of each, before the first row.
+    """
+
+    def reader(params: Params, memory: PyTree) -> tuple[Params, PyTree]:
+        # Without a memory there is nothing to read rows for; XLA drops what nobody uses.
+        return params, value_targets.read(face, params, memory, rows).after
+
+    valuer = reader(networks[1], memories[1])
+    judge = reader(networks[0], memories[0]) if config.double_q else valuer
+    behaviour = method.behaviour(rows) if method.behaviour else None
+    return value_targets.next_values(face, method.backup, judge, valuer, rows, behaviour)
+
+
+def loss(
+    config: Config, method: Method, face: QValues, params: Params, memory: PyTree, batch: Batch, target: Array
+) -> tuple[Array, tuple[dict[str, Array], Array]]:  # fmt: skip
+    """Return the scalar loss and (metrics, priorities [B]) of rows [B, T, ...] with targets [B, T, M]."""
+    traj = batch.traj
+    values = value_targets.read(face, params, memory, traj).values
+    predicted = value_targets.mixed(face, params, values, traj)
+    counts = value_targets.fitted(face, traj)
+    error = predicted - target
+    losses = 0.5 * error**2 if config.loss == "squared" else huber(error, config.huber_delta)
+    weight = batch.weight[:, None, None] * counts
+    of_values = jnp.sum(weight * losses) / jnp.maximum(jnp.sum(counts), 1.0)
+    kept_low = jnp.zeros(())
+    if method.conservatism:
+        each = batch.weight[:, None, None] * traj.alive * method.conservatism(values, traj)
+        kept_low = jnp.sum(each) / jnp.maximum(jnp.sum(traj.alive), 1.0)
+    size = jnp.where(counts, jnp.abs(jax.lax.stop_gradient(error)), 0.0)
+    metrics = {
+        "train/loss": of_values + kept_low,
+        "train/td_error": masked_mean(size, counts),
+        "train/q_data": masked_mean(predicted, counts),
+        "train/q_target": masked_mean(target, counts),
+        "train/conservatism": kept_low,
+    }
+    return of_values + kept_low, (metrics, priorities(config, size, counts))
+
+
+def priorities(config: Config, size: Array, counts: Array) -> Array:
+    """Return the sequences' priorities [B] of errors' sizes [B, T, M], zero where they do not count.
+
+    Kapturowski et al. 2019, section 2.3.
+    """
+    mean = jnp.sum(size, axis=(1, 2)) / jnp.maximum(jnp.sum(counts, axis=(1, 2)), 1.0)
+    return config.largest_error_weight * jnp.max(size, axis=(1, 2)) + (1.0 - config.largest_error_weight) * mean
+
+
+def follow(config: Config, params: Params, target: Params, step: Array) -> Params:
+    """Return the target network after an optimiser step: copied at intervals, or a little nearer."""
+    if config.target_rate > 0:
+        return optax.incremental_update(params, target, config.target_rate)
+    return optax.periodic_update(params, target, step, config.target_period_updates)

@@ -1,0 +1,172 @@
+"""Soft actor-critic with discrete actions: every agent maximises the team's reward and the entropy of its policy.
+
+Christodoulou 2019, "Soft actor-critic for discrete action settings": all expectations over an agent's own actions are
+exact sums. The entropy that the temperature aims at is that of a policy that plays the best of a row's legal actions
+but for a share of lots: .98 of the greatest entropy, as in that paper, is nearly uniform play and drives the
+temperature up without end. With central critics the others play what was stored, and at the successor what their
+policies draw.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from tandem.core import (
+    Array, Batch, Key, Learner, LearnerState, Model, Params, RunPlan, SoftActorCritic, Transition, setting,
+)  # fmt: skip
+from tandem.learners.sgd import make_optimiser, sgd_step
+from tandem.ops.backups import chosen
+from tandem.ops.clocks import update_problems
+from tandem.ops.distributions import draw
+from tandem.ops.losses import masked_mean
+from tandem.ops.masking import masked_logits
+from tandem.ops.team import team_reward
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    sequence: int = setting(4, "T, rows of a sequence that are learned from, each with a target of one step", low=1)
+    initial_temperature: float = setting(0.1, "weight of the entropy at first, in units of the values", low=1e-6)
+    exploration: float = setting(
+        0.025, "share of lots of the policy whose entropy the temperature aims at", low=1e-4, high=0.5
+    )
+    tune_temperature: bool = setting(True, "let the temperature aim at an entropy; else it stays as it is")
+    reward_scale: float = setting(1.0, "factor on the team's reward before anything is learned from it", low=1e-9)
+    learning_rate: float = setting(5.0e-4, "of all networks, and of the temperature", low=0.0)
+    final_rate_fraction: float = setting(
+        0.1, "learning rate at the end over that at the start (cosine)", low=0.0, high=1.0
+    )
+    max_grad_norm: float = setting(10.0, "gradients of policy, critics and temperature are clipped to it", low=1e-6)
+    target_rate: float = setting(
+        0.005, "share of the critics that their targets take over at every step", low=1e-6, high=1.0
+    )
+
+
+METRICS = (
+    "loss", "critic_loss", "policy_loss", "entropy", "target_entropy", "temperature", "q_data", "grad_norm",
+    "learning_rate",
+)  # fmt: skip
+
+
+def problems(config: Config, plan: RunPlan) -> list[str]:
+    """Return a sentence for each setting that cannot work in this run."""
+    return update_problems(plan.total_steps, plan.total_updates)
+
+
+def make(config: Config, model: Model, plan: RunPlan) -> Learner:
+    """Return the learner; its learning rate's schedule spans the plan's updates."""
+    face, spec = model.soft_actor_critic, plan.spec
+    adam, schedule = make_optimiser(
+        peak=config.learning_rate, warmup_updates=0, total_updates=plan.total_updates,
+        final_fraction=config.final_rate_fraction, weight_decay=0.0, max_grad_norm=config.max_grad_norm,
+    )  # fmt: skip
+    # Each by itself: a large gradient of the critics must not shorten the policy's step.
+    optimiser = optax.partition({name: adam for name in PARTS}, lambda params: {name: name for name in params})
+
+    def init(key: Key) -> LearnerState:
+        params = model.init(key) | {"log_temperature": jnp.log(jnp.float32(config.initial_temperature))}
+        target, step = jax.tree.map(jnp.copy, params["critics"]), jnp.zeros((), jnp.int32)
+        return LearnerState(params=params, target=target, opt=optimiser.init(params), step=step)
+
+    def rates(step: Array) -> dict[str, Array]:
+        return {"train/learning_rate": schedule(step)}
+
+    def update(state: LearnerState, batch: Batch, key: Key):
+        traj = batch.traj
+        reward = config.reward_scale * team_reward(traj.reward, spec.shared_reward)
+        after = soft_values(face, state.params, state.target, traj, key)
+        ended = traj.terminated[..., None]
+        target = reward[..., None] + plan.discount * jnp.where(ended, 0.0, after)
+
+        def objective(params: Params):
+            return loss(config, face, params, batch, jax.lax.stop_gradient(target))
+
+        params, opt, grad_norm, (metrics, priorities) = sgd_step(objective, optimiser, state.params, state.opt)
+        moved = optax.incremental_update(params["critics"], state.target, config.target_rate)
+        metrics |= {"train/grad_norm": grad_norm, **rates(state.step)}
+        state = LearnerState(params=params, target=moved, opt=opt, step=state.step + 1)
+        return state, metrics, priorities
+
+    return Learner(
+        init=init,
+        update=update,
+        sequence_length=config.sequence,
+        metric_names=tuple(f"train/{name}" for name in METRICS),
+        rates=rates,
+        acting=lambda state: model.acting(state.params),
+    )
+
+
+PARTS = ("actor", "critics", "log_temperature")
+
+
+def soft_values(face: SoftActorCritic, params: Params, target: Params, traj: Transition, key: Key) -> Array:
+    """Return what the rows' true successors are worth to each agent [B, T, N], entropy included; nothing to the dead.
+
+    Christodoulou 2019, equation 12, with the lesser of the target critics' values (equation 13).
+    """
+    logits = masked_logits(face.policy(params, traj.next_obs), traj.next_legal)
+    action = draw(key, logits)
+    values = jnp.min(face.critics(params | {"critics": target}, traj.next_obs, traj.next_state, action), axis=0)
+    worth = expectation(logits, values - jnp.exp(params["log_temperature"]) * jax.nn.log_softmax(logits, axis=-1))
+    return jnp.where(traj.next_alive, worth, 0.0)
+
+
+def expectation(logits: Array, values: Array) -> Array:
+    """Return the mean [...] of values [..., A] under the policy of masked logits [..., A]."""
+    policy = jax.nn.softmax(logits, axis=-1)
+    # What is never played has a log-probability of -1e9, which zero times would be fine with, and its gradient too.
+    return jnp.sum(jnp.where(policy > 0, policy * values, 0.0), axis=-1)
+
+
+def wanted_entropy(legal: Array, exploration: float) -> Array:
+    """Return the entropy [...] in nats of playing one of n legal actions [..., A], and with chance e one of the others.
+
+    -(1 - e) log(1 - e) - e log(e / (n - 1)); zero where there is no choice.
+    """
+    others = jnp.maximum(jnp.sum(legal, axis=-1) - 1.0, 1.0)
+    one, rest = 1.0 - exploration, exploration
+    entropy = -one * jnp.log(one) - rest * (jnp.log(rest) - jnp.log(others))
+    return jnp.where(jnp.sum(legal, axis=-1) > 1, entropy, 0.0)
+
+
+def loss(
+    config: Config, face: SoftActorCritic, params: Params, batch: Batch, target: Array
+) -> tuple[Array, tuple[dict[str, Array], Array]]:
+    """Return the scalar loss and (metrics, priorities [B]) of rows [B, T, ...] with targets [B, T, N].
+
+    Its three parts train critics, policy and temperature, each alone. Rows of the dead count in none, rows without a
+    choice neither for the policy nor for the temperature.
+    """
+    traj = batch.traj
+    values = face.critics(params, traj.obs, traj.state, traj.action)  # [K, B, T, N, A]
+    played = chosen(values, jnp.broadcast_to(traj.action, values.shape[:-1]))
+    error = played - target[None]
+    weight = jnp.broadcast_to(batch.weight[:, None, None], traj.alive.shape)
+    of_critics = masked_mean(weight * 0.5 * jnp.sum(error**2, axis=0), traj.alive)
+
+    choosing = traj.alive & (jnp.sum(traj.legal, axis=-1) > 1)
+    logits = masked_logits(face.policy(params, traj.obs), traj.legal)
+    logs, temperature = jax.nn.log_softmax(logits, axis=-1), jnp.exp(params["log_temperature"])
+    least = jax.lax.stop_gradient(jnp.min(values, axis=0))
+    of_policy = masked_mean(
+        weight * expectation(logits, jax.lax.stop_gradient(temperature) * logs - least), choosing
+    )  # fmt: skip
+    entropy = -expectation(logits, logs)
+    short = jax.lax.stop_gradient(entropy - wanted_entropy(traj.legal, config.exploration))
+    of_temperature = temperature * masked_mean(weight * short, choosing) if config.tune_temperature else 0.0
+
+    size = jnp.where(traj.alive, jnp.abs(jax.lax.stop_gradient(error[0])), 0.0)
+    total = of_critics + of_policy + of_temperature
+    metrics = {
+        "train/loss": total,
+        "train/critic_loss": of_critics,
+        "train/policy_loss": of_policy,
+        "train/entropy": masked_mean(entropy, choosing),
+        "train/target_entropy": masked_mean(wanted_entropy(traj.legal, config.exploration), choosing),
+        "train/temperature": temperature,
+        "train/q_data": masked_mean(played[0], traj.alive),
+    }
+    return total, (metrics, jnp.max(size, axis=(1, 2)))

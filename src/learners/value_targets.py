@@ -1,0 +1,83 @@
+"""What learners of Q-values share: reading a sequence of rows, the values of true successors, lambda-returns from them.
+
+Values of agents are [B, T, N]; what is fitted is [B, T, M], as the network mixes them: one value of the team (M = 1),
+or one of each agent (M = N). Rows are read with the memory that their sequence begins with. The successor of a row is
+read with the memory after that row, one step for all rows at once, so a target never reads the stream's next row.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from tandem.core import Array, Params, PyTree, QValues, Transition
+from tandem.ops.backups import Backup, chosen
+from tandem.ops.returns import lambda_returns
+
+
+class Read(NamedTuple):
+    """What a network makes of sequences."""
+
+    after: PyTree  # memory after each row [B, T, N, ...]
+    values: Array  # [B, T, N, A]
+
+
+def read(face: QValues, params: Params, memory: PyTree, traj: Transition) -> Read:
+    """Return the values of rows [B, T, ...], from the memory [B, N, ...] before the first of them."""
+    return Read(*face.values(params, memory, traj.obs, traj.first, traj.legal))
+
+
+def remembered(traj: Transition) -> PyTree:
+    """Return the memory [B, N, ...] that the sequences' first rows were acted with."""
+    return jax.tree.map(lambda x: x[:, 0], traj.extras.memory)
+
+
+def successor_values(face: QValues, params: Params, after: PyTree, traj: Transition) -> Array:
+    """Return the values [B, T, N, A] of the rows' true successors, with the memories after the rows."""
+    shape = traj.first.shape
+
+    def alone(x: Array) -> Array:
+        return x.reshape(shape[0] * shape[1], *x.shape[2:])
+
+    memory, obs, legal = jax.tree.map(alone, (after, traj.next_obs, traj.next_legal))
+    never = jnp.zeros((obs.shape[0], 1), bool)
+    _, values = face.values(params, memory, obs[:, None], never, legal[:, None])
+    return values.reshape(*shape, *values.shape[2:])
+
+
+def mixed(face: QValues, params: Params, values: Array, traj: Transition) -> Array:
+    """Return what is fitted [B, T, M] of values [B, T, N, A]: those of the actions that were played, mixed."""
+    played = chosen(values, traj.action)
+    return face.mix(params, played, traj.obs, traj.state, traj.alive)
+
+
+def fitted(face: QValues, traj: Transition) -> Array:
+    """Return which of the values [B, T, M] are fitted, bool: not those of the dead, nor of a team with none alive."""
+    return traj.alive if face.by_agent else jnp.any(traj.alive, axis=-1, keepdims=True)
+
+
+def next_values(
+    face: QValues, backup: Backup, judge: tuple[Params, PyTree], valuer: tuple[Params, PyTree], traj: Transition,
+    behaviour: Array | None = None,
+) -> Array:  # fmt: skip
+    """Return what the rows' true successors are worth [B, T, M]; agents that died in the step bring nothing.
+
+    Args:
+      judge: parameters, and memories after each row, of the network by which an action is chosen.
+      valuer: those of the network whose values count; the same object as `judge` where one network does both.
+      behaviour: [B, T, N, A] what the policy that made the data does at the successors, for backups that read it.
+    """
+    by_judge = successor_values(face, *judge, traj)
+    by_valuer = by_judge if valuer is judge else successor_values(face, *valuer, traj)
+    each = backup(by_valuer, by_judge, traj.next_legal, behaviour)
+    return face.mix(valuer[0], each, traj.next_obs, traj.next_state, traj.next_alive)
+
+
+def targets(reward: Array, after: Array, traj: Transition, discount: float, td_lambda: float) -> Array:
+    """Return the lambda-returns [B, T, M] of the team's rewards [B, T] and the successors' values [B, T, M]."""
+
+    def one(reward, after, terminated, truncated):
+        return lambda_returns(reward, after, terminated, truncated, discount, td_lambda)
+
+    over_values = jax.vmap(one, in_axes=(None, 1, None, None), out_axes=1)
+    return jax.lax.stop_gradient(jax.vmap(over_values)(reward, after, traj.terminated, traj.truncated))

@@ -1,0 +1,108 @@
+"""What the values of a team's agents are worth together: no less when any of them rises.
+
+VDN (Sunehag et al. 2018, "Value-decomposition networks") adds them up. QMIX (Rashid et al. 2018, "QMIX: Monotonic
+value function factorisation", section 4.1 and figure 2) puts them through a layer whose weights are not negative and
+come from hypernetworks over the global state.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from tandem.core import Array, EnvSpec, Group
+from tandem.models.dense import Dense
+from tandem.models.entities.encoder import Encoder
+from tandem.models.entities.team import WholeTeam
+from tandem.models.entities.view import ALLY, view
+
+GAIN = 0.1  # of a hypernetwork's last layer: the weights begin near their bias, yet apart from one another
+
+
+class Monotone(nn.Module):
+    """QMIX's mixer. At the start it is nearly a sum, and of values near zero it makes a value near zero."""
+
+    config: Any  # of models.q_network
+    eyes: nn.Module  # obs, state -> what is known of the team [..., F], and of each agent [..., N, F] or None
+
+    @nn.compact
+    def __call__(self, q: Array, obs: Array, state: Array) -> Array:
+        """Map q [..., N], obs [..., N, O] and state [..., S] to the team's value [...]."""
+        size, hidden = self.config.mixer_size, self.config.hypernet_size
+        share = size**-0.5  # of both layers' weights: their product, summed over the units, is one
+        team, each = self.eyes(obs, state)
+        if each is None:
+            weights = Hypernet(hidden, q.shape[-1] * size, share, name="first")(team)
+            weights = weights.reshape(*q.shape, size)
+        else:
+            spread = jnp.broadcast_to(team[..., None, :], (*each.shape[:-1], team.shape[-1]))
+            weights = Hypernet(hidden, size, share, name="first")(jnp.concatenate([each, spread], axis=-1))
+        bias = Dense(size, kernel_init=nn.initializers.orthogonal(GAIN), name="first_bias")(team)
+        units = nn.elu(jnp.sum(q[..., None] * jnp.abs(weights), axis=-2) + bias)
+        outer = jnp.abs(Hypernet(hidden, size, share, name="second")(team))
+        return jnp.sum(units * outer, axis=-1) + Hypernet(size, 1, 0.0, name="value")(team)[..., 0]
+
+
+class Hypernet(nn.Module):
+    """A layer and outputs, whose bias begins where the outputs are to begin."""
+
+    hidden: int
+    outputs: int
+    start: float
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """Map [..., F] to [..., outputs]."""
+        x = nn.relu(Dense(self.hidden, kernel_init=nn.initializers.orthogonal(2**0.5), name="hidden")(x))
+        return Dense(
+            self.outputs, kernel_init=nn.initializers.orthogonal(GAIN), bias_init=nn.initializers.constant(self.start),
+            name="outputs",
+        )(x)  # fmt: skip
+
+
+class FlatEyes(nn.Module):
+    """The global state as it is, or all observations where there is none; the agents are told apart by their place."""
+
+    @nn.compact
+    def __call__(self, obs: Array, state: Array) -> tuple[Array, None]:
+        """Map obs [..., N, O] and state [..., S] to [..., F]."""
+        return (state if state.shape[-1] else obs.reshape(*obs.shape[:-2], -1)), None
+
+
+class StateEyes(nn.Module):
+    """The global state as entities, among them the team; no parameter depends on how many there are."""
+
+    config: Any
+    spec: EnvSpec
+
+    @nn.compact
+    def __call__(self, obs: Array, state: Array) -> tuple[Array, Array]:
+        """Map state [..., S] to [..., F] and [..., N, F]."""
+        features, tokens = Encoder(self.config, name="state")(view(self.spec.state, state))
+        return features, tokens[ALLY]
+
+
+class TeamEyes(nn.Module):
+    """What all agents observe, as entities; no parameter depends on how many there are."""
+
+    config: Any
+    groups: tuple[Group, ...]
+
+    @nn.compact
+    def __call__(self, obs: Array, state: Array) -> tuple[Array, Array]:
+        """Map obs [..., N, O] to [..., F] and [..., N, F]."""
+        size = self.config.hidden_size
+        known = WholeTeam(self.config, self.groups, size, per_agent=True, name="team")(obs)
+        return known[..., 0, size:], known[..., :size]
+
+
+def eyes(config: Any, spec: EnvSpec, groups: tuple[Group, ...]) -> nn.Module:
+    """Return what a mixer sees by; `groups` are those whose observations are read as entities, () where they are not.
+
+    The state's entities are used if its teammates are the agents, in their order, as in SMAX.
+    """
+    if not groups:
+        return FlatEyes()
+    if any(block.kind == ALLY and block.count == spec.num_agents for block in spec.state.entities):
+        return StateEyes(config, spec)
+    return TeamEyes(config, groups)

@@ -1,0 +1,115 @@
+"""What each agent's actions are worth, from what it sees and remembers, and how a team's values are put together.
+
+The network of the value-decomposition family: IQL (Tampuu et al. 2017) mixes nothing, VDN adds up, QMIX mixes with
+weights that are not negative (`mixers.py`). Parameters are shared by all agents. The memory is a GRU (Hausknecht and
+Stone 2015, "Deep recurrent Q-learning"). A dueling head (Wang et al. 2016, equation 9) takes the mean over legal
+actions alone.
+"""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from tandem.core import Array, EnvSpec, Group, Key, Model, Params, PyTree, QValues, setting
+from tandem.models import mixers
+from tandem.models.actor_critic_layers import ACTIVATIONS, Body
+from tandem.models.dense import Dense
+from tandem.models.entities.config import EntityConfig, teams
+from tandem.models.entities.team import TeamEncoder, TeamHead
+from tandem.models.recurrent import GRU
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(EntityConfig):
+    hidden_size: int = setting(64, "width of every layer, and of the memory", low=2, high=4096)
+    num_layers: int = setting(2, "layers from the input to the memory, or to the head", low=1, high=16)
+    activation: str = setting("relu", "nonlinearity of the layers", choices=tuple(ACTIVATIONS))
+    layer_norm: bool = setting(False, "normalise the input and every layer's output (LayerNorm)")
+    memory: str = setting("none", "what an agent remembers of its past", choices=("none", "gru"))
+    dueling: bool = setting(False, "a value of the situation, and the actions' advantages over their mean")
+    agent_id: bool = setting(True, "encoder=flat: append a one-hot agent id to what an agent sees")
+    head_gain: float = setting(0.01, "size of the head's first weights; small = values near zero at first", low=0.0)
+    mixer: str = setting(
+        "sum",
+        "what the agents' values are together: nothing, each is fitted by itself (IQL); their sum (VDN); a function of "
+        "the global state that rises with each of them (QMIX)",
+        choices=("none", "sum", "monotone"),
+    )
+    mixer_size: int = setting(32, "monotone: units of the mixer", low=1, high=1024)
+    hypernet_size: int = setting(64, "monotone: width of the networks that make its weights", low=1, high=4096)
+
+
+def make(config: Config, spec: EnvSpec) -> Model:
+    """Return the Q-values of a task.
+
+    Raises:
+      ValueError: entities are asked for where there are none.
+    """
+    groups, shape = teams(config, spec), (1, 1, spec.num_agents)
+    agents = Agents(config, spec.actions.size, groups)
+    mixer = mixers.Monotone(config, mixers.eyes(config, spec, groups))
+
+    def own_view(obs: Array) -> Array:
+        if groups or not config.agent_id:
+            return obs
+        ids = jnp.broadcast_to(jnp.eye(spec.num_agents, dtype=obs.dtype), (*obs.shape[:-1], spec.num_agents))
+        return jnp.concatenate([obs, ids], axis=-1)
+
+    def memory(batch: int) -> PyTree:
+        return () if config.memory == "none" else jnp.zeros((batch, spec.num_agents, config.hidden_size))
+
+    def init(key: Key) -> Params:
+        agents_key, mixer_key = jax.random.split(key)
+        obs, legal = jnp.zeros((*shape, spec.obs.size)), jnp.ones((*shape, spec.actions.size), bool)
+        first = jnp.zeros((1, 1), bool)
+        params = {"agents": agents.init(agents_key, memory(1), own_view(obs), first, legal)["params"]}
+        if config.mixer == "monotone":
+            state = jnp.zeros((1, 1, spec.state.size))
+            params["mixer"] = mixer.init(mixer_key, jnp.zeros(shape), obs, state)["params"]
+        return params
+
+    def values(params: Params, memory: PyTree, obs: Array, first: Array, legal: Array) -> tuple[PyTree, Array]:
+        return agents.apply({"params": params["agents"]}, memory, own_view(obs), first, legal)
+
+    def mix(params: Params, q: Array, obs: Array, state: Array, alive: Array) -> Array:
+        living = jnp.where(alive, q, 0.0)
+        if config.mixer == "none":
+            return living
+        if config.mixer == "sum":
+            return jnp.sum(living, axis=-1, keepdims=True)
+        return mixer.apply({"params": params["mixer"]}, living, obs, state)[..., None]
+
+    face = QValues(memory=memory, values=values, mix=mix, by_agent=config.mixer == "none")
+    return Model(init=init, acting=lambda params: {"agents": params["agents"]}, q_values=face)
+
+
+class Agents(nn.Module):
+    """The agents' Q-values, all by one set of parameters."""
+
+    config: Any
+    num_actions: int
+    groups: tuple[Group, ...] = ()  # of agents whose x is read as entities; () = x is features
+
+    @nn.compact
+    def __call__(self, memory: PyTree, x: Array, first: Array, legal: Array) -> tuple[PyTree, Array]:
+        """Map x [B, T, N, F] to memories after each step [B, T, N, H] (or ()) and values [B, T, N, A]."""
+        config, start = self.config, nn.initializers.orthogonal(self.config.head_gain)
+        if self.groups:
+            x, tokens = TeamEncoder(config, self.groups, config.hidden_size, name="entities")(x)
+        _, features = Body(config, "none", name="body")((), x, first)
+        after = ()
+        if config.memory == "gru":
+            after = features = GRU(config.hidden_size, name="gru")(memory, features, first)[1]
+        if self.groups:
+            head = TeamHead(self.groups, self.num_actions, config.entity_size, start, name="head")
+            values = head(features, tokens)
+        else:
+            values = Dense(self.num_actions, kernel_init=start, name="head")(features)
+        if config.dueling:
+            shares = legal / jnp.sum(legal, axis=-1, keepdims=True)
+            worth = Dense(1, kernel_init=start, name="situation")(features)
+            values = values - jnp.sum(shares * values, axis=-1, keepdims=True) + worth
+        return after, values

@@ -1,0 +1,55 @@
+"""No search: every agent plays the action that it values most, and now and then one by lot.
+
+The share of lots falls in a line over the beginning of a run (Mnih et al. 2015). Evaluations play none.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from tandem.core import Array, EnvSpec, Model, Planner, TimeStep, setting
+from tandem.ops.distributions import CATEGORICAL
+from tandem.ops.masking import TINY, masked_logits
+from tandem.planners.policies.acting import act
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    epsilon_start: float = setting(1.0, "share of actions by lot at the start of a run", low=0.0, high=1.0)
+    epsilon_end: float = setting(0.05, "the same once it has fallen", low=0.0, high=1.0)
+    epsilon_share: float = setting(0.1, "part of the run in which it falls, in a line", low=0.0, high=1.0)
+
+
+def make(config: Config, model: Model, spec: EnvSpec, discount: float) -> Planner:
+    """Return the planner; its extras are of the mixture of greedy and random play that it plays by.
+
+    Its carry is the network's memory.
+    """
+    del discount
+    face = model.q_values
+
+    def plan(params, carry, timestep: TimeStep, key: Array, explore: bool, progress: Array = 0.0):
+        seen = (timestep.obs[:, None], timestep.first[:, None], timestep.legal[:, None])
+        after, values = face.values(params, carry, *seen)
+        share = epsilon(config, progress) if explore else jnp.zeros(())
+        policy = mixture(values[:, 0], timestep.legal, share)
+        plan = act(CATEGORICAL, jnp.log(jnp.maximum(policy, TINY)), timestep.legal, key, explore)
+        plan = plan.replace(
+            extras=plan.extras.replace(memory=carry), metrics={"epsilon": jnp.full(timestep.first.shape, share)}
+        )
+        return jax.tree.map(lambda x: x[:, 0], after), plan
+
+    return Planner(init=face.memory, plan=plan, plays="policy", metric_names=("epsilon",))
+
+
+def epsilon(config: Config, progress: Array) -> Array:
+    """Return the share of actions by lot at `progress` [] in [0, 1]."""
+    fallen = jnp.clip(progress / max(config.epsilon_share, 1e-9), 0.0, 1.0)
+    return (config.epsilon_start + (config.epsilon_end - config.epsilon_start) * fallen).astype(jnp.float32)
+
+
+def mixture(values: Array, legal: Array, share: Array) -> Array:
+    """Return probabilities [..., A]: `share` [] on all legal actions alike, the rest on the best of `values`."""
+    best = jax.nn.one_hot(jnp.argmax(masked_logits(values, legal), axis=-1), values.shape[-1])
+    return (1.0 - share) * best + share * legal / jnp.sum(legal, axis=-1, keepdims=True)

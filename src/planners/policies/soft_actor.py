@@ -1,0 +1,24 @@
+"""No search: every agent acts by the policy of a soft actor-critic, from what it sees."""
+
+import dataclasses
+
+from tandem.core import Array, EnvSpec, Model, Planner, TimeStep
+from tandem.ops.distributions import CATEGORICAL
+from tandem.planners.policies.acting import act
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    pass
+
+
+def make(config: Config, model: Model, spec: EnvSpec, discount: float) -> Planner:
+    """Return the planner: it samples while exploring and plays the likeliest legal action otherwise."""
+    del config, spec, discount
+
+    def plan(params, carry, timestep: TimeStep, key: Array, explore: bool, progress: Array = 0.0):
+        del progress
+        logits = model.soft_actor_critic.policy(params, timestep.obs)
+        return carry, act(CATEGORICAL, logits, timestep.legal, key, explore)
+
+    return Planner(init=lambda batch: (), plan=plan, plays="policy")
