@@ -282,7 +282,7 @@ def test_a_damaged_best_checkpoint_is_told_and_no_other_is_taken_for_it(folder, 
     assert (
         status == 2
         and out == ""
-        and "the best checkpoint cannot be told" in err
+        and "the best checkpoint cannot be found" in err
         and f"{best} is damaged" in err.replace("damaged/models", str(results / "models"))
     )
     status, out, _ = typed("show", "--run=damaged/sacred/1")
