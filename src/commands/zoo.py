@@ -16,7 +16,6 @@ from tandem.core.metrics import TRAINING_SECONDS
 from tandem.records import checkpoint, provenance, series, zoo
 from tandem.records.checkpoint_folder import CheckpointError, Meta, read_meta
 from tandem.records.places import task
-from tandem.records.provenance import ROOT
 from tandem.records.record import decisive
 from tandem.records.runs import RecordError, StoredRun
 from tandem.restored import Restored, restore
@@ -33,7 +32,7 @@ def main(words: Sequence[str]) -> int:
       UsageError: wrong flags, no such run, or an entry that cannot be made.
     """
     options, updates = parser().read(words)
-    folder = Path(options.folder) if options.folder else _usual()
+    folder = Path(options.folder) if options.folder else zoo.home()
     if options.run is None:
         _refuse_idle(options, updates)
         show(folder)
@@ -63,12 +62,6 @@ def parser() -> flags.Parser:
     own.add_argument("--replace", action="store_true", help="put it in the place of an entry of that name")
     own.add_argument("--folder", type=flags.out_folder, help="of all entries (default: zoo)")
     return own
-
-
-def _usual() -> Path:
-    """Return the zoo of the folder that we are in, or else that beside the code."""
-    here = Path(zoo.ZOO)
-    return here if here.is_dir() else ROOT / zoo.ZOO
 
 
 def _refuse_idle(options: Any, updates: Sequence[Update]) -> None:

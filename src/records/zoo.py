@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tandem import program
 from tandem.config import schema
 from tandem.records import checkpoint
 from tandem.records.checkpoint_folder import Meta
 from tandem.records.places import replace_file
-from tandem.records.provenance import ROOT
 from tandem.records.runs import CARD, RecordError, read_json
 from tandem.registry import nearest
 
@@ -41,12 +41,19 @@ def located(run: str) -> str:
     path = Path(run)
     if path.parts[:1] != (ZOO,) or len(path.parts) != 2 or path.exists():
         return run
-    if (ROOT / path).exists():
-        return str(ROOT / path)
-    known = [entry.name for entry in entries(Path(ZOO)) or entries(ROOT / ZOO)]
+    beside = home()
+    if (beside / path.name).exists():
+        return str(beside / path.name)
+    known = [entry.name for entry in entries(beside)]
     guess = nearest(path.name, known)
     hint = f"did you mean {ZOO}/{guess}? " if guess else ""
     raise RecordError(f"no run '{run}': {hint}the zoo has {', '.join(known) or 'no entries'}")
+
+
+def home() -> Path:
+    """Return the zoo's folder: here if there is one, else beside the code. An installed Tandem has none of its own."""
+    here, root = Path(ZOO), program.checkout()
+    return here if here.is_dir() or root is None else root / ZOO
 
 
 def entries(folder: Path) -> list[Path]:
