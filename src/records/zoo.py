@@ -114,7 +114,8 @@ def page(name: str, card: Mapping[str, Any]) -> str:
     """Return a card for people."""
     machine, trained = card["machine"], card["trained"]
     lines = [
-        f"# {name}", "", f"`{card['algorithm']}` on {card['task']}, {card['agents']} agents.", "", "| player | metric | mean | standard error |",
+        f"# {name}", "", f"`{card['algorithm']}` on {card['task']}, {card['agents']} agents.", "",
+        "| player | metric | mean | standard error |",
         "|---|---|---|---|",
         *(
             f"| {player} | {metric} | {numbers['mean']:.3f} | {_number(numbers['stderr'])} |"
