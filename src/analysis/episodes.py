@@ -28,6 +28,7 @@ class Episode(NamedTuple):
     network: np.ndarray | None = None  # [T, N, A] the network's own policy, where a search or a turn played
     value: np.ndarray | None = None  # [T, M] discounted return that the network expects; M = 1 of the team, or N
     search_value: np.ndarray | None = None  # [T] the same as the search found it
+    cut_off: bool = False  # by the time limit; values then look beyond the end
 
 
 Play = Callable[[Params, Key], list[Episode]]
@@ -92,6 +93,7 @@ def _episode(i: int, states: list, seen: list, shown: list) -> Episode:
         reward=np.stack([row[i] for row in reward]),
         metrics={name: float(values[i]) for name, values in seen[length].metrics.items()},
         **thoughts(rows(opinions, i)),
+        cut_off=bool(seen[length].truncated[i]),
     )
 
 

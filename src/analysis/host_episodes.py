@@ -86,5 +86,5 @@ def _play(
         states=pictures, action=action, policy=policy, legal=np.stack([one.legal for one in seen[:-1]]),
         alive=np.stack([one.alive for one in seen]), reward=reward,
         metrics={name: float(timestep.metrics[name]) for name in env.spec.metric_names},
-        **thoughts(rows(opinions)),
+        **thoughts(rows(opinions)), cut_off=bool(timestep.truncated),
     )  # fmt: skip

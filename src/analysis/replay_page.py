@@ -100,6 +100,7 @@ def _episode(drawing: Drawing | None, episode: Episode, stride: int, discount: f
         "value": None if episode.value is None else rounded(episode.value[shown]),
         "searchValue": None if episode.search_value is None else rounded(episode.search_value[shown]),
         "toGo": rounded(returns_to_go(episode.reward, discount)[shown]),
+        "cutOff": episode.cut_off,
         "end": {name.replace("_", " "): rounded(value) for name, value in episode.metrics.items()},
     }
 

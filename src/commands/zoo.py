@@ -1,5 +1,6 @@
 """`zoo`: lists the trained networks that come with the code; `zoo --run=RUN --name=NAME` makes an entry of a run."""
 
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -99,11 +100,14 @@ def show(folder: Path) -> None:
     if not found:
         raise UsageError(f"zoo: there are no entries in {folder}")
     table = Table(title=f"trained networks in {folder}", title_justify="left")
-    for name in ("--run=", "task", "algorithm", "score", "size"):
-        table.add_column(name, justify="right" if name == "size" else "left", no_wrap=name == "--run=", overflow="fold")
+    for name in ("--run=", "task", "agents", "algorithm", "score", "size"):
+        table.add_column(
+            name, justify="right" if name in ("agents", "size") else "left", no_wrap=name == "--run=", overflow="fold"
+        )
     for name, *words in found:
         table.add_row(f"{zoo.ZOO}/{name}" if folder.name == zoo.ZOO else str(folder / name), *words)
-    Console(highlight=False, markup=False, emoji=False, soft_wrap=True).print(table)
+    width = None if sys.stdout.isatty() else 120
+    Console(highlight=False, markup=False, emoji=False, width=width).print(table)
     print(f"to see one play: python src/main.py render --run={zoo.ZOO}/{found[0][0]} --page", flush=True)
 
 
@@ -150,6 +154,7 @@ def card(run: StoredRun, restored: Restored, scores: dict[str, Any]) -> dict[str
     seconds = points[TRAINING_SECONDS].values[-1] if TRAINING_SECONDS in points else 0.0
     return {
         "task": task(run.config),
+        "agents": restored.env.spec.num_agents,
         "algorithm": run.config["name"],
         "command": zoo.command(origin["command"]),
         "commit": origin["git"]["commit"],

@@ -121,7 +121,8 @@ def page(name: str, card: Mapping[str, Any]) -> str:
     """Return a card for people."""
     machine, trained = card["machine"], card["trained"]
     lines = [
-        f"# {name}", "", f"`{card['algorithm']}` on {card['task']}.", "", "| player | metric | mean | standard error |",
+        f"# {name}", "", f"`{card['algorithm']}` on {card['task']}, {card['agents']} agents.", "",
+        "| player | metric | mean | standard error |",
         "|---|---|---|---|",
         *(
             f"| {player} | {metric} | {numbers['mean']:.3f} | {_number(numbers['stderr'])} |"
@@ -143,10 +144,10 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def rows(found: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, str, str, str]]:
-    """Return a row of words for each card: name, task, algorithm, scores, kilobytes."""
+def rows(found: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Return a row of words for each card: name, task, agents, algorithm, scores, kilobytes."""
     return [
-        (name, card["task"], card["algorithm"], headline(card), f"{card['bytes'] / 1000:,.0f} kB")
+        (name, card["task"], str(card["agents"]), card["algorithm"], headline(card), f"{card['bytes'] / 1000:,.0f} kB")
         for name, card in found.items()
     ]
 
@@ -161,7 +162,7 @@ def headline(card: Mapping[str, Any]) -> str:
 
 def write_index(folder: Path) -> None:
     """Write the table of all entries."""
-    columns = ("name", "task", "algorithm", "score", "size")
+    columns = ("name", "task", "agents", "algorithm", "score", "size")
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
     lines += ["| " + " | ".join((f"[{row[0]}]({row[0]}/README.md)", *row[1:])) + " |" for row in rows(cards(folder))]
     replace_file(folder / "README.md", HEAD + "\n".join(lines) + "\n")

@@ -50,7 +50,9 @@ def episode(length: int = 4) -> Episode:
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory) -> Iterator:
     """The page of two episodes in a browser, and the addresses that it asked for."""
-    document = replay_page.describe(DRAWING, [episode(), episode(7)], "two <b>bold</b> & games", "search", 0.5)
+    document = replay_page.describe(
+        DRAWING, [episode(), episode(7)._replace(cut_off=True)], "two <b>bold</b> & games", "search", 0.5
+    )
     path = replay_page.write(document, tmp_path_factory.mktemp("page") / "a page.html")
     with started() as browser, opened(browser) as page:
         asked, complaints = [], []
@@ -138,7 +140,9 @@ def test_keys_the_chart_and_the_buttons_of_episodes_move_as_well(page):
     assert page.locator("#place").inner_text() == "1 of 4"
     page.keyboard.press("End")
     assert page.locator("#place").inner_text() == "4 of 4"
+    assert "time limit" not in page.locator("#legend").inner_text()
     page.locator("#episodes button").nth(1).click()
+    assert "came up to the time limit" in page.locator("#legend").inner_text()  # beyond which values look
     assert page.locator("#place").inner_text() == "0 of 7" and page.locator("#step").get_attribute("max") == "7"
     box = page.locator("#chart").bounding_box()
     page.mouse.click(box["x"] + box["width"] / 2 + 2, box["y"] + box["height"] / 2)

@@ -64,7 +64,10 @@ def test_the_card_says_where_an_entry_comes_from_and_not_whose_machine_it_was(fo
             assert str(folder) not in path.read_text()
     page = (folder / "zoo/climbing/README.md").read_text()
     assert command in page and card["commit"] in page and f"{card['scores']['search']['return']['mean']:.3f}" in page
-    assert "| [climbing](climbing/README.md) | matrix_game/climbing |" in (folder / "zoo/README.md").read_text()
+    assert (
+        "| [climbing](climbing/README.md) | matrix_game/climbing | 2 | mazero_seq |"
+        in (folder / "zoo/README.md").read_text()
+    )
 
 
 def test_an_entry_is_evaluated_to_the_scores_of_its_card(folder, typed):
@@ -150,6 +153,7 @@ def test_the_entries_that_come_with_the_code_fit_it(entry):
     run = runs.find(str(entry))
     found = restored.restore(run, "best")
     card = json.loads((entry / "card.json").read_text())
+    assert card["agents"] == found.env.spec.num_agents
     assert set(card["scores"]) == set(found.players) and found.step == card["step"]
     assert sum(path.stat().st_size for path in entry.rglob("*") if path.is_file()) < zoo.MOST_BYTES
     network = found.network()

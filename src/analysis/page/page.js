@@ -111,7 +111,7 @@ function drawScene() {
 
 // The lines of the chart: what the network expects, what the search found, and what really came.
 function curves() {
-  const { value, searchValue, toGo } = now(), found = [];
+  const { value, searchValue, toGo, cutOff } = now(), found = [];
   if (value) {
     const many = value.length && value[0].length > 1;
     for (let i = 0; value.length && i < value[0].length; i++)
@@ -120,7 +120,8 @@ function curves() {
   }
   if (searchValue) found.push({ name: "value by the search", colour: LINES.search, points: searchValue });
   if (found.length)
-    found.push({ name: "discounted return that came", colour: LINES.truth, points: toGo, dashed: true });
+    found.push({ name: `discounted return that came${cutOff ? " up to the time limit" : ""}`, colour: LINES.truth,
+                 points: toGo, dashed: true });
   return found;
 }
 
