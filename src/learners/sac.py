@@ -63,7 +63,7 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
         final_fraction=config.final_rate_fraction, weight_decay=0.0, max_grad_norm=config.max_grad_norm,
     )  # fmt: skip
     # Each by itself: a large gradient of the critics must not shorten the policy's step.
-    optimiser = optax.partition({name: adam for name in PARTS}, lambda params: {name: name for name in params})
+    optimiser = optax.partition(dict.fromkeys(PARTS, adam), lambda params: {name: name for name in params})
 
     def init(key: Key) -> LearnerState:
         params = model.init(key) | {"log_temperature": jnp.log(jnp.float32(config.initial_temperature))}
