@@ -62,7 +62,7 @@ def send(run: runs.StoredRun, asked: Mapping[str, str | None]) -> None:
         try:
             print(f"{run.folder} -> {tracker.name}: {tracking.send(run, tracker)}", flush=True)
         except Exception as error:  # of many kinds: the tracker's own
-            raise ValueError(f"run {run.id}: {tracker.name} cannot be written: {error}") from error
+            raise ValueError(f"run {run.id}: {tracker.name} cannot be written: {tracking.reason(error)}") from error
 
 
 def _check_record(run: runs.StoredRun) -> None:

@@ -1,6 +1,7 @@
 """MLflow as a tracker, by its client alone: a SQLite file, another database or a server."""
 
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ MOST_AT_ONCE = 900  # metrics; a server takes 1000 at once
 MOST_PARAMS = 100
 LONGEST_VALUE = 500  # letters of a parameter
 UID = "tandem.uid"
+# A server that is away is asked again by us; MLflow by itself would ask for minutes before it says so.
+IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 STATUS = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 
 
@@ -24,10 +27,13 @@ class Mlflow:
         self.client: Any = None
 
     def begin(self, about: About) -> None:
+        for name, value in IMPATIENT.items():
+            os.environ.setdefault(name, value)
         from mlflow.entities import Param
         from mlflow.tracking import MlflowClient
 
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it tells of every table that it makes
+        logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # and this of each try
         self.client = MlflowClient(tracking_uri=self.uri)
         experiment = self.client.get_experiment_by_name(about.task)
         place = experiment.experiment_id if experiment else self.client.create_experiment(about.task)

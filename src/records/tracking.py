@@ -14,12 +14,15 @@ from typing import Any, NamedTuple, Protocol
 
 from sacred.observers import RunObserver
 
+from tandem.hiding import hidden
 from tandem.records import record_files, series
 from tandem.records.places import task, title
 from tandem.records.runs import StoredRun
 
 INTERVAL = 10.0  # seconds from one round to the next
 PATIENCE = 60.0  # seconds after the end of a run without progress; starting a tracker's program takes some
+TROUBLED = 0.2  # share of it for one that could not be written last
+LONGEST_REASON = 200  # letters
 MOST_POINTS = 1_000_000  # wait in memory; then the oldest are left to `upload`
 ENDS = {"COMPLETED": "finished", "INTERRUPTED": "interrupted", "FAILED": "failed"}
 
@@ -98,6 +101,11 @@ def send(run: StoredRun, tracker: Tracker) -> str:
     return tracker.end(ENDS.get(run.status, "interrupted"), score if isinstance(score, int | float) else None)
 
 
+def reason(error: BaseException) -> str:
+    """Return an error in one line without the secrets of an address that it may name."""
+    return f"{type(error).__name__}: {' '.join(hidden(str(error)).split())[:LONGEST_REASON]}"
+
+
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
@@ -160,13 +168,16 @@ class TrackerMirror(RunObserver):
         if self.run is None:
             return
         self.progress = time.monotonic()
-        while self.thread.is_alive() and time.monotonic() - self.progress < self.patience:
+        while self.thread.is_alive() and time.monotonic() - self.progress < self._patience():
             self.thread.join(0.05)
         self.given_up.set()
         if self.where and not self.lost:
             print(f"{self.tracker.name}: {self.where}", flush=True)
         else:
             self.say(self._unfinished())
+
+    def _patience(self) -> float:
+        return self.patience * (TROUBLED if self.trouble else 1.0)
 
     def _unfinished(self) -> str:
         because = f" ({self.trouble})" if self.trouble else ""
@@ -198,7 +209,7 @@ class TrackerMirror(RunObserver):
         except BaseException as error:  # whatever it is, also its SystemExit, the run goes on
             with self.changing:
                 self.waiting = taken + self.waiting
-            return self._tell(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+            return self._tell(reason(error))
         return not self._tell("") or True
 
     def _tell(self, trouble: str) -> bool:

@@ -100,8 +100,9 @@ def test_one_that_fails_for_a_while_lacks_nothing_afterwards(tmp_path, error):
 
 
 def test_one_that_never_works_stops_no_run_and_what_to_do_is_said(tmp_path):
-    notebook = Notebook(failures=10**9)
+    notebook = Notebook(failures=10**9, error=OSError("no answer from https://me:hunter2@host/api"))
     said = mirrored(tmp_path, notebook, reports(300))
+    assert "hunter2" not in repr(said) and "@host/api" in said[0]
     assert json.loads((tmp_path / "sacred/1/run.json").read_text())["status"] == "COMPLETED"
     assert len(record_of(tmp_path)["train/return"]) == 10 and notebook.ended == []
     assert "nothing is lost" in said[-1] and f"upload --run={tmp_path / 'sacred' / '1'}" in said[-1]
