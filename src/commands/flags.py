@@ -18,6 +18,7 @@ from tandem.registry import nearest
 # What a flag of several commands is; a command may say in `Parser.take` what is particular to it.
 SHARED: dict[str, dict[str, Any]] = {
     "--run": {"required": True, "metavar": "ID|PATH", "help": "a recorded run: its id, or its folder"},
+    "--checkpoint": {"metavar": "best|last|STEP", "help": "which one of the run's (default: best)"},
     "--seeds": {"help": "a count (3 = seeds 1 to 3), a list (1,4,7) or a range (2-5)"},
     "--jobs": {"help": "runs at once; default: $JOBS, or what fits"},
     "--metric": {"help": "series that runs are compared by"},

@@ -29,7 +29,7 @@ def parser(command: str, description: str) -> flags.Parser:
     """Return a parser that knows --run and --checkpoint, and --scripted and --env-config."""
     made = flags.parser(command, description)
     made.take("--run", required=False)
-    made.add_argument("--checkpoint", metavar="best|last|STEP", help="which one of the run's (default: best)")
+    made.take("--checkpoint")
     made.add_argument(
         "--scripted", metavar="NAME", help="instead of a run a policy by hand, which some environments have"
     )
