@@ -21,7 +21,7 @@ from tandem.core import (
 from tandem.ops.clocks import step_problems
 from tandem.runners.collect import Actors, collect, start
 from tandem.runners.learn import Parts, absorb, progress_at
-from tandem.runners.loop import Loop, keys, make_loop, priorities, report_problems, sums_of
+from tandem.runners.loop import Loop, compiled_once, keys, make_loop, priorities, report_problems, sums_of
 
 ENV_STEPS = "environment steps"
 
@@ -119,7 +119,7 @@ class SyncRunner:
 
     def initial(self, seed: int) -> RunState:
         """Return the state that a run with this seed begins with."""
-        return jax.jit(partial(_init, self.parts))(keys(seed)[1])
+        return compiled_once(partial(_init, self.parts))(keys(seed)[1])
 
     def __call__(self, seed: int, resume: RunState | None = None) -> Iterator[tuple[Report, RunState]]:
         began = time.monotonic()

@@ -19,7 +19,7 @@ from tandem.core import (
 )  # fmt: skip
 from tandem.ops.clocks import step_problems
 from tandem.runners.learn import learn_once
-from tandem.runners.loop import Loop, keys, make_loop, report_problems
+from tandem.runners.loop import Loop, compiled_once, keys, make_loop, report_problems
 
 UPDATES = "updates"
 
@@ -126,7 +126,7 @@ class OfflineRunner:
 
     def __call__(self, seed: int, resume: RunState | None = None) -> Iterator[tuple[Report, RunState]]:
         began = time.monotonic()
-        state = jax.jit(partial(_init, self.learner))(keys(seed)[1]) if resume is None else resume
+        state = compiled_once(partial(_init, self.learner))(keys(seed)[1]) if resume is None else resume
         yield from self.loop(state, seed, began)
 
 
