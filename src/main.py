@@ -17,25 +17,9 @@ if Path(sys.path[0] or ".").resolve() == FOLDER:
 from tandem import machine, program  # noqa: E402
 
 # After the path is set. These are quick to import; the rest is imported when it is needed.
+from tandem.commands.table import COMMANDS, READERS, TOOLS  # noqa: E402
 from tandem.config import commandline, listing, values  # noqa: E402
 
-COMMANDS = ("train", "rerun", "list", "help", "print_config", "print_dependencies", "save_config")
-# Commands on recorded runs: each a module with its own flags and `main(words) -> exit status`;
-# no run of theirs is recorded.
-TOOLS: dict[str, str] = {
-    "evaluate": "tandem.commands.evaluate",
-    "render": "tandem.commands.render",
-    "show": "tandem.commands.show",
-    "upload": "tandem.commands.upload",
-    "batch": "tandem.commands.batch",
-    "compare": "tandem.commands.compare",
-    "tune": "tandem.commands.tune",
-    "ablation": "tandem.commands.ablation",
-    "zoo": "tandem.commands.zoo",
-    "export": "tandem.commands.export",
-    "completion": "tandem.commands.completion",
-}
-READERS = {"show", "upload", "compare", "completion"}  # which compute nothing: room for JAX is not asked for
 OK, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 

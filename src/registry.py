@@ -213,7 +213,8 @@ class Family(MutableMapping[str, Entry]):
     def brought(self) -> dict[str, Entry]:
         """Return the parts of plug-ins; an own part whose name a plug-in takes is among them, and broken."""
         if self._brought is None:
-            self._brought = brought = {}  # first, because loading a plug-in may ask for parts
+            brought: dict[str, Entry] = {}
+            self._brought = brought  # first, because loading a plug-in may ask for parts
             for found in plugins.of(self.group):
                 brought[found.name] = self._entry(found, brought)
         return self._brought

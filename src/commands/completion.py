@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from tandem.commands import completion_scripts, flags
+from tandem.commands.table import COMMANDS, TOOLS
 from tandem.config import commandline, files, schema
 from tandem.config.commandline import UsageError
 from tandem.exports.formats import FORMATS
@@ -40,8 +41,6 @@ def main(words: Sequence[str]) -> int:
 
 def known() -> completion_scripts.Known:
     """Return all that can be completed."""
-    from tandem.main import COMMANDS, TOOLS  # which imports this module's name alone
-
     own = {command: _flags_of_runs(command) for command in COMMANDS}
     own |= {name: _flags_of(module) for name, module in TOOLS.items() if name not in WITHOUT_FLAGS}
     own |= {name: [] for name in WITHOUT_FLAGS}

@@ -71,7 +71,7 @@ def _write(restored: Restored, run_id: str, form: str, path: Path) -> str:
 def _parser() -> flags.Parser:
     parser = flags.parser("export", DESCRIPTION)
     parser.take("--run")
-    parser.add_argument("--checkpoint", metavar="best|last|STEP", default="best", help="which one (default: best)")
+    parser.take("--checkpoint", default="best")
     parser.add_argument("--format", metavar="|".join(FORMATS), required=True, type=_format, help="what to write")
     parser.take("--out", metavar="FILE", type=flags.out_file, help="the file; default: policy-STEP.FORMAT with the run")
     return parser
