@@ -8,7 +8,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from tandem.core import Array, EnvSpec, Model, Planner, TimeStep, setting
+from tandem.core import Alone, Array, EnvSpec, Model, Planner, TimeStep, setting
 from tandem.ops.distributions import CATEGORICAL
 from tandem.ops.masking import TINY, masked_logits
 from tandem.planners.policies.acting import act
@@ -24,7 +24,7 @@ class Config:
 def make(config: Config, model: Model, spec: EnvSpec, discount: float) -> Planner:
     """Return the planner; its extras are of the mixture of greedy and random play that it plays by.
 
-    Its carry is the network's memory.
+    Its carry is the network's memory. Outside of this program it plays greedily: what is put out is the values.
     """
     del discount
     face = model.q_values
@@ -40,7 +40,14 @@ def make(config: Config, model: Model, spec: EnvSpec, discount: float) -> Planne
         )
         return jax.tree.map(lambda x: x[:, 0], after), plan
 
-    return Planner(init=face.memory, plan=plan, plays="policy", metric_names=("epsilon",))
+    def outputs(params, memory, obs: Array, first: Array):
+        # The legal actions move the values of all actions alike, so they do not change which is best.
+        every = jnp.ones((*obs.shape[:-1], spec.actions.size), bool)
+        after, values = face.values(params, memory, obs[:, None], first[:, None], every[:, None])
+        return jax.tree.map(lambda x: x[:, 0], after), values[:, 0]
+
+    alone = Alone(memory=face.memory, outputs=outputs, distribution=CATEGORICAL)
+    return Planner(init=face.memory, plan=plan, plays="policy", metric_names=("epsilon",), alone=alone)
 
 
 def epsilon(config: Config, progress: Array) -> Array:

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tandem.core import Array, EnvSpec, Model, Planner, TimeStep
+from tandem.core import Alone, Array, EnvSpec, Model, Planner, TimeStep
 from tandem.ops.distributions import CATEGORICAL
 from tandem.planners.policies.acting import act
 
@@ -21,4 +21,9 @@ def make(config: Config, model: Model, spec: EnvSpec, discount: float) -> Planne
         logits = model.soft_actor_critic.policy(params, timestep.obs)
         return carry, act(CATEGORICAL, logits, timestep.legal, key, explore)
 
-    return Planner(init=lambda batch: (), plan=plan, plays="policy")
+    def outputs(params, memory, obs: Array, first: Array):
+        del first
+        return memory, model.soft_actor_critic.policy(params, obs)
+
+    alone = Alone(memory=lambda batch: (), outputs=outputs, distribution=CATEGORICAL)
+    return Planner(init=lambda batch: (), plan=plan, plays="policy", alone=alone)
