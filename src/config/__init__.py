@@ -1,0 +1,1 @@
+"""YAML files, the command line, and the schema that checks them."""

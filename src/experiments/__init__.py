@@ -1,0 +1,1 @@
+"""Many runs: batches, ablations and sweeps, as plain functions."""

@@ -1,0 +1,1 @@
+"""Environments outside JAX, driven in batches."""
