@@ -82,6 +82,10 @@ NETWORKS = {
         "tandem.models.actor_critic", "a policy per agent and a critic, feed-forward or with a GRU, shared or not",
         shows=_set("actor_critic"), actions=ANY_ACTIONS,
     ),
+    "imagination": Entry(
+        "tandem.models.imagination.model", "an actor and critic, and a model of the team's observations to dream in",
+        shows=_set("actor_critic sequence_model"),
+    ),
 }  # fmt: skip
 PLANNERS = {
     "plies": Entry(
@@ -130,6 +134,10 @@ LEARNERS = {
     "ppo_distil": Entry(
         "tandem.learners.ppo_distil", "PPO in a policy, a value and a distillation phase (DNA)",
         needs=_set("actor_critic"), leaves="policy", data="rollouts",
+    ),
+    "marie": Entry(
+        "tandem.learners.marie", "a world model of replayed sequences, and PPO in what it imagines",
+        needs=_set("actor_critic sequence_model"), leaves="policy", data="sequences",
     ),
 }  # fmt: skip
 REPLAYS = {

@@ -2,7 +2,8 @@
 
 from tandem.core.arrays import Array, Key, Params, PyTree, pytree
 from tandem.core.faces import (
-    ActorCritic, Codec, Distribution, Imagined, Latents, Model, SelfSupervision, TeamPolicy, TeamValue,
+    ActorCritic, Codec, Distribution, Dreamt, Imagined, Latents, Model, SelfSupervision, SequenceModel, TeamPolicy,
+    TeamValue,
 )  # fmt: skip
 from tandem.core.parts import (
     Acting, Environment, HostEnvironment, Learner, LearnerState, Planner, Replay, Report, RunError, Runner, RunPlan,
@@ -13,9 +14,9 @@ from tandem.core.spaces import Discrete, Entities, EnvSpec, Group, Image, Number
 from tandem.core.step import Batch, Candidates, Plan, PolicyExtras, SearchExtras, TimeStep, Transition, transition
 
 __all__ = [
-    "Acting", "ActorCritic", "Array", "Batch", "Candidates", "Codec", "Discrete", "Distribution", "Entities", "EnvSpec",
-    "Environment", "Group", "HostEnvironment", "Image", "Imagined", "Key", "Latents", "Learner", "LearnerState",
+    "Acting", "ActorCritic", "Array", "Batch", "Candidates", "Codec", "Discrete", "Distribution", "Dreamt", "Entities",
+    "EnvSpec", "Environment", "Group", "HostEnvironment", "Image", "Imagined", "Key", "Latents", "Learner", "LearnerState",
     "Model", "Numbers", "Params", "Plan", "Planner", "PolicyExtras", "PyTree", "Replay", "Report", "RunError",
-    "RunPlan", "Runner", "SearchExtras", "SelfSupervision", "Source", "Store", "TeamPolicy", "TeamValue", "TimeStep",
+    "RunPlan", "Runner", "SearchExtras", "SelfSupervision", "SequenceModel", "Source", "Store", "TeamPolicy", "TeamValue", "TimeStep",
     "Transition", "Vector", "pytree", "setting", "transition",
 ]  # fmt: skip
