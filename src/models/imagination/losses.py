@@ -7,7 +7,7 @@ import optax
 from tandem.core import Array, EnvSpec, Key, Params, Transition
 from tandem.models.imagination import tokenizer as tokenizers
 from tandem.models.imagination.config import Config
-from tandem.models.imagination.parts import Dynamics, Outcome, Predicted, Steps
+from tandem.models.imagination.parts import Dynamics, Outcome, Steps
 from tandem.models.imagination.tokenizer import Tokenizer
 from tandem.ops import symlog
 from tandem.ops.losses import cross_entropy, masked_mean
@@ -33,19 +33,12 @@ def sequence_losses(
     said = dynamics.predict(params["world"], steps, traj.first, after, next_codes, key)
     outcome = dynamics.outcome(params["world"], said.hidden, now, after, next_seen)
     flat, weight = traj.obs.reshape(-1, traj.obs.shape[-1]), traj.alive.reshape(-1).astype(jnp.float32)
-    obs_loss, accuracy = _token_loss(said, next_codes, traj.alive)
+    counted = said.counted & traj.alive[..., None]
+    obs_loss = masked_mean(-said.log_prob, counted)
+    accuracy = masked_mean(said.right.astype(jnp.float32), counted)
     losses = {"tokenizer": tokens.loss(coder, flat, weight), "obs": obs_loss, "latent": said.latent_loss}
     losses |= outcome_losses(config, spec, outcome, traj)
     return losses, {"model/token_accuracy": accuracy} | tokenizers.metrics(tokens, coder, flat, weight)
-
-
-def _token_loss(said: Predicted, next_codes: Array, alive: Array) -> tuple[Array, Array]:
-    """Return the mean cross-entropy of a token in nats, and how often the likeliest token is right."""
-    logs = jax.nn.log_softmax(said.logits, axis=-1)
-    losses = -jnp.sum(logs * jax.nn.one_hot(next_codes, logs.shape[-1]), axis=-1)
-    counted = said.counted & alive[..., None]
-    right = (jnp.argmax(said.logits, axis=-1) == next_codes).astype(jnp.float32)
-    return masked_mean(losses, counted), masked_mean(right, counted)
 
 
 def outcome_losses(config: Config, spec: EnvSpec, outcome: Outcome, traj: Transition) -> dict[str, Array]:

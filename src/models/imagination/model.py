@@ -33,7 +33,7 @@ def make(config: Config, spec: EnvSpec) -> Model:
     check(config, spec)
     team = actor_critic.make(config, spec)
     tokens = tokenizers.make(config, spec)
-    dynamics = _dynamics(config, spec, tokens)
+    dynamics = make_dynamics(config, spec, tokens)
     agent, see = team.actor_critic, partial(_see, tokens)
 
     def init(key: Key) -> Params:
@@ -65,7 +65,8 @@ def make(config: Config, spec: EnvSpec) -> Model:
     )
 
 
-def _dynamics(config: Config, spec: EnvSpec, tokens: Tokenizer) -> Dynamics:
+def make_dynamics(config: Config, spec: EnvSpec, tokens: Tokenizer) -> Dynamics:
+    """Return what predicts, with its parameters apart from those of the tokenizer."""
     sizes = Sizes(
         spec.num_agents, spec.actions.size, tokens.num_slots, tokens.num_codes, tokens.width, tokens.ordinal
     )

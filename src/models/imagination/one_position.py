@@ -12,10 +12,10 @@ import jax.numpy as jnp
 
 from tandem.core import Array, Group, Key, PyTree
 from tandem.models.imagination.parts import (
-    Outcome, OutcomeHead, Predicted, Sizes, StepInput, Steps, TokenHead, as_rows, by_agent, same_episode,
+    Outcome, OutcomeHead, Predicted, Sizes, StepInput, Steps, TokenHead, as_rows, by_agent, draw_tokens,
+    likeliest_tokens, same_episode, token_log_prob,
 )  # fmt: skip
 from tandem.models.imagination.transformer import Cache, Transformer, with_room
-from tandem.ops.distributions import draw
 
 
 class OnePosition(nn.Module):
@@ -29,7 +29,7 @@ class OnePosition(nn.Module):
         config = self.config
         self.step = StepInput(config, self.sizes)
         self.time = self.param("time", nn.initializers.normal(0.02), (config.window, config.width))
-        self.transformer = Transformer(config.layers, config.heads, config.width)
+        self.transformer = Transformer(config.layers, config.heads, config.width, config.model_size)
         self.tokens = TokenHead(self.sizes)
         self.outcomes = OutcomeHead(config, self.sizes, self.groups)
 
@@ -41,9 +41,11 @@ class OnePosition(nn.Module):
     def predict(self, steps: Steps, first: Array, after: Array, next_codes: Array, key: Key) -> Predicted:
         del after, key
         hidden, _ = self._read(steps, first)
-        logits = self.tokens(hidden, steps.codes)
-        counted = jnp.ones(next_codes.shape, bool)
-        return Predicted(logits=logits, counted=counted, hidden=hidden, latent_loss=jnp.zeros(()))
+        said, sizes = self.tokens(hidden, steps.codes), self.sizes
+        return Predicted(
+            log_prob=token_log_prob(said, next_codes, sizes), right=likeliest_tokens(said, sizes) == next_codes,
+            counted=jnp.ones(next_codes.shape, bool), hidden=hidden, latent_loss=jnp.zeros(()),
+        )  # fmt: skip
 
     def outcome(self, hidden: Array, now: Array, after: Array, next_obs: Array) -> Outcome:
         return self.outcomes(hidden, now, after, next_obs)
@@ -69,7 +71,7 @@ class OnePosition(nn.Module):
         seen = jnp.repeat(visible, self.sizes.agents, axis=0)[:, None]
         rows, cache = self.transformer.extend(as_rows(x[:, None]), carry["cache"], at, seen)
         hidden = by_agent(rows, self.sizes.agents)[:, 0]
-        codes = draw(key, self.tokens(hidden, steps.codes))
+        codes = draw_tokens(self.tokens(hidden, steps.codes), key, self.sizes)
         return {"cache": cache, "visible": visible, "at": at + 1}, hidden, codes
 
     def take_up(self, carry: PyTree, codes: Array, features: Array) -> PyTree:

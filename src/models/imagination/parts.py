@@ -11,6 +11,10 @@ from tandem.core import Array, Group, Key, Params, PyTree, pytree
 from tandem.models.dense import Dense
 from tandem.models.entities.team import WholeTeam
 from tandem.models.imagination.aggregate import Perceiver, TeamAttention
+from tandem.ops import discretised
+from tandem.ops.distributions import draw
+
+BELLS = 2  # components of the distribution of a token that is a bin
 
 
 class Sizes(NamedTuple):
@@ -37,7 +41,8 @@ class Steps:
 class Predicted:
     """What dynamics say of the rows of real sequences."""
 
-    logits: Array  # [B, T, N, K, V] of the next observation's tokens
+    log_prob: Array  # [B, T, N, K] of the next observation's tokens, in nats
+    right: Array  # [B, T, N, K] bool: the likeliest token is the true one
     counted: Array  # [B, T, N, K] bool: the sequence holds what such a prediction may depend on
     hidden: Array  # [B, T, N, W] what is known after a step's actions
     latent_loss: Array  # [] of a discrete latent; zero where there is none
@@ -94,28 +99,49 @@ class StepInput(nn.Module):
 
 
 class TokenHead(nn.Module):
-    """Logits of all tokens of the next observation, each independent of the others given what is known.
+    """What is said of all tokens of the next observation, each independent of the others given what is known.
 
-    Tokens that are bins get the logits of a bell around the present bin as well, moved and widened by what is known:
-    most numbers stay or move a little, and need not be remembered to be copied.
+    Tokens that are bins are mixtures of bells, of which the first starts from the present bin: most numbers stay or
+    move a little, and need not be remembered to be copied. The other starts from the middle, which stands for zero: a
+    thing that is out of sight, say. Other tokens have a logit for every code.
     """
 
     sizes: Sizes
 
     @nn.compact
-    def __call__(self, hidden: Array, codes: Array) -> Array:
-        """Map hidden [..., W] and the present codes [..., K] to logits [..., K, V]."""
-        slots, number = self.sizes.slots, self.sizes.codes
-        free = Dense(slots * number, kernel_init=nn.initializers.normal(0.01), name="free")(hidden)
-        free = free.reshape(*hidden.shape[:-1], slots, number)
+    def __call__(self, hidden: Array, codes: Array) -> PyTree:
+        """Map hidden [..., W] and the present codes [..., K] to what is said of the next ones."""
+        slots, number, start = self.sizes.slots, self.sizes.codes, nn.initializers.normal(0.01)
         if not self.sizes.ordinal:
-            return free
-        move = Dense(2 * slots, kernel_init=nn.initializers.normal(0.01), name="move")(hidden)
-        shift, wide = jnp.split(move, 2, axis=-1)
-        centre = codes.astype(jnp.float32) + shift
-        narrow = 0.5 / (0.3 + nn.softplus(wide)) ** 2
-        bins = jnp.arange(number, dtype=jnp.float32).reshape((1,) * centre.ndim + (-1,))
-        return free - narrow[..., None] * (bins - centre[..., None]) ** 2
+            logits = Dense(slots * number, kernel_init=start, name="free")(hidden)
+            return logits.reshape(*hidden.shape[:-1], slots, number)
+        x = Dense(3 * BELLS * slots, kernel_init=start, name="bells")(hidden)
+        x = x.reshape(*hidden.shape[:-1], slots, 3, BELLS)
+        middle = jnp.full((*codes.shape, BELLS - 1), (number - 1) / 2)
+        base = jnp.concatenate([codes.astype(jnp.float32)[..., None], middle], axis=-1)
+        first = (jnp.arange(BELLS) == 0) * 2.0
+        return discretised.Mixture(
+            logits=x[..., 0, :] + jnp.broadcast_to(first, base.shape),
+            centre=base + x[..., 1, :] * (jnp.arange(BELLS) * (number / 8) + 1.0).reshape((1,) * codes.ndim + (-1,)),
+            scale=discretised.SHARPEST + nn.softplus(x[..., 2, :] - 1.0),
+        )
+
+
+def token_log_prob(said: PyTree, codes: Array, sizes: Sizes) -> Array:
+    """Return the log-probability [..., K] of codes [..., K] in nats."""
+    if isinstance(said, discretised.Mixture):
+        return discretised.log_prob(said, codes, sizes.codes)
+    return jnp.sum(jax.nn.log_softmax(said, axis=-1) * jax.nn.one_hot(codes, sizes.codes), axis=-1)
+
+
+def draw_tokens(said: PyTree, key: Key, sizes: Sizes) -> Array:
+    """Return codes [..., K] drawn from what is said of them."""
+    return discretised.sample(key, said, sizes.codes) if isinstance(said, discretised.Mixture) else draw(key, said)
+
+
+def likeliest_tokens(said: PyTree, sizes: Sizes) -> Array:
+    """Return the likeliest codes [..., K]."""
+    return discretised.mode(said, sizes.codes) if isinstance(said, discretised.Mixture) else jnp.argmax(said, axis=-1)
 
 
 class OutcomeHead(nn.Module):

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from tandem.core import Array, Group, Key, Params, PyTree
 from tandem.models.dense import Dense
 from tandem.models.imagination.parts import (
-    Outcome, OutcomeHead, Predicted, Sizes, StepInput, Steps, as_rows, by_agent, same_episode,
+    Outcome, OutcomeHead, Predicted, Sizes, StepInput, Steps, as_rows, by_agent, same_episode, token_log_prob,
 )  # fmt: skip
 from tandem.models.imagination.transformer import Cache, Transformer, with_room
 from tandem.ops.distributions import draw as drawn
@@ -34,7 +34,7 @@ class TokenByToken(nn.Module):
         self.who = self.param("who", start, (self.sizes.agents, config.width))
         self.code = self.param("code", nn.initializers.normal(0.1), (self.sizes.codes, config.width))
         self.play = Dense(config.width, use_bias=False)
-        self.transformer = Transformer(config.layers, config.heads, config.width)
+        self.transformer = Transformer(config.layers, config.heads, config.width, config.model_size)
         self.token = Dense(self.sizes.codes, kernel_init=nn.initializers.normal(0.01))
         self.outcomes = OutcomeHead(config, self.sizes, self.groups)
 
@@ -57,7 +57,8 @@ class TokenByToken(nn.Module):
         logits = self.token(jnp.concatenate([hidden[..., None, :], later], axis=-2))
         counted = follows[:, :, None, None] | (jnp.arange(slots) == 0)[None, None, None]
         return Predicted(
-            logits=logits, counted=jnp.broadcast_to(counted, next_codes.shape), hidden=hidden,
+            log_prob=token_log_prob(logits, next_codes, self.sizes), right=jnp.argmax(logits, axis=-1) == next_codes,
+            counted=jnp.broadcast_to(counted, next_codes.shape), hidden=hidden,
             latent_loss=jnp.zeros(()),
         )  # fmt: skip
 
@@ -89,7 +90,7 @@ class TokenByToken(nn.Module):
     def add(self, carry: PyTree, code: Array, slot: Array) -> tuple[PyTree, Array]:
         """Return the carry with one token [B, N] of the next observation in it, and what is known then [B, N, W]."""
         x = jax.nn.one_hot(code, self.sizes.codes) @ self.code
-        x = x + jnp.broadcast_to(self.place[slot] + self.who, x.shape)
+        x = x + jnp.broadcast_to(self.place[slot][None] + self.who, x.shape)
         carry, read = self._extend(carry, x[..., None, :], carry["at"] // self._block)
         return carry, read[..., 0, :]
 
@@ -99,13 +100,13 @@ class TokenByToken(nn.Module):
     def _tokens(self, codes: Array) -> Array:
         """Return the positions [..., N, K, W] of an observation's codes [..., N, K], without the time."""
         x = jax.nn.one_hot(codes, self.sizes.codes) @ self.code
-        return x + jnp.broadcast_to(self.place[:-2] + self.who[:, None], x.shape)
+        return x + jnp.broadcast_to(self.place[None, :-2] + self.who[:, None], x.shape)
 
     def _ends(self, steps: Steps) -> Array:
         """Return the positions [..., N, 2, W] of actions and of the team's part, without the time."""
         _, team = self.step(steps)
         x = jnp.stack([self.play(jax.nn.one_hot(steps.action, self.sizes.actions)), team], axis=-2)
-        return x + jnp.broadcast_to(self.place[-2:] + self.who[:, None], x.shape)
+        return x + jnp.broadcast_to(self.place[None, -2:] + self.who[:, None], x.shape)
 
     def _extend(self, carry: PyTree, x: Array, time: Array) -> tuple[PyTree, Array]:
         """Return the carry and features [B, N, Q, W] of further positions x [B, N, Q, W] of step `time`."""

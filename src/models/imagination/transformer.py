@@ -27,11 +27,12 @@ class Block(nn.Module):
 
     heads: int
     width: int
+    hidden: int
 
     def setup(self):
         self.norm, self.norm_inner = nn.LayerNorm(), nn.LayerNorm()
         self.qkv, self.out = Dense(3 * self.width), Dense(self.width)
-        self.inner, self.outer = Dense(4 * self.width), Dense(self.width)
+        self.inner, self.outer = Dense(self.hidden), Dense(self.width)
 
     def project(self, x: Array) -> tuple[Array, Array, Array]:
         """Return queries, keys and values [R, Q, heads, d] of x [R, Q, W]."""
@@ -53,9 +54,10 @@ class Transformer(nn.Module):
     layers: int
     heads: int
     width: int
+    hidden: int
 
     def setup(self):
-        self.blocks = [Block(self.heads, self.width) for _ in range(self.layers)]
+        self.blocks = [Block(self.heads, self.width, self.hidden) for _ in range(self.layers)]
         self.norm = nn.LayerNorm()
 
     def __call__(self, x: Array, seen: Array) -> tuple[Array, Cache]:
