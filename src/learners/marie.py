@@ -153,7 +153,9 @@ def _optimisers(config: Config, agent: ActorCritic, plan: RunPlan):
         final_fraction=config.model_rate_fraction, weight_decay=config.weight_decay,
         max_grad_norm=config.model_grad_norm,
     )  # fmt: skip
-    tokenizer = optax.chain(optax.clip_by_global_norm(config.model_grad_norm), optax.adam(config.tokenizer_learning_rate))
+    tokenizer = optax.chain(
+        optax.clip_by_global_norm(config.model_grad_norm), optax.adam(config.tokenizer_learning_rate)
+    )
     team = optax.partition({"actor": actor, "critic": critic}, lambda params: {name: name for name in params})
 
     def rates(step: Array) -> dict[str, Array]:

@@ -50,7 +50,9 @@ def test_starts_are_real_rows_with_their_own_past():
     traj = rows(3, length=C + H, batch=3)
     start = dreams.starts(traj, C, 200, jax.random.key(2))
     seen = {x.tobytes() for x in np.asarray(traj.obs).reshape(3, C + H, -1)[:, C - 1 :].reshape(-1, N * 5)}
-    assert {x.tobytes() for x in np.asarray(start.obs[:, -1]).reshape(200, -1)} == seen  # one of the 15 missed: one in 70,000
+    assert {
+        x.tobytes() for x in np.asarray(start.obs[:, -1]).reshape(200, -1)
+    } == seen  # one of the 15 missed: one in 70,000
     for i in range(40):
         b, t = np.argwhere((np.asarray(traj.obs) == np.asarray(start.obs[i, -1])).all(axis=(2, 3)))[0]
         np.testing.assert_array_equal(start.action[i], traj.action[b, t - C + 1 : t])
@@ -78,7 +80,9 @@ def test_the_losses_have_no_slope_in_rows_after_an_end():
     np.testing.assert_array_equal(np.asarray(slope != 0).reshape(64, H, N).any(axis=2), night.real)
 
     def policy(obs):
-        return ppo.loss(CONFIG, agent, {"actor": params["actor"], "critic": params["critic"]}, chunks.replace(obs=obs))[0]
+        return ppo.loss(CONFIG, agent, {"actor": params["actor"], "critic": params["critic"]}, chunks.replace(obs=obs))[
+            0
+        ]
 
     late = np.asarray(jax.grad(policy)(chunks.obs)).reshape(64, H, -1)
     assert not late[~np.asarray(night.real)].any() and late[np.asarray(night.real)].any()
@@ -149,6 +153,10 @@ def _equal(a, b) -> bool:
 
 def test_the_learner_keeps_its_contract():
     learner = marie.make(CONFIG, NET, PLAN)
+    before = jax.eval_shape(learner.init, jax.random.key(0))
+    after, _, _ = jax.eval_shape(learner.update, before, batch(1), jax.random.key(0))
+    weak = [[x.weak_type for x in jax.tree.leaves(state)] for state in (before, after)]
+    assert weak[0] == weak[1]  # else the second call compiles anew
     replay = uniform.make(uniform.Config(capacity=100, batch_size=3, min_size=6), 6, learner.sequence_length)
     extras = PolicyExtras(
         log_prob=jax.ShapeDtypeStruct((N,), jnp.float32), policy=jax.ShapeDtypeStruct((N, A), jnp.float32),

@@ -11,7 +11,9 @@ from tandem.planners.policies import actor
 from tandem.runners import jax_sync
 from tests.reference.run_plans import run_plan
 
-NETWORK = Config(width=16, layers=1, heads=2, model_size=32, hidden_size=16, num_layers=1, codes=9, reward_bins=21, window=4)
+NETWORK = Config(
+    width=16, layers=1, heads=2, model_size=32, hidden_size=16, num_layers=1, codes=9, reward_bins=21, window=4
+)
 LEARNER = marie.Config(
     context=1, horizon=2, starts=64, round_every=2, warmup_updates=200, epochs=2, num_minibatches=2, model_warmup=10,
     learning_rate=4e-3, critic_learning_rate=4e-3, model_learning_rate=5e-3, entropy_weight=0.1, check_every=4,

@@ -51,9 +51,10 @@ class Perceiver(nn.Module):
         """Map embedded tokens and actions [..., N, K + 1, W] to what is added to each agent's [..., N, W]."""
         agents, slots = pieces.shape[-3:-1]
         start = nn.initializers.normal(0.02)
-        places = self.param("slots", start, (slots, self.width))[None] + self.param(
-            "agents", start, (agents, self.width)
-        )[:, None]
+        places = (
+            self.param("slots", start, (slots, self.width))[None]
+            + self.param("agents", start, (agents, self.width))[:, None]
+        )
         read = pieces + jnp.broadcast_to(places, pieces.shape)
         read = nn.LayerNorm()(read.reshape(*pieces.shape[:-3], agents * slots, self.width))
         queries = self.param("queries", nn.initializers.normal(1.0), (agents, self.width))

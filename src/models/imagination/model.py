@@ -67,9 +67,7 @@ def make(config: Config, spec: EnvSpec) -> Model:
 
 def make_dynamics(config: Config, spec: EnvSpec, tokens: Tokenizer) -> Dynamics:
     """Return what predicts, with its parameters apart from those of the tokenizer."""
-    sizes = Sizes(
-        spec.num_agents, spec.actions.size, tokens.num_slots, tokens.num_codes, tokens.width, tokens.ordinal
-    )
+    sizes = Sizes(spec.num_agents, spec.actions.size, tokens.num_slots, tokens.num_codes, tokens.width, tokens.ordinal)
     kinds = {"one": OnePosition, "tokens": token_by_token.TokenByToken}
     net = kinds[config.layout](config, sizes, teams(config, spec))
     start = jnp.zeros((1, 1, sizes.agents), jnp.int32)

@@ -63,7 +63,7 @@ def _bins(config: Config, obs_size: int) -> Tokenizer:
 
     return Tokenizer(
         num_slots=obs_size, num_codes=num_bins, width=obs_size, ordinal=True,
-        init=lambda key: {"limit": jnp.full(obs_size, config.bin_limit or 1.0)},
+        init=lambda key: {"limit": jnp.full(obs_size, config.bin_limit or 1.0, jnp.float32)},
         encode=lambda params, obs: quantise.to_bins(obs, limits(params, obs), num_bins),
         features=decode, decode=decode, loss=lambda params, obs, weight: jnp.zeros(()), settle=settle,
     )  # fmt: skip

@@ -42,7 +42,9 @@ def test_steps_with_a_cache_equal_the_full_pass_also_across_an_end(kind):
 
     @jax.jit
     def stepwise(every):
-        carry = dynamics.begin(params, jax.tree.map(lambda x: x[:, :context], every), first[:, :context], T - context + 1)
+        carry = dynamics.begin(
+            params, jax.tree.map(lambda x: x[:, :context], every), first[:, :context], T - context + 1
+        )
         found = []
         for t in range(context - 1, T):
             if t >= context:
@@ -136,9 +138,7 @@ def test_losses_are_finite_and_every_parameter_of_the_world_learns(kind):
 
     slopes = jax.jit(jax.grad(total))(params)
     assert all(bool(jnp.isfinite(x).all()) for x in jax.tree.leaves(slopes))
-    idle = [
-        jax.tree_util.keystr(path) for path, x in jax.tree.leaves_with_path(slopes["world"]) if not jnp.any(x != 0)
-    ]
+    idle = [jax.tree_util.keystr(path) for path, x in jax.tree.leaves_with_path(slopes["world"]) if not jnp.any(x != 0)]
     # Layers that start at zero let no gradient past them at first, and no row needs all positions.
     assert all("'each'" in name or "'team'" in name or "entities" in name for name in idle), idle
 
