@@ -139,6 +139,7 @@ class SequenceModel(NamedTuple):
     """
 
     agent: ActorCritic
+    longest: int  # steps of a sequence, or of a context and a dream together
     see: Callable[[Params, Array], Array]  # params, obs [..., N, O] -> encoded and decoded
     # params, traj [B, T, ...], key -> losses {name: []}, metrics {name: []}; of the parameters "world" and "tokenizer"
     losses: Callable[[Params, Transition, Key], tuple[dict[str, Array], dict[str, Array]]]

@@ -51,11 +51,10 @@ class Config(ppo.Config):
     end_weight: float = setting(1.0, "weight of the loss of ends", low=0.0)
     legal_weight: float = setting(1.0, "weight of the loss of legal actions", low=0.0)
     alive_weight: float = setting(1.0, "weight of the loss of who is alive", low=0.0)
-    latent_weight: float = setting(1.0, "weight of the loss of a discrete latent, for dynamics that have one", low=0.0)
     check_every: int = setting(8, "rounds from one measurement of open-loop errors to the next", low=1)
 
 
-LOSSES = ("obs", "reward", "end", "legal", "alive", "latent")
+LOSSES = ("obs", "reward", "end", "legal", "alive")
 ROUND = (
     *(f"train/{name}" for name in ppo.METRICS if name != "learning_rate"),
     "imagine/return", "imagine/length", "imagine/guard",
@@ -96,11 +95,17 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
     """Return the learner, which updates the world model once for each batch, and now and then the team.
 
     Raises:
-      ValueError: a team's one value is to be fitted to rewards that differ.
+      ValueError: dreams are longer than the network's window, the critic has no network of its own, or a team's one
+        value is to be fitted to rewards that differ.
     """
     world, spec = model.sequence_model, plan.spec
     if "critic" not in jax.eval_shape(model.init, jax.random.key(0)):
         raise ValueError("network_args.separate_critic=False: dreams are judged by a critic of its own; set it to True")
+    if config.context + config.horizon > world.longest:
+        raise ValueError(
+            f"learner_args.context={config.context} and horizon={config.horizon} are more steps than the network has "
+            f"positions for; set network_args.window={config.context + config.horizon} or more"
+        )
     check(config, world.agent, spec)
     optimisers, rates = _optimisers(config, world.agent, plan)
 

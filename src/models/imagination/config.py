@@ -34,13 +34,9 @@ class Config(actor_critic.Config):
     code_size: int = setting(32, "vq: width of a vector of the codebook", low=1, high=1024)
     commitment: float = setting(10.0, "vq: weight of the distance from vectors to their codes", low=0.0)
     codebook_decay: float = setting(0.99, "vq: what the codebook's moving averages keep", low=0.0, high=0.9999)
-    dynamics: str = setting(
-        "transformer", "what predicts: attention over past steps, or a recurrent state with a discrete latent",
-        choices=("transformer", "rssm"),
-    )  # fmt: skip
     layout: str = setting(
         "one",
-        "transformer: one position for each agent and step, whose tokens are drawn independently; or a position for "
+        "one position for each agent and step, whose tokens are drawn independently; or a position for "
         "every token, drawn one after another",
         choices=("one", "tokens"),
     )
@@ -54,8 +50,6 @@ class Config(actor_critic.Config):
     model_size: int = setting(128, "width of the dynamics' other hidden layers", low=2, high=4096)
     reward_bins: int = setting(41, "bins of the reward's distribution; odd, so that zero has one", low=3, high=1001)
     reward_limit: float = setting(4.0, "symlog of the largest reward; 4 stands for 53", low=0.1)
-    latents: int = setting(8, "rssm: variables of the discrete latent", low=1, high=256)
-    latent_classes: int = setting(16, "rssm: classes of each", low=2, high=256)
     window: int = setting(64, "longest sequence, in steps, that a transformer has positions for", low=2, high=4096)
 
 

@@ -13,7 +13,7 @@ from tandem.ops import symlog
 from tandem.ops.losses import cross_entropy, masked_mean
 from tandem.ops.team import team_reward
 
-LOSSES = ("tokenizer", "obs", "reward", "end", "legal", "alive", "latent")
+LOSSES = ("tokenizer", "obs", "reward", "end", "legal", "alive")
 METRICS = ("model/token_accuracy", "tokenizer/reconstruction", "tokenizer/used_codes")
 
 
@@ -36,7 +36,7 @@ def sequence_losses(
     counted = said.counted & traj.alive[..., None]
     obs_loss = masked_mean(-said.log_prob, counted)
     accuracy = masked_mean(said.right.astype(jnp.float32), counted)
-    losses = {"tokenizer": tokens.loss(coder, flat, weight), "obs": obs_loss, "latent": said.latent_loss}
+    losses = {"tokenizer": tokens.loss(coder, flat, weight), "obs": obs_loss}
     losses |= outcome_losses(config, spec, outcome, traj)
     return losses, {"model/token_accuracy": accuracy} | tokenizers.metrics(tokens, coder, flat, weight)
 

@@ -49,6 +49,7 @@ def make(config: Config, spec: EnvSpec) -> Model:
 
     sequence_model = SequenceModel(
         agent=agent,
+        longest=config.window,
         see=see,
         losses=partial(sequence_losses, config, spec, tokens, dynamics),
         loss_names=LOSSES,

@@ -44,7 +44,7 @@ class OnePosition(nn.Module):
         said, sizes = self.tokens(hidden, steps.codes), self.sizes
         return Predicted(
             log_prob=token_log_prob(said, next_codes, sizes), right=likeliest_tokens(said, sizes) == next_codes,
-            counted=jnp.ones(next_codes.shape, bool), hidden=hidden, latent_loss=jnp.zeros(()),
+            counted=jnp.ones(next_codes.shape, bool), hidden=hidden,
         )  # fmt: skip
 
     def outcome(self, hidden: Array, now: Array, after: Array, next_obs: Array) -> Outcome:

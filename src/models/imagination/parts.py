@@ -45,7 +45,6 @@ class Predicted:
     right: Array  # [B, T, N, K] bool: the likeliest token is the true one
     counted: Array  # [B, T, N, K] bool: the sequence holds what such a prediction may depend on
     hidden: Array  # [B, T, N, W] what is known after a step's actions
-    latent_loss: Array  # [] of a discrete latent; zero where there is none
 
 
 class Dynamics(NamedTuple):

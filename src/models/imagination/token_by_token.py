@@ -59,7 +59,6 @@ class TokenByToken(nn.Module):
         return Predicted(
             log_prob=token_log_prob(logits, next_codes, self.sizes), right=jnp.argmax(logits, axis=-1) == next_codes,
             counted=jnp.broadcast_to(counted, next_codes.shape), hidden=hidden,
-            latent_loss=jnp.zeros(()),
         )  # fmt: skip
 
     def outcome(self, hidden: Array, now: Array, after: Array, next_obs: Array) -> Outcome:
