@@ -4,8 +4,8 @@ Every cell of the table is one algorithm on one task, over several seeds. `--row
 A run is judged by greedy play of 256 episodes, each agent by itself: battles won in SMAX, the score of simple_spread (0
 is random play, 1 a controller), else the return. Beside the interquartile mean over seeds and its 95 % interval stand
 the minutes of training. Steps are cheap here and dear elsewhere: the last column, wins or score per minute, says what
-the same algorithm is worth where they are cheap. The result is benchmarks/results/steps_100k.json. Runs go on where they
-were left if `--folder` is named again.
+the same algorithm is worth where they are cheap. The result is benchmarks/results/steps_100k.json. Runs go on
+where they were left if `--folder` is named again.
 """
 
 import argparse

@@ -14,9 +14,9 @@ from tandem.core.spaces import Discrete, Entities, EnvSpec, Group, Image, Number
 from tandem.core.step import Batch, Candidates, Plan, PolicyExtras, SearchExtras, TimeStep, Transition, transition
 
 __all__ = [
-    "Acting", "ActorCritic", "Array", "Batch", "Candidates", "Codec", "Discrete", "Distribution", "Dreamt", "Entities",
-    "EnvSpec", "Environment", "Group", "HostEnvironment", "Image", "Imagined", "Key", "Latents", "Learner", "LearnerState",
-    "Model", "Numbers", "Params", "Plan", "Planner", "PolicyExtras", "PyTree", "Replay", "Report", "RunError",
-    "RunPlan", "Runner", "SearchExtras", "SelfSupervision", "SequenceModel", "Source", "Store", "TeamPolicy", "TeamValue", "TimeStep",
-    "Transition", "Vector", "pytree", "setting", "transition",
+    "Acting", "ActorCritic", "Array", "Batch", "Candidates", "Codec", "Discrete", "Distribution", "Dreamt",
+    "Entities", "EnvSpec", "Environment", "Group", "HostEnvironment", "Image", "Imagined", "Key", "Latents",
+    "Learner", "LearnerState", "Model", "Numbers", "Params", "Plan", "Planner", "PolicyExtras", "PyTree", "Replay",
+    "Report", "RunError", "RunPlan", "Runner", "SearchExtras", "SelfSupervision", "SequenceModel", "Source",
+    "Store", "TeamPolicy", "TeamValue", "TimeStep", "Transition", "Vector", "pytree", "setting", "transition",
 ]  # fmt: skip

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from tandem.core import (
-    Array, Dreamt, EnvSpec, Key, Params, PolicyExtras, PyTree, SequenceModel, Transition, pytree,
+    Array, Dreamt, EnvSpec, Key, Params, PolicyExtras, SequenceModel, Transition, pytree,
 )  # fmt: skip
 from tandem.ops.losses import masked_mean
 from tandem.ops.team import team_reward

@@ -1,4 +1,4 @@
-"""Dreams are ordinary rows, end where an end is drawn, and never hold what is not allowed; the learner keeps its word."""
+"""Dreams are ordinary rows, end where an end is drawn, and hold only what is allowed; the learner keeps its word."""
 
 import dataclasses
 

@@ -6,7 +6,7 @@ from tandem.data import uniform
 from tandem.envs import matrix_game
 from tandem.learners import marie
 from tandem.models.imagination import model
-from tandem.models.imagination.config import Config
+from tandem.models.imagination.model import Config
 from tandem.planners.policies import actor
 from tandem.runners import jax_sync
 from tests.reference.run_plans import run_plan

@@ -6,7 +6,7 @@ import numpy as np
 
 from tandem.core import Discrete, EnvSpec, PolicyExtras, Transition, Vector
 from tandem.models.imagination import model
-from tandem.models.imagination.config import Config
+from tandem.models.imagination.model import Config
 
 B, T, N, A, O = 2, 6, 3, 4, 5
 SPEC = EnvSpec(num_agents=N, obs=Vector(O), state=Vector(2), actions=Discrete(A), episode_limit=9, shared_reward=True)

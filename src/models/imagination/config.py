@@ -7,7 +7,7 @@ from tandem.models import actor_critic
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(actor_critic.Config):
+class DreamConfig(actor_critic.Config):
     hidden_size: int = setting(64, "width of the actor's and the critic's layers", low=2, high=4096)
     critic_input: str = setting(
         "all_obs", "what the critic sees: each agent's own observation, or all of them", choices=("obs", "all_obs")
@@ -16,8 +16,8 @@ class Config(actor_critic.Config):
     critic_memory: str = setting("none", "what the critic remembers", choices=("none",))
     tokenizer: str = setting(
         "bins",
-        "what an observation is made of: a bin for each number; or learned codes, by finite scalar quantisation or from "
-        "a codebook",
+        "what an observation is made of: a bin for each number; or learned codes, by finite scalar quantisation or "
+        "from a codebook",
         choices=("bins", "fsq", "vq"),
     )
     tokens: int = setting(16, "fsq, vq: codes of one observation", low=1, high=256)
@@ -26,8 +26,8 @@ class Config(actor_critic.Config):
     )
     bin_limit: float = setting(
         0.0,
-        "bins: the number at which the last bin stands, more is cut off; 0 = for each feature the largest that was seen "
-        "while the tokenizer learned, at least 1",
+        "bins: the number at which the last bin stands, more is cut off; 0 = for each feature the largest that was "
+        "seen while the tokenizer learned, at least 1",
         low=0.0,
     )
     tokenizer_size: int = setting(128, "fsq, vq: width of the hidden layers", low=2, high=4096)
@@ -53,7 +53,7 @@ class Config(actor_critic.Config):
     window: int = setting(64, "longest sequence, in steps, that a transformer has positions for", low=2, high=4096)
 
 
-def check(config: Config, spec: EnvSpec) -> None:
+def check(config: DreamConfig, spec: EnvSpec) -> None:
     """Refuse settings that cannot work together.
 
     Raises:

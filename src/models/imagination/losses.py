@@ -6,7 +6,7 @@ import optax
 
 from tandem.core import Array, EnvSpec, Key, Params, Transition
 from tandem.models.imagination import tokenizer as tokenizers
-from tandem.models.imagination.config import Config
+from tandem.models.imagination.config import DreamConfig
 from tandem.models.imagination.parts import Dynamics, Outcome, Steps
 from tandem.models.imagination.tokenizer import Tokenizer
 from tandem.ops import symlog
@@ -18,7 +18,13 @@ METRICS = ("model/token_accuracy", "tokenizer/reconstruction", "tokenizer/used_c
 
 
 def sequence_losses(
-    config: Config, spec: EnvSpec, tokens: Tokenizer, dynamics: Dynamics, params: Params, traj: Transition, key: Key
+    config: DreamConfig,
+    spec: EnvSpec,
+    tokens: Tokenizer,
+    dynamics: Dynamics,
+    params: Params,
+    traj: Transition,
+    key: Key,
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Return the losses of LOSSES and the metrics of METRICS on stored sequences [B, T, ...].
 
@@ -41,7 +47,7 @@ def sequence_losses(
     return losses, {"model/token_accuracy": accuracy} | tokenizers.metrics(tokens, coder, flat, weight)
 
 
-def outcome_losses(config: Config, spec: EnvSpec, outcome: Outcome, traj: Transition) -> dict[str, Array]:
+def outcome_losses(config: DreamConfig, spec: EnvSpec, outcome: Outcome, traj: Transition) -> dict[str, Array]:
     """Return the losses of reward, end, legal actions and of who is alive next.
 
     What may be played after an end is not known, and who lives is known of rows that the next one goes on from.

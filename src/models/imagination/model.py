@@ -5,6 +5,7 @@ world models"), with one position for each agent and step unless asked otherwise
 observation alone, at play and in dreams, so that at play it needs the tokenizer and never the dynamics.
 """
 
+import dataclasses
 from functools import partial
 
 import jax
@@ -14,14 +15,17 @@ from tandem.core import Array, Dreamt, EnvSpec, Key, Model, Params, PyTree, Sequ
 from tandem.models import actor_critic
 from tandem.models.entities.config import teams
 from tandem.models.imagination import token_by_token, tokenizer as tokenizers
-from tandem.models.imagination.config import Config, check
+from tandem.models.imagination.config import DreamConfig, check
 from tandem.models.imagination.losses import LOSSES, METRICS, sequence_losses
 from tandem.models.imagination.one_position import OnePosition
 from tandem.models.imagination.parts import Dynamics, Sizes, Steps
 from tandem.models.imagination.tokenizer import Tokenizer
 from tandem.ops import symlog
 
-__all__ = ["LOSSES", "METRICS", "Config", "make"]
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(DreamConfig):
+    """The settings of actor, critic, tokenizer and dynamics, which `config.py` declares."""
 
 
 def make(config: Config, spec: EnvSpec) -> Model:

@@ -121,7 +121,7 @@ class TokenByToken(nn.Module):
 
     def _read(self, steps: Steps, first: Array) -> tuple[Array, Cache]:
         """Return what is known at each position [B, T, N, P, W], and the cache, of whole sequences."""
-        (batch, length), width = first.shape, self.config.width
+        length, width = first.shape[1], self.config.width
         x = jnp.concatenate([self._tokens(steps.codes), self._ends(steps)], axis=-2)  # [B, T, N, P, W]
         x = x + jnp.broadcast_to(self.time[:length, None, None], x.shape)
         rows = as_rows(x.reshape(*x.shape[:3], -1)).reshape(-1, length * self._block, width)

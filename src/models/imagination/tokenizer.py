@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from tandem.core import Array, EnvSpec, Key, Params
 from tandem.models.dense import Dense
-from tandem.models.imagination.config import FSQ_LEVELS, Config
+from tandem.models.imagination.config import FSQ_LEVELS, DreamConfig
 from tandem.ops import quantise
 from tandem.ops.losses import masked_mean
 
@@ -32,20 +32,20 @@ class Tokenizer(NamedTuple):
     settle: Callable[[Params, Array, Array], Params]  # the same -> params, what is learned without a gradient
 
 
-def make(config: Config, spec: EnvSpec) -> Tokenizer:
+def make(config: DreamConfig, spec: EnvSpec) -> Tokenizer:
     """Return the tokenizer that the settings name."""
     return {"bins": _bins, "fsq": _fsq, "vq": _vq}[config.tokenizer](config, spec.obs.size)
 
 
 def metrics(tokenizer: Tokenizer, params: Params, obs: Array, weight: Array) -> dict[str, Array]:
-    """Return how far decoded observations are from obs [M, O] in the mean, and which share of the codes the first rows use."""
+    """Return how far decoded observations are from obs [M, O] in the mean, and which share of the codes is in use."""
     codes = tokenizer.encode(params, obs)
     error = jnp.mean(jnp.abs(tokenizer.decode(params, codes) - obs), axis=-1)
     used = jax.nn.one_hot(codes[:ROWS], tokenizer.num_codes).max(axis=(0, 1))
     return {"tokenizer/reconstruction": masked_mean(error, weight), "tokenizer/used_codes": jnp.mean(used)}
 
 
-def _bins(config: Config, obs_size: int) -> Tokenizer:
+def _bins(config: DreamConfig, obs_size: int) -> Tokenizer:
     """Return the tokenizer without anything learned: bins as wide as the settings say, or as what was seen."""
     num_bins = config.codes
 
@@ -99,7 +99,7 @@ def _perceptron(layers: list[Dense], x: Array) -> Array:
     return layers[-1](x)
 
 
-def _fsq(config: Config, obs_size: int) -> Tokenizer:
+def _fsq(config: DreamConfig, obs_size: int) -> Tokenizer:
     levels = FSQ_LEVELS[config.codes]
     net = Autoencoder(config.tokens, len(levels), config.tokenizer_size, obs_size)
 
@@ -123,7 +123,7 @@ def _fsq(config: Config, obs_size: int) -> Tokenizer:
     )  # fmt: skip
 
 
-def _vq(config: Config, obs_size: int) -> Tokenizer:
+def _vq(config: DreamConfig, obs_size: int) -> Tokenizer:
     """Return a tokenizer with one codebook for all slots, moved by running averages (van den Oord et al. 2017)."""
     net = Autoencoder(config.tokens, config.code_size, config.tokenizer_size, obs_size)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tandem.models.imagination import model, tokenizer
-from tandem.models.imagination.config import Config
+from tandem.models.imagination.model import Config
 from tandem.models.imagination.parts import Steps
 from tests.reference.dreams import KINDS, SMALL, SPEC, A, B, N, O, T, network, rows
 

@@ -8,7 +8,7 @@ import pytest
 
 from tandem.core import Discrete, EnvSpec, Vector
 from tandem.models.imagination import tokenizer
-from tandem.models.imagination.config import Config
+from tandem.models.imagination.model import Config
 
 O = 7
 SPEC = EnvSpec(num_agents=2, obs=Vector(O), state=Vector(0), actions=Discrete(3), episode_limit=5, shared_reward=True)
