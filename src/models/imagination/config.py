@@ -61,6 +61,11 @@ def check(config: DreamConfig, spec: EnvSpec) -> None:
     """
     if config.width % config.heads:
         raise ValueError(f"network_args.heads={config.heads}: does not divide network_args.width={config.width}")
+    if config.aggregate == "attention" and config.width % max(config.heads, 4):
+        raise ValueError(
+            f"network_args.width={config.width}: attention between agents has {max(config.heads, 4)} heads, which "
+            "have to divide it"
+        )
     if config.tokenizer == "bins" and config.codes % 2 == 0:
         raise ValueError(f"network_args.codes={config.codes}: bins are odd in number; choose {config.codes + 1}")
     if config.reward_bins % 2 == 0:

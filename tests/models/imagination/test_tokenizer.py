@@ -61,6 +61,7 @@ def test_odd_observations_stay_in_range(name, codes):
 @pytest.mark.parametrize(
     "changes,said",
     [(dict(codes=32), "choose 33"), (dict(tokenizer="fsq", codes=65), "64, 240, 512, 1000"), (dict(heads=3), "width"),
+     (dict(width=10), "4 heads"),
      (dict(reward_bins=10), "odd")],
 )  # fmt: skip
 def test_settings_that_cannot_work_are_refused(changes, said):
