@@ -107,6 +107,10 @@ NETWORKS = {
         "tandem.models.soft_actor_critic", "a policy and two Q-functions for each agent, their own or centralised",
         shows=_set("soft_actor_critic"),
     ),
+    "imagination": Entry(
+        "tandem.models.imagination.model", "an actor and critic, and a model of the team's observations to dream in",
+        shows=_set("actor_critic sequence_model"),
+    ),
 }  # fmt: skip
 PLANNERS = {
     "plies": Entry(
@@ -175,6 +179,10 @@ LEARNERS = {
     "sac": Entry(
         "tandem.learners.sac", "soft actor-critic with discrete actions, from a replay",
         needs=_set("soft_actor_critic"), leaves="policy", data="sequences",
+    ),
+    "marie": Entry(
+        "tandem.learners.marie", "a world model of replayed sequences, and PPO in what it imagines",
+        needs=_set("actor_critic sequence_model"), leaves="policy", data="sequences",
     ),
 }  # fmt: skip
 REPLAYS = {

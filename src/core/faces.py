@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tandem.core.arrays import Array, Key, Params, PyTree, pytree
+from tandem.core.step import Transition
 
 
 @pytree
@@ -150,6 +151,39 @@ class SoftActorCritic(NamedTuple):
     central: bool  # False: critics see obs[i] alone, and neither state nor actions
 
 
+@pytree
+class Dreamt:
+    """What a sequence model draws of one joint action after what went before."""
+
+    obs: Array  # [B, N, O] what the agents see next, decoded
+    reward: Array  # [B] the team's for the action
+    continues: Array  # [B] float32 probability that the episode goes on
+    legal: Array  # [B, N, A] float32 probability that an action may be played next
+    alive: Array  # [B, N] float32 probability that an agent can act next
+
+
+class SequenceModel(NamedTuple):
+    """A model of what a team's observations become, in which whole episodes can be dreamt, and who acts there.
+
+    `agent` is an actor and critic over decoded observations. The same parameters act in the real environment through
+    the network's face `actor_critic`, which encodes and decodes what is really seen, so both see the same.
+    """
+
+    agent: ActorCritic
+    longest: int  # steps of a sequence, or of a context and a dream together
+    see: Callable[[Params, Array], Array]  # params, obs [..., N, O] -> encoded and decoded
+    # params, traj [B, T, ...], key -> losses {name: []}, metrics {name: []}; of the parameters "world" and "tokenizer"
+    losses: Callable[[Params, Transition, Key], tuple[dict[str, Array], dict[str, Array]]]
+    loss_names: tuple[str, ...]
+    metric_names: tuple[str, ...]
+    settle: Callable[[Params, Transition], Params]  # what the tokenizer learns without a gradient (moving averages)
+    # params, obs [B, C, N, O], action [B, C - 1, N], first [B, C], room for so many steps -> carry from which `step`
+    # goes on, and the last observation as it is seen, on which is acted next
+    begin: Callable[[Params, Array, Array, Array, int], tuple[PyTree, Array]]
+    # params, carry, action [B, N], alive [B, N], key -> carry, what is drawn; the dead see what they saw
+    step: Callable[[Params, PyTree, Array, Array, Key], tuple[PyTree, Dreamt]]
+
+
 class Model(NamedTuple):
     """A network: how its parameters begin, and its faces; those that it lacks are None."""
 
@@ -162,6 +196,7 @@ class Model(NamedTuple):
     actor_critic: ActorCritic | None = None
     q_values: QValues | None = None
     soft_actor_critic: SoftActorCritic | None = None
+    sequence_model: SequenceModel | None = None
 
     def faces(self) -> frozenset[str]:
         """Return the names of the faces that it has."""

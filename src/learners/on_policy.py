@@ -81,6 +81,7 @@ class Chunks:
     advantage: Array  # [M, L, N]
     value: Array  # [M, L, N] before the update
     value_target: Array  # [M, L, N]
+    valued: Array  # [M, L, N] bool: whose value is fitted
 
 
 def check(config: RolloutConfig, model: ActorCritic, spec: EnvSpec) -> None:
@@ -131,13 +132,15 @@ def init_state(
 
 def judge(
     config: RolloutConfig, model: ActorCritic, spec: EnvSpec, discount: float, lambdas: tuple[float, float],
-    state: LearnerState, traj: Transition,
+    state: LearnerState, traj: Transition, real: Array | None = None,
 ) -> tuple[LearnerState, Chunks, dict[str, Array]]:  # fmt: skip
     """Return the learner's state with its statistics moved on, the rollout cut into chunks, and metrics.
 
     Args:
       lambdas: of the advantages, and of the value targets.
       traj: [E, T, ...].
+      real: [E, T] bool, rows that count for the critic; None = all. A row without a living agent never counts for the
+        policy.
     """
     reward, stats = _rewards(config, spec, discount, state.stats, traj)
     old_units = mean_and_std(stats["value"])
@@ -147,6 +150,8 @@ def judge(
     target = value + target_advantage
 
     params, mask = state.params, value_mask(config, traj.alive)
+    if real is not None:
+        mask = mask & real[..., None]
     if config.value_normalisation != "none":
         stats = stats | {"value": add_moments(stats["value"], target, mask, config.normalisation_decay)}
     units = mean_and_std(stats["value"])
@@ -159,7 +164,8 @@ def judge(
         "train/explained_variance": 1.0 - _variance(target - value, mask) / jnp.maximum(_variance(target, mask), 1e-8),
         "train/reward_scale": 1.0 / divisor(stats["reward"]),
     }
-    chunks = cut(config.chunk_length, traj, advantage=advantage, value=raw, value_target=(target - units[0]) / units[1])
+    target = (target - units[0]) / units[1]
+    chunks = cut(config.chunk_length, traj, advantage=advantage, value=raw, value_target=target, valued=mask)
     return state.replace(params=params, stats=stats), chunks, metrics
 
 

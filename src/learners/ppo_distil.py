@@ -22,7 +22,7 @@ import optax
 
 from tandem.core import ActorCritic, Array, Batch, Key, Learner, LearnerState, Model, Params, RunPlan, pytree, setting
 from tandem.learners.on_policy import (
-    Chunks, RolloutConfig, check, chunk_problems, init_state, judge, value_mask, value_returns,
+    Chunks, RolloutConfig, check, chunk_problems, init_state, judge, value_returns,
 )  # fmt: skip
 from tandem.learners.rollout_updates import error_loss, make_adam, policy_loss, run_epochs, value_loss
 from tandem.learners.sgd import sgd_step
@@ -220,7 +220,7 @@ def distil_phase_loss(config: Config, model: ActorCritic, params: Params, lesson
     """Return the loss of the own values, plus the weighted divergence from the policy before the phase, and metrics."""
     batch = lesson.chunks
     _, outputs, own_value = model.policy(params, batch.memory, batch.obs, batch.first)
-    error = masked_mean(error_loss(config)(own_value - lesson.value), value_mask(config, batch.alive))
+    error = masked_mean(error_loss(config)(own_value - lesson.value), batch.valued)
     divergence = masked_mean(model.distribution.kl_divergence(lesson.outputs, outputs, batch.legal), batch.alive)
     return error + config.distil_kl_weight * divergence, {"train/distil_loss": error, "train/distil_kl": divergence}
 

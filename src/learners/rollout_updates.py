@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from tandem.core import ActorCritic, Array, Distribution, Key, PyTree
-from tandem.learners.on_policy import Chunks, RolloutConfig, value_mask
+from tandem.learners.on_policy import Chunks, RolloutConfig
 from tandem.ops.losses import clipped_policy_loss, clipped_value_loss, huber, masked_mean
 
 
@@ -65,7 +65,7 @@ def value_loss(config: RolloutConfig, value: Array, batch: Chunks) -> Array:
         losses = clipped_value_loss(loss, value, batch.value, batch.value_target, config.value_clip)
     else:
         losses = loss(value - batch.value_target)
-    return masked_mean(losses, value_mask(config, batch.alive))
+    return masked_mean(losses, batch.valued)
 
 
 def error_loss(config: RolloutConfig) -> Callable[[Array], Array]:

@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 
 from tandem.core import (
-    Array, Environment, EnvSpec, Key, Learner, LearnerState, Params, Planner, PyTree, Replay, Report, RunPlan,
-    Transition, pytree, setting,
+    Array, Environment, EnvSpec, Key, Learner, LearnerState, Params, Planner, PolicyExtras, PyTree, Replay, Report,
+    RunPlan, Transition, pytree, setting,
 )  # fmt: skip
 from tandem.ops.clocks import step_problems
 from tandem.runners.collect import Actors, collect, start
@@ -59,6 +59,10 @@ def problems(config: Config, plan: RunPlan) -> list[str]:
     found += report_problems(config.report_every, plan)
     if plan.on_policy and config.reanalyse_per_step > 0:
         found.append("runner_args.reanalyse_per_step: a rollout is used once and not stored; set it to 0")
+    elif isinstance(plan.extras, PolicyExtras) and config.reanalyse_per_step > 0:
+        found.append(
+            "runner_args.reanalyse_per_step: a planner without search leaves nothing to plan anew; set it to 0"
+        )
     return found
 
 

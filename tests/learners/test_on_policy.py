@@ -207,7 +207,7 @@ def test_the_policy_loss_of_the_acting_policy_is_minus_the_mean_advantage_and_it
 
 @pytest.mark.parametrize("mask_dead", [True, False])
 def test_values_of_the_dead_are_fitted_unless_masked(mask_dead):
-    _, chunks, _ = judged()
+    _, chunks, _ = judged(mask_dead_values=mask_dead)
     config = dataclasses.replace(CONFIG, mask_dead_values=mask_dead, value_clip=0.5)
     gradient = np.asarray(jax.grad(lambda x: rollout_updates.value_loss(config, x, chunks))(chunks.value + 0.1))
     assert (gradient[np.asarray(chunks.alive)] != 0).all()

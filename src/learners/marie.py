@@ -1,0 +1,233 @@
+"""MARIE: a world model fitted to replayed sequences, and a team that learns by PPO in what it imagines.
+
+Zhang et al. 2024, "Decentralized transformers with centralized aggregation are sample-efficient multi-agent world
+models". An update is one step of the world model; every so many updates a round of dreams follows, from which actor and
+critic learn as `ppo` does from a rollout. Ends of dreamt episodes are drawn, and nothing after them counts.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from tandem.core import (
+    ActorCritic, Array, Batch, EnvSpec, Key, Learner, LearnerState, Model, Params, PyTree, RunPlan, SequenceModel,
+    Transition, setting,
+)  # fmt: skip
+from tandem.learners import ppo
+from tandem.learners.dreams import OPEN_LOOP, dream, night_metrics, open_loop_errors, starts
+from tandem.learners.on_policy import Chunks, check, judge
+from tandem.learners.rollout_updates import make_adam, run_epochs
+from tandem.learners.sgd import make_optimiser, sgd_step
+from tandem.ops.clocks import update_problems
+from tandem.ops.normalise import no_moments
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(ppo.Config):
+    chunk_length: int = setting(1, "steps of a dream that are learned from as one; must divide horizon", low=0)
+    value_normalisation: str = setting(
+        "running", "scale of the values: as they are, by running mean and spread, or by those with PopArt",
+        choices=("none", "running", "popart"),
+    )  # fmt: skip
+    reward_normalisation: bool = setting(False, "not to be had in dreams, which are no whole episodes")
+    context: int = setting(4, "real steps before a dream; the last of them is acted on anew", low=1, high=256)
+    horizon: int = setting(8, "steps of a dream", low=1, high=256)
+    starts: int = setting(128, "dreams of a round", low=1)
+    round_every: int = setting(2, "updates of the world model from one round of dreams to the next", low=1)
+    warmup_updates: int = setting(500, "updates of the world model before the first round", low=0)
+    sample_ends: bool = setting(True, "draw the ends of dreams; False: they end where an end is likelier than not")
+    tokenizer_updates: int = setting(2000, "updates after which the tokenizer stays as it is", low=0)
+    tokenizer_learning_rate: float = setting(3.0e-4, "of the tokenizer", low=0.0)
+    model_learning_rate: float = setting(1.0e-3, "of the world model, at its peak", low=0.0)
+    model_rate_fraction: float = setting(0.1, "of the world model's rate that is left at the end", low=0.0, high=1.0)
+    model_warmup: int = setting(100, "updates until the world model's rate is at its peak", low=0)
+    weight_decay: float = setting(1.0e-4, "adamw, of the world model", low=0.0)
+    model_grad_norm: float = setting(10.0, "gradients of the world model are clipped to this norm", low=1e-6)
+    obs_weight: float = setting(10.0, "weight of the mean loss of an observation's token", low=0.0)
+    reward_weight: float = setting(1.0, "weight of the reward's loss", low=0.0)
+    end_weight: float = setting(1.0, "weight of the loss of ends", low=0.0)
+    legal_weight: float = setting(1.0, "weight of the loss of legal actions", low=0.0)
+    alive_weight: float = setting(1.0, "weight of the loss of who is alive", low=0.0)
+    check_every: int = setting(8, "rounds from one measurement of open-loop errors to the next", low=1)
+
+
+LOSSES = ("obs", "reward", "end", "legal", "alive")
+ROUND = (
+    *(f"train/{name}" for name in ppo.METRICS if name != "learning_rate"),
+    "imagine/return", "imagine/length", "imagine/guard",
+)  # fmt: skip
+CHECKED = tuple(f"imagine/{name}" for name in OPEN_LOOP)
+
+
+def problems(config: Config, plan: RunPlan) -> list[str]:
+    """Return a sentence for each setting that cannot work in this run."""
+    steps = config.epochs * config.num_minibatches
+    found = update_problems(plan.total_steps, plan.total_updates, steps)
+    length = config.chunk_length or config.horizon
+    chunks = config.starts * config.horizon // length
+    if config.horizon % length:
+        found.append(f"learner_args.chunk_length={length}: does not divide learner_args.horizon={config.horizon}")
+    elif chunks % config.num_minibatches:
+        found.append(
+            f"learner_args.num_minibatches={config.num_minibatches}: does not divide the {chunks} chunks of a round, "
+            f"learner_args.starts={config.starts} times {config.horizon // length}"
+        )
+    if config.warmup_updates >= plan.total_updates:
+        found.append(
+            f"learner_args.warmup_updates={config.warmup_updates}: the run has {plan.total_updates} updates in all, so "
+            "the policy would never learn; raise t_max or runner_args.updates_per_step"
+        )
+    if config.reward_normalisation:
+        found.append("learner_args.reward_normalisation: dreams are no whole episodes; use value_normalisation")
+    return found
+
+
+class _Optimisers(NamedTuple):
+    agent: optax.GradientTransformation  # over "actor" and "critic"
+    world: optax.GradientTransformation
+    tokenizer: optax.GradientTransformation
+
+
+def make(config: Config, model: Model, plan: RunPlan) -> Learner:
+    """Return the learner, which updates the world model once for each batch, and now and then the team.
+
+    Raises:
+      ValueError: dreams are longer than the network's window, the critic has no network of its own, or a team's one
+        value is to be fitted to rewards that differ.
+    """
+    world, spec = model.sequence_model, plan.spec
+    if "critic" not in jax.eval_shape(model.init, jax.random.key(0)):
+        raise ValueError("network_args.separate_critic=False: dreams are judged by a critic of its own; set it to True")
+    if config.context + config.horizon > world.longest:
+        raise ValueError(
+            f"learner_args.context={config.context} and horizon={config.horizon} are more steps than the network has "
+            f"positions for; set network_args.window={config.context + config.horizon} or more"
+        )
+    check(config, world.agent, spec)
+    optimisers, rates = _optimisers(config, world.agent, plan)
+
+    def init(key: Key) -> LearnerState:
+        params = model.init(key)
+        opt = {
+            "agent": optimisers.agent.init(_team(params)),
+            "world": optimisers.world.init(params["world"]),
+            "tokenizer": optimisers.tokenizer.init(params["tokenizer"]),
+        }
+        last = {name: jnp.zeros(()) for name in (*ROUND, *CHECKED)}
+        stats = {"reward": no_moments(), "value": no_moments(), "last": last}
+        return LearnerState(params=params, target=(), opt=opt, step=jnp.zeros((), jnp.int32), stats=stats)
+
+    def update(state: LearnerState, batch: Batch, key: Key):
+        model_key, start_key, round_key, check_key = jax.random.split(key, 4)
+        state, metrics = model_step(config, world, optimisers, state, batch.traj, model_key)
+        due = (state.step >= config.warmup_updates) & (state.step % config.round_every == 0)
+        chosen = starts(batch.traj, config.context, config.starts, start_key)
+        state = jax.lax.cond(
+            due, lambda state: team_round(config, world, spec, plan.discount, optimisers, state, chosen, round_key),
+            lambda state: state, state,
+        )  # fmt: skip
+        state = jax.lax.cond(
+            state.step % (config.round_every * config.check_every) == 0,
+            lambda state: _checked(config, world, spec, state, batch.traj, check_key), lambda state: state, state,
+        )  # fmt: skip
+        metrics |= state.stats["last"] | rates(state.step)
+        return state.replace(step=state.step + 1), metrics, jnp.ones_like(batch.weight)
+
+    own = (*(f"model/{name}_loss" for name in LOSSES), "model/grad_norm", "tokenizer/loss", *world.metric_names)
+    return Learner(
+        init=init,
+        update=update,
+        sequence_length=config.context + config.horizon,
+        metric_names=(*own, *ROUND, *CHECKED, "train/learning_rate", "train/model_learning_rate"),
+        rates=rates,
+        acting=lambda state: model.acting(state.params),
+    )
+
+
+def _optimisers(config: Config, agent: ActorCritic, plan: RunPlan):
+    """Return the optimisers, and their learning rates by the update."""
+    steps = config.epochs * config.num_minibatches
+    total = max(plan.total_updates - config.warmup_updates, 1) * steps // config.round_every
+    actor, schedule = make_adam(config, agent, config.learning_rate, total)
+    critic, _ = make_adam(config, agent, config.critic_learning_rate, total)
+    world, world_schedule = make_optimiser(
+        peak=config.model_learning_rate, warmup_updates=config.model_warmup, total_updates=plan.total_updates,
+        final_fraction=config.model_rate_fraction, weight_decay=config.weight_decay,
+        max_grad_norm=config.model_grad_norm,
+    )  # fmt: skip
+    tokenizer = optax.chain(
+        optax.clip_by_global_norm(config.model_grad_norm), optax.adam(config.tokenizer_learning_rate)
+    )
+    team = optax.partition({"actor": actor, "critic": critic}, lambda params: {name: name for name in params})
+
+    def rates(step: Array) -> dict[str, Array]:
+        learned = jnp.maximum(step - config.warmup_updates, 0) // config.round_every * steps
+        return {"train/learning_rate": schedule(learned), "train/model_learning_rate": world_schedule(step)}
+
+    return _Optimisers(team, world, tokenizer), rates
+
+
+def model_step(
+    config: Config, world: SequenceModel, optimisers: _Optimisers, state: LearnerState, traj: Transition, key: Key
+) -> tuple[LearnerState, dict[str, Array]]:
+    """Return the state after one step of world model and tokenizer on sequences [B, T, ...], and metrics."""
+    learned = {name: state.params[name] for name in ("world", "tokenizer")}
+
+    def objective(learned: Params):
+        losses, metrics = world.losses(state.params | learned, traj, key)
+        weighted = [getattr(config, f"{name}_weight") * losses[name] for name in LOSSES]
+        return sum(weighted) + losses["tokenizer"], (losses, metrics)
+
+    gradients, (losses, metrics) = jax.grad(objective, has_aux=True)(learned)
+    opt, params = dict(state.opt), dict(state.params)
+    for name in learned:
+        optimiser = getattr(optimisers, name)
+        updates, opt[name] = optimiser.update(gradients[name], state.opt[name], learned[name])
+        params[name] = optax.apply_updates(learned[name], updates)
+    params = world.settle(params, traj)
+    going_on = state.step < config.tokenizer_updates
+    params["tokenizer"] = jax.tree.map(
+        lambda new, old: jnp.where(going_on, new, old), params["tokenizer"], learned["tokenizer"]
+    )
+    metrics |= {f"model/{name}_loss": losses[name] for name in LOSSES}
+    metrics |= {"tokenizer/loss": losses["tokenizer"], "model/grad_norm": optax.tree.norm(gradients["world"])}
+    return state.replace(params=params, opt=opt), metrics
+
+
+def team_round(
+    config: Config, world: SequenceModel, spec: EnvSpec, discount: float, optimisers: _Optimisers, state: LearnerState,
+    chosen: PyTree, key: Key,
+) -> LearnerState:  # fmt: skip
+    """Return the state after actor and critic have learned from one round of dreams."""
+    dream_key, epoch_key = jax.random.split(key)
+    night = dream(world, spec, state.params, chosen, config.horizon, dream_key, config.sample_ends)
+    lambdas = (config.gae_lambda, config.gae_lambda)
+    last = state.stats["last"]
+    state, chunks, judged = judge(config, world.agent, spec, discount, lambdas, state, night.rows, night.real)
+
+    def step(carry, minibatch: Chunks):
+        team, opt, norm, metrics = sgd_step(
+            lambda team: ppo.loss(config, world.agent, team, minibatch), optimisers.agent, *carry
+        )
+        return (team, opt), metrics | {"train/grad_norm": norm}
+
+    carry = (_team(state.params), state.opt["agent"])
+    carry, metrics = run_epochs(step, carry, chunks, epoch_key, config.epochs, config.num_minibatches)
+    last = last | metrics | judged | night_metrics(spec, night)
+    return state.replace(
+        params=state.params | carry[0], opt=state.opt | {"agent": carry[1]}, stats=state.stats | {"last": last}
+    )
+
+
+def _checked(
+    config: Config, world: SequenceModel, spec: EnvSpec, state: LearnerState, traj: Transition, key: Key
+) -> LearnerState:
+    errors = open_loop_errors(world, spec, state.params, traj, config.context, config.horizon, key)
+    return state.replace(stats=state.stats | {"last": state.stats["last"] | errors})
+
+
+def _team(params: Params) -> Params:
+    return {name: params[name] for name in ("actor", "critic")}

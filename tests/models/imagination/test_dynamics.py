@@ -1,0 +1,165 @@
+"""A step with a cache equals the full pass; nothing looks ahead, over an episode's end, or into a teammate."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tandem.models.imagination import model, tokenizer
+from tandem.models.imagination.model import Config
+from tandem.models.imagination.parts import Steps
+from tests.reference.dreams import KINDS, SMALL, SPEC, A, B, N, O, T, network, rows
+
+
+def made(**changes):
+    """Return dynamics, their parameters (moved away from where they start), and the tokenizer."""
+    config = Config(**SMALL | changes)
+    tokens = tokenizer.make(config, SPEC)
+    dynamics = model.make_dynamics(config, SPEC, tokens)
+    leaves, tree = jax.tree.flatten(dynamics.init(jax.random.key(0)))
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    moved = [x + 0.3 * jax.random.normal(key, x.shape) for x, key in zip(leaves, keys, strict=True)]
+    return dynamics, jax.tree.unflatten(tree, moved), tokens
+
+
+def steps_of(tokens, coder, obs, action) -> Steps:
+    codes = tokens.encode(coder, obs)
+    return Steps(codes=codes, features=tokens.features(coder, codes), action=action)
+
+
+def full(dynamics, params, tokens, coder, obs, action, first, next_obs):
+    steps, after = steps_of(tokens, coder, obs, action), tokens.encode(coder, next_obs)
+    return dynamics.predict(params, steps, first, tokens.features(coder, after), after, jax.random.key(3))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_steps_with_a_cache_equal_the_full_pass_also_across_an_end(kind):
+    dynamics, params, tokens = made(**KINDS[kind])
+    coder, traj, context = tokens.init(jax.random.key(2)), rows(1, ends=0.0), 3
+    first = jnp.zeros((B, T), bool).at[0, 1].set(True).at[1, 2].set(True)
+    want = full(dynamics, params, tokens, coder, traj.obs, traj.action, first, traj.next_obs).hidden
+    every = steps_of(tokens, coder, traj.obs, traj.action)
+
+    @jax.jit
+    def stepwise(every):
+        carry = dynamics.begin(
+            params, jax.tree.map(lambda x: x[:, :context], every), first[:, :context], T - context + 1
+        )
+        found = []
+        for t in range(context - 1, T):
+            if t >= context:
+                carry = dynamics.take_up(params, carry, every.codes[:, t], every.features[:, t])
+            carry, hidden, _ = dynamics.draw(params, carry, jax.tree.map(lambda x: x[:, t], every), jax.random.key(t))
+            found.append(hidden)
+        return jnp.stack(found, axis=1)
+
+    np.testing.assert_allclose(stepwise(every), want[:, context - 1 :], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["one", "tokens"])
+def test_nothing_is_known_of_later_rows_or_of_other_episodes(kind):
+    dynamics, params, tokens = made(**KINDS[kind])
+    coder, traj = tokens.init(jax.random.key(2)), rows(1, ends=0.0)
+    first = jnp.zeros((B, T), bool).at[:, 3].set(True)
+
+    @jax.jit
+    def hidden(obs, action):
+        return full(dynamics, params, tokens, coder, obs, action, first, traj.next_obs).hidden
+
+    before = hidden(traj.obs, traj.action)
+    late = hidden(traj.obs.at[:, 4].set(-traj.obs[:, 4]), traj.action.at[:, 4].set((traj.action[:, 4] + 1) % A))
+    np.testing.assert_allclose(late[:, :4], before[:, :4], atol=1e-6)
+    assert float(jnp.abs(late[:, 4:] - before[:, 4:]).min(axis=(0, 2, 3)).max()) >= 0 and not jnp.allclose(
+        late[:, 4], before[:, 4]
+    )
+    early = hidden(traj.obs.at[:, 1].set(-traj.obs[:, 1]), traj.action)
+    np.testing.assert_allclose(early[:, 3:], before[:, 3:], atol=1e-6)
+    assert not jnp.allclose(early[:, 2], before[:, 2])
+
+
+@pytest.mark.parametrize("aggregate,heeded", [("none", False), ("attention", True), ("perceiver", True)])
+def test_an_agent_heeds_what_the_others_do_only_where_there_is_an_aggregate(aggregate, heeded):
+    dynamics, params, tokens = made(aggregate=aggregate)
+    coder, traj = tokens.init(jax.random.key(2)), rows(1, ends=0.0)
+
+    def hidden(action):
+        return full(dynamics, params, tokens, coder, traj.obs, action, traj.first, traj.next_obs).hidden
+
+    others = traj.action.at[:, :, 1].set((traj.action[:, :, 1] + 1) % A)
+    same = jnp.allclose(hidden(others)[:, :, 0], hidden(traj.action)[:, :, 0], atol=1e-6)
+    assert bool(same) != heeded
+
+
+def test_the_perceiver_tells_places_in_an_observation_apart():
+    dynamics, params, tokens = made(aggregate="perceiver")
+    coder, traj = tokens.init(jax.random.key(2)), rows(1, ends=0.0)
+    every = steps_of(tokens, coder, traj.obs, traj.action)
+
+    def hidden(codes):
+        swapped = every.replace(codes=codes)  # the agent's own features stay, only the aggregate reads the codes
+        return dynamics.predict(params, swapped, traj.first, every.features, every.codes, jax.random.key(3)).hidden
+
+    assert not jnp.allclose(hidden(every.codes), hidden(every.codes[..., ::-1]), atol=1e-4)
+
+
+def test_a_policy_sees_its_own_observation_alone_and_the_critic_all():
+    net = network()
+    agent, params = net.sequence_model.agent, net.init(jax.random.key(0))
+    obs, first, memory = rows(4).obs[:, :1], jnp.zeros((B, 1), bool), net.sequence_model.agent.memory(B)
+    slope = jax.jacobian(lambda obs: agent.policy(params, memory, obs, first)[1].sum(axis=(0, 1, 3)))(obs)
+    for i in range(N):
+        for j in range(N):
+            assert (float(jnp.abs(slope[i, :, :, j]).max()) > 0) == (i == j)
+    value = jax.grad(lambda obs: agent.value(params, memory, obs, jnp.zeros((B, 1, 2)), first)[1][..., 0].sum())(obs)
+    assert float(jnp.abs(value).max(axis=(0, 1, 3)).min()) > 0
+
+
+def test_at_play_the_actor_sees_what_the_tokenizer_makes_of_its_observation():
+    net = network()
+    params, memory = net.init(jax.random.key(0)), net.actor_critic.memory(B)
+    obs, first = rows(4).obs[:, :1], jnp.zeros((B, 1), bool)
+    seen = net.sequence_model.see(params, obs)
+    _, played, _ = net.actor_critic.policy(net.acting(params), memory, obs, first)
+    _, dreamt, _ = net.sequence_model.agent.policy(params, memory, seen, first)
+    np.testing.assert_array_equal(played, dreamt)
+    assert "world" not in net.acting(params) and float(jnp.abs(seen - obs).max()) > 1e-3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_losses_are_finite_and_every_parameter_of_the_world_learns(kind):
+    net = network(**KINDS[kind])
+    world, params, traj = net.sequence_model, net.init(jax.random.key(0)), rows(2)
+
+    def total(params):
+        losses, metrics = world.losses(params, traj, jax.random.key(1))
+        assert tuple(sorted(losses)) == tuple(sorted(world.loss_names))
+        assert tuple(sorted(metrics)) == tuple(sorted(world.metric_names))
+        return sum(losses.values())
+
+    slopes = jax.jit(jax.grad(total))(params)
+    assert all(bool(jnp.isfinite(x).all()) for x in jax.tree.leaves(slopes))
+    idle = [jax.tree_util.keystr(path) for path, x in jax.tree.leaves_with_path(slopes["world"]) if not jnp.any(x != 0)]
+    # Layers that start at zero let no gradient past them at first, and no row needs all positions.
+    assert all("'each'" in name or "'team'" in name or "entities" in name for name in idle), idle
+
+
+def test_the_dead_count_in_no_loss_of_tokens_and_cut_off_episodes_have_not_ended():
+    net = network()
+    world, traj = net.sequence_model, rows(2)
+    params = jax.tree.map(lambda x: x + 0.1, net.init(jax.random.key(0)))  # outcomes start undecided
+    losses = jax.jit(lambda traj: world.losses(params, traj, jax.random.key(1))[0])
+    dead = traj.next_obs + 0.5 * (~traj.alive)[..., None]
+    np.testing.assert_allclose(losses(traj)["obs"], losses(traj.replace(next_obs=dead))["obs"], rtol=1e-6)
+    cut = traj.replace(truncated=~traj.truncated)
+    np.testing.assert_allclose(losses(traj)["end"], losses(cut)["end"], rtol=1e-6)
+    assert not jnp.allclose(losses(traj)["end"], losses(traj.replace(terminated=~traj.terminated))["end"])
+
+
+def test_the_size_of_a_batch_of_observations_is_kept():
+    net = network()
+    world, params, traj = net.sequence_model, net.init(jax.random.key(0)), rows(2)
+    carry, seen = world.begin(params, traj.obs[:, :2], traj.action[:, :1], traj.first[:, :2], 2)
+    alive = jnp.ones((B, N), bool).at[0, 1].set(False)
+    _, dreamt = world.step(params, carry, traj.action[:, 1], alive, jax.random.key(0))
+    assert dreamt.obs.shape == (B, N, O) and dreamt.legal.shape == (B, N, A) and dreamt.reward.shape == (B,)
+    np.testing.assert_array_equal(dreamt.obs[0, 1], seen[0, 1])
