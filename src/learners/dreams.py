@@ -83,12 +83,12 @@ def dream(
         ended = luck >= dreamt.continues
         after, guarded = next_legal(dreamt, legal, alive)
         acting = alive & going_on[:, None]
-        row = _row(spec, dreamt, obs, legal, acting, action, ended & going_on, after)
+        next_alive = alive & (dreamt.alive > 0.5)
+        row = _row(spec, dreamt, obs, legal, acting, action, ended & going_on, after, next_alive & going_on[:, None])
         extras = PolicyExtras(
             log_prob=known.log_prob(outputs, legal, action), policy=known.describe(outputs, legal),
             entropy=known.entropy(outputs, legal), memory=memory,
         )  # fmt: skip
-        next_alive = alive & (dreamt.alive > 0.5)
         loop = (carry, dreamt.obs, after, next_alive, going_on & ~ended)
         return loop, (row.replace(extras=extras), going_on, guarded & going_on[:, None])
 
@@ -100,8 +100,9 @@ def dream(
 
 
 def _row(
-    spec: EnvSpec, dreamt: Dreamt, obs: Array, legal: Array, alive: Array, action: Array, ended: Array, after: Array
-) -> Transition:
+    spec: EnvSpec, dreamt: Dreamt, obs: Array, legal: Array, alive: Array, action: Array, ended: Array, after: Array,
+    next_alive: Array,
+) -> Transition:  # fmt: skip
     """Return a row; the team's reward is every agent's, or shared out where the team's is their sum."""
     count, agents = alive.shape
     share = 1.0 if spec.shared_reward else 1.0 / agents
@@ -111,7 +112,7 @@ def _row(
         first=jnp.zeros(count, bool), action=action, extras=(),
         reward=jnp.broadcast_to(share * dreamt.reward[:, None], alive.shape),
         terminated=ended, truncated=jnp.zeros(count, bool), next_obs=dreamt.obs, next_state=nowhere, next_legal=after,
-        env_step=jnp.zeros(count, jnp.int32),
+        next_alive=next_alive, env_step=jnp.zeros(count, jnp.int32),
     )  # fmt: skip
 
 

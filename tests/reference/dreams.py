@@ -46,6 +46,7 @@ def rows(seed: int, spec: EnvSpec = SPEC, length: int = T, batch: int = B, ends:
         obs=obs, state=state, legal=legal, present=np.ones_like(alive), alive=alive, first=first,
         action=action.reshape(alive.shape).astype(np.int32), extras=extras, reward=reward, terminated=over & ~cut,
         truncated=over & cut, next_obs=next_obs, next_state=state, next_legal=np.roll(legal, -1, axis=1),
+        next_alive=np.roll(alive, -1, axis=1),
         env_step=np.zeros((batch, length), np.int32),
     )  # fmt: skip
     return jax.tree.map(jnp.asarray, row)

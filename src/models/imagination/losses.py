@@ -50,19 +50,17 @@ def sequence_losses(
 def outcome_losses(config: DreamConfig, spec: EnvSpec, outcome: Outcome, traj: Transition) -> dict[str, Array]:
     """Return the losses of reward, end, legal actions and of who is alive next.
 
-    What may be played after an end is not known, and who lives is known of rows that the next one goes on from.
+    What may be played after an end is not known.
     """
     bins = symlog.symexp_bins(config.reward_limit, config.reward_bins)
     target = symlog.two_hot(team_reward(traj.reward, spec.shared_reward), bins)
     legal = optax.sigmoid_binary_cross_entropy(outcome.legal, traj.next_legal.astype(jnp.float32))
     goes_on = traj.alive & ~traj.terminated[..., None]
-    followed = jnp.concatenate([~traj.first[:, 1:], jnp.zeros_like(traj.first[:, :1])], axis=1)
-    next_alive = jnp.roll(traj.alive, -1, axis=1).astype(jnp.float32)
-    alive = optax.sigmoid_binary_cross_entropy(outcome.alive, next_alive)
+    alive = optax.sigmoid_binary_cross_entropy(outcome.alive, traj.next_alive.astype(jnp.float32))
     end = optax.sigmoid_binary_cross_entropy(outcome.end, traj.terminated.astype(jnp.float32))
     return {
         "reward": jnp.mean(cross_entropy(outcome.reward, target)),
         "end": jnp.mean(end),
         "legal": masked_mean(jnp.mean(legal, axis=-1), goes_on),
-        "alive": masked_mean(alive, traj.alive & followed[..., None]),
+        "alive": masked_mean(alive, traj.alive),
     }
