@@ -96,7 +96,7 @@ def _fsq_sizes(levels: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarra
     sizes = np.asarray(levels, np.float64)
     half = (sizes - 1) * (1 + 1e-3) / 2
     offset = np.where(sizes % 2 == 0, 0.5, 0.0)
-    return tuple(x.astype(np.float32) for x in (half, np.arctanh(offset / half), offset))
+    return half.astype(np.float32), np.arctanh(offset / half).astype(np.float32), offset.astype(np.float32)
 
 
 def _half_widths(levels: Sequence[int]) -> np.ndarray:
