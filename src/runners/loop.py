@@ -124,7 +124,14 @@ def compiled_once(function: Callable) -> Callable:
     It is compiled without optimisation, because that takes a third of the time: 6 s instead of 16 s of one core for the
     parameters of `mappo` with entities (jax 0.10.2).
     """
-    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
+    quick = jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
+
+    def run(*arguments: Any) -> Any:
+        # JAX takes no such options inside of another function that it traces, as where shapes alone are asked for.
+        traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arguments))
+        return (function if traced else quick)(*arguments)
+
+    return run
 
 
 _norm = jax.jit(optax.tree.norm)
