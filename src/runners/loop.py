@@ -122,16 +122,9 @@ def compiled_once(function: Callable) -> Callable:
     """Return a compiled function that is meant to run once, as a run's beginning is.
 
     It is compiled without optimisation, because that takes a third of the time: 6 s instead of 16 s of one core for the
-    parameters of `mappo` with entities (jax 0.10.2).
+    parameters of `mappo` with entities (jax 0.10.2). JAX refuses the options inside of a function that it traces.
     """
-    quick = jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
-
-    def run(*arguments: Any) -> Any:
-        # JAX takes no such options inside of another function that it traces, as where shapes alone are asked for.
-        traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arguments))
-        return (function if traced else quick)(*arguments)
-
-    return run
+    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
 
 
 _norm = jax.jit(optax.tree.norm)

@@ -27,7 +27,7 @@ from tandem.runners import jax_sync
 from tandem.runners.collect import collect, start
 from tandem.runners.jax_sync import ENV_STEPS, RunState
 from tandem.runners.learn import Parts, absorb
-from tandem.runners.loop import Loop, compiled_evaluators, compiled_once, keys, priorities
+from tandem.runners.loop import Loop, compiled_evaluators, keys, priorities
 from tandem.signals import deaf
 
 
@@ -107,7 +107,7 @@ def make(
     return AsyncRunner(
         parts=parts,
         remake=remake,
-        start=compiled_once(partial(start, env, planner, num_envs=envs)) if in_jax else None,
+        start=jax.jit(partial(start, env, planner, num_envs=envs)) if in_jax else None,
         evaluators=compiled_evaluators(env, players, eval_episodes)
         if in_jax
         else dict.fromkeys(players, eval_episodes),
@@ -186,7 +186,7 @@ class AsyncRunner:
         """Return the state that a run with this seed begins with."""
         parts, config = self.parts, self.parts.config
         learner_key, env_key, key = jax.random.split(keys(seed)[1], 3)
-        learner = compiled_once(parts.learner.init)(learner_key)
+        learner = jax.jit(parts.learner.init)(learner_key)
         actors = (
             tuple(self.start(jax.random.fold_in(env_key, i)) for i in range(config.num_actors)) if self.start else ()
         )
