@@ -74,8 +74,8 @@ def test_a_disk_that_is_full_for_a_while_costs_no_point_and_no_checkpoint(start,
     assert run.status == "COMPLETED" and everything(tmp_path) == (list(range(30, 301, 30)),) * 2
     assert checkpoint_folder.steps(tmp_path / "models" / "1")[-1] == 300
     out = capsys.readouterr().out
-    assert out.count("cannot be written: No space left on device; the run goes on") == 1
-    assert out.index("the run goes on") < out.index("180 of 150 steps") and "nothing is missing there" in out
+    assert out.count("cannot be written: No space left on device; the run continues") == 1
+    assert out.index("the run continues") < out.index("180 of 150 steps") and "nothing is missing there" in out
     assert not (tmp_path / "sacred" / "1" / "metrics.jsonl").exists()
     assert "nothing is missing there" in (tmp_path / "sacred" / "1" / "cout.txt").read_text()
 
@@ -150,7 +150,7 @@ def test_an_observer_that_raises_is_called_again_with_what_it_missed_and_holds_u
 
     start(reports(180, disturb), observers=[troubled, other])
     assert troubled.steps == other.steps == everything(tmp_path)[0] == list(range(30, 181, 30))
-    assert capsys.readouterr().out.count("the observer Watcher cannot be written: gone; the run goes on") == 1
+    assert capsys.readouterr().out.count("the observer Watcher cannot be written: gone; the run continues") == 1
 
 
 def test_points_come_in_one_order_whoever_asks_for_them_to_be_written(start, tmp_path):
@@ -185,7 +185,7 @@ def test_a_results_folder_that_is_moved_away_is_told_and_is_not_made_anew(start,
     with pytest.raises(RunError, match="No such file or directory"):
         recorded(results, reports(300, move), beat_interval=0.02, observers=[watcher])
     assert not results.exists() and series.of(away / "sacred" / "1")["train/return"].steps.tolist() == [30, 60]
-    assert "cannot be written: No such file or directory; the run goes on" in capsys.readouterr().out
+    assert "cannot be written: No such file or directory; the run continues" in capsys.readouterr().out
 
 
 def test_a_results_folder_that_comes_back_has_everything(start, tmp_path):

@@ -118,7 +118,7 @@ def test_a_server_killed_and_started_again_in_mid_run_misses_nothing(start, tmp_
         database.client.close()
     finally:
         server.kill()
-    assert len(start.said) == 2 and "the run goes on" in start.said[0] and "is back" in start.said[1]
+    assert len(start.said) == 2 and "the run continues" in start.said[0] and "is back" in start.said[1]
 
 
 def test_a_server_that_comes_only_at_the_end_gets_everything(start, tmp_path):
@@ -172,7 +172,7 @@ def test_a_server_that_never_comes_back_ends_in_the_command_that_uploads_later(
 
     began = time.monotonic()
     start(server.url("runs"), reports(40, disturb), patience=1.5)
-    assert time.monotonic() - began < 30 and "the run goes on" in start.said[0] and "not complete" in start.said[1]
+    assert time.monotonic() - began < 30 and "the run continues" in start.said[0] and "not complete" in start.said[1]
     (command,) = [line.strip() for line in start.said[1].splitlines() if "python src/main.py upload" in line]
     assert json.loads((tmp_path / "sacred" / "1" / "run.json").read_text())["status"] == "COMPLETED"
     assert upload.main([*command.split()[3:], "-m", mongod.url(database.name)]) == 0
