@@ -39,9 +39,7 @@ class Built:
 
 
 def settled(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a checked configuration with what it leaves to the machine decided: so it is
-    stored, and holds elsewhere too.
-    """
+    """Return a checked configuration with what it leaves to the machine decided, so that it holds elsewhere too."""
     decide = find("runner", config["runner"]).hook("settled")
     return {**config, "runner_args": decide(config["runner_args"])} if decide else dict(config)
 
@@ -74,11 +72,12 @@ def build(config: Mapping[str, Any]) -> Built:
     if parts.entries["runner"].recorded:
         row = contracts.row_of(env.spec, extras)
         elsewhere["rows"] = partial(recorded_rows.load, config["results_dir"], row=row)
+    players = planner.players()
     run = parts.make(
         "runner",
         env,
         planner,
-        planner.players(),
+        players,
         learner,
         replay,
         t_max=config["t_max"],
@@ -88,14 +87,7 @@ def build(config: Mapping[str, Any]) -> Built:
         **elsewhere,
     )
     return Built(
-        run=run,
-        plan=plan,
-        env=env,
-        planner=planner,
-        players=planner.players(),
-        replay=replay,
-        learner=learner,
-        model=model,
+        run=run, plan=plan, env=env, planner=planner, players=players, replay=replay, learner=learner, model=model
     )
 
 
@@ -111,9 +103,7 @@ def environment(config: Mapping[str, Any]) -> Environment | HostEnvironment:
 
 
 def remake(config: Mapping[str, Any]) -> Acting:
-    """Return what acts in the run that a checked configuration describes: what `build`
-    makes of it, without what learns.
-    """
+    """Return what acts in the run that a checked configuration describes, without what learns."""
     parts = _Parts(config, ("env", "network", "planner"))
     spec = parts.make("env").spec
     planner = parts.make("planner", parts.make("network", spec), spec, config["discount"])
@@ -136,7 +126,7 @@ class _Parts:
         except ValueError as error:
             raise ConfigError([f"{family} '{self.config[family]}': {error}"]) from error
         except ImportError as error:
-            if str(error.name).startswith("src"):
+            if str(error.name).startswith("tandem"):
                 raise  # our own mistake, not the user's
             raise ConfigError([f"{family} '{self.config[family]}' cannot be loaded: {error}"]) from error
 

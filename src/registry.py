@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import importlib
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from typing import Any
 
 from tandem import plugins
@@ -287,6 +287,13 @@ def nearest(name: str, known: Any) -> str | None:
     """Return the known name closest to `name`, or None if nothing is close."""
     matches = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
     return matches[0] if matches else None
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return what to say beside a name that is not known: the nearest of the known ones, or else all."""
+    known = list(known)
+    guess = nearest(name, known)
+    return f"did you mean {guess}?" if guess else f"known: {', '.join(known)}"
 
 
 def find(family: str, name: str) -> Entry:

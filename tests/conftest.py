@@ -48,6 +48,25 @@ def forget_programs() -> Iterator[None]:
     gc.collect()
 
 
+@pytest.fixture(scope="module")
+def own_cache() -> Iterator[None]:
+    """Keep compiled programs where all tests do: what is done with a recorded run uses the reader's own cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", os.environ["JAX_COMPILATION_CACHE_DIR"])
+        yield
+
+
+@pytest.fixture(scope="module")
+def quick_compiling() -> Iterator[None]:
+    """A runner compiles its own programs; here without the costly passes, which halves the time that tests take."""
+    import jax
+
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
 @pytest.fixture(autouse=True)
 def strict_ranks(request: pytest.FixtureRequest) -> Iterator[None]:
     """Silent broadcasting between arrays of different ranks is an error; mark `jaxmarl` where its code relies on it."""

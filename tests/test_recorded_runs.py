@@ -18,14 +18,7 @@ from tandem.records.files import lock
 from tests.test_main import ROOT, TINY, type_in
 
 SETTINGS = ["t_max=1440", "eval_args.every=480", "max_minutes=0", "checkpoint_args.every_steps=240", "seed=3"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_cache():
-    """Keep compiled programs where all tests do: what is done with a recorded run uses the reader's own cache."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", os.environ["JAX_COMPILATION_CACHE_DIR"])
-        yield
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from tandem.commands.table import COMMANDS, TOOLS
 from tandem.config import commandline, files, schema
 from tandem.config.commandline import UsageError
 from tandem.exports.formats import FORMATS
-from tandem.registry import FAMILIES, nearest
+from tandem.registry import FAMILIES, suggestion
 
 WITHOUT_FLAGS = ("list", "help", "print_dependencies", "completion")
 DESCRIPTION = """Print a script that completes commands, flags, configurations and settings in a shell.
@@ -32,9 +32,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("shell", metavar="|".join(SHELLS), help="which shell")
     options = parser.parse_args(list(words))
     if options.shell not in SHELLS:
-        guess = nearest(options.shell, SHELLS)
-        hint = f"did you mean {guess}?" if guess else f"known: {', '.join(SHELLS)}"
-        raise UsageError(f"completion: no script for '{options.shell}'; {hint}")
+        raise UsageError(f"completion: no script for '{options.shell}'; {suggestion(options.shell, SHELLS)}")
     print(SHELLS[options.shell](known()), end="", flush=True)
     return 0
 

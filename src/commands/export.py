@@ -13,7 +13,7 @@ from tandem.exports.formats import FORMATS
 from tandem.exports.onnx_graph import Untranslated
 from tandem.records.checkpoint_folder import CheckpointError
 from tandem.records.places import replace_file
-from tandem.registry import nearest
+from tandem.registry import suggestion
 from tandem.restored import Restored, restore
 
 DESCRIPTION = """Write the policy by which each agent acts on its own, without search, and a card FILE.json beside it.
@@ -80,6 +80,4 @@ def _parser() -> flags.Parser:
 def _format(text: str) -> str:
     if text in FORMATS:
         return text
-    guess = nearest(text, FORMATS)
-    hint = f"did you mean {guess}?" if guess else f"known: {', '.join(FORMATS)}"
-    raise argparse.ArgumentTypeError(f"no format '{text}'; {hint}")
+    raise argparse.ArgumentTypeError(f"no format '{text}'; {suggestion(text, FORMATS)}")

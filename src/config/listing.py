@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from tandem import plugins
 from tandem.config import files
 from tandem.config.commandline import DEFAULTS, UsageError
-from tandem.registry import FAMILIES, GROUPS, find, nearest
+from tandem.registry import FAMILIES, GROUPS, find, nearest, suggestion
 
 USAGE = """Tandem: multi-agent planning and world models in JAX.
 
@@ -93,9 +93,7 @@ def _strange() -> dict[str, str]:
     found = {}
     for group in plugins.groups():
         if group not in valid:
-            guess = nearest(group, valid)
-            hint = f"did you mean {guess}?" if guess else f"known: {', '.join(valid)}"
-            found[group] = f"no such group of entry points; {hint}"
+            found[group] = f"no such group of entry points; {suggestion(group, valid)}"
     return found | {f"{plugins.CONFIGS}.{each.name}": each.problem for each in plugins.folders() if each.problem}
 
 

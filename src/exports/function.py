@@ -55,7 +55,6 @@ def make(alone: Alone, params: Params, spec: EnvSpec) -> Function:
         Port("obs", (BATCH, agents, *spec.obs.shape), "float32", "what each agent sees; padded with zeros"),
         Port("legal", (BATCH, agents, size), "bool", "True where an action may be played"),
     ]
-    memories = [Port(f"memory_{i}", (BATCH, *x.shape[1:]), str(x.dtype), "") for i, x in enumerate(leaves)]
     if leaves:
         inputs.append(Port("first", (BATCH,), "bool", "True where an episode begins, so that memories are forgotten"))
     if continuous:
@@ -64,8 +63,8 @@ def make(alone: Alone, params: Params, spec: EnvSpec) -> Function:
         answer = Port("logits", (BATCH, agents, size), "float32", "of the actions; -1e9 where one is illegal")
     return Function(
         call,
-        (*inputs, *_told(memories, "what memory_out of the same number was at the step before")),
-        (answer, *_told(_renamed(memories), "what to hand in at the next step")),
+        (*inputs, *_memories("memory", leaves, "what memory_out of the same number was at the step before")),
+        (answer, *_memories("memory_out", leaves, "what to hand in at the next step")),
         tuple(np.asarray(x) for x in leaves),
     )
 
@@ -76,12 +75,8 @@ def _masked_numbers(outputs: Array, legal: Array) -> Array:
     return jnp.concatenate([jnp.where(legal, mean, 0.0), log_std], axis=-1)
 
 
-def _renamed(memories: Sequence[Port]) -> list[Port]:
-    return [dataclasses.replace(port, name=port.name.replace("memory_", "memory_out_")) for port in memories]
-
-
-def _told(memories: Sequence[Port], meaning: str) -> list[Port]:
-    return [dataclasses.replace(port, meaning=meaning) for port in memories]
+def _memories(name: str, leaves: Sequence[Array], meaning: str) -> list[Port]:
+    return [Port(f"{name}_{i}", (BATCH, *x.shape[1:]), str(x.dtype), meaning) for i, x in enumerate(leaves)]
 
 
 def named_leaves(tree: PyTree) -> dict[str, np.ndarray]:

@@ -18,7 +18,7 @@ from tandem.core import (
 )  # fmt: skip
 from tandem.learners import ppo
 from tandem.learners.dreams import OPEN_LOOP, dream, night_metrics, open_loop_errors, starts
-from tandem.learners.on_policy import Chunks, check, judge
+from tandem.learners.on_policy import Chunks, check, judge, value_returns
 from tandem.learners.rollout_updates import make_adam, run_epochs
 from tandem.learners.sgd import make_optimiser, sgd_step
 from tandem.ops.clocks import update_problems
@@ -144,6 +144,7 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
         metric_names=(*own, *ROUND, *CHECKED, "train/learning_rate", "train/model_learning_rate"),
         rates=rates,
         acting=lambda state: model.acting(state.params),
+        returns=value_returns,
     )
 
 

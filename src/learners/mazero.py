@@ -15,8 +15,8 @@ import optax
 from tandem.core import (
     Array, Batch, Key, Learner, LearnerState, Model, Params, RunPlan, SearchExtras, Transition, setting,
 )  # fmt: skip
-from tandem.learners.reward_scale import make_reward_scale
-from tandem.learners.sgd import make_optimiser, sgd_step
+from tandem.learners.reward_scale import make_reward_scale, reward_scale_setting
+from tandem.learners.sgd import make_optimiser, sgd_step, state_with_target
 from tandem.ops.clocks import update_problems
 from tandem.ops.losses import cosine_loss, cross_entropy, masked_mean, mean_of, scale_gradient
 from tandem.ops.masking import entropy, kl_divergence
@@ -29,12 +29,7 @@ from tandem.ops.values import state_value
 class Config:
     unroll: int = setting(2, "U, steps the model is unrolled in training", low=1, high=64)
     n_step: int = setting(5, "number of rewards in a value target before it bootstraps", low=1, high=256)
-    reward_scale: float = setting(
-        0.0,
-        "factor on the team's rewards before learning; 0 = a learned factor, which brings the root mean "
-        "square of discounted returns to at most 10",
-        low=0.0,
-    )
+    reward_scale: float = reward_scale_setting()
     policy_weight: float = setting(1.0, "weight of the policy loss, which is a mean over agents", low=0.0)
     value_weight: float = setting(0.5, "weight of the value loss", low=0.0)
     reward_weight: float = setting(1.0, "weight of the reward loss", low=0.0)
@@ -119,11 +114,7 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
     )
 
     def init(key: Key) -> LearnerState:
-        params = model.init(key)
-        # A copy, not an alias: donating one buffer twice is an error.
-        target = jax.tree.map(jnp.copy, params)
-        step = jnp.zeros((), jnp.int32)
-        return LearnerState(params=params, target=target, opt=optimiser.init(params), step=step, stats=scaling.init())
+        return state_with_target(model.init(key), optimiser, scaling.init())
 
     def rates(step: Array) -> dict[str, Array]:
         return {"train/learning_rate": schedule(step)}

@@ -101,13 +101,14 @@ def check(config: RolloutConfig, model: ActorCritic, spec: EnvSpec) -> None:
         )
 
 
-def chunk_problems(config: RolloutConfig, plan: RunPlan, minibatches: Mapping[str, int]) -> list[str]:
+def chunk_problems(chunk_length: int, plan: RunPlan, minibatches: Mapping[str, int]) -> list[str]:
     """Return a sentence for each size by which a rollout cannot be cut into chunks and dealt into minibatches.
 
     Args:
+      chunk_length: the setting; 0 is a whole rollout.
       minibatches: by the names of their settings.
     """
-    length = config.chunk_length or plan.rollout_length
+    length = chunk_length or plan.rollout_length
     if plan.rollout_length % length:
         return [f"learner_args.chunk_length={length}: does not divide runner_args.rollout_length={plan.rollout_length}"]
     chunks = plan.num_envs * plan.rollout_length // length

@@ -40,7 +40,7 @@ def problems(config: Config, plan: RunPlan) -> list[str]:
     steps not counted.
     """
     steps = update_problems(plan.total_steps, plan.total_updates, config.epochs * config.num_minibatches)
-    return steps + chunk_problems(config, plan, {"num_minibatches": config.num_minibatches})
+    return steps + chunk_problems(config.chunk_length, plan, {"num_minibatches": config.num_minibatches})
 
 
 def make(config: Config, model: Model, plan: RunPlan) -> Learner:

@@ -24,10 +24,10 @@ from tandem.core import ActorCritic, Array, Batch, Key, Learner, LearnerState, M
 from tandem.learners.on_policy import (
     Chunks, RolloutConfig, check, chunk_problems, init_state, judge, value_returns,
 )  # fmt: skip
-from tandem.learners.rollout_updates import error_loss, make_adam, policy_loss, run_epochs, value_loss
+from tandem.learners.rollout_updates import make_adam, policy_loss, run_epochs, value_loss
 from tandem.learners.sgd import sgd_step
 from tandem.ops.clocks import update_problems
-from tandem.ops.losses import masked_mean
+from tandem.ops.losses import error_loss, masked_mean
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,9 @@ def problems(config: Config, plan: RunPlan) -> list[str]:
         "value_minibatches": config.value_minibatches,
         "distil_minibatches": config.distil_minibatches,
     }
-    return update_problems(plan.total_steps, plan.total_updates, steps) + chunk_problems(config, plan, counts)
+    return update_problems(plan.total_steps, plan.total_updates, steps) + chunk_problems(
+        config.chunk_length, plan, counts
+    )
 
 
 def make(config: Config, model: Model, plan: RunPlan) -> Learner:
@@ -220,7 +222,7 @@ def distil_phase_loss(config: Config, model: ActorCritic, params: Params, lesson
     """Return the loss of the own values, plus the weighted divergence from the policy before the phase, and metrics."""
     batch = lesson.chunks
     _, outputs, own_value = model.policy(params, batch.memory, batch.obs, batch.first)
-    error = masked_mean(error_loss(config)(own_value - lesson.value), batch.valued)
+    error = masked_mean(error_loss(config.value_loss, config.huber_delta)(own_value - lesson.value), batch.valued)
     divergence = masked_mean(model.distribution.kl_divergence(lesson.outputs, outputs, batch.legal), batch.alive)
     return error + config.distil_kl_weight * divergence, {"train/distil_loss": error, "train/distil_kl": divergence}
 

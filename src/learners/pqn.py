@@ -29,12 +29,13 @@ from tandem.core import (
     setting,
 )
 from tandem.learners import value_targets
-from tandem.learners.reward_scale import make_reward_scale
+from tandem.learners.on_policy import chunk_problems
+from tandem.learners.reward_scale import make_reward_scale, reward_scale_setting
 from tandem.learners.rollout_updates import run_epochs
 from tandem.learners.sgd import sgd_step
 from tandem.ops.backups import greedy
 from tandem.ops.clocks import update_problems
-from tandem.ops.losses import huber, masked_mean
+from tandem.ops.losses import error_loss, masked_mean
 from tandem.ops.team import team_reward
 
 
@@ -46,12 +47,7 @@ class Config:
         0, "steps of a training sequence; must divide runner_args.rollout_length; 0 = all of it", low=0
     )
     td_lambda: float = setting(0.6, "0: targets of one step; 1: rewards to the rollout's end", low=0.0, high=1.0)
-    reward_scale: float = setting(
-        0.0,
-        "factor on the team's reward before anything is learned from it; 0 = learned, so that the root mean square of "
-        "discounted returns is at most 10",
-        low=0.0,
-    )
+    reward_scale: float = reward_scale_setting()
     loss: str = setting("squared", "loss of a value's error", choices=("squared", "huber"))
     huber_delta: float = setting(1.0, "huber: errors beyond it count linearly; in units of the value", low=1e-6)
     learning_rate: float = setting(1.0e-3, "at the start", low=0.0)
@@ -77,17 +73,7 @@ class Chunks:
 def problems(config: Config, plan: RunPlan) -> list[str]:
     """Return a sentence for each size by which rollouts cannot be cut and dealt, or steps not counted."""
     found = update_problems(plan.total_steps, plan.total_updates, config.epochs * config.num_minibatches)
-    length = config.chunk_length or plan.rollout_length
-    if plan.rollout_length % length:
-        told = f"does not divide runner_args.rollout_length={plan.rollout_length}"
-        return [*found, f"learner_args.chunk_length={length}: {told}"]
-    chunks = plan.num_envs * plan.rollout_length // length
-    if chunks % config.num_minibatches:
-        found.append(
-            f"learner_args.num_minibatches={config.num_minibatches}: does not divide the {chunks} chunks of a rollout, "
-            f"runner_args.num_envs={plan.num_envs} times {plan.rollout_length // length}"
-        )
-    return found
+    return found + chunk_problems(config.chunk_length, plan, {"num_minibatches": config.num_minibatches})
 
 
 def make(config: Config, model: Model, plan: RunPlan) -> Learner:
@@ -173,15 +159,6 @@ def cut(chunk_length: int, traj: Transition, target: Array) -> Chunks:
 
 def loss(config: Config, face: QValues, params: Params, batch: Chunks) -> tuple[Array, dict[str, Array]]:
     """Return the scalar loss and metrics of one minibatch."""
-    values = value_targets.read(face, params, batch.memory, batch.traj).values
-    predicted = value_targets.mixed(face, params, values, batch.traj)
-    counts = value_targets.fitted(face, batch.traj)
-    error = predicted - batch.target
-    losses = 0.5 * error**2 if config.loss == "squared" else huber(error, config.huber_delta)
-    total = masked_mean(losses, counts)
-    return total, {
-        "train/loss": total,
-        "train/td_error": masked_mean(jnp.abs(error), counts),
-        "train/q_data": masked_mean(predicted, counts),
-        "train/q_target": masked_mean(batch.target, counts),
-    }
+    fit = value_targets.fit(face, params, batch.memory, batch.traj, batch.target)
+    total = masked_mean(error_loss(config.loss, config.huber_delta)(fit.error), fit.counts)
+    return total, fit.metrics | {"train/loss": total}

@@ -32,12 +32,12 @@ from tandem.core import (
     setting,
 )
 from tandem.learners import value_targets
-from tandem.learners.reward_scale import make_reward_scale
-from tandem.learners.sgd import make_optimiser, sgd_step
+from tandem.learners.reward_scale import make_reward_scale, reward_scale_setting
+from tandem.learners.sgd import make_optimiser, sgd_step, state_with_target
 from tandem.ops import backups
 from tandem.ops.backups import Backup
 from tandem.ops.clocks import update_problems
-from tandem.ops.losses import huber, masked_mean
+from tandem.ops.losses import error_loss
 from tandem.ops.team import team_reward
 
 # values [B, T, N, A] of the learning network, rows [B, T, ...] -> what keeps values of unseen actions low [B, T, N]
@@ -54,12 +54,7 @@ class Config:
     )  # fmt: skip
     double_q: bool = setting(True, "the learning network chooses the next action that the target network values")
     td_lambda: float = setting(0.6, "0: targets of one step; 1: rewards to the sequence's end", low=0.0, high=1.0)
-    reward_scale: float = setting(
-        0.0,
-        "factor on the team's reward before anything is learned from it; 0 = learned, so that the root mean square of "
-        "discounted returns is at most 10",
-        low=0.0,
-    )
+    reward_scale: float = reward_scale_setting()
     loss: str = setting("huber", "loss of a value's error", choices=("squared", "huber"))
     huber_delta: float = setting(1.0, "huber: errors beyond it count linearly; in units of the value", low=1e-6)
     learning_rate: float = setting(5.0e-4, "peak of the schedule", low=0.0)
@@ -117,11 +112,7 @@ def assemble(config: Config, method: Method, model: Model, plan: RunPlan) -> Lea
     )  # fmt: skip
 
     def init(key: Key) -> LearnerState:
-        params = model.init(key)
-        # A copy, not an alias: donating one buffer twice is an error.
-        target = jax.tree.map(jnp.copy, params)
-        step = jnp.zeros((), jnp.int32)
-        return LearnerState(params=params, target=target, opt=optimiser.init(params), step=step, stats=scaling.init())
+        return state_with_target(model.init(key), optimiser, scaling.init())
 
     def rates(step: Array) -> dict[str, Array]:
         return {"train/learning_rate": schedule(step)}
@@ -211,11 +202,8 @@ def loss(
 ) -> tuple[Array, tuple[dict[str, Array], Array]]:  # fmt: skip
     """Return the scalar loss and (metrics, priorities [B]) of rows [B, T, ...] with targets [B, T, M]."""
     traj = batch.traj
-    values = value_targets.read(face, params, memory, traj).values
-    predicted = value_targets.mixed(face, params, values, traj)
-    counts = value_targets.fitted(face, traj)
-    error = predicted - target
-    losses = 0.5 * error**2 if config.loss == "squared" else huber(error, config.huber_delta)
+    values, counts, error, metrics = value_targets.fit(face, params, memory, traj, target)
+    losses = error_loss(config.loss, config.huber_delta)(error)
     weight = batch.weight[:, None, None] * counts
     of_values = jnp.sum(weight * losses) / jnp.maximum(jnp.sum(counts), 1.0)
     kept_low = jnp.zeros(())
@@ -223,13 +211,7 @@ def loss(
         each = batch.weight[:, None, None] * traj.alive * method.conservatism(values, traj)
         kept_low = jnp.sum(each) / jnp.maximum(jnp.sum(traj.alive), 1.0)
     size = jnp.where(counts, jnp.abs(jax.lax.stop_gradient(error)), 0.0)
-    metrics = {
-        "train/loss": of_values + kept_low,
-        "train/td_error": masked_mean(size, counts),
-        "train/q_data": masked_mean(predicted, counts),
-        "train/q_target": masked_mean(target, counts),
-        "train/conservatism": kept_low,
-    }
+    metrics |= {"train/loss": of_values + kept_low, "train/conservatism": kept_low}
     return of_values + kept_low, (metrics, priorities(config, size, counts))
 
 

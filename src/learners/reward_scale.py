@@ -15,16 +15,26 @@ do so, because their units are those of the values that they would normalise.
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from tandem.core import Array, PyTree, Transition, pytree
+from tandem.core import Array, PyTree, Transition, pytree, setting
 from tandem.ops.returns import n_step_targets
 
 VALUE_RMS = 10.0  # network_args.value_limit=8 holds eight times as much; planner_args.q_epsilon=0.1 is a hundredth
 DECAY = 0.999  # of the statistics, per update: the replay changes no faster
+
+
+def reward_scale_setting() -> Any:
+    """Return the setting of a learner that scales rewards, which `make_reward_scale` is given."""
+    return setting(
+        0.0,
+        "factor on the team's rewards before learning; 0 = a learned factor, which brings the root mean "
+        "square of discounted returns to at most 10",
+        low=0.0,
+    )
 
 
 class RewardScale(NamedTuple):

@@ -9,7 +9,7 @@ import optax
 
 from tandem.core import ActorCritic, Array, Distribution, Key, PyTree
 from tandem.learners.on_policy import Chunks, RolloutConfig
-from tandem.ops.losses import clipped_policy_loss, clipped_value_loss, huber, masked_mean
+from tandem.ops.losses import clipped_policy_loss, clipped_value_loss, error_loss, masked_mean
 
 
 def run_epochs(
@@ -60,19 +60,12 @@ def policy_loss(
 
 def value_loss(config: RolloutConfig, value: Array, batch: Chunks) -> Array:
     """Return the mean loss of values [M, L, N]."""
-    loss = error_loss(config)
+    loss = error_loss(config.value_loss, config.huber_delta)
     if config.value_clip > 0.0:
         losses = clipped_value_loss(loss, value, batch.value, batch.value_target, config.value_clip)
     else:
         losses = loss(value - batch.value_target)
     return masked_mean(losses, batch.valued)
-
-
-def error_loss(config: RolloutConfig) -> Callable[[Array], Array]:
-    """Return the loss of a value's error, elementwise."""
-    return {"squared": lambda error: 0.5 * error**2, "huber": lambda error: huber(error, config.huber_delta)}[
-        config.value_loss
-    ]
 
 
 def make_adam(

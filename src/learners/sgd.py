@@ -4,9 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
-from tandem.core import Array, Params
+from tandem.core import Array, LearnerState, Params, PyTree
 from tandem.ops.schedules import warmup_cosine
 
 
@@ -23,6 +24,13 @@ def make_optimiser(
     schedule = warmup_cosine(peak, warmup_updates, total_updates, final_fraction)
     clip = optax.clip_by_global_norm(max_grad_norm)
     return optax.chain(clip, optax.adamw(schedule, weight_decay=weight_decay)), schedule
+
+
+def state_with_target(params: Params, optimiser: optax.GradientTransformation, stats: PyTree) -> LearnerState:
+    """Return the state of a learner that begins, whose target network is its network."""
+    target = jax.tree.map(jnp.copy, params)  # not an alias, because donating one buffer twice is an error
+    step = jnp.zeros((), jnp.int32)
+    return LearnerState(params=params, target=target, opt=optimiser.init(params), step=step, stats=stats)
 
 
 def sgd_step(

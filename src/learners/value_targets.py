@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from tandem.core import Array, Params, PyTree, QValues, Transition
 from tandem.ops.backups import Backup, chosen
+from tandem.ops.losses import masked_mean
 from tandem.ops.returns import lambda_returns
 
 
@@ -54,6 +55,28 @@ def mixed(face: QValues, params: Params, values: Array, traj: Transition) -> Arr
 def fitted(face: QValues, traj: Transition) -> Array:
     """Return which of the values [B, T, M] are fitted, bool: not those of the dead, nor of a team with none alive."""
     return traj.alive if face.by_agent else jnp.any(traj.alive, axis=-1, keepdims=True)
+
+
+class Fit(NamedTuple):
+    """How far the values of rows are from what they are fitted to."""
+
+    values: Array  # [B, T, N, A]
+    counts: Array  # [B, T, M] bool: which errors count
+    error: Array  # [B, T, M]
+    metrics: dict[str, Array]
+
+
+def fit(face: QValues, params: Params, memory: PyTree, traj: Transition, target: Array) -> Fit:
+    """Return how far rows [B, T, ...] are from their targets [B, T, M], read from the memory before the first row."""
+    values = read(face, params, memory, traj).values
+    predicted, counts = mixed(face, params, values, traj), fitted(face, traj)
+    error = predicted - target
+    metrics = {
+        "train/td_error": masked_mean(jnp.abs(error), counts),
+        "train/q_data": masked_mean(predicted, counts),
+        "train/q_target": masked_mean(target, counts),
+    }
+    return Fit(values, counts, error, metrics)
 
 
 def next_values(

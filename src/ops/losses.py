@@ -1,5 +1,7 @@
 """Losses per example and gradient surgery; the caller weighs, masks and averages."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -54,6 +56,11 @@ def mean_of(x: Array, mask: Array, axis: int | None = None) -> Array:
     kept = jnp.sum(jnp.where(mask, x, 0.0), axis=axis)
     count = jnp.sum(mask, axis=axis, dtype=x.dtype)
     return jnp.where(jnp.all(mask, axis=axis), jnp.mean(x, axis=axis), kept / jnp.maximum(count, 1.0))
+
+
+def error_loss(kind: str, huber_delta: float) -> Callable[[Array], Array]:
+    """Return the loss of an error, elementwise: "squared", half the square, or "huber"."""
+    return {"squared": lambda error: 0.5 * error**2, "huber": lambda error: huber(error, huber_delta)}[kind]
 
 
 def huber(error: Array, delta: float) -> Array:

@@ -15,7 +15,6 @@ free number, and `tandem.run`, `tandem.folder` and `host` say where it came from
 """
 
 import shlex
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -28,16 +27,13 @@ from tandem import program
 from tandem.records import series
 from tandem.records.mongo_place import Place, open_lazily, reason
 from tandem.records.mongo_upload import Upload
+from tandem.records.tracking import say
 
 INTERVAL = 10.0  # seconds from one round to the next
 REST = 100.0  # and at least so many times the processor time of a round, so that it stays below 1 % of a core
 SERVER_SECONDS_PER_POINT = 0.5e-6  # of a document that is appended to: mongod writes its old points anew; measured
 POINTS_KEPT = 1_000_000  # in memory, 24 MB, while the server is away
 PATIENCE = 15.0  # seconds after the end of a run in which the server may take nothing, before we stop waiting for it
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def pause(used: float, touched: int) -> float:

@@ -1,7 +1,6 @@
 """The zoo: an entry made of a recorded run, played as a run is; and the entries that come with the code."""
 
 import json
-import os
 import shutil
 
 import numpy as np
@@ -14,14 +13,7 @@ from tests.test_main import ROOT, TINY, type_in
 
 PLAYED = "eval_args.episodes=29"
 ENTRIES = zoo.entries(ROOT / zoo.ZOO)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_cache():
-    """Keep compiled programs where all tests do: what is done with a recorded run uses the reader's own cache."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", os.environ["JAX_COMPILATION_CACHE_DIR"])
-        yield
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture(scope="module")

@@ -11,15 +11,7 @@ from tests.reference.value_runs import value_run
 
 GAME = Config(scenario="two_step")
 FALLING = epsilon_greedy.Config(epsilon_share=0.5)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compiling():
-    """The runner compiles its own programs; here without the costly passes."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+pytestmark = pytest.mark.usefixtures("quick_compiling")
 
 
 @pytest.mark.parametrize("name, settings", [

@@ -22,15 +22,7 @@ from tests.reference.run_plans import run_plan
 ENVS, STEPS = 3, 4
 CYCLE, REPORT, T_MAX = 12, 24, 120  # environment steps
 MIN_ROWS, BATCH = 30, 2  # learning starts in the third cycle
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compiling():
-    """The runner compiles its own programs; here without the costly passes, which halves the time these tests take."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+pytestmark = pytest.mark.usefixtures("quick_compiling")
 
 
 class Seen(NamedTuple):

@@ -15,7 +15,7 @@ from tandem.models.imagination.parts import (
     Outcome, OutcomeHead, Predicted, Sizes, StepInput, Steps, TokenHead, as_rows, by_agent, draw_tokens,
     likeliest_tokens, same_episode, token_log_prob,
 )  # fmt: skip
-from tandem.models.imagination.transformer import Cache, Transformer, with_room
+from tandem.models.imagination.transformer import Cache, Transformer, no_cache, with_room
 
 
 class OnePosition(nn.Module):
@@ -54,8 +54,7 @@ class OnePosition(nn.Module):
         """Return the cache of all steps but the last, whose action is still to come."""
         config, (batch, length) = self.config, first.shape
         past, total = length - 1, length - 1 + room
-        shape = (config.layers, batch * self.sizes.agents, total, config.heads, config.width // config.heads)
-        cache = Cache(jnp.zeros(shape), jnp.zeros(shape))
+        cache = no_cache(config.layers, batch * self.sizes.agents, total, config.heads, config.width)
         if past:
             _, kept = self._read(jax.tree.map(lambda x: x[:, :past], steps), first[:, :past])
             cache = with_room(kept, total)

@@ -15,7 +15,7 @@ from tandem.models.dense import Dense
 from tandem.models.imagination.parts import (
     Outcome, OutcomeHead, Predicted, Sizes, StepInput, Steps, as_rows, by_agent, same_episode, token_log_prob,
 )  # fmt: skip
-from tandem.models.imagination.transformer import Cache, Transformer, with_room
+from tandem.models.imagination.transformer import Cache, Transformer, no_cache, with_room
 from tandem.ops.distributions import draw as drawn
 
 
@@ -68,8 +68,7 @@ class TokenByToken(nn.Module):
         """Return the cache of all steps but the last, and of the last one's tokens."""
         config, (batch, length) = self.config, first.shape
         past, total = length - 1, (length + room) * self._block
-        shape = (config.layers, batch * self.sizes.agents, total, config.heads, config.width // config.heads)
-        cache = Cache(jnp.zeros(shape), jnp.zeros(shape))
+        cache = no_cache(config.layers, batch * self.sizes.agents, total, config.heads, config.width)
         if past:
             cache = with_room(self._read(jax.tree.map(lambda x: x[:, :past], steps), first[:, :past])[1], total)
         visible = jnp.repeat(same_episode(first)[:, -1, :past], self._block, axis=1)

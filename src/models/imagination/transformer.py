@@ -88,6 +88,12 @@ class Transformer(nn.Module):
         return self.norm(x), Cache(*(jnp.stack(each) for each in zip(*kept, strict=True)))
 
 
+def no_cache(layers: int, rows: int, length: int, heads: int, width: int) -> Cache:
+    """Return a cache with room for `length` positions of `rows` rows, of which none is taken."""
+    shape = (layers, rows, length, heads, width // heads)
+    return Cache(jnp.zeros(shape), jnp.zeros(shape))
+
+
 def with_room(cache: Cache, length: int) -> Cache:
     """Return the cache with zeros behind its positions, up to `length` of them."""
     return Cache(*(jnp.pad(x, [(0, 0), (0, 0), (0, length - x.shape[2]), (0, 0), (0, 0)]) for x in cache))
