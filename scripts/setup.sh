@@ -15,7 +15,7 @@ python_of_choice() {
 }
 
 set_up() {
-    local locks=("$@") stamp=.venv/tandem-lock python
+    local locks=("$@") stamp=.venv/tandem-lock compile=--no-compile python
     if [ "${TANDEM_CUDA:-0}" = 1 ]; then locks+=(requirements-cuda.lock); fi
     if [ -x .venv/bin/python ] && [ -f "$stamp" ] && sha256sum "${locks[@]}" | installed_all "$stamp"; then return; fi
 
@@ -27,8 +27,11 @@ set_up() {
         fi
     fi
     echo "installing the pinned packages into .venv; once only, a minute or two ..." >&2
+    # Python compiles a module when it is first imported, and keeps that. Where it may not keep it, every start would take
+    # many seconds more, so all modules are compiled now.
+    if [ -n "${PYTHONDONTWRITEBYTECODE:-}" ]; then compile=--compile; fi
     .venv/bin/python -m pip install --quiet --disable-pip-version-check \
-        --no-deps --no-compile --require-hashes "${locks[@]/#/--requirement=}" || return 1
+        --no-deps "$compile" --require-hashes "${locks[@]/#/--requirement=}" || return 1
     # What ./test.sh has installed stays noted when ./run.sh installs, and the other way round.
     { sha256sum "${locks[@]}"; cat "$stamp" 2>/dev/null; } | awk 'NF == 2 && !seen[$2]++' > "$stamp.new"
     mv "$stamp.new" "$stamp"
