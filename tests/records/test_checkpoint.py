@@ -123,7 +123,8 @@ from tandem.records import checkpoint, checkpoint_folder
 from tandem.core import Report
 from tandem.records.saver import Saver
 models = Path(sys.argv[1])
-saver = Saver(models, {"keep_last": 2, "keep_best": False, "every_minutes": 0, "every_steps": 1}, {}, lambda step: None)
+settings = {"keep_last": 2, "keep_every_steps": 0, "keep_best": False, "every_minutes": 0, "every_steps": 1}
+saver = Saver(models, settings, {}, lambda step: None)
 saver.start_at(max(checkpoint_folder.steps(models), default=0))
 step = saver.last_step
 while True:
