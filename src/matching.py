@@ -16,6 +16,7 @@ def mismatches(config: Mapping[str, Any], entries: Mapping[str, Entry]) -> list[
         *_given(config, entries, "planner", "leaves", "learns from {} targets", "leaves"),
         *_given(config, entries, "replay", "data", "learns from {}", "hands out"),
         *_programs(config, entries),
+        *_held(config, entries),
     ]
 
 
@@ -79,6 +80,16 @@ def _programs(config: Mapping[str, Any], entries: Mapping[str, Entry]) -> list[s
     return [
         f"env '{config['env']}' is a program outside JAX; runner '{config['runner']}' compiles its environments"
         f"{_choose('runner', lambda entry: entry.host)}"
+    ]
+
+
+def _held(config: Mapping[str, Any], entries: Mapping[str, Entry]) -> list[str]:
+    """Return a sentence if a replay to which nothing can be added stands before a runner that adds rows."""
+    if not entries["replay"].recorded or entries["runner"].recorded:
+        return []
+    return [
+        f"replay '{config['replay']}' holds recorded rows alone; runner '{config['runner']}' adds what it plays"
+        f"{_choose('runner', lambda entry: entry.recorded)}, or replay=uniform"
     ]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from tandem.core import (
     Array, Environment, EnvSpec, Key, Learner, LearnerState, Planner, PyTree, Replay, Report, RunPlan, Transition,
@@ -26,7 +27,7 @@ UPDATES = "updates"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    rows: str = setting("", "the recorded run that the stored rows come from: its number, or its folder")
+    rows: str = setting("", "what is learned from: a dataset's folder; or a recorded run, its number or its folder")
     report_every: int = setting(200, "updates per report; one compiled call each", low=1)
 
 
@@ -48,7 +49,7 @@ def problems(config: Config, plan: RunPlan) -> list[str]:
     """Return a sentence for each setting that cannot work."""
     found = step_problems(plan.total_steps, 1, config.report_every)
     if not config.rows:
-        found.append("runner_args.rows: not given; name the recorded run from whose rows is learned")
+        found.append("runner_args.rows: not given; name the recorded run or the dataset from whose rows is learned")
     if plan.on_policy:
         found.append(
             "runner=offline: the learner learns from its own policy's rollouts alone, and these rows are of "
@@ -87,7 +88,7 @@ def make(
     updates or `max_minutes` are over.
 
     Args:
-      rows: returns the rows [1, R, ...] of the recorded run that it is given the name of.
+      rows: returns the rows [1, R, ...] of the dataset or the recorded run that it is given the name of.
 
     Raises:
       ValueError: the rows cannot be had or do not fit, or the replay's sampling changes with what is learned.
@@ -95,9 +96,7 @@ def make(
     del planner
     if replay.source.heeds_priorities:
         raise ValueError("recorded rows are sampled without priorities; choose replay=uniform")
-    data = _filled(replay, rows(config.rows))
-    if not replay.source.ready(data):
-        raise ValueError(f"run {config.rows} stored fewer rows than replay_args.min_size, or than one sequence takes")
+    data = _held(config.rows, replay, learner, rows(config.rows))
     train = jax.jit(partial(_report, learner, replay, t_max, config.report_every), donate_argnums=0)
     loop = make_loop(
         env, players, learner, t_max=t_max, max_minutes=max_minutes, eval_episodes=eval_episodes, eval_every=eval_every,
@@ -107,10 +106,25 @@ def make(
     return OfflineRunner(learner=learner, loop=loop)
 
 
-def _filled(replay: Replay, rows: Transition) -> PyTree:
-    """Return the replay's state with the rows [1, R, ...] in it, on the device."""
-    example = jax.tree.map(lambda x: jnp.zeros(x.shape[2:], x.dtype), rows)
-    return jax.jit(replay.store.add, donate_argnums=0)(replay.store.init(example), rows)
+def _held(name: str, replay: Replay, learner: Learner, rows: Transition) -> PyTree:
+    """Return the replay's state with the rows [1, R, ...] in it, on the device.
+
+    Raises:
+      ValueError: they are too many or too few, or do not say of the policy that made them what the learner reads.
+    """
+    if learner.reads_behaviour and bool(np.isnan(rows.extras.policy).any()):
+        raise ValueError(
+            f"this learner reads what the policy did that made the rows, and {name} does not say it; choose a learner "
+            "that fits that policy itself, or a dataset that was made by `record`"
+        )
+    if replay.store.hold:
+        data = replay.store.hold(rows)
+    else:
+        example = jax.tree.map(lambda x: jnp.zeros(x.shape[2:], x.dtype), rows)
+        data = jax.jit(replay.store.add, donate_argnums=0)(replay.store.init(example), rows)
+    if not replay.source.ready(data):
+        raise ValueError(f"run {name} stored fewer rows than replay_args.min_size, or than one sequence takes")
+    return data
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -184,7 +184,7 @@ def test_what_was_written_and_cannot_be_read_is_no_checkpoint(tmp_path, monkeypa
         yield folder.absolute()
 
     save(tmp_path / "[v1]" / "30", make_state(1))
-    monkeypatch.setattr(checkpoint, "_plainly_named", as_it_is)  # orbax then leaves the arrays unmerged
+    monkeypatch.setattr(checkpoint, "plainly_named", as_it_is)  # orbax then leaves the arrays unmerged
     for step in ("30", "60"):
         with pytest.raises(CheckpointError, match=f"{step} is damaged"):
             save(tmp_path / "[v1]" / step, make_state(2))
