@@ -9,7 +9,7 @@ import numpy as np
 from tandem.core.arrays import Array, Key, Params, PyTree, pytree
 from tandem.core.faces import Distribution
 from tandem.core.spaces import EnvSpec
-from tandem.core.step import Batch, Plan, TimeStep, Transition
+from tandem.core.step import Batch, Plan, Stream, TimeStep, Transition
 from tandem.scene import Drawing
 
 
@@ -157,9 +157,9 @@ class Store(NamedTuple):
     overwrite_extras: (
         Callable[[PyTree, Array, Any], PyTree] | None
     )  # index [B], extras [B, ...]: of the sequences' first rows
-    # Rows [1, R, ...] on the host -> state on the device that holds all of them and no more, instead of `init` and
-    # `add`; None where rows are added step by step.
-    hold: Callable[[Transition], PyTree] | None = None
+    # Recorded rows on the host -> the state that holds all of them and no more, instead of `init` and `add`; None where
+    # rows are added step by step.
+    hold: Callable[[Stream], PyTree] | None = None
 
 
 class Source(NamedTuple):

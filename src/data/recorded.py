@@ -9,25 +9,14 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from tandem.core import Array, Batch, Key, PyTree, Replay, Source, Store, Transition, pytree, setting
+from tandem.core import Array, Batch, Key, PyTree, Replay, Source, Store, Stream, Transition, setting
 from tandem.ops.episodes import given_up
-
-NEXT = {"next_obs": "obs", "next_state": "state", "next_legal": "legal", "next_alive": "alive"}
-
+from tandem.ops.streams import FOLLOWED_BY
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     batch_size: int = setting(32, "sequences in a batch", low=1)
-
-
-@pytree
-class State:
-    """R rows of one stream, and what followed those E of them that the next row does not follow."""
-
-    experience: Transition  # [1, R, ...]; its next_* are of the ends alone, [1, E, ...]
-    end: Array  # [R] int32: which of the ends a row is, or -1
 
 
 def make(config: Config, num_envs: int, sequence_length: int) -> Replay:
@@ -43,40 +32,36 @@ def make(config: Config, num_envs: int, sequence_length: int) -> Replay:
     return Replay(store, source)
 
 
-def hold(rows: Transition) -> State:
-    """Return the state, on the device, of rows [1, R, ...] that lie on the host."""
-    end = np.asarray(rows.terminated | rows.truncated)[0] | np.append(rows.first[0, 1:], True)
-    last = np.flatnonzero(end)
-    number = np.where(end, np.cumsum(end) - 1, -1).astype(np.int32)
-    rows = rows.replace(**{name: getattr(rows, name)[:, last] for name in NEXT})
-    return jax.tree.map(jnp.asarray, State(experience=rows, end=number))
+def hold(held: Stream) -> Stream:
+    """Return the rows on the device."""
+    return jax.tree.map(jnp.asarray, held)
 
 
-def _each_an_end(state: PyTree, rows: Transition) -> State:
+def _each_an_end(state: PyTree, rows: Transition) -> Stream:
     """Return the state of rows [1, R, ...] in which each row keeps what followed it: without a look at their values."""
     del state
-    return State(experience=rows, end=jnp.arange(rows.first.shape[1], dtype=jnp.int32))
+    return Stream(rows=rows, end=jnp.arange(rows.first.shape[1], dtype=jnp.int32))
 
 
-def _sample(batch_size: int, length: int, state: State, key: Key, progress: Array) -> Batch:
+def _sample(batch_size: int, length: int, held: Stream, key: Key, progress: Array) -> Batch:
     del progress
-    num_rows = state.end.shape[0]
+    num_rows = held.end.shape[0]
     index = jax.random.randint(key, (batch_size,), 0, max(num_rows - length + 1, 1))
     ones = jnp.ones((batch_size,))
     slots = jnp.minimum(index[:, None] + jnp.arange(length)[None, :], num_rows - 1)
-    return Batch(traj=given_up(_rows(state, slots)), index=index, weight=ones, priority=ones)
+    return Batch(traj=given_up(_rows(held, slots)), index=index, weight=ones, priority=ones)
 
 
-def _rows(state: State, slots: Array) -> Transition:
+def _rows(held: Stream, slots: Array) -> Transition:
     """Return the rows at slots [B, T]."""
-    held, end = state.experience, state.end[slots]
-    after = jnp.minimum(slots + 1, state.end.shape[0] - 1)
+    end = held.end[slots]
+    after = jnp.minimum(slots + 1, held.end.shape[0] - 1)
 
     def followed_by(name: str) -> Array:
-        stored, own = getattr(held, name)[0], getattr(held, NEXT[name])[0]
+        stored, own = getattr(held.rows, name)[0], getattr(held.rows, FOLLOWED_BY[name])[0]
         ended = (end >= 0).reshape(*end.shape, *(1,) * (own.ndim - 1))
         return jnp.where(ended, stored[jnp.maximum(end, 0)], own[after])
 
-    without = held.replace(**dict.fromkeys(NEXT, ()))
+    without = held.rows.replace(**dict.fromkeys(FOLLOWED_BY, ()))
     gathered = jax.tree.map(lambda x: x[0][slots], without)
-    return gathered.replace(**{name: followed_by(name) for name in NEXT})
+    return gathered.replace(**{name: followed_by(name) for name in FOLLOWED_BY})

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tandem.core import EnvSpec, Transition
+from tandem.ops.streams import FOLLOWED_BY
 
 ROW = ("obs", "state", "legal", "present", "alive", "first", "action", "reward", "terminated", "truncated")
 BEHAVIOUR = ("log_prob", "policy", "entropy")  # of the policy that acted, as in PolicyExtras; where they are known
-FOLLOWED_BY = ("obs", "state", "legal", "alive")  # fields of a row of which the successor's are needed
 METRIC = "metrics."  # begins the names of an episode's own metrics among the ends
 
 Arrays = dict[str, np.ndarray]
@@ -34,9 +34,9 @@ class Dataset(NamedTuple):
 
 
 def successor(data: Dataset, name: str) -> np.ndarray:
-    """Return what followed every row [R, ...] of one of the fields in FOLLOWED_BY."""
-    after = np.roll(data.rows[name], -1, axis=0)
-    after[data.ends["row"]] = data.ends[f"next_{name}"]
+    """Return what followed every row [R, ...], of one of the fields in FOLLOWED_BY."""
+    after = np.roll(data.rows[FOLLOWED_BY[name]], -1, axis=0)
+    after[data.ends["row"]] = data.ends[name]
     return after
 
 
@@ -143,7 +143,7 @@ def from_rows(rows: Transition, card: dict[str, Any], behaviour: Arrays) -> Data
     if not len(last):
         raise ValueError("there is no whole episode among these rows")
     index = np.concatenate([np.arange(a, b + 1) for a, b in zip(begin, last)])
-    ends = {f"next_{name}": np.asarray(getattr(rows, f"next_{name}"))[last] for name in FOLLOWED_BY}
+    ends = {name: np.asarray(getattr(rows, name))[last] for name in FOLLOWED_BY}
     ends["row"] = np.cumsum(last - begin + 1) - 1
     kept = {name: np.asarray(getattr(rows, name))[index] for name in ROW}
     return Dataset(kept | {name: array[index] for name, array in behaviour.items()}, ends, card)

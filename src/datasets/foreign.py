@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from tandem.datasets.dataset import FOLLOWED_BY, Arrays, Dataset
+from tandem.datasets.dataset import Arrays, Dataset
 from tandem.datasets.store import DatasetError, read_vault, rows_of, vault_in
+from tandem.ops.streams import FOLLOWED_BY
 
 KEYS = ("obs", "state", "avail_actions", "actions", "reward", "terminated", "filled")
 
@@ -50,7 +51,7 @@ def read_og_marl(path: Path, limit: int | None) -> Dataset:
     kept = np.setdiff1d(np.arange(size), cut)
     last = np.flatnonzero((rows["terminated"] | rows["truncated"])[kept])
     following = np.where(rows["truncated"][kept[last]], np.minimum(kept[last] + 1, size - 1), kept[last])
-    ends = {f"next_{name}": rows[name][following] for name in FOLLOWED_BY} | {"row": last}
+    ends = {after: rows[name][following] for after, name in FOLLOWED_BY.items()} | {"row": last}
     kept_rows = {name: array[kept] for name, array in rows.items()}
     source = {"level": folder.name, "source": f"vault {folder.parent.name}/{folder.name}", "source_rows": int(size)}
     return _dataset(kept_rows, ends, source, limit, folder.parent.name.removesuffix(".vlt"))

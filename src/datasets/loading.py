@@ -6,14 +6,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from tandem.core import EnvSpec, PolicyExtras, PyTree, Transition
+from tandem.core import EnvSpec, PolicyExtras, PyTree, Stream, Transition
 from tandem.datasets import store
-from tandem.datasets.dataset import BEHAVIOUR, FOLLOWED_BY, ROW, Dataset, differences, spec_of, successor
+from tandem.datasets.dataset import BEHAVIOUR, ROW, Dataset, differences, spec_of
+from tandem.ops.streams import FOLLOWED_BY, numbered, stream
 from tandem.records import rows as recorded_rows
 
 
-def load(results: str | Path, name: str, spec: EnvSpec, row: Transition) -> Transition:
-    """Return rows [1, R, ...] of a dataset, or of a recorded run, on the host.
+def load(results: str | Path, name: str, spec: EnvSpec, row: Transition) -> Stream:
+    """Return the rows of a dataset, or of a recorded run, on the host.
 
     Args:
       name: a dataset's folder; else the run's number, or its folder.
@@ -24,12 +25,12 @@ def load(results: str | Path, name: str, spec: EnvSpec, row: Transition) -> Tran
     """
     folder = Path(name).expanduser()
     if store.is_dataset(folder):
-        return transition(store.read(folder), spec, row, f"the dataset {name}")
-    return recorded_rows.load(results, name, row)
+        return as_stream(store.read(folder), spec, row, f"the dataset {name}")
+    return stream(recorded_rows.load(results, name, row))
 
 
-def transition(data: Dataset, spec: EnvSpec, row: Transition, name: str) -> Transition:
-    """Return a dataset's rows [1, R, ...] as a run's rows look.
+def as_stream(data: Dataset, spec: EnvSpec, row: Transition, name: str) -> Stream:
+    """Return a dataset's rows as a run's rows look.
 
     What is not known of the policy that acted is not a number, and a memory is zero: nobody's is in a dataset.
 
@@ -44,9 +45,10 @@ def transition(data: Dataset, spec: EnvSpec, row: Transition, name: str) -> Tran
             "without them, as learner=q does, or the rows of a run that searched"
         )
     fields = {field: _fitting(data.rows[field], getattr(row, field)) for field in ROW}
-    fields |= {f"next_{field}": _fitting(successor(data, field), getattr(row, field)) for field in FOLLOWED_BY}
-    number = np.arange(data.size, dtype=np.int32)[None]
-    return Transition(**fields, extras=_extras(data, row.extras), env_step=number)
+    fields |= {after: _fitting(data.ends[after], getattr(row, field)) for after, field in FOLLOWED_BY.items()}
+    number = np.arange(data.size, dtype=np.int32)
+    rows = Transition(**fields, extras=_extras(data, row.extras), env_step=number[None])
+    return Stream(rows=rows, end=numbered(np.isin(number, data.ends["row"])))
 
 
 def _fitting(array: np.ndarray, like: Any) -> np.ndarray:

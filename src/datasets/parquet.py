@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tandem.datasets.dataset import FOLLOWED_BY, Dataset, lengths, successor
+from tandem.datasets.dataset import Dataset, lengths, successor
+from tandem.ops.streams import FOLLOWED_BY
 from tandem.records.places import replace_with
 
 CARD = b"card"  # of the schema's metadata
@@ -23,7 +24,7 @@ def write(file: Path, data: Dataset) -> int:
     length = lengths(data)
     episode = np.repeat(np.arange(len(length)), length)
     columns = {"episode": episode, "step": np.arange(data.size) - (data.ends["row"] - length + 1)[episode]}
-    columns |= data.rows | {f"next_{name}": successor(data, name) for name in FOLLOWED_BY}
+    columns |= data.rows | {name: successor(data, name) for name in FOLLOWED_BY}
     columns = {name: array for name, array in columns.items() if array.ndim == 1 or array[0].size}
     made = {name: _column(array) for name, array in columns.items()}
     fields = [
