@@ -15,7 +15,15 @@ TITLES = {
     "runner": "runners",
 }  # fmt: skip
 COMMANDS = (
-    "evaluate", "render", "show", "batch", "compare", "ablation", "tune", "upload", "record",
+    "evaluate",
+    "render",
+    "show",
+    "batch",
+    "compare",
+    "ablation",
+    "tune",
+    "upload",
+    "record",
     "dataset",
 )
 API = {  # folders of src/ whose public modules are documented, with what a reader finds there

@@ -66,7 +66,7 @@ def _write(given: Path, options: argparse.Namespace) -> int:
 def cut(data: Dataset, rows: int) -> Dataset:
     """Return the last whole episodes that have at least so many rows together; all of them where they have fewer."""
     ends = data.ends["row"]
-    before = np.searchsorted(data.size - 1 - ends[::-1], rows)  # episodes, counted from the end
+    before = int(np.searchsorted(data.size - 1 - ends[::-1], rows))  # episodes, counted from the end
     return chosen(data, np.arange(max(0, len(ends) - before), len(ends)))
 
 

@@ -11,7 +11,17 @@ from tandem.core.parts import (
 )  # fmt: skip
 from tandem.core.settings import setting
 from tandem.core.spaces import Discrete, Entities, EnvSpec, Group, Image, Numbers, Vector
-from tandem.core.step import Batch, Candidates, Plan, PolicyExtras, SearchExtras, Stream, TimeStep, Transition, transition
+from tandem.core.step import (
+    Batch,
+    Candidates,
+    Plan,
+    PolicyExtras,
+    SearchExtras,
+    Stream,
+    TimeStep,
+    Transition,
+    transition,
+)
 
 __all__ = [
     "Acting", "ActorCritic", "Alone", "Array", "Batch", "Candidates", "Codec", "Discrete", "Distribution", "Dreamt",

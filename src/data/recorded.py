@@ -14,6 +14,7 @@ from tandem.core import Array, Batch, Key, PyTree, Replay, Source, Store, Stream
 from tandem.ops.episodes import given_up
 from tandem.ops.streams import FOLLOWED_BY
 
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     batch_size: int = setting(32, "sequences in a batch", low=1)

@@ -14,7 +14,11 @@ DECIMALS = 4  # to which states are equal, as in OG-MARL's analysis of vaults
 def complete(data: Dataset) -> dict[str, Any]:
     """Return the card with all that is counted; it can be stored as JSON."""
     found = returns(data)
-    metrics = {name[len(METRIC) :]: float(np.mean(each, dtype=np.float64)) for name, each in data.ends.items() if name.startswith(METRIC)}
+    metrics = {
+        name[len(METRIC) :]: float(np.mean(each, dtype=np.float64))
+        for name, each in data.ends.items()
+        if name.startswith(METRIC)
+    }
     numbers = {
         "rows": data.size,
         "episodes": len(data.ends["row"]),

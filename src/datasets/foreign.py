@@ -111,12 +111,14 @@ def _settled(rows: Arrays, legal_known: bool) -> Arrays:
     rows = {"alive": _alive(rows["legal"]), "present": np.ones(agents, bool)} | rows
     kinds = {"obs": np.float32, "state": np.float32, "reward": np.float32, "legal": bool, "alive": bool}
     kinds["action"] = np.float32 if continuous else np.int32
-    return rows | {name: rows[name].astype(kind) for name, kind in kinds.items()} | {"first": np.append(True, ended[:-1])}
+    return (
+        rows | {name: rows[name].astype(kind) for name, kind in kinds.items()} | {"first": np.append(True, ended[:-1])}
+    )
 
 
 def _alive(legal: np.ndarray) -> np.ndarray:
     """Return who is alive [..., N]: whoever may do anything but the first action, as SMAC tells the dead."""
-    return legal[..., 1:].any(axis=-1) if legal.shape[-1] > 1 else np.ones(legal.shape[:-1], bool)
+    return np.asarray(legal[..., 1:].any(axis=-1)) if legal.shape[-1] > 1 else np.ones(legal.shape[:-1], bool)
 
 
 def _dataset(rows: Arrays, ends: Arrays, source: dict[str, Any], limit: int | None, task: str) -> Dataset:

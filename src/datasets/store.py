@@ -1,9 +1,9 @@
 """Datasets on disk: a flashbax Vault in OG-MARL's layout, and two files beside it; written whole or not at all.
 
-A dataset is a folder. In it lie the vault `<environment>/<scenario>.vlt/<level>/`, which others' tools open, `card.json`,
-which says what the data are, and `ends.npz`, which holds what followed the last row of each episode. The vault's leaves
-have OG-MARL's names and are [1, R, ...] (Formanek et al. 2023, "Off-the-Grid MARL", arXiv:2302.00521); ours stand
-among its `infos`: alive, present, first, and log_prob, policy and entropy of the policy that acted.
+A dataset is a folder. In it lie the vault `<environment>/<scenario>.vlt/<level>/`, which others' tools open,
+`card.json`, which says what the data are, and `ends.npz`, which holds what followed the last row of each episode. The
+vault's leaves have OG-MARL's names and are [1, R, ...] (Formanek et al. 2023, "Off-the-Grid MARL", arXiv:2302.00521);
+ours stand among its `infos`: alive, present, first, and log_prob, policy and entropy of the policy that acted.
 """
 
 import contextlib

@@ -91,9 +91,7 @@ def with_lots(plan: Plan, seen: TimeStep, key: Key, epsilon: Array, sample: bool
     return plan.replace(action=action, extras=extras)
 
 
-def episodes(
-    recorder: Recorder, params: Params, key: Key, epsilon: float, *, rows: int = 0, count: int = 0
-) -> Played:
+def episodes(recorder: Recorder, params: Params, key: Key, epsilon: float, *, rows: int = 0, count: int = 0) -> Played:
     """Return whole episodes that have at least so many rows together, or at least `count` episodes.
 
     Every environment contributes equally many, up to the last round: those that end first are not preferred, which
@@ -123,7 +121,7 @@ def _smallest(sizes: np.ndarray, rows: int, count: int) -> int:
 
 
 def _ended(rows: Transition) -> np.ndarray:
-    return rows.terminated | rows.truncated
+    return np.asarray(rows.terminated | rows.truncated)
 
 
 def _numbered(chunks: list[Transition]) -> tuple[np.ndarray, int]:

@@ -107,7 +107,11 @@ def test_a_team_learns_from_random_rows_what_it_never_saw_played(results, writte
 def test_a_dataset_that_does_not_fit_is_refused_before_anything_is_trained(results, written, capsys, words, told):
     offline = ["replay=recorded"]
     if "runner=jax_sync" not in words:
-        offline += ["runner=offline", f"runner_args.rows={written['folder'] / 'random'}", "runner_args.report_every=100"]
+        offline += [
+            "runner=offline",
+            f"runner_args.rows={written['folder'] / 'random'}",
+            "runner_args.report_every=100",
+        ]
     learning = ["t_max=300", "eval_args.every=300", PAYOFF]
     assert main([*GAME, *SMALL, *offline, *learning, *words, f"results_dir={results}"]) == 2
     assert told in capsys.readouterr().err
