@@ -84,12 +84,18 @@ def _programs(config: Mapping[str, Any], entries: Mapping[str, Entry]) -> list[s
 
 
 def _held(config: Mapping[str, Any], entries: Mapping[str, Entry]) -> list[str]:
-    """Return a sentence if a replay to which nothing can be added stands before a runner that adds rows."""
-    if not entries["replay"].recorded or entries["runner"].recorded:
+    """Return a sentence for each part that has recorded rows and no others, if the runner plays."""
+    if entries["runner"].recorded:
         return []
+    instead = _choose("runner", lambda entry: entry.recorded)
+    said = {
+        "replay": "holds recorded rows alone; runner '{}' adds what it plays",
+        "env": "shows recorded rows alone; runner '{}' learns from what it plays",
+    }
     return [
-        f"replay '{config['replay']}' holds recorded rows alone; runner '{config['runner']}' adds what it plays"
-        f"{_choose('runner', lambda entry: entry.recorded)}, or replay=uniform"
+        f"{family} '{config[family]}' {text.format(config['runner'])}{instead}"
+        for family, text in said.items()
+        if entries[family].recorded
     ]
 
 

@@ -25,7 +25,7 @@ class Entry:
     data: str = ""
     host: bool = False  # env: a program outside JAX (HostEnvironment); runner: it can drive those
     # Runner: it learns from the rows of an earlier run, and `make` gets a function that reads them; replay: it holds
-    # such rows, and nothing can be added to it
+    # such rows, and nothing can be added to it; env: it shows such rows, and nothing is learned by acting in it
     recorded: bool = False
     origin: str = ""  # the package of a plug-in that brings it; "" = Tandem itself
     broken: str = ""  # why a plug-in cannot be used: a sentence for whoever asks for it
@@ -83,6 +83,9 @@ ENVS = {
     "matrix_game": Entry(
         "tandem.envs.matrix_game",
         "climbing, penalty, two-step, random games (env_args.scenario), or your own (env_args.payoff)",
+    ),
+    "recorded": Entry(
+        "tandem.envs.recorded", "a dataset's episodes, shown whatever is done: for data of others", recorded=True
     ),
     "pettingzoo": Entry(
         "tandem.envs.pettingzoo",

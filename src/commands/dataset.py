@@ -31,11 +31,13 @@ def main(words: Sequence[str]) -> int:
     """Print the card, or write what is asked for; return the exit status."""
     options = _parser().parse_args(list(words))
     given = Path(options.dataset).expanduser()
-    asked = [name for name in ("merge", "take", "to", "imports") if getattr(options, name)]
+    asked = [name for name in ("merge", "take", "leave", "to", "imports") if getattr(options, name)]
     if len(asked) > 1:
-        raise UsageError("dataset: --merge, --take, --to and --import are different things; give one of them")
+        raise UsageError("dataset: --merge, --take, --leave, --to and --import are different things; give one of them")
     if bool(asked) != bool(options.out):
-        raise UsageError("dataset: --out=DIR says where to write; give it with --merge, --take, --to or --import")
+        raise UsageError(
+            "dataset: --out=DIR says where to write; give it with --merge, --take, --leave, --to or --import"
+        )
     if options.limit and not options.imports:
         raise UsageError("dataset: --limit belongs to --import; datasets of ours know theirs")
     try:
@@ -55,8 +57,8 @@ def _write(given: Path, options: argparse.Namespace) -> int:
         return 0
     if options.imports:
         made = foreign.read(given, options.limit)
-    elif options.take:
-        made = taken(store.read(given), options.take)
+    elif options.take or options.leave:
+        made = taken(store.read(given), options.take or options.leave, others=bool(options.leave))
     else:
         made = joined([store.read(Path(name).expanduser()) for name in (given, *options.merge.split(",")) if name])
     show(store.write(out, made), out)
@@ -118,6 +120,7 @@ def _parser() -> flags.Parser:
     parser.add_argument("dataset", metavar="DIR", help="a dataset's folder; with --import a vault, or an HDF5 file")
     parser.add_argument("--merge", metavar="DIR,...", help="datasets to be put behind it")
     parser.add_argument("--take", metavar="SHARE", type=_percent, help="a share of its episodes by lot, as 5%%")
+    parser.add_argument("--leave", metavar="SHARE", type=_percent, help="the episodes that --take=SHARE does not take")
     parser.add_argument("--to", metavar=PARQUET, choices=(PARQUET,), help="the format of a file to write")
     parser.add_argument("--import", dest="imports", action="store_true", help="it is another program's")
     parser.add_argument("--limit", metavar="STEPS", type=int, help="where episodes are cut off, which HDF5 leaves out")

@@ -69,11 +69,14 @@ def chosen(data: Dataset, episodes: np.ndarray) -> Dataset:
     return Dataset({name: array[index] for name, array in data.rows.items()}, ends, data.card)
 
 
-def taken(data: Dataset, share: float, seed: int = 0) -> Dataset:
-    """Return a share of the episodes, drawn without repetition, in their order; one at least."""
-    count = max(1, round(share * len(data.ends["row"])))
-    drawn = np.random.default_rng(seed).choice(len(data.ends["row"]), count, replace=False)
-    return chosen(data, np.sort(drawn))
+def taken(data: Dataset, share: float, seed: int = 0, others: bool = False) -> Dataset:
+    """Return a share of the episodes, drawn without repetition, in their order, or all others; at least one."""
+    total = len(data.ends["row"])
+    count = min(max(1, round(share * total)), total - others)
+    if not count:
+        raise ValueError("there is one episode, which cannot be both taken and left")
+    drawn = np.random.default_rng(seed).choice(total, count, replace=False)
+    return chosen(data, np.setdiff1d(np.arange(total), drawn) if others else np.sort(drawn))
 
 
 def joined(parts: Sequence[Dataset]) -> Dataset:

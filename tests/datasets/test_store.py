@@ -147,6 +147,9 @@ def test_datasets_are_joined_and_thinned_by_whole_episodes():
     assert both.card["level"] == "expert+medium" and len(both.card["origins"]) == 2
     few = taken(both, 0.2, seed=3)
     assert len(few.ends["row"]) == 2 and few.rows["first"].sum() == 2 and few.rows["first"][0]
+    rest = taken(both, 0.2, seed=3, others=True)
+    everything = np.concatenate([few.ends["next_state"], rest.ends["next_state"]])
+    assert len(rest.ends["row"]) == 8 and set(map(bytes, everything)) == set(map(bytes, both.ends["next_state"]))
     with pytest.raises(ValueError, match=r"do not fit together: num_agents 3 against 2"):
         joined([one, two._replace(card=two.card | {"spec": two.card["spec"] | {"num_agents": 2}})])
 
