@@ -22,7 +22,7 @@ shared=()
 while read -r pin; do shared+=(--no-emit-package "${pin%%==*}"); done < "$pins"
 beside=("${compile[@]}" pyproject.toml --constraint "$pins" "${shared[@]}")
 
-"${beside[@]}" --extra export --extra trackers --group test --group docs \
+"${beside[@]}" --extra data --extra export --extra trackers --group test --group docs \
     --output-file requirements-test.lock > /dev/null
 "${beside[@]}" --extra cuda --output-file requirements-cuda.lock > /dev/null
 

@@ -12,9 +12,9 @@ from typing import Any
 import jax
 
 from tandem import contracts
-from tandem.records import rows as recorded_rows
 from tandem.config import schema
 from tandem.config.loader import ConfigError
+from tandem.datasets import loading
 from tandem.core import Acting, Environment, EnvSpec, HostEnvironment, Learner, Model, Planner, Replay, Runner, RunPlan
 from tandem.matching import mismatches, unplayable
 from tandem.registry import FAMILIES, Entry, find
@@ -71,7 +71,7 @@ def build(config: Mapping[str, Any]) -> Built:
     elsewhere = {"remake": partial(remake, dict(config))} if parts.entries["runner"].host else {}
     if parts.entries["runner"].recorded:
         row = contracts.row_of(env.spec, extras)
-        elsewhere["rows"] = partial(recorded_rows.load, config["results_dir"], row=row)
+        elsewhere["rows"] = partial(loading.load, config["results_dir"], spec=env.spec, row=row)
     players = planner.players()
     run = parts.make(
         "runner",

@@ -16,6 +16,7 @@ def mismatches(config: Mapping[str, Any], entries: Mapping[str, Entry]) -> list[
         *_given(config, entries, "planner", "leaves", "learns from {} targets", "leaves"),
         *_given(config, entries, "replay", "data", "learns from {}", "hands out"),
         *_programs(config, entries),
+        *_held(config, entries),
     ]
 
 
@@ -79,6 +80,22 @@ def _programs(config: Mapping[str, Any], entries: Mapping[str, Entry]) -> list[s
     return [
         f"env '{config['env']}' is a program outside JAX; runner '{config['runner']}' compiles its environments"
         f"{_choose('runner', lambda entry: entry.host)}"
+    ]
+
+
+def _held(config: Mapping[str, Any], entries: Mapping[str, Entry]) -> list[str]:
+    """Return a sentence for each part that has recorded rows and no others, if the runner plays."""
+    if entries["runner"].recorded:
+        return []
+    instead = _choose("runner", lambda entry: entry.recorded)
+    said = {
+        "replay": "holds recorded rows alone; runner '{}' adds what it plays",
+        "env": "shows recorded rows alone; runner '{}' learns from what it plays",
+    }
+    return [
+        f"{family} '{config[family]}' {text.format(config['runner'])}{instead}"
+        for family, text in said.items()
+        if entries[family].recorded
     ]
 
 

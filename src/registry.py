@@ -24,7 +24,8 @@ class Entry:
     # Replay: what it hands out, learner: what it learns from ("sequences" of any age, whole new "rollouts")
     data: str = ""
     host: bool = False  # env: a program outside JAX (HostEnvironment); runner: it can drive those
-    # Runner: it learns from the rows of an earlier run, and `make` gets a function that reads them
+    # Runner: it learns from the rows of an earlier run, and `make` gets a function that reads them; replay: it holds
+    # such rows, and nothing can be added to it; env: it shows such rows, and nothing is learned by acting in it
     recorded: bool = False
     origin: str = ""  # the package of a plug-in that brings it; "" = Tandem itself
     broken: str = ""  # why a plug-in cannot be used: a sentence for whoever asks for it
@@ -82,6 +83,9 @@ ENVS = {
     "matrix_game": Entry(
         "tandem.envs.matrix_game",
         "climbing, penalty, two-step, random games (env_args.scenario), or your own (env_args.payoff)",
+    ),
+    "recorded": Entry(
+        "tandem.envs.recorded", "a dataset's episodes, shown whatever is done: for data of others", recorded=True
     ),
     "pettingzoo": Entry(
         "tandem.envs.pettingzoo",
@@ -192,8 +196,12 @@ REPLAYS = {
         data="sequences",
     ),
     "uniform": Entry("tandem.data.uniform", "sequences drawn uniformly", data="sequences"),
+    "recorded": Entry(
+        "tandem.data.recorded", "all rows of a dataset, held once, sequences drawn uniformly: for runner=offline",
+        data="sequences", recorded=True,
+    ),
     "rollout": Entry("tandem.data.rollout", "the newest rollout, whole and once: on-policy learning", data="rollouts"),
-}
+}  # fmt: skip
 RUNNERS = {
     "jax_sync": Entry("tandem.runners.jax_sync", "collect, learn and reanalyse in one compiled loop on one device"),
     "ray_async": Entry(
@@ -202,7 +210,7 @@ RUNNERS = {
         host=True,
     ),
     "offline": Entry(
-        "tandem.runners.offline", "no acting: updates on the rows that an earlier run stored", recorded=True
+        "tandem.runners.offline", "no acting: updates on the rows of a dataset, or of an earlier run", recorded=True
     ),
 }  # fmt: skip
 

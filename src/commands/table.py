@@ -14,6 +14,8 @@ TOOLS: dict[str, str] = {
     "ablation": "tandem.commands.ablation",
     "zoo": "tandem.commands.zoo",
     "export": "tandem.commands.export",
+    "record": "tandem.commands.record",
+    "dataset": "tandem.commands.dataset",
     "completion": "tandem.commands.completion",
 }
 READERS = {"show", "upload", "compare", "completion"}  # which compute nothing: room for JAX is not asked for

@@ -27,6 +27,8 @@ Commands:
   tune           search for good settings with Ray Tune: --space=FILE.yaml [--samples=N]; `tune --help`
   zoo            list trained networks that come with the code: --run=zoo/NAME plays one; `zoo --help`
   export         write a run's policy for programs without Tandem: --run=RUN --format=stablehlo|onnx|npz
+  record         write a dataset of episodes by what runs have learned: --run=RUN --level=expert --out=DIR
+  dataset        print what a dataset holds: dataset DIR; merge, thin, convert and import datasets: `dataset --help`
   list           print algorithms, environments and all parts; `list planner.plies` prints a part's settings,
                  `list run` those of the run itself
   print_config   print the configuration that the same command line would train with

@@ -90,6 +90,9 @@ class CheckpointConfig:
         REQUIRED, "environment steps between checkpoints; 0 = none by steps", low=0, decides=False
     )
     keep_last: int = setting(REQUIRED, "number of newest checkpoints that remain", low=1, decides=False)
+    keep_every_steps: int = setting(
+        REQUIRED, "environment steps between checkpoints that remain along the way; 0 = none", low=0, decides=False
+    )
     keep_best: bool = setting(
         REQUIRED, "whether the checkpoint of the best evaluation is saved and remains", decides=False
     )

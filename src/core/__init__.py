@@ -11,7 +11,17 @@ from tandem.core.parts import (
 )  # fmt: skip
 from tandem.core.settings import setting
 from tandem.core.spaces import Discrete, Entities, EnvSpec, Group, Image, Numbers, Vector
-from tandem.core.step import Batch, Candidates, Plan, PolicyExtras, SearchExtras, TimeStep, Transition, transition
+from tandem.core.step import (
+    Batch,
+    Candidates,
+    Plan,
+    PolicyExtras,
+    SearchExtras,
+    Stream,
+    TimeStep,
+    Transition,
+    transition,
+)
 
 __all__ = [
     "Acting", "ActorCritic", "Alone", "Array", "Batch", "Candidates", "Codec", "Discrete", "Distribution", "Dreamt",
@@ -19,5 +29,5 @@ __all__ = [
     "Learner", "LearnerState", "Model", "Numbers", "Params", "Plan", "Planner", "PolicyExtras", "PyTree", "QValues",
     "Replay", "Report", "RunError", "RunPlan", "Runner", "SearchExtras", "SelfSupervision", "SequenceModel",
     "SoftActorCritic", "Source",
-    "Store", "TeamPolicy", "TeamValue", "TimeStep", "Transition", "Vector", "pytree", "setting", "transition",
+    "Store", "Stream", "TeamPolicy", "TeamValue", "TimeStep", "Transition", "Vector", "pytree", "setting", "transition",
 ]  # fmt: skip

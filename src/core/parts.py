@@ -9,7 +9,7 @@ import numpy as np
 from tandem.core.arrays import Array, Key, Params, PyTree, pytree
 from tandem.core.faces import Distribution
 from tandem.core.spaces import EnvSpec
-from tandem.core.step import Batch, Plan, TimeStep, Transition
+from tandem.core.step import Batch, Plan, Stream, TimeStep, Transition
 from tandem.scene import Drawing
 
 
@@ -134,6 +134,8 @@ class Learner(NamedTuple):
     acting: Callable[[LearnerState], Params] = lambda state: (
         state.params
     )  # the parameters that playing needs, all that players get
+    # It reads in the rows' extras what the policy did that made them, which not all recorded rows say.
+    reads_behaviour: bool = False
     # LearnerState.stats, the network's values -> the same in units of the environment's returns
     returns: Callable[[PyTree, Array], Array] = lambda stats, values: values
 
@@ -155,6 +157,9 @@ class Store(NamedTuple):
     overwrite_extras: (
         Callable[[PyTree, Array, Any], PyTree] | None
     )  # index [B], extras [B, ...]: of the sequences' first rows
+    # Recorded rows on the host -> the state that holds all of them and no more, instead of `init` and `add`; None where
+    # rows are added step by step.
+    hold: Callable[[Stream], PyTree] | None = None
 
 
 class Source(NamedTuple):

@@ -115,6 +115,14 @@ def transition(seen: TimeStep, plan: Plan, outcome: TimeStep, env_step: Array) -
 
 
 @pytree
+class Stream:
+    """R recorded rows, one after the other, and what followed those E of them that the next row does not follow."""
+
+    rows: Transition  # [1, R, ...]; its next_* are of the ends alone, [1, E, ...]
+    end: Array  # [R] int32: which of the ends a row is, or -1
+
+
+@pytree
 class Batch:
     """A sample of stored sequences."""
 

@@ -47,7 +47,7 @@ def write(path: Path, arrays: Arrays, meta: Meta) -> None:
     partial = path.parent / f"{PARTIAL}{path.name}"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()  # not its parents: a results folder that was moved away is not made anew
-    with _plainly_named(partial) as folder, orbax.PyTreeCheckpointer() as checkpointer:
+    with plainly_named(partial) as folder, orbax.PyTreeCheckpointer() as checkpointer:
         checkpointer.save(folder / STATE, arrays)
     sums = {name: _sum(array) for name, array in arrays.items()}
     _read_back(partial, arrays, sums)
@@ -60,7 +60,7 @@ def write(path: Path, arrays: Arrays, meta: Meta) -> None:
 
 
 @contextlib.contextmanager
-def _plainly_named(folder: Path) -> Iterator[Path]:
+def plainly_named(folder: Path) -> Iterator[Path]:
     """Give a folder under a name without special characters.
 
     Orbax and tensorstore take the brackets of "[v1]" for a pattern and a backslash for a slash, and then write part
@@ -179,7 +179,7 @@ def _restored(path: Path, names: Sequence[str]) -> Arrays:
     item = {name: np.zeros(()) for name in names}
     restore_args = {name: orbax.RestoreArgs(restore_type=np.ndarray) for name in names}
     wanted = orbax.args.PyTreeRestore(item=item, restore_args=restore_args, partial_restore=True)
-    with _plainly_named(path) as folder, orbax.PyTreeCheckpointer() as checkpointer:
+    with plainly_named(path) as folder, orbax.PyTreeCheckpointer() as checkpointer:
         try:
             return checkpointer.restore(folder / STATE, args=wanted)
         except Exception as error:  # of many kinds: orbax's, tensorstore's, the system's

@@ -79,7 +79,9 @@ class Saver:
     def _due(self, step: int) -> bool:
         steps, minutes = self.settings["every_steps"], self.settings["every_minutes"]
         by_steps = 0 < steps <= step - self.last_step
-        return by_steps or 0 < 60 * minutes <= time.monotonic() - self.last_time
+        apart = self.settings["keep_every_steps"]
+        along_the_way = 0 < apart and step // apart > self.last_step // apart
+        return by_steps or along_the_way or 0 < 60 * minutes <= time.monotonic() - self.last_time
 
     def save(self, report: Report, state: PyTree) -> None:
         """Copy the state and have it written; a checkpoint being written is waited for, one that fails is left."""
@@ -210,10 +212,20 @@ def _saved_score(path: Path) -> float:
     return -math.inf if score is None or not math.isfinite(score) else score
 
 
+def along_the_way(steps: list[int], apart: int) -> set[int]:
+    """Return which of the ascending steps remain where checkpoints are kept so many steps apart: the first after each
+    multiple of `apart`; none where it is 0.
+    """
+    if not apart:
+        return set()
+    first = {step // apart: step for step in reversed(steps)}
+    return {step for multiple, step in first.items() if multiple > 0}
+
+
 def _superfluous(models: Path, settings: Mapping[str, Any]) -> list[int]:
-    """Return the steps of checkpoints that are neither among the last nor the best."""
+    """Return the steps of checkpoints that are neither among the last, nor the best, nor kept along the way."""
     steps = checkpoint_folder.steps(models)
-    kept = set(steps[-settings["keep_last"] :])
+    kept = set(steps[-settings["keep_last"] :]) | along_the_way(steps, settings["keep_every_steps"])
     if settings["keep_best"]:
         kept.add(int(checkpoint_folder.best(models).name))
     return [step for step in steps if step not in kept]

@@ -12,12 +12,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from tandem.core import (
-    Array, Environment, EnvSpec, Key, Learner, LearnerState, Planner, PyTree, Replay, Report, RunPlan, Transition,
+    Array, Environment, EnvSpec, Key, Learner, LearnerState, Planner, PyTree, Replay, Report, RunPlan, Stream,
     pytree, setting,
 )  # fmt: skip
 from tandem.ops.clocks import step_problems
+from tandem.ops.streams import whole
 from tandem.runners.learn import learn_once
 from tandem.runners.loop import Loop, compiled_once, keys, make_loop, report_problems
 
@@ -26,7 +28,7 @@ UPDATES = "updates"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    rows: str = setting("", "the recorded run that the stored rows come from: its number, or its folder")
+    rows: str = setting("", "what is learned from: a dataset's folder; or a recorded run, its number or its folder")
     report_every: int = setting(200, "updates per report; one compiled call each", low=1)
 
 
@@ -48,7 +50,7 @@ def problems(config: Config, plan: RunPlan) -> list[str]:
     """Return a sentence for each setting that cannot work."""
     found = step_problems(plan.total_steps, 1, config.report_every)
     if not config.rows:
-        found.append("runner_args.rows: not given; name the recorded run from whose rows is learned")
+        found.append("runner_args.rows: not given; name the recorded run or the dataset from whose rows is learned")
     if plan.on_policy:
         found.append(
             "runner=offline: the learner learns from its own policy's rollouts alone, and these rows are of "
@@ -77,7 +79,7 @@ def make(
     learner: Learner,
     replay: Replay,
     *,
-    rows: Callable[[str], Transition],
+    rows: Callable[[str], Stream],
     t_max: int,
     max_minutes: float,
     eval_episodes: int,
@@ -87,7 +89,7 @@ def make(
     updates or `max_minutes` are over.
 
     Args:
-      rows: returns the rows [1, R, ...] of the recorded run that it is given the name of.
+      rows: returns the rows, on the host, of the dataset or the recorded run that it is given the name of.
 
     Raises:
       ValueError: the rows cannot be had or do not fit, or the replay's sampling changes with what is learned.
@@ -95,10 +97,9 @@ def make(
     del planner
     if replay.source.heeds_priorities:
         raise ValueError("recorded rows are sampled without priorities; choose replay=uniform")
-    data = _filled(replay, rows(config.rows))
-    if not replay.source.ready(data):
-        raise ValueError(f"run {config.rows} stored fewer rows than replay_args.min_size, or than one sequence takes")
-    train = jax.jit(partial(_report, learner, replay, t_max, config.report_every), donate_argnums=0)
+    recorded = rows(config.rows)
+    newest, data = int(recorded.rows.env_step.max()), _held(config.rows, replay, learner, recorded)
+    train = jax.jit(partial(_report, learner, replay, t_max, newest, config.report_every), donate_argnums=0)
     loop = make_loop(
         env, players, learner, t_max=t_max, max_minutes=max_minutes, eval_episodes=eval_episodes, eval_every=eval_every,
         train=lambda state: train(state, data), priorities=None, now=lambda state: state.updates,
@@ -107,10 +108,26 @@ def make(
     return OfflineRunner(learner=learner, loop=loop)
 
 
-def _filled(replay: Replay, rows: Transition) -> PyTree:
-    """Return the replay's state with the rows [1, R, ...] in it, on the device."""
-    example = jax.tree.map(lambda x: jnp.zeros(x.shape[2:], x.dtype), rows)
-    return jax.jit(replay.store.add, donate_argnums=0)(replay.store.init(example), rows)
+def _held(name: str, replay: Replay, learner: Learner, recorded: Stream) -> PyTree:
+    """Return the replay's state with the recorded rows in it, on the device.
+
+    Raises:
+      ValueError: they are too many or too few, or do not say of the policy that made them what the learner reads.
+    """
+    if learner.reads_behaviour and bool(np.isnan(recorded.rows.extras.policy).any()):
+        raise ValueError(
+            f"this learner reads what the policy did that made the rows, and {name} does not say it; choose a learner "
+            "that fits that policy itself, or a dataset that was made by `record`"
+        )
+    if replay.store.hold:
+        data = replay.store.hold(recorded)
+    else:
+        rows = whole(recorded)
+        example = jax.tree.map(lambda x: jnp.zeros(x.shape[2:], x.dtype), rows)
+        data = jax.jit(replay.store.add, donate_argnums=0)(replay.store.init(example), rows)
+    if not replay.source.ready(data):
+        raise ValueError(f"run {name} stored fewer rows than replay_args.min_size, or than one sequence takes")
+    return data
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -139,15 +156,14 @@ def _init(learner: Learner, key: Key) -> RunState:
 
 
 def _report(
-    learner: Learner, replay: Replay, t_max: int, count: int, state: RunState, data: PyTree
+    learner: Learner, replay: Replay, t_max: int, newest: int, count: int, state: RunState, data: PyTree
 ) -> tuple[RunState, dict[str, dict[str, Any]]]:
     """Return the state after `count` updates on the data, and the sums and the count of their metrics."""
     key, update_key = jax.random.split(state.key)
     progress = jnp.minimum(state.updates / t_max, 1.0)
-    newest = jnp.max(data.experience.env_step)
 
     def update(learned: LearnerState, key: Key):  # the data are no part of what the loop carries, which XLA would copy
-        learned, metrics, _, _ = learn_once(learner, replay.source, learned, data, key, newest, progress)
+        learned, metrics, _, _ = learn_once(learner, replay.source, learned, data, key, jnp.int32(newest), progress)
         return learned, metrics
 
     learned, metrics = jax.lax.scan(update, state.learner, jax.random.split(update_key, count))

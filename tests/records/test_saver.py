@@ -10,7 +10,7 @@ from tandem.core import Report
 from tandem.records import saver as saver_module
 from tandem.records.saver import Saver
 
-SETTINGS = {"every_minutes": 0.0, "every_steps": 0, "keep_last": 2, "keep_best": False}
+SETTINGS = {"every_minutes": 0.0, "every_steps": 0, "keep_last": 2, "keep_every_steps": 0, "keep_best": False}
 
 
 @pytest.fixture
@@ -174,3 +174,10 @@ def test_going_on_from_an_older_step_drops_the_checkpoints_after_it(make):
     again.start_at(60)
     assert steps(again) == [30, 60] and not (again.models / ".120").exists()
     assert (again.best, again.last_step) == (2.0, 60)
+
+
+def test_checkpoints_along_the_way_remain(make):
+    saver = make(every_steps=60, keep_every_steps=100)
+    offer(saver, *((step, None) for step in range(30, 501, 30)))
+    # Of each hundred the first that was saved, by this interval or by the other; and the last two.
+    assert steps(saver) == [120, 210, 300, 420, 480]

@@ -19,7 +19,13 @@ CONFIG = {
     "max_minutes": 2.0,
     "env": "world",
     "env_args": {"scenario": "valley"},
-    "checkpoint_args": {"every_minutes": 0.0, "every_steps": 0, "keep_last": 2, "keep_best": True},
+    "checkpoint_args": {
+        "every_minutes": 0.0,
+        "every_steps": 0,
+        "keep_last": 2,
+        "keep_every_steps": 0,
+        "keep_best": True,
+    },
 }
 
 

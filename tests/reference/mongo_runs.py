@@ -48,7 +48,13 @@ class Recorder:
             "results_dir": str(self.folder),
             "env": "world",
             "env_args": {"scenario": "valley"},
-            "checkpoint_args": {"every_minutes": 0.0, "every_steps": 0, "keep_last": 2, "keep_best": False},
+            "checkpoint_args": {
+                "every_minutes": 0.0,
+                "every_steps": 0,
+                "keep_last": 2,
+                "keep_every_steps": 0,
+                "keep_best": False,
+            },
         }
         experiment = Experiment("test", save_git_info=False)
         experiment.add_config(config)

@@ -1,0 +1,1 @@
+"""Recorded data: datasets on disk, what their cards say, and how other formats become one."""

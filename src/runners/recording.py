@@ -1,0 +1,131 @@
+"""Playing episodes that are to be kept: many environments side by side, compiled, and whole episodes out of that."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tandem.core import (
+    Array, Environment, Key, Params, Plan, Planner, PolicyExtras, PyTree, TimeStep, Transition, transition,
+)  # fmt: skip
+from tandem.envs.auto_reset import auto_reset_step
+from tandem.ops.masking import TINY
+from tandem.runners.collect import start
+
+STEPS = 64  # of each environment in one compiled call
+
+
+class Played(NamedTuple):
+    """Rows [R, ...] of whole episodes, one after the other, and the metrics of each [E]; on the host."""
+
+    rows: Transition
+    metrics: dict[str, np.ndarray]
+
+
+class Recorder(NamedTuple):
+    """Plays a team: the same compiled functions for all checkpoints and for any share of lots."""
+
+    start: Callable[[Key], PyTree]
+    # params, actors, key, epsilon [] -> actors, (rows [E, T, ...], metrics {name: [E, T]})
+    play: Callable[[Params, PyTree, Key, Array], tuple[PyTree, tuple[Transition, dict[str, Array]]]]
+    num_envs: int
+
+
+def make(env: Environment, player: Planner, num_envs: int, sample: bool) -> Recorder:
+    """Return what plays a team; every agent now and then plays a legal action by lot.
+
+    Args:
+      sample: actions are drawn from the policies; else they are those of evaluations, the best.
+    """
+    play = jax.jit(partial(_play, env, player, sample), donate_argnums=1)
+    return Recorder(jax.jit(partial(start, env, player, num_envs=num_envs)), play, num_envs)
+
+
+def _play(
+    env: Environment, player: Planner, sample: bool, params: Params, actors: PyTree, key: Key, epsilon: Array
+) -> tuple[PyTree, tuple[Transition, dict[str, Array]]]:
+    """Return the actors STEPS later and what they did."""
+    num_envs = actors.episode_length.shape[0]
+    step_envs = jax.vmap(lambda key, state, action: auto_reset_step(env, key, state, action))
+
+    def step(actors: PyTree, key: Key):
+        plan_key, lots_key, env_key = jax.random.split(key, 3)
+        seen = actors.timestep
+        carry, plan = player.plan(params, actors.carry, seen, plan_key, sample, jnp.ones(()))
+        plan = with_lots(plan, seen, lots_key, epsilon, sample)
+        state, timestep, outcome = step_envs(jax.random.split(env_key, num_envs), actors.env, plan.action)
+        row = transition(seen, plan, outcome, jnp.zeros(num_envs, jnp.int32))
+        return actors.replace(env=state, timestep=timestep, carry=carry), (row, outcome.metrics)
+
+    actors, made = jax.lax.scan(step, actors, jax.random.split(key, STEPS))
+    return actors, jax.tree.map(lambda x: x.swapaxes(0, 1), made)
+
+
+def with_lots(plan: Plan, seen: TimeStep, key: Key, epsilon: Array, sample: bool) -> Plan:
+    """Return a plan in which each agent plays, with probability epsilon, any of its legal actions alike.
+
+    Its extras are those of the mixture of both policies, without the memory: mu(a) = (1 - e) pi(a) + e / n, n legal
+    actions; pi is one at the best action unless actions are sampled. Where actions are numbers, those by lot are
+    uniform in [-1, 1], and there are no extras.
+    """
+    which_key, lot_key = jax.random.split(key)
+    legal, action = seen.legal, plan.action
+    lot = jax.random.uniform(which_key, action.shape[:2]) < epsilon  # [B, N]
+    if jnp.issubdtype(action.dtype, jnp.floating):
+        drawn = jnp.where(legal, jax.random.uniform(lot_key, action.shape, minval=-1.0, maxval=1.0), 0.0)
+        return plan.replace(action=jnp.where(lot[..., None], drawn, action), extras=())
+    uniform = legal / jnp.sum(legal, axis=-1, keepdims=True)
+    drawn = jax.random.categorical(lot_key, jnp.log(jnp.maximum(uniform, TINY))).astype(action.dtype)
+    own = plan.extras.policy if sample else jax.nn.one_hot(action, legal.shape[-1])
+    action = jnp.where(lot, drawn, action)
+    policy = (1.0 - epsilon) * own + epsilon * uniform
+    logs = jnp.log(jnp.maximum(policy, TINY))
+    extras = PolicyExtras(
+        log_prob=jnp.take_along_axis(logs, action[..., None], axis=-1)[..., 0],
+        policy=policy,
+        entropy=-jnp.sum(policy * logs, axis=-1),
+    )
+    return plan.replace(action=action, extras=extras)
+
+
+def episodes(recorder: Recorder, params: Params, key: Key, epsilon: float, *, rows: int = 0, count: int = 0) -> Played:
+    """Return whole episodes that have at least so many rows together, or at least `count` episodes.
+
+    Every environment contributes equally many, up to the last round: those that end first are not preferred, which
+    would favour short ones.
+    """
+    start_key, key = jax.random.split(key)
+    actors, chunks, enough = recorder.start(start_key), [], False
+    while not enough:
+        actors, made = recorder.play(params, actors, jax.random.fold_in(key, len(chunks)), jnp.float32(epsilon))
+        chunks.append(jax.device_get(made))
+        number, rounds = _numbered([chunk[0] for chunk in chunks])
+        enough = rounds > 0 and np.sum(number < rounds) >= rows and rounds * recorder.num_envs >= count
+    env, step = np.nonzero(number < rounds)
+    order = np.lexsort((step, env, number[env, step]))
+    index = env[order], step[order]
+    ended = np.concatenate([_ended(chunk[0]) for chunk in chunks], axis=1)[index]
+    size = _smallest(np.flatnonzero(ended) + 1, rows, count)
+    index, ended = (index[0][:size], index[1][:size]), ended[:size]
+    played, metrics = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1)[index], *chunks)
+    return Played(played, {name: each[ended] for name, each in metrics.items()})
+
+
+def _smallest(sizes: np.ndarray, rows: int, count: int) -> int:
+    """Return the rows of as many first episodes as are wanted; `sizes` are the rows of the first, of two, and so on."""
+    by_rows = int(np.searchsorted(sizes, rows))
+    return int(sizes[max(by_rows, count - 1, 0)])
+
+
+def _ended(rows: Transition) -> np.ndarray:
+    return np.asarray(rows.terminated | rows.truncated)
+
+
+def _numbered(chunks: list[Transition]) -> tuple[np.ndarray, int]:
+    """Return which episode of its environment each row [E, T] belongs to, and how many all environments have ended."""
+    ended = np.concatenate([_ended(chunk) for chunk in chunks], axis=1)
+    count = np.cumsum(ended, axis=1)
+    return count - ended, int(count[:, -1].min())
