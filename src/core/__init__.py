@@ -2,7 +2,7 @@
 
 from tandem.core.arrays import Array, Key, Params, PyTree, pytree
 from tandem.core.faces import (
-    ActorCritic, Codec, Distribution, Dreamt, Imagined, Latents, Model, QValues, SelfSupervision, SequenceModel,
+    ActorCritic, BehaviourPolicy, Codec, Distribution, Dreamt, Imagined, Latents, Model, QValues, SelfSupervision, SequenceModel,
     SoftActorCritic, TeamPolicy, TeamValue,
 )  # fmt: skip
 from tandem.core.parts import (
@@ -14,7 +14,7 @@ from tandem.core.spaces import Discrete, Entities, EnvSpec, Group, Image, Number
 from tandem.core.step import Batch, Candidates, Plan, PolicyExtras, SearchExtras, TimeStep, Transition, transition
 
 __all__ = [
-    "Acting", "ActorCritic", "Alone", "Array", "Batch", "Candidates", "Codec", "Discrete", "Distribution", "Dreamt",
+    "Acting", "ActorCritic", "Alone", "Array", "Batch", "BehaviourPolicy", "Candidates", "Codec", "Discrete", "Distribution", "Dreamt",
     "Entities", "EnvSpec", "Environment", "Group", "HostEnvironment", "Image", "Imagined", "Key", "Latents",
     "Learner", "LearnerState", "Model", "Numbers", "Params", "Plan", "Planner", "PolicyExtras", "PyTree", "QValues",
     "Replay", "Report", "RunError", "RunPlan", "Runner", "SearchExtras", "SelfSupervision", "SequenceModel",
