@@ -196,6 +196,10 @@ LEARNERS = {
         "tandem.learners.sac", "soft actor-critic with discrete actions, from a replay",
         needs=_set("soft_actor_critic"), leaves="policy", data="sequences",
     ),
+    "sac_offline": Entry(
+        "tandem.learners.sac_offline", "soft actor-critic from recorded data, tied to the data's policy: BRAC and BEAR",
+        needs=_set("soft_actor_critic"), leaves="policy", data="sequences",
+    ),
     "marie": Entry(
         "tandem.learners.marie", "a world model of replayed sequences, and PPO in what it imagines",
         needs=_set("actor_critic sequence_model"), leaves="policy", data="sequences",

@@ -142,7 +142,8 @@ class QValues(NamedTuple):
 class BehaviourPolicy(NamedTuple):
     """What the policy that made recorded data does, estimated from what each agent sees and remembers.
 
-    Its parameters are the entry "behaviour" of `params`. Memories are as those of `QValues`. Agent i's logits depend on `obs[i]` and agent i's own past alone.
+    Its parameters are the entry "behaviour" of `params`. Memories are as those of `QValues`. Agent i's logits depend on
+    `obs[i]` and agent i's own past alone.
     """
 
     memory: Callable[[int], PyTree]  # batch size -> what is remembered at the beginning [B, N, ...]
