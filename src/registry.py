@@ -196,6 +196,10 @@ LEARNERS = {
         "tandem.learners.sac", "soft actor-critic with discrete actions, from a replay",
         needs=_set("soft_actor_critic"), leaves="policy", data="sequences",
     ),
+    "icq": Entry(
+        "tandem.learners.icq", "imitation of recorded actions by what they are worth, with mixed critics (ICQ)",
+        needs=_set("q_values behaviour"), leaves="policy", data="sequences",
+    ),
     "sac_offline": Entry(
         "tandem.learners.sac_offline", "soft actor-critic from recorded data, tied to the data's policy: BRAC and BEAR",
         needs=_set("soft_actor_critic"), leaves="policy", data="sequences",

@@ -15,9 +15,9 @@ from tandem.core.step import Batch, Candidates, Plan, PolicyExtras, SearchExtras
 
 __all__ = [
     "Acting", "ActorCritic", "Alone", "Array", "Batch", "BehaviourPolicy", "Candidates", "Codec", "Discrete",
-    "Distribution", "Dreamt", "Entities", "EnvSpec", "Environment", "Group", "HostEnvironment", "Image", "Imagined", "Key", "Latents",
-    "Learner", "LearnerState", "Model", "Numbers", "Params", "Plan", "Planner", "PolicyExtras", "PyTree", "QValues",
-    "Replay", "Report", "RunError", "RunPlan", "Runner", "SearchExtras", "SelfSupervision", "SequenceModel",
-    "SoftActorCritic", "Source",
-    "Store", "TeamPolicy", "TeamValue", "TimeStep", "Transition", "Vector", "pytree", "setting", "transition",
+    "Distribution", "Dreamt", "Entities", "EnvSpec", "Environment", "Group", "HostEnvironment", "Image", "Imagined",
+    "Key", "Latents", "Learner", "LearnerState", "Model", "Numbers", "Params", "Plan", "Planner", "PolicyExtras",
+    "PyTree", "QValues", "Replay", "Report", "RunError", "RunPlan", "Runner", "SearchExtras", "SelfSupervision",
+    "SequenceModel", "SoftActorCritic", "Source", "Store", "TeamPolicy", "TeamValue", "TimeStep", "Transition",
+    "Vector", "pytree", "setting", "transition",
 ]  # fmt: skip

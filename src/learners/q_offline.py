@@ -8,6 +8,7 @@ The behaviour is a network that is fitted to the same batches (`cloning.py`). It
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,15 +25,25 @@ from tandem.ops.conservatism import PENALTIES, Options, Seen
 NONE = "none"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(q.Config):
-    initial_memory: str = setting(
+def initial_memory_setting() -> Any:
+    """Return the setting of learners of values from recorded data, which another network acted for."""
+    return setting(
         "zero", "memory before a sequence's first row: none, or as it was when that was acted on by this network",
         choices=("zero", "stored"),
     )  # fmt: skip
-    td_lambda: float = setting(
+
+
+def td_lambda_setting() -> Any:
+    """Return the setting of learners of values from recorded data, whose policy their returns are of."""
+    return setting(
         0.0, "0: targets of one step; towards 1 they become what the data's own policy earned", low=0.0, high=1.0
     )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(q.Config):
+    initial_memory: str = initial_memory_setting()
+    td_lambda: float = td_lambda_setting()
     conservatism: str = setting(
         NONE, "what is held low: each agent's values, those of sampled joint actions, of one agent's other actions, "
         "the greatest value", choices=(NONE, *PENALTIES),

@@ -2,8 +2,8 @@
 
 Penalties of behaviour-regularised actor-critics (Wu et al. 2019, "Behavior regularized offline reinforcement learning",
 section 3; Kumar et al. 2019, "Stabilizing off-policy Q-learning via bootstrapping error reduction", section 5). Both
-are distributions [..., A] that are zero on illegal actions. The data's policy is estimated, and how rarely it plays what
-it never plays is not known, so its probabilities end at RAREST.
+policies are distributions [..., A] that are zero on illegal actions. That of the data is estimated, and how rarely it
+plays what it never plays is not known, so its probabilities end at RAREST.
 
 A new penalty is a function with the arguments of these and a name in `DIVERGENCES`.
 """
