@@ -10,17 +10,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tandem.learners import bc, q_offline
+from tandem.learners import bc, icq, q_offline
 from tandem.models import actor_critic, q_behaviour
 from tandem.ops import backups
 from tandem.ops.conservatism import Options, Seen, agent
 from tandem.planners.policies import actor, epsilon_greedy, supported
-from tests.reference.offline_rows import A, N, SPEC, episodes, learned, plays
+from tests.reference.offline_rows import A, N, SPEC, begun, episodes, learned, plays
 from tests.reference.run_plans import run_plan
 
 UPDATES = 500
 PLAN = run_plan(SPEC, 0.99, UPDATES, 1)
-MIXERS = {"iql": "none", "vdn": "sum", "qmix": "monotone"}
+MIXERS = {"iql": "none", "vdn": "sum", "qmix": "monotone", "maicq": "sum"}
 Q = {"sequence": 2, "reward_scale": 1.0, "learning_rate": 2e-2, "target_period_updates": 20, "max_grad_norm": 100.0}
 
 
@@ -36,7 +36,8 @@ def cloning():
 def q_learning(name: str, **settings):
     """Return (learner, planner) of a Q-learner; `backup="support"` plays accordingly."""
     model = q_behaviour.make(q_behaviour.Config(hidden_size=16, num_layers=1, mixer=MIXERS[name]), SPEC)
-    learner = q_offline.make(q_offline.Config(**Q | settings), model, PLAN)
+    module = icq if name == "maicq" else q_offline
+    learner = module.make(module.Config(**Q | settings), model, PLAN)
     chosen = supported if settings.get("backup") == "support" else epsilon_greedy
     return learner, chosen.make(chosen.Config(), model, SPEC, 0.99)
 
@@ -72,11 +73,22 @@ def test_what_is_cloned_is_what_the_data_play_and_no_better():
 
 @pytest.mark.parametrize("name, settings", [
     ("iql", CQL), ("vdn", CQL), ("qmix", {"conservatism": "joint", "conservatism_weight": 0.3}),
+    ("maicq", {"policy_temperature": 0.2}),
 ])  # fmt: skip
 def test_values_play_better_than_the_data(name, settings):
     action, _, metrics = trained(q_learning(name, **settings), more_of_the_worse)
     assert action[:2].sum() == 4
-    assert metrics["train/conservatism"] > 0.0 and metrics["offline/known_share"] > 0.5
+    assert metrics["offline/known_share"] > 0.5 and (
+        "conservatism" not in settings or metrics["train/conservatism"] > 0
+    )
+
+
+def test_rewards_that_are_drawn_by_lot_teach_nothing():
+    def paid_by_lot(rng):
+        return [(t, actions, rng.integers(3)) for t, actions, _ in more_of_the_worse(rng)]
+
+    action, _, _ = trained(q_learning("iql", **CQL), paid_by_lot)
+    assert action[:2].sum() == 0  # what the data play most
 
 
 def test_values_stitch_together_the_good_halves_of_two_bad_episodes():
@@ -114,7 +126,7 @@ def tempting(rng):
 def tempted(method):
     """Return what is learned if the third action seems to be worth 10 at first."""
     learner, planner = method
-    state = learner.init(jax.random.key(1))
+    state = jax.tree.map(jnp.copy, begun(learner, 1))
     head = state.params["agents"]["head"]["rows"]
     head["bias"] = head["bias"].at[2].set(10.0)
     state, metrics = learned(learner, episodes(tempting, A), UPDATES, state=state)

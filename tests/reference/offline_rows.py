@@ -68,11 +68,16 @@ def _trainer(learner: Learner, updates: int) -> Callable:
     return quick_jit(train)
 
 
+@cache
+def begun(learner: Learner, seed: int = 0):
+    """Return a learner's first state."""
+    return quick_jit(learner.init)(jax.random.key(seed))
+
+
 def learned(learner: Learner, rows: Transition, updates: int, seed: int = 0, state=None):
     """Return a learner's state after updates on rows [1, ROWS, ...], and its last metrics."""
-    begin_key, key = jax.random.split(jax.random.key(seed))
-    state = learner.init(begin_key) if state is None else state
-    state, metrics = _trainer(learner, updates)(state, rows, key)
+    state = begun(learner, seed) if state is None else state
+    state, metrics = _trainer(learner, updates)(state, rows, jax.random.key(seed))
     return state, {name: float(value) for name, value in metrics.items()}
 
 
