@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from tandem.core import ActorCritic, Array, Batch, Key, Learner, LearnerState, Model, Params, RunPlan, setting
 from tandem.learners import cloning
+from tandem.learners.offline_metrics import named
 from tandem.learners.sgd import make_optimiser, sgd_step
 from tandem.learners.value_targets import cut
 from tandem.ops.clocks import update_problems
@@ -66,7 +67,7 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
         init=init,
         update=update,
         sequence_length=config.burn_in + config.sequence,
-        metric_names=tuple(name if "/" in name else f"train/{name}" for name in METRICS),
+        metric_names=named(METRICS),
         rates=rates,
         acting=lambda state: model.acting(state.params),
     )

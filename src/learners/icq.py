@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from tandem.core import Array, Key, Learner, Model, Params, RunPlan, Transition, setting
 from tandem.learners import cloning, q, q_offline, value_targets
-from tandem.learners.offline_metrics import METRICS as MEASURED, measured
+from tandem.learners.offline_metrics import METRICS as MEASURED, measured, named
 from tandem.learners.q import Beside, Learned, Method, Opinion
 from tandem.learners.value_targets import cut
 from tandem.ops import backups
@@ -85,7 +85,7 @@ def beside(config: Config, model: Model, plan: RunPlan) -> Beside:
         names=(cloning.BEHAVIOUR, POLICY),
         opinion=opinion,
         loss=loss,
-        metric_names=tuple(name if "/" in name else f"train/{name}" for name in METRICS[len(q.METRICS) :]),
+        metric_names=named(METRICS[len(q.METRICS) :]),
         init=init,
         acting=lambda params: params | {"agents": params[POLICY]},
     )

@@ -18,6 +18,11 @@ METRICS = (
 )  # fmt: skip
 
 
+def named(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return metrics' names with their groups: `train`, where a name has none."""
+    return tuple(name if "/" in name else f"train/{name}" for name in names)
+
+
 def measured(values: Array, learned: Learned, discount: float, threshold: float) -> dict[str, Array]:
     """Return the metrics of rows.
 

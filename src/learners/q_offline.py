@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from tandem.core import Array, Key, Learner, Model, Params, RunPlan, Transition, setting
 from tandem.learners import cloning, q
-from tandem.learners.offline_metrics import METRICS as MEASURED, measured
+from tandem.learners.offline_metrics import METRICS as MEASURED, measured, named
 from tandem.learners.q import Beside, Learned, Method, Opinion
 from tandem.learners.value_targets import cut
 from tandem.ops import backups
@@ -113,8 +113,8 @@ def beside(config: Config, model: Model, plan: RunPlan) -> Beside:
         metrics |= measured(judged, learned, plan.discount, threshold)
         return of_behaviour + kept_low, metrics
 
-    names = tuple(name if "/" in name else f"train/{name}" for name in METRICS[len(q.METRICS) :])
-    return Beside(names=(cloning.BEHAVIOUR,), opinion=opinion, loss=loss, metric_names=names)
+    own = named(METRICS[len(q.METRICS) :])
+    return Beside(names=(cloning.BEHAVIOUR,), opinion=opinion, loss=loss, metric_names=own)
 
 
 def held_down(config: Config, learned: Learned, key: Key) -> Array:

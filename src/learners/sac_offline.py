@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from tandem.core import Array, Batch, Key, Learner, Model, Params, RunPlan, setting
 from tandem.learners import cloning, sac
-from tandem.learners.offline_metrics import of_actions, returns_to_go
+from tandem.learners.offline_metrics import named, of_actions, returns_to_go
 from tandem.learners.sac import Regulariser
 from tandem.ops.divergences import DIVERGENCES, Options
 from tandem.ops.losses import masked_mean
@@ -110,5 +110,5 @@ def regulariser(config: Config, model: Model, plan: RunPlan) -> Regulariser:
         in_values=config.penalised == "values",
         loss=loss,
         settle=settle,
-        metric_names=tuple(name if "/" in name else f"train/{name}" for name in MEASURED),
+        metric_names=named(MEASURED),
     )

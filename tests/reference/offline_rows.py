@@ -81,15 +81,19 @@ def learned(learner: Learner, rows: Transition, updates: int, seed: int = 0, sta
     return state, {name: float(value) for name, value in metrics.items()}
 
 
-def plays(planner: Planner, params, choices: int):
+def plays(planner: Planner, params, choices: int, seed: int = 0):
     """Return the actions [S, N] of greedy play in every situation, and the policies [S, N, A]."""
-    situation, flag = np.arange(SITUATIONS), jnp.zeros(SITUATIONS, bool)
-    here = jnp.ones((SITUATIONS, N), bool)
+    plan = _player(planner.init, planner.plan, choices)(params, jax.random.key(seed))
+    return np.asarray(plan.action), np.asarray(plan.extras.policy)
+
+
+@cache
+def _player(init: Callable, plan: Callable, choices: int) -> Callable:
+    flag, here = jnp.zeros(SITUATIONS, bool), jnp.ones((SITUATIONS, N), bool)
     timestep = TimeStep(
-        obs=jnp.asarray(seen(situation)), state=jnp.eye(SITUATIONS),
+        obs=jnp.asarray(seen(np.arange(SITUATIONS))), state=jnp.eye(SITUATIONS),
         legal=jnp.broadcast_to(jnp.arange(A) < choices, (SITUATIONS, N, A)), present=here, alive=here,
         reward=jnp.zeros((SITUATIONS, N)), terminated=flag, truncated=flag, first=~flag, metrics={},
     )  # fmt: skip
-    carry, key = planner.init(SITUATIONS), jax.random.key(0)
-    plan = quick_jit(lambda params: planner.plan(params, carry, timestep, key, False)[1])(params)
-    return np.asarray(plan.action), np.asarray(plan.extras.policy)
+    carry = init(SITUATIONS)
+    return quick_jit(lambda params, key: plan(params, carry, timestep, key, False)[1])
