@@ -107,6 +107,10 @@ NETWORKS = {
         "tandem.models.q_network", "what each agent's actions are worth, and a mixer: IQL, VDN, QMIX",
         shows=_set("q_values"),
     ),
+    "q_behaviour": Entry(
+        "tandem.models.q_behaviour", "as q_network, and beside it an estimate of the policy that made recorded data",
+        shows=_set("q_values behaviour"),
+    ),
     "soft_actor_critic": Entry(
         "tandem.models.soft_actor_critic", "a policy and two Q-functions for each agent, their own or centralised",
         shows=_set("soft_actor_critic"),
@@ -154,6 +158,10 @@ PLANNERS = {
         "tandem.planners.policies.epsilon_greedy", "no search: the action of the greatest value, or one by lot",
         needs=_set("q_values"), leaves="policy",
     ),
+    "supported": Entry(
+        "tandem.planners.policies.supported", "as epsilon_greedy, among actions that recorded data play often enough",
+        needs=_set("q_values behaviour"), leaves="policy",
+    ),
     "soft_actor": Entry(
         "tandem.planners.policies.soft_actor", "no search: act from the policy of a soft actor-critic",
         needs=_set("soft_actor_critic"), leaves="policy",
@@ -176,12 +184,28 @@ LEARNERS = {
         "tandem.learners.q", "Q-learning from a replay with a target network: IQL, VDN and QMIX by the network's mixer",
         needs=_set("q_values"), leaves="policy", data="sequences",
     ),
+    "q_offline": Entry(
+        "tandem.learners.q_offline", "Q-learning from recorded data: CQL, BCQ, and backups under the data's policy",
+        needs=_set("q_values behaviour"), leaves="policy", data="sequences",
+    ),
+    "bc": Entry(
+        "tandem.learners.bc", "behaviour cloning: the actions of recorded data are imitated",
+        needs=_set("actor_critic"), leaves="policy", data="sequences",
+    ),
     "pqn": Entry(
         "tandem.learners.pqn", "Q-learning from rollouts by lambda-returns, without replay and target network (PQN)",
         needs=_set("q_values"), leaves="policy", data="rollouts",
     ),
     "sac": Entry(
         "tandem.learners.sac", "soft actor-critic with discrete actions, from a replay",
+        needs=_set("soft_actor_critic"), leaves="policy", data="sequences",
+    ),
+    "icq": Entry(
+        "tandem.learners.icq", "imitation of recorded actions by what they are worth, with mixed critics (ICQ)",
+        needs=_set("q_values behaviour"), leaves="policy", data="sequences",
+    ),
+    "sac_offline": Entry(
+        "tandem.learners.sac_offline", "soft actor-critic from recorded data, tied to the data's policy: BRAC and BEAR",
         needs=_set("soft_actor_critic"), leaves="policy", data="sequences",
     ),
     "marie": Entry(

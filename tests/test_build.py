@@ -59,8 +59,14 @@ def test_every_algorithm_can_be_built_on_every_environment(config, env_config, m
     continuous = entry.make(schema.build(entry.config(), settings["env_args"])).spec.actions.continuous
     kind, chosen = ("numbers" if continuous else "discrete"), ("network", "planner")
     if any(kind not in FAMILIES[family][settings[family]].actions for family in chosen):
-        with pytest.raises(loader.ConfigError, match="actions, and those of env"):
+        with pytest.raises(loader.ConfigError, match="actions, and those of env|a program outside JAX"):
             build.build(settings)
+        return
+    if FAMILIES["runner"][settings["runner"]].recorded:  # what it learns from has to be named
+        with pytest.raises(loader.ConfigError) as caught:
+            build.build(settings)
+        (only,) = caught.value.mistakes
+        assert only.startswith("runner_args.rows: not given") or "a program outside JAX" in only
         return
     built = build.build(settings)
     assert callable(built.run) and built.spec.num_agents > 1

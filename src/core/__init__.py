@@ -2,8 +2,8 @@
 
 from tandem.core.arrays import Array, Key, Params, PyTree, pytree
 from tandem.core.faces import (
-    ActorCritic, Codec, Distribution, Dreamt, Imagined, Latents, Model, QValues, SelfSupervision, SequenceModel,
-    SoftActorCritic, TeamPolicy, TeamValue,
+    ActorCritic, BehaviourPolicy, Codec, Distribution, Dreamt, Imagined, Latents, Model, QValues, SelfSupervision,
+    SequenceModel, SoftActorCritic, TeamPolicy, TeamValue,
 )  # fmt: skip
 from tandem.core.parts import (
     Acting, Alone, Environment, HostEnvironment, Learner, LearnerState, Planner, Replay, Report, RunError, Runner,
@@ -24,10 +24,10 @@ from tandem.core.step import (
 )
 
 __all__ = [
-    "Acting", "ActorCritic", "Alone", "Array", "Batch", "Candidates", "Codec", "Discrete", "Distribution", "Dreamt",
-    "Entities", "EnvSpec", "Environment", "Group", "HostEnvironment", "Image", "Imagined", "Key", "Latents",
-    "Learner", "LearnerState", "Model", "Numbers", "Params", "Plan", "Planner", "PolicyExtras", "PyTree", "QValues",
-    "Replay", "Report", "RunError", "RunPlan", "Runner", "SearchExtras", "SelfSupervision", "SequenceModel",
-    "SoftActorCritic", "Source",
-    "Store", "Stream", "TeamPolicy", "TeamValue", "TimeStep", "Transition", "Vector", "pytree", "setting", "transition",
+    "Acting", "ActorCritic", "Alone", "Array", "Batch", "BehaviourPolicy", "Candidates", "Codec", "Discrete",
+    "Distribution", "Dreamt", "Entities", "EnvSpec", "Environment", "Group", "HostEnvironment", "Image", "Imagined",
+    "Key", "Latents", "Learner", "LearnerState", "Model", "Numbers", "Params", "Plan", "Planner", "PolicyExtras",
+    "PyTree", "QValues", "Replay", "Report", "RunError", "RunPlan", "Runner", "SearchExtras", "SelfSupervision",
+    "SequenceModel", "SoftActorCritic", "Source", "Store", "Stream", "TeamPolicy", "TeamValue", "TimeStep", "Transition",
+    "Vector", "pytree", "setting", "transition",
 ]  # fmt: skip

@@ -139,6 +139,18 @@ class QValues(NamedTuple):
     by_agent: bool
 
 
+class BehaviourPolicy(NamedTuple):
+    """What the policy that made recorded data does, estimated from what each agent sees and remembers.
+
+    Its parameters are the entry "behaviour" of `params`. Memories are as those of `QValues`. Agent i's logits depend on
+    `obs[i]` and agent i's own past alone.
+    """
+
+    memory: Callable[[int], PyTree]  # batch size -> what is remembered at the beginning [B, N, ...]
+    # params, memory, obs [B, T, N, O], first [B, T] -> memory after each step [B, T, N, ...], logits [B, T, N, A]
+    logits: Callable[[Params, PyTree, Array, Array], tuple[PyTree, Array]]
+
+
 class SoftActorCritic(NamedTuple):
     """A policy for each agent and K Q-functions of each agent's actions; of single steps, over any leading axes.
 
@@ -195,6 +207,7 @@ class Model(NamedTuple):
     self_supervision: SelfSupervision | None = None
     actor_critic: ActorCritic | None = None
     q_values: QValues | None = None
+    behaviour: BehaviourPolicy | None = None
     soft_actor_critic: SoftActorCritic | None = None
     sequence_model: SequenceModel | None = None
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 SEARCH, AUTOREGRESSIVE, POLICY = "search", "autoregressive", "policy"  # ways to play, as evaluations name them
+SAMPLED = "sampled"  # the policy's actions drawn, where POLICY plays the likeliest
 SCRIPTED = "scripted"  # and one that is not learned
 
 

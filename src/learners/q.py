@@ -6,7 +6,8 @@ constraint in cooperative multi-agent reinforcement learning"). Every value is f
 begins with the memory that its first row was acted with, or with none, and with rows that only bring that memory up to
 date (Kapturowski et al. 2019, "Recurrent experience replay in distributed reinforcement learning").
 
-`assemble` takes backup and conservatism as values, so that an algorithm for recorded data is another `Method`.
+`assemble` takes a `Method`: the backup, and what else is learned beside the values. An algorithm for recorded data is
+another method (`q_offline.py`).
 """
 
 import dataclasses
@@ -40,9 +41,6 @@ from tandem.ops.clocks import update_problems
 from tandem.ops.losses import error_loss
 from tandem.ops.team import team_reward
 
-# values [B, T, N, A] of the learning network, rows [B, T, ...] -> what keeps values of unseen actions low [B, T, N]
-Conservatism = Callable[[Array, Transition], Array]
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
@@ -70,7 +68,7 @@ class Config:
     )
 
 
-METRICS = ("loss", "td_error", "q_data", "q_target", "conservatism", "reward_scale", "grad_norm", "learning_rate")
+METRICS = ("loss", "td_error", "q_data", "q_target", "reward_scale", "grad_norm", "learning_rate")
 
 
 def problems(config: Config, plan: RunPlan) -> list[str]:
@@ -78,14 +76,44 @@ def problems(config: Config, plan: RunPlan) -> list[str]:
     return update_problems(plan.total_steps, plan.total_updates)
 
 
+class Opinion(NamedTuple):
+    """What the policy that made the data is taken to do: probabilities [B, T, N, A], zero on illegal actions."""
+
+    now: Array  # at the rows
+    then: Array  # at their true successors
+
+
+class Learned(NamedTuple):
+    """What a Q-learner knows of rows [B, T, ...] while it learns from them."""
+
+    rows: Transition  # without those that are burned in
+    weight: Array  # [B] importance weights
+    values: Array  # [B, T, N, A] of the learning network
+    predicted: Array  # [B, T, M] values of the data's actions, as they are fitted
+    counts: Array  # [B, T, M] bool: which of them are
+    team: Callable[[Array], Array]  # one value for each agent [B, T, N] -> [B, T, M], by the learning network
+    reward: Array  # [B, T] the team's, scaled
+    scale: Array | float  # factor on rewards
+    opinion: Opinion
+
+
+class Beside(NamedTuple):
+    """What is learned beside the values, from the same rows, and what it says of the policy that made them."""
+
+    names: tuple[str, ...]  # of its parameters among the network's; each name is clipped and stepped by itself
+    opinion: Callable[[Params, Transition], Opinion]  # parameters, rows with those that are burned in
+    # parameters, rows with those that are burned in, what is learned of the others, key -> loss [], metrics {name: []}
+    loss: Callable[[Params, Transition, Learned, Key], tuple[Array, dict[str, Array]]]
+    metric_names: tuple[str, ...]
+    init: Callable[[Key, Params], Params] = lambda key, params: params  # -> the network's and those that it adds
+    acting: Callable[[Params], Params] = lambda params: params  # -> those of a network of the same kind that plays
+
+
 class Method(NamedTuple):
     """What a Q-learner can be varied in; algorithms for recorded data are other values of these."""
 
     backup: Backup = backups.greedy
-    conservatism: Conservatism | None = None  # its mean over living agents is added to the loss
-    # Rows [B, T, ...] -> [B, T, N, A], what the policy that made the data does at their successors; for backups that
-    # read it.
-    behaviour: Callable[[Transition], Array] | None = None
+    beside: Beside | None = None
 
 
 def make(config: Config, model: Model, plan: RunPlan) -> Learner:
@@ -110,25 +138,44 @@ def assemble(config: Config, method: Method, model: Model, plan: RunPlan) -> Lea
         peak=config.learning_rate, warmup_updates=config.warmup_updates, total_updates=plan.total_updates,
         final_fraction=config.final_rate_fraction, weight_decay=0.0, max_grad_norm=config.max_grad_norm,
     )  # fmt: skip
+    beside = method.beside
+    if beside:
+        optimiser = apart(optimiser, beside.names)
 
     def init(key: Key) -> LearnerState:
-        return state_with_target(model.init(key), optimiser, scaling.init())
+        params = model.init(key)
+        if beside:
+            params = beside.init(jax.random.fold_in(key, 1), params)
+        return state_with_target(params, optimiser, scaling.init())
 
     def rates(step: Array) -> dict[str, Array]:
         return {"train/learning_rate": schedule(step)}
 
     def update(state: LearnerState, batch: Batch, key: Key):
-        del key
         raw = team_reward(batch.traj.reward, plan.spec.shared_reward)  # [B, T]
         stats = scaling.add(state.stats, raw, batch.traj, batch.weight)
         scale, networks = scaling.scale(stats), (state.params, state.target)
         memories = tuple(start(config, face, params, batch.traj) for params in networks)
         rows, reward = jax.tree.map(lambda x: x[:, config.burn_in :], (batch.traj, scale * raw))
-        after = scaling.since_copy(stats) * successors(config, method, face, networks, memories, rows)
-        target = value_targets.targets(reward, after, rows, plan.discount, config.td_lambda)
+        opinion = beside.opinion(state.params, batch.traj) if beside else None
+        then = opinion.then if opinion else None
+        after = successors(config, method.backup, face, networks, memories, rows, then)
+        target = value_targets.targets(
+            reward, scaling.since_copy(stats) * after, rows, plan.discount, config.td_lambda
+        )  # fmt: skip
 
         def objective(params: Params):
-            return loss(config, method, face, params, memories[0], batch.replace(traj=rows), target)
+            fit = value_targets.fit(face, params, memories[0], rows, target)
+            total, (metrics, priorities) = loss(config, fit, batch.weight)
+            if beside:
+                learned = Learned(
+                    rows=rows, weight=batch.weight, values=fit.values, predicted=fit.predicted, counts=fit.counts,
+                    team=lambda q: face.mix(params, q, rows.obs, rows.state, rows.alive), reward=reward, scale=scale,
+                    opinion=opinion,
+                )  # fmt: skip
+                of_beside, more = beside.loss(params, batch.traj, learned, key)
+                total, metrics = total + of_beside, metrics | more
+            return total, (metrics | {"train/loss": total}, priorities)
 
         params, opt, grad_norm, (metrics, priorities) = sgd_step(objective, optimiser, state.params, state.opt)
         step = state.step + 1
@@ -139,13 +186,26 @@ def assemble(config: Config, method: Method, model: Model, plan: RunPlan) -> Lea
         )  # fmt: skip
         return state, metrics | rates(step - 1), priorities
 
+    plays = beside.acting if beside else (lambda params: params)
     return Learner(
         init=init,
         update=update,
         sequence_length=length,
-        metric_names=tuple(f"train/{name}" for name in METRICS),
+        metric_names=tuple(f"train/{name}" for name in METRICS) + (beside.metric_names if beside else ()),
         rates=rates,
-        acting=lambda state: model.acting(state.params),
+        acting=lambda state: model.acting(plays(state.params)),
+    )
+
+
+def apart(optimiser: optax.GradientTransformation, names: tuple[str, ...]) -> optax.GradientTransformation:
+    """Return an optimiser of the named parameters, each for itself, and of all others together.
+
+    A large gradient of one must not shorten the others' steps, which are clipped by their norm.
+    """
+    rest = "values"
+    return optax.partition(
+        dict.fromkeys((*names, rest), optimiser),
+        lambda params: {name: name if name in names else rest for name in params},
     )
 
 
@@ -177,14 +237,15 @@ def start(config: Config, face: QValues, params: Params, traj: Transition) -> Py
 
 
 def successors(
-    config: Config, method: Method, face: QValues, networks: tuple[Params, Params], memories: tuple[PyTree, PyTree],
-    rows: Transition,
+    config: Config, backup: Backup, face: QValues, networks: tuple[Params, Params], memories: tuple[PyTree, PyTree],
+    rows: Transition, behaviour: Array | None = None,
 ) -> Array:  # fmt: skip
     """Return what the true successors of rows are worth [B, T, M].
 
     Args:
       networks: the learning one, which chooses with double Q-learning, and the target, which values.
       memories: of each, before the first row.
+      behaviour: [B, T, N, A] what the policy that made the data does there, for backups that read it.
     """
 
     def reader(params: Params, memory: PyTree) -> tuple[Params, PyTree]:
@@ -193,26 +254,17 @@ def successors(
 
     valuer = reader(networks[1], memories[1])
     judge = reader(networks[0], memories[0]) if config.double_q else valuer
-    behaviour = method.behaviour(rows) if method.behaviour else None
-    return value_targets.next_values(face, method.backup, judge, valuer, rows, behaviour)
+    return value_targets.next_values(face, backup, judge, valuer, rows, behaviour)
 
 
 def loss(
-    config: Config, method: Method, face: QValues, params: Params, memory: PyTree, batch: Batch, target: Array
+    config: Config, fit: value_targets.Fit, weight: Array
 ) -> tuple[Array, tuple[dict[str, Array], Array]]:  # fmt: skip
-    """Return the scalar loss and (metrics, priorities [B]) of rows [B, T, ...] with targets [B, T, M]."""
-    traj = batch.traj
-    values, counts, error, metrics = value_targets.fit(face, params, memory, traj, target)
-    losses = error_loss(config.loss, config.huber_delta)(error)
-    weight = batch.weight[:, None, None] * counts
-    of_values = jnp.sum(weight * losses) / jnp.maximum(jnp.sum(counts), 1.0)
-    kept_low = jnp.zeros(())
-    if method.conservatism:
-        each = batch.weight[:, None, None] * traj.alive * method.conservatism(values, traj)
-        kept_low = jnp.sum(each) / jnp.maximum(jnp.sum(traj.alive), 1.0)
-    size = jnp.where(counts, jnp.abs(jax.lax.stop_gradient(error)), 0.0)
-    metrics |= {"train/loss": of_values + kept_low, "train/conservatism": kept_low}
-    return of_values + kept_low, (metrics, priorities(config, size, counts))
+    """Return the scalar loss of values' errors [B, T, M], and (metrics, priorities [B]); `weight` [B] is importance."""
+    losses = error_loss(config.loss, config.huber_delta)(fit.error)
+    total = jnp.sum(weight[:, None, None] * fit.counts * losses) / jnp.maximum(jnp.sum(fit.counts), 1.0)
+    size = jnp.where(fit.counts, jnp.abs(jax.lax.stop_gradient(fit.error)), 0.0)
+    return total, (fit.metrics, priorities(config, size, fit.counts))
 
 
 def priorities(config: Config, size: Array, counts: Array) -> Array:

@@ -4,10 +4,12 @@ Christodoulou 2019, "Soft actor-critic for discrete action settings": all expect
 exact sums. The entropy that the temperature aims at is that of a policy that plays the best of a row's legal actions
 but for a share of lots: .98 of the greatest entropy, as in that paper, is nearly uniform play and drives the
 temperature up without end. With central critics the others play what was stored, and at the successor what their
-policies draw.
+policies draw. `assemble` takes what ties the policy to that of recorded data (`sac_offline.py`).
 """
 
 import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -55,18 +57,41 @@ def problems(config: Config, plan: RunPlan) -> list[str]:
     return update_problems(plan.total_steps, plan.total_updates)
 
 
+class Regulariser(NamedTuple):
+    """What ties a policy to that which made the data, and is learned for it."""
+
+    names: tuple[str, ...]  # of its parameters, beside the network's
+    init: Callable[[Key, Params], Params]  # the network's parameters -> with its own
+    # parameters, policy [..., N, A], obs [..., N, O], legal [..., N, A] -> what the policy pays [..., N]
+    cost: Callable[[Params, Array, Array, Array], Array]
+    in_values: bool  # it is paid by the successors' values, too
+    # parameters, batch, policy [B, T, N, A], values of the data's actions [B, T, N] -> loss [] of its own parameters,
+    # metrics {name: []}; no gradient comes through policy and values
+    loss: Callable[[Params, Batch, Array, Array], tuple[Array, dict[str, Array]]]
+    settle: Callable[[Params], Params]  # after a step, such as to keep a weight within its bounds
+    metric_names: tuple[str, ...]
+
+
 def make(config: Config, model: Model, plan: RunPlan) -> Learner:
     """Return the learner; its learning rate's schedule spans the plan's updates."""
+    return assemble(config, None, model, plan)
+
+
+def assemble(config: Config, regulariser: Regulariser | None, model: Model, plan: RunPlan) -> Learner:
+    """Return the learner whose policy pays what a regulariser says."""
     face, spec = model.soft_actor_critic, plan.spec
     adam, schedule = make_optimiser(
         peak=config.learning_rate, warmup_updates=0, total_updates=plan.total_updates,
         final_fraction=config.final_rate_fraction, weight_decay=0.0, max_grad_norm=config.max_grad_norm,
     )  # fmt: skip
     # Each by itself: a large gradient of the critics must not shorten the policy's step.
-    optimiser = optax.partition(dict.fromkeys(PARTS, adam), lambda params: {name: name for name in params})
+    parts = PARTS + (regulariser.names if regulariser else ())
+    optimiser = optax.partition(dict.fromkeys(parts, adam), lambda params: {name: name for name in params})
 
     def init(key: Key) -> LearnerState:
         params = model.init(key) | {"log_temperature": jnp.log(jnp.float32(config.initial_temperature))}
+        if regulariser:
+            params = regulariser.init(jax.random.fold_in(key, 1), params)
         target, step = jax.tree.map(jnp.copy, params["critics"]), jnp.zeros((), jnp.int32)
         return LearnerState(params=params, target=target, opt=optimiser.init(params), step=step)
 
@@ -76,14 +101,15 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
     def update(state: LearnerState, batch: Batch, key: Key):
         traj = batch.traj
         reward = config.reward_scale * team_reward(traj.reward, spec.shared_reward)
-        after = soft_values(face, state.params, state.target, traj, key)
+        after = soft_values(face, state.params, state.target, traj, key, regulariser)
         ended = traj.terminated[..., None]
         target = reward[..., None] + plan.discount * jnp.where(ended, 0.0, after)
 
         def objective(params: Params):
-            return loss(config, face, params, batch, jax.lax.stop_gradient(target))
+            return loss(config, face, params, batch, jax.lax.stop_gradient(target), regulariser)
 
         params, opt, grad_norm, (metrics, priorities) = sgd_step(objective, optimiser, state.params, state.opt)
+        params = regulariser.settle(params) if regulariser else params
         moved = optax.incremental_update(params["critics"], state.target, config.target_rate)
         metrics |= {"train/grad_norm": grad_norm, **rates(state.step)}
         state = LearnerState(params=params, target=moved, opt=opt, step=state.step + 1)
@@ -93,7 +119,7 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
         init=init,
         update=update,
         sequence_length=config.sequence,
-        metric_names=tuple(f"train/{name}" for name in METRICS),
+        metric_names=tuple(f"train/{name}" for name in METRICS) + (regulariser.metric_names if regulariser else ()),
         rates=rates,
         acting=lambda state: model.acting(state.params),
     )
@@ -102,7 +128,10 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
 PARTS = ("actor", "critics", "log_temperature")
 
 
-def soft_values(face: SoftActorCritic, params: Params, target: Params, traj: Transition, key: Key) -> Array:
+def soft_values(
+    face: SoftActorCritic, params: Params, target: Params, traj: Transition, key: Key,
+    regulariser: Regulariser | None = None,
+) -> Array:  # fmt: skip
     """Return what the rows' true successors are worth to each agent [B, T, N], entropy included; nothing to the dead.
 
     Christodoulou 2019, equation 12, with the lesser of the target critics' values (equation 13).
@@ -111,6 +140,8 @@ def soft_values(face: SoftActorCritic, params: Params, target: Params, traj: Tra
     action = draw(key, logits)
     values = jnp.min(face.critics(params | {"critics": target}, traj.next_obs, traj.next_state, action), axis=0)
     worth = expectation(logits, values - jnp.exp(params["log_temperature"]) * jax.nn.log_softmax(logits, axis=-1))
+    if regulariser and regulariser.in_values:
+        worth -= regulariser.cost(params, jax.nn.softmax(logits, axis=-1), traj.next_obs, traj.next_legal)
     return jnp.where(traj.next_alive, worth, 0.0)
 
 
@@ -133,7 +164,12 @@ def wanted_entropy(legal: Array, exploration: float) -> Array:
 
 
 def loss(
-    config: Config, face: SoftActorCritic, params: Params, batch: Batch, target: Array
+    config: Config,
+    face: SoftActorCritic,
+    params: Params,
+    batch: Batch,
+    target: Array,
+    regulariser: Regulariser | None = None,
 ) -> tuple[Array, tuple[dict[str, Array], Array]]:
     """Return the scalar loss and (metrics, priorities [B]) of rows [B, T, ...] with targets [B, T, N].
 
@@ -151,9 +187,11 @@ def loss(
     logits = masked_logits(face.policy(params, traj.obs), traj.legal)
     logs, temperature = jax.nn.log_softmax(logits, axis=-1), jnp.exp(params["log_temperature"])
     least = jax.lax.stop_gradient(jnp.min(values, axis=0))
-    of_policy = masked_mean(
-        weight * expectation(logits, jax.lax.stop_gradient(temperature) * logs - least), choosing
-    )  # fmt: skip
+    lost = expectation(logits, jax.lax.stop_gradient(temperature) * logs - least)
+    policy = jax.nn.softmax(logits, axis=-1)
+    if regulariser:
+        lost += regulariser.cost(jax.lax.stop_gradient(params), policy, traj.obs, traj.legal)
+    of_policy = masked_mean(weight * lost, choosing)
     entropy = -expectation(logits, logs)
     short = jax.lax.stop_gradient(entropy - wanted_entropy(traj.legal, config.exploration))
     of_temperature = temperature * masked_mean(weight * short, choosing) if config.tune_temperature else 0.0
@@ -169,4 +207,8 @@ def loss(
         "train/temperature": temperature,
         "train/q_data": masked_mean(played[0], traj.alive),
     }
+    if regulariser:
+        more, own = regulariser.loss(params, batch, *jax.lax.stop_gradient((policy, played[0])))
+        metrics |= own | {"train/loss": total + more}
+        total += more
     return total, (metrics, jnp.max(size, axis=(1, 2)))

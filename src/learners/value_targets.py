@@ -36,14 +36,20 @@ def remembered(traj: Transition) -> PyTree:
 def successor_values(face: QValues, params: Params, after: PyTree, traj: Transition) -> Array:
     """Return the values [B, T, N, A] of the rows' true successors, with the memories after the rows."""
     shape = traj.first.shape
-
-    def alone(x: Array) -> Array:
-        return x.reshape(shape[0] * shape[1], *x.shape[2:])
-
-    memory, obs, legal = jax.tree.map(alone, (after, traj.next_obs, traj.next_legal))
+    memory, obs, legal = alone((after, traj.next_obs, traj.next_legal), shape)
     never = jnp.zeros((obs.shape[0], 1), bool)
     _, values = face.values(params, memory, obs[:, None], never, legal[:, None])
     return values.reshape(*shape, *values.shape[2:])
+
+
+def alone(tree: PyTree, shape: tuple[int, ...]) -> PyTree:
+    """Return leaves [B, T, ...] as [B * T, ...], each row for itself."""
+    return jax.tree.map(lambda x: x.reshape(shape[0] * shape[1], *x.shape[2:]), tree)
+
+
+def cut(tree: PyTree, burn_in: int) -> PyTree:
+    """Return leaves [B, L, ...] without the first rows, which only bring a memory up to date."""
+    return jax.tree.map(lambda x: x[:, burn_in:], tree)
 
 
 def mixed(face: QValues, params: Params, values: Array, traj: Transition) -> Array:
@@ -61,6 +67,7 @@ class Fit(NamedTuple):
     """How far the values of rows are from what they are fitted to."""
 
     values: Array  # [B, T, N, A]
+    predicted: Array  # [B, T, M] values of the data's actions, mixed
     counts: Array  # [B, T, M] bool: which errors count
     error: Array  # [B, T, M]
     metrics: dict[str, Array]
@@ -76,7 +83,7 @@ def fit(face: QValues, params: Params, memory: PyTree, traj: Transition, target:
         "train/q_data": masked_mean(predicted, counts),
         "train/q_target": masked_mean(target, counts),
     }
-    return Fit(values, counts, error, metrics)
+    return Fit(values, predicted, counts, error, metrics)
 
 
 def next_values(

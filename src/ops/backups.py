@@ -66,6 +66,23 @@ def soft_behaviour(temperature: float) -> Backup:
     return backup
 
 
+def reweighted(temperature: float) -> Backup:
+    """Return sum_b p(b) Q(b) with p = beta exp(Q / alpha) / Z: what the policy earns that `soft_behaviour` values.
+
+    It pays nothing for its divergence. Implicit constraint Q-learning (Yang et al. 2021, "Believe what you see",
+    equation 10) estimates it by weights of the data's actions; of a known distribution over few actions it is exact.
+
+    Args:
+      temperature: alpha, in units of the values.
+    """
+
+    def backup(values: Array, judge: Array, legal: Array, behaviour: Array | None) -> Array:
+        policy = jax.nn.softmax(jnp.where(legal, values / temperature + _log(behaviour), -jnp.inf), axis=-1)
+        return expected(values, judge, legal, policy)
+
+    return backup
+
+
 def expected(values: Array, judge: Array, legal: Array, behaviour: Array | None) -> Array:
     """Return the behaviour's own value, sum_b beta(b) Q(b): expected SARSA."""
     del judge

@@ -44,7 +44,7 @@ def targets_of(face, state, batch, **changes):
 
     def found(networks, traj):
         memories = tuple(q.start(settings, face, params, traj) for params in networks)
-        after = q.successors(settings, q.Method(), face, networks, memories, traj)
+        after = q.successors(settings, backups.greedy, face, networks, memories, traj)
         return value_targets.targets(reward, after, traj, DISCOUNT, settings.td_lambda)
 
     return np.asarray(quick_jit(found)(networks, traj))
@@ -90,8 +90,8 @@ def objective(face, state, batch, target, **changes):
 
     def loss(params, obs):
         traj = batch.traj.replace(obs=obs)
-        memory = batch.traj.extras.memory[:, 0]
-        return q.loss(config(**changes), q.Method(), face, params, memory, batch.replace(traj=traj), target)[0]
+        fit = value_targets.fit(face, params, batch.traj.extras.memory[:, 0], traj, target)
+        return q.loss(config(**changes), fit, batch.weight)[0]
 
     return loss
 
@@ -113,7 +113,9 @@ def test_the_loss_is_the_mean_over_what_counts_and_priorities_mix_the_largest_an
     memory, target = batch.traj.extras.memory[:, 0], jnp.ones((E, T, N))
     weighed = batch.replace(weight=jnp.arange(1.0, E + 1) / E)
     found, (metrics, priorities) = quick_jit(
-        lambda params: q.loss(config(loss="squared"), q.Method(), face, params, memory, weighed, target)
+        lambda params: q.loss(
+            config(loss="squared"), value_targets.fit(face, params, memory, weighed.traj, target), weighed.weight
+        )
     )(state.params)
     values, _ = slow_reading(face, state.params, batch.traj, memory)
     total, count, sizes = 0.0, 0, [[] for _ in range(E)]
@@ -170,16 +172,32 @@ def test_updates_fit_one_batch(mixer):
     assert float(metrics["train/loss"]) < 0.9 * begun and np.isfinite(np.asarray(priorities)).all()
 
 
-def test_what_keeps_values_low_is_added_to_the_loss():
+@cache
+def beside_update(weight: float):
+    """Return the update of a learner that learns one more parameter and pushes values down by a weight."""
+
+    def loss(params, traj, learned, key):
+        del key, traj
+        return params["more"] ** 2 + weight * jnp.mean(learned.values), {"train/more": params["more"]}
+
     face, _, _, state, batch = parts()
-    memory, target = batch.traj.extras.memory[:, 0], jnp.zeros((E, T, 1))
+    beside = q.Beside(
+        names=("more",), init=lambda key, params: params | {"more": jnp.ones(())}, loss=loss,
+        opinion=lambda params, traj: q.Opinion((), ()), metric_names=("train/more",),
+    )  # fmt: skip
+    learner = q.assemble(config(), q.Method(beside=beside), model_of(memory="gru"), run_plan(SPEC, DISCOUNT))
+    return quick_jit(learner.update)(learner.init(jax.random.key(0)), batch, jax.random.key(0))
 
-    def of(conservatism):
-        return q.loss(config(), q.Method(conservatism=conservatism), face, state.params, memory, batch, target)
 
-    plain, kept = of(None), of(lambda values, traj: jnp.full(values.shape[:-1], 3.0))
-    np.testing.assert_allclose(kept[0] - plain[0], 3.0, rtol=1e-5)
-    np.testing.assert_allclose(kept[1][0]["train/conservatism"], 3.0, rtol=1e-5)
+def test_what_is_learned_beside_the_values_is_added_to_the_loss_and_stepped_by_itself():
+    state, metrics, _ = beside_update(0.0)
+    assert float(metrics["train/more"]) == 1.0
+    np.testing.assert_allclose(state.params["more"], 0.99, rtol=1e-4)  # Adam's first step is the learning rate's
+    pushed, higher, _ = beside_update(100.0)
+    np.testing.assert_allclose(pushed.params["more"], 0.99, rtol=1e-4)
+    assert float(higher["train/loss"]) != float(metrics["train/loss"])
+    moved = jax.tree.map(lambda a, b: bool((a != b).any()), state.params["agents"], pushed.params["agents"])
+    assert any(jax.tree.leaves(moved))
 
 
 def test_the_targets_units_are_those_of_the_copied_network():
@@ -211,10 +229,11 @@ def test_settings_that_cannot_work_are_refused(memory, changes, words):
 
 def test_a_method_can_bring_another_backup_that_reads_what_made_the_data():
     face, _, _, state, batch = parts(memory="none")
-    by_chance = lambda rows: rows.next_legal / rows.next_legal.sum(axis=-1, keepdims=True)  # noqa: E731
-    method = q.Method(backup=backups.expected, behaviour=by_chance)
+    by_chance = batch.traj.next_legal / batch.traj.next_legal.sum(axis=-1, keepdims=True)
     networks = (state.params, state.target)
-    found = quick_jit(lambda traj: q.successors(config(), method, face, networks, ((), ()), traj))(batch.traj)
+    found = quick_jit(lambda traj: q.successors(config(), backups.expected, face, networks, ((), ()), traj, by_chance))(
+        batch.traj
+    )
     _, values = slow_reading(face, state.target, batch.traj, ())
     legal, alive = np.asarray(batch.traj.next_legal), np.asarray(batch.traj.next_alive)
     means = np.where(legal, values, 0.0).sum(axis=-1) / legal.sum(axis=-1)

@@ -26,12 +26,14 @@ def problem(seed: int = 0):
 SLOW = {
     "greedy": lambda q, judge, legal, beta: slow.greedy(q, judge, legal),
     "support": lambda q, judge, legal, beta: slow.support(q, judge, legal, beta, 0.3),
+    "reweighted": lambda q, judge, legal, beta: slow.reweighted(q, legal, beta, 0.8),
     "expected": lambda q, judge, legal, beta: slow.expected(q, legal, beta),
     "expectile": lambda q, judge, legal, beta: slow.expectile(q, legal, beta, 0.7),
 }
 FAST = {
     "greedy": backups.greedy,
     "support": backups.support(0.3),
+    "reweighted": backups.reweighted(0.8),
     "expected": backups.expected,
     "expectile": backups.expectile(0.7),
 }

@@ -37,6 +37,13 @@ def expected(values, legal, behaviour) -> float:
     return sum(behaviour[a] * values[a] for a in range(len(values)) if legal[a])
 
 
+def reweighted(values, legal, behaviour, temperature) -> float:
+    kept = [(q, beta) for q, beta, may in zip(values, behaviour, legal, strict=True) if may]
+    most = max(q for q, _ in kept)
+    weights = [beta * math.exp((q - most) / temperature) for q, beta in kept]
+    return sum(w * q for w, (q, _) in zip(weights, kept, strict=True)) / sum(weights)
+
+
 def penalised(policy, values, behaviour, temperature) -> float:
     """Return what a policy earns less its divergence from the behaviour: E Q - alpha KL, where both have support."""
     gain = 0.0

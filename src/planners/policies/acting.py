@@ -1,8 +1,13 @@
 """What planners share without search: looking at a step, asking the team's policies, acting by a policy alone."""
 
+from typing import Any
+
 import jax
 
-from tandem.core import Array, Distribution, Key, Latents, Params, Plan, PolicyExtras, PyTree, TeamPolicy, TimeStep
+from tandem.core import (
+    Array, Distribution, Key, Latents, Params, Plan, Planner, PolicyExtras, PyTree, TeamPolicy, TimeStep, setting,
+)  # fmt: skip
+from tandem.core.metrics import SAMPLED
 
 
 def observe(latents: Latents, params: Params, memory: PyTree, timestep: TimeStep) -> tuple[PyTree, Array]:
@@ -45,3 +50,18 @@ def planned(distribution: Distribution, outputs: Array, legal: Array, action: Ar
         entropy=distribution.entropy(outputs, legal),
     )
     return Plan(action=action, extras=extras)
+
+
+def sampled_setting() -> Any:
+    """Return the setting of a planner whose policy can also be played as `sampled` does."""
+    return setting(False, "evaluate a second time, with actions drawn from the policy in place of the likeliest ones")
+
+
+def sampled(planner: Planner) -> Planner:
+    """Return a planner that is also evaluated with its actions drawn from its policy, as it plays while exploring."""
+
+    def plan(params, carry, timestep: TimeStep, key: Array, explore: bool, progress: Array = 0.0):
+        del explore
+        return planner.plan(params, carry, timestep, key, True, progress)
+
+    return planner._replace(also={**planner.also, SAMPLED: Planner(init=planner.init, plan=plan, plays=SAMPLED)})

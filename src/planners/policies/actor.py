@@ -5,12 +5,12 @@ import dataclasses
 import jax
 
 from tandem.core import Alone, Array, EnvSpec, Model, Planner, TimeStep
-from tandem.planners.policies.acting import act
+from tandem.planners.policies.acting import act, sampled, sampled_setting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    pass
+    also_sampled: bool = sampled_setting()
 
 
 def make(config: Config, model: Model, spec: EnvSpec, discount: float) -> Planner:
@@ -18,7 +18,7 @@ def make(config: Config, model: Model, spec: EnvSpec, discount: float) -> Planne
 
     Its carry is the model's memory. While exploring the critic remembers as well, for the learner goes on from there.
     """
-    del config, spec, discount
+    del spec, discount
     face = model.actor_critic
     remembers = bool(jax.tree.leaves(jax.eval_shape(lambda: face.memory(1)["critic"])))
 
@@ -37,4 +37,5 @@ def make(config: Config, model: Model, spec: EnvSpec, discount: float) -> Planne
         return after["actor"], outputs[:, 0]
 
     alone = Alone(memory=lambda batch: face.memory(batch)["actor"], outputs=outputs, distribution=face.distribution)
-    return Planner(init=face.memory, plan=plan, plays="policy", alone=alone)
+    planner = Planner(init=face.memory, plan=plan, plays="policy", alone=alone)
+    return sampled(planner) if config.also_sampled else planner

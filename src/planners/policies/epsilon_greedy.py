@@ -4,6 +4,7 @@ The share of lots falls in a line over the beginning of a run (Mnih et al. 2015)
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -28,17 +29,7 @@ def make(config: Config, model: Model, spec: EnvSpec, discount: float) -> Planne
     """
     del discount
     face = model.q_values
-
-    def plan(params, carry, timestep: TimeStep, key: Array, explore: bool, progress: Array = 0.0):
-        seen = (timestep.obs[:, None], timestep.first[:, None], timestep.legal[:, None])
-        after, values = face.values(params, carry, *seen)
-        share = epsilon(config, progress) if explore else jnp.zeros(())
-        policy = mixture(values[:, 0], timestep.legal, share)
-        plan = act(CATEGORICAL, jnp.log(jnp.maximum(policy, TINY)), timestep.legal, key, explore)
-        plan = plan.replace(
-            extras=plan.extras.replace(memory=carry), metrics={"epsilon": jnp.full(timestep.first.shape, share)}
-        )
-        return jax.tree.map(lambda x: x[:, 0], after), plan
+    planner = playing(config, face.memory, face.values)
 
     def outputs(params, memory, obs: Array, first: Array):
         # The legal actions move the values of all actions alike, so they do not change which is best.
@@ -46,8 +37,24 @@ def make(config: Config, model: Model, spec: EnvSpec, discount: float) -> Planne
         after, values = face.values(params, memory, obs[:, None], first[:, None], every[:, None])
         return jax.tree.map(lambda x: x[:, 0], after), values[:, 0]
 
-    alone = Alone(memory=face.memory, outputs=outputs, distribution=CATEGORICAL)
-    return Planner(init=face.memory, plan=plan, plays="policy", metric_names=("epsilon",), alone=alone)
+    return planner._replace(alone=Alone(memory=face.memory, outputs=outputs, distribution=CATEGORICAL))
+
+
+def playing(config: Config, memory: Callable, values: Callable) -> Planner:
+    """Return the planner that goes by values; `memory` and `values` are functions as those of `QValues`."""
+
+    def plan(params, carry, timestep: TimeStep, key: Array, explore: bool, progress: Array = 0.0):
+        seen = (timestep.obs[:, None], timestep.first[:, None], timestep.legal[:, None])
+        after, found = values(params, carry, *seen)
+        share = epsilon(config, progress) if explore else jnp.zeros(())
+        policy = mixture(found[:, 0], timestep.legal, share)
+        plan = act(CATEGORICAL, jnp.log(jnp.maximum(policy, TINY)), timestep.legal, key, explore)
+        plan = plan.replace(
+            extras=plan.extras.replace(memory=carry), metrics={"epsilon": jnp.full(timestep.first.shape, share)}
+        )
+        return jax.tree.map(lambda x: x[:, 0], after), plan
+
+    return Planner(init=memory, plan=plan, plays="policy", metric_names=("epsilon",))
 
 
 def epsilon(config: Config, progress: Array) -> Array:

@@ -4,17 +4,17 @@ import dataclasses
 
 from tandem.core import Alone, Array, EnvSpec, Model, Planner, TimeStep
 from tandem.ops.distributions import CATEGORICAL
-from tandem.planners.policies.acting import act
+from tandem.planners.policies.acting import act, sampled, sampled_setting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    pass
+    also_sampled: bool = sampled_setting()
 
 
 def make(config: Config, model: Model, spec: EnvSpec, discount: float) -> Planner:
     """Return the planner: it samples while exploring and plays the likeliest legal action otherwise."""
-    del config, spec, discount
+    del spec, discount
 
     def plan(params, carry, timestep: TimeStep, key: Array, explore: bool, progress: Array = 0.0):
         del progress
@@ -26,4 +26,5 @@ def make(config: Config, model: Model, spec: EnvSpec, discount: float) -> Planne
         return memory, model.soft_actor_critic.policy(params, obs)
 
     alone = Alone(memory=lambda batch: (), outputs=outputs, distribution=CATEGORICAL)
-    return Planner(init=lambda batch: (), plan=plan, plays="policy", alone=alone)
+    planner = Planner(init=lambda batch: (), plan=plan, plays="policy", alone=alone)
+    return sampled(planner) if config.also_sampled else planner

@@ -1,0 +1,89 @@
+"""Behaviour cloning: the policy is fitted to the actions of recorded data, whatever they earned.
+
+It is what every other way to learn from recorded data has to be measured by (Formanek et al. 2024, "Dispelling the
+mirage of progress in offline MARL"). On an expert's data it becomes the expert.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from tandem.core import ActorCritic, Array, Batch, Key, Learner, LearnerState, Model, Params, RunPlan, setting
+from tandem.learners import cloning
+from tandem.learners.offline_metrics import named
+from tandem.learners.sgd import make_optimiser, sgd_step
+from tandem.learners.value_targets import cut
+from tandem.ops.clocks import update_problems
+from tandem.ops.losses import masked_mean
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    sequence: int = setting(4, "T, rows of a sequence that are imitated", low=1, high=1024)
+    burn_in: int = setting(0, "rows before these that only bring the memory up to date", low=0, high=1024)
+    learning_rate: float = setting(1.0e-3, "at the start", low=0.0)
+    final_rate_fraction: float = setting(
+        0.1, "learning rate at the end over that at the start (cosine)", low=0.0, high=1.0
+    )
+    weight_decay: float = setting(0.0, "pulls parameters to zero, as in adamw", low=0.0)
+    max_grad_norm: float = setting(10.0, "gradients are clipped to this global norm", low=1e-6)
+
+
+METRICS = ("loss", "entropy", "grad_norm", "learning_rate", "offline/agreement")
+
+
+def problems(config: Config, plan: RunPlan) -> list[str]:
+    """Return a sentence for each setting that cannot work in this run."""
+    return update_problems(plan.total_steps, plan.total_updates)
+
+
+def make(config: Config, model: Model, plan: RunPlan) -> Learner:
+    """Return the learner; its learning rate's schedule spans the plan's updates."""
+    face = model.actor_critic
+    optimiser, schedule = make_optimiser(
+        peak=config.learning_rate, warmup_updates=0, total_updates=plan.total_updates,
+        final_fraction=config.final_rate_fraction, weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+    )  # fmt: skip
+
+    def init(key: Key) -> LearnerState:
+        params = model.init(key)
+        step = jnp.zeros((), jnp.int32)
+        return LearnerState(params=params, target=(), opt=optimiser.init(params), step=step)
+
+    def rates(step: Array) -> dict[str, Array]:
+        return {"train/learning_rate": schedule(step)}
+
+    def update(state: LearnerState, batch: Batch, key: Key):
+        del key
+        params, opt, grad_norm, metrics = sgd_step(
+            lambda params: loss(config, face, params, batch), optimiser, state.params, state.opt
+        )
+        metrics |= {"train/grad_norm": grad_norm, **rates(state.step)}
+        return state.replace(params=params, opt=opt, step=state.step + 1), metrics, jnp.ones_like(batch.weight)
+
+    return Learner(
+        init=init,
+        update=update,
+        sequence_length=config.burn_in + config.sequence,
+        metric_names=named(METRICS),
+        rates=rates,
+        acting=lambda state: model.acting(state.params),
+    )
+
+
+def loss(config: Config, face: ActorCritic, params: Params, batch: Batch) -> tuple[Array, dict[str, Array]]:
+    """Return the negative log-likelihood [] of the data's actions, and metrics; a sequence begins without memory."""
+    traj, known = batch.traj, face.distribution
+    _, outputs, _ = face.policy(params, face.memory(traj.first.shape[0]), traj.obs, traj.first)
+    rows, outputs = cut((traj, outputs), config.burn_in)
+    of_data = cloning.likelihood_loss(known.log_prob(outputs, rows.legal, rows.action), rows, batch.weight)
+    free = cloning.choosing(rows)
+    likeliest = known.mode(jax.lax.stop_gradient(outputs), rows.legal)
+    agreed = likeliest == rows.action if likeliest.ndim == free.ndim else jnp.zeros_like(free)
+    return of_data, {
+        "train/loss": of_data,
+        "train/entropy": masked_mean(known.entropy(outputs, rows.legal), free),
+        "offline/agreement": masked_mean(agreed.astype(jnp.float32), free),
+    }

@@ -1,0 +1,45 @@
+"""Q-values, and beside them the policy that made the data that they are learned from.
+
+The behaviour has layers and memory of its own, of the same sizes as those of the Q-values. A gradient of the values
+never reaches it, so it cannot be bent by values that are too high.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from tandem.core import Array, BehaviourPolicy, EnvSpec, Key, Model, Params, PyTree
+from tandem.models import q_network
+
+BEHAVIOUR = "behaviour"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(q_network.Config):
+    pass
+
+
+def make(config: Config, spec: EnvSpec) -> Model:
+    """Return the Q-values of a task and the behaviour; playing needs both.
+
+    Raises:
+      ValueError: entities are asked for where there are none.
+    """
+    model = q_network.make(config, spec)
+    twin = q_network.make(dataclasses.replace(config, dueling=False, mixer="none"), spec)
+    every = jnp.ones((1, 1, spec.num_agents, spec.actions.size), bool)
+
+    def init(key: Key) -> Params:
+        values_key, behaviour_key = jax.random.split(key)
+        return model.init(values_key) | {BEHAVIOUR: twin.init(behaviour_key)}
+
+    def acting(params: Params) -> Params:
+        return model.acting(params) | {BEHAVIOUR: params[BEHAVIOUR]}
+
+    def logits(params: Params, memory: PyTree, obs: Array, first: Array) -> tuple[PyTree, Array]:
+        legal = jnp.broadcast_to(every, (*obs.shape[:2], *every.shape[2:]))  # a head without dueling ignores it
+        return twin.q_values.values(params[BEHAVIOUR], memory, obs, first, legal)
+
+    face = BehaviourPolicy(memory=twin.q_values.memory, logits=logits)
+    return Model(init=init, acting=acting, q_values=model.q_values, behaviour=face)

@@ -1,0 +1,108 @@
+"""What keeps the Q-values of actions low that recorded data do not play: penalties to add to a Q-learner's loss.
+
+Conservative Q-learning (Kumar et al. 2020, equation 4): a soft maximum over actions, less the value of what the data
+play. Penalties differ in the actions that the maximum is over. All are in units of the values, so a weight acts as
+weight / (factor on the rewards). Illegal actions have no part in any of them, whatever their values.
+
+A new penalty is a function with the arguments of these and a name in `PENALTIES`.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from tandem.core import Array, Key
+from tandem.ops.backups import chosen
+from tandem.ops.masking import masked_logits, masked_softmax
+
+RAREST = 1e-5  # probability below which it does not matter how rarely the data play an action
+
+
+class Seen(NamedTuple):
+    """What a penalty is made of; N agents, A actions, M values that are fitted: one of the team, or one of each."""
+
+    values: Array  # [..., N, A]
+    legal: Array  # [..., N, A] bool
+    action: Array  # [..., N] int32 that the data play
+    alive: Array  # [..., N] bool
+    team: Callable[[Array], Array]  # one value for each agent [..., N] -> [..., M], falls with none of them
+    behaviour: Array  # [..., N, A] probabilities of the policy that made the data, zero on illegal actions
+
+
+class Options(NamedTuple):
+    """Settings of penalties; each reads its own."""
+
+    samples: int = 20  # joint: K, joint actions by lot
+    temperature: float = 0.0  # counterfactual: 0 = all agents weigh alike; else how much those that stray weigh more
+
+
+Conservatism = Callable[[Seen, Options, Key], Array]  # -> penalties [..., N], or [..., M]
+
+
+def agent(seen: Seen, options: Options, key: Key) -> Array:
+    """Return log sum_b exp Q_i(b) - Q_i(a) of each agent [..., N]: CQL on every agent's own values."""
+    del options, key
+    return _soft_maximum(seen.values, seen.legal) - chosen(_legal_values(seen), seen.action)
+
+
+def joint(seen: Seen, options: Options, key: Key) -> Array:
+    """Return log sum_k exp Q_tot(b_k) - Q_tot(a) [..., M] over K legal joint actions by lot, and the data's own."""
+    drawn = jax.random.categorical(
+        key, masked_logits(jnp.zeros(seen.legal.shape), seen.legal), shape=(options.samples, *seen.action.shape)
+    )
+    values = _legal_values(seen)
+    total = jax.vmap(lambda action: seen.team(chosen(values, action)))(drawn)
+    of_data = seen.team(chosen(values, seen.action))
+    return jax.nn.logsumexp(jnp.concatenate([total, of_data[None]]), axis=0) - of_data
+
+
+def counterfactual(seen: Seen, options: Options, key: Key) -> Array:
+    """Return sum_i l_i [log sum_b exp Q_tot(b, a_others) - Q_tot(a)] [..., 1]: one agent leaves the data at a time.
+
+    Shao et al. 2023, "Counterfactual conservative Q-learning for offline multi-agent reinforcement learning", section
+    4. The weights l of living agents sum to one: they are alike, or softmax(temperature KL(softmax Q_tot || beta_i)).
+    """
+    del key
+    values = _legal_values(seen)
+    of_data, alone = chosen(values, seen.action), jnp.eye(values.shape[-2], dtype=bool)
+
+    def if_played(who: Array, value: Array) -> Array:
+        return seen.team(jnp.where(jnp.broadcast_to(who, of_data.shape), value, of_data))[..., 0]
+
+    each = jax.vmap(jax.vmap(if_played, in_axes=(0, None)), in_axes=(None, -1), out_axes=-1)
+    totals = jnp.moveaxis(each(alone, values), 0, -2)  # [..., N, A]
+    gap = _soft_maximum(totals, seen.legal) - seen.team(of_data)
+    return jnp.sum(_shares(seen, options, totals) * gap, axis=-1, keepdims=True)
+
+
+def _shares(seen: Seen, options: Options, totals: Array) -> Array:
+    """Return how much agents weigh [..., N]; no gradient reaches it."""
+    if options.temperature == 0.0:
+        return seen.alive / jnp.maximum(jnp.sum(seen.alive, axis=-1, keepdims=True), 1)
+    policy = masked_softmax(totals, seen.legal)
+    logs = jax.nn.log_softmax(masked_logits(totals, seen.legal), axis=-1)
+    apart = logs - jnp.log(jnp.maximum(seen.behaviour, RAREST))
+    strayed = jnp.sum(jnp.where(policy > 0, policy * apart, 0.0), axis=-1)
+    return jax.lax.stop_gradient(masked_softmax(options.temperature * strayed, seen.alive) * seen.alive)
+
+
+def maximum(seen: Seen, options: Options, key: Key) -> Array:
+    """Return max_b Q_tot(b) - Q_tot(a) [..., M]; the team's best joint action is made of the agents' best actions."""
+    del options, key
+    best = jnp.max(masked_logits(seen.values, seen.legal), axis=-1)
+    return seen.team(best) - seen.team(chosen(_legal_values(seen), seen.action))
+
+
+def _legal_values(seen: Seen) -> Array:
+    return jnp.where(seen.legal, seen.values, 0.0)
+
+
+def _soft_maximum(values: Array, legal: Array) -> Array:
+    return jax.nn.logsumexp(masked_logits(values, legal), axis=-1)
+
+
+PENALTIES: dict[str, Conservatism] = {
+    "agent": agent, "joint": joint, "counterfactual": counterfactual, "max": maximum,
+}  # fmt: skip
