@@ -12,6 +12,7 @@ from typing import Any
 import jax
 
 from tandem import contracts
+from tandem.records import beginning
 from tandem.records import rows as recorded_rows
 from tandem.config import schema
 from tandem.config.loader import ConfigError
@@ -44,8 +45,11 @@ def settled(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**config, "runner_args": decide(config["runner_args"])} if decide else dict(config)
 
 
-def build(config: Mapping[str, Any]) -> Built:
+def build(config: Mapping[str, Any], begins: bool = False) -> Built:
     """Return the run that a checked configuration describes; nothing is compiled yet.
+
+    Args:
+      begins: the run is about to start, and not to go on or to be looked at, so that `init_from` has to be there.
 
     Raises:
       ConfigError: parts that do not fit each other, sizes that cannot work, values that only a part can judge, a part
@@ -66,6 +70,8 @@ def build(config: Mapping[str, Any]) -> Built:
     plan = dataclasses.replace(plan, extras=extras)
     _raise(parts.problems(plan))
     learner = _traced_once(parts.make("learner", model, plan), "init", "update")
+    if begins and config["init_from"]:
+        learner = learner._replace(init=_begun(config, learner.init))
     replay = parts.make("replay", plan.num_envs, learner.sequence_length)
     _raise(contracts.of_learner(config["learner"], learner, replay, plan))
     elsewhere = {"remake": partial(remake, dict(config))} if parts.entries["runner"].host else {}
@@ -140,6 +146,14 @@ class _Parts:
 def _traced_once(part: Any, *names: str) -> Any:
     """Return a part whose named functions are traced once for all that call them alike, here and in a run."""
     return part._replace(**{name: jax.jit(function) for name, function in part._asdict().items() if name in names})
+
+
+def _begun(config: Mapping[str, Any], init: Any) -> Any:
+    """Return Learner.init of a run that begins with the parameters of another."""
+    try:
+        return beginning.of_run(config["init_from"], config["results_dir"], init)
+    except ValueError as error:
+        raise ConfigError([str(error)]) from error
 
 
 def _raise(mistakes: list[str]) -> None:

@@ -14,7 +14,7 @@ TITLES = {
     "env": "environments", "network": "networks", "planner": "planners", "learner": "learners", "replay": "replays",
     "runner": "runners",
 }  # fmt: skip
-COMMANDS = ("evaluate", "render", "show", "batch", "compare", "ablation", "tune", "upload")
+COMMANDS = ("evaluate", "render", "show", "batch", "compare", "transfer", "ablation", "tune", "upload")
 API = {  # folders of src/ whose public modules are documented, with what a reader finds there
     "core": "The types that parts exchange: time steps, plans, batches, environments, planners, learners.",
     "ops": "Mathematics that the parts share: returns, losses, distributions, masks, schedules.",

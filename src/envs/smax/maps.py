@@ -3,8 +3,8 @@
 Numbers of units and episode limits are those of SMAC's map registry and of the table in its documentation. 2m_vs_1m
 is not SMAC's: an easier map of the same kind, with 3m's limit. SMACv2's random maps last 200 steps, as its 10gen_*
 maps do; JaxMARL draws their units from all of its six types. 4m, 5m, 6m, 10m and 12m are those that teams of other
-sizes are tested on in ODIS (Zhang et al., ICLR 2023), with its limits. There is no terrain: corridor has no choke point,
-2c_vs_64zg no cliffs.
+sizes are tested on in ODIS (Zhang et al., ICLR 2023), with its limits. There is no terrain: corridor has no choke
+point, 2c_vs_64zg no cliffs.
 """
 
 import dataclasses
