@@ -2,6 +2,7 @@
 
 import json
 import os
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +10,11 @@ import numpy as np
 import pytest
 
 from tandem import main
-from tandem.commands import scripted, transfer_play
+from tandem.commands import evaluate, scripted, transfer_play
 from tandem.config.commandline import UsageError
 from tandem.core import Discrete, EnvSpec, Numbers, TimeStep, Vector
 from tests.reference import stored_policies
+from tests.reference.compiled import quick_jit
 
 SMALL = ("network_args.hidden_size=8", "network_args.num_layers=1", "env_args.episode_limit=2")
 
@@ -43,12 +45,10 @@ def typed(results, monkeypatch, capsys):
 
 
 @pytest.fixture
-def quick():
+def quick(monkeypatch):
     """Compile without optimisation, for programs that run once."""
-    before = jax.config.jax_disable_most_optimizations
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+    parts = {"jit": quick_jit, "device_get": jax.device_get, "random": jax.random}
+    monkeypatch.setattr(evaluate, "jax", SimpleNamespace(**parts))
 
 
 @pytest.mark.jaxmarl
