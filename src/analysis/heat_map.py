@@ -64,4 +64,4 @@ def _column(task: Task) -> str:
 
 
 def _label(row: Row) -> str:
-    return row.label + (f"\n{len(row.runs)} seeds" if len(row.runs) > 1 else "")
+    return textwrap.fill(row.label, 28) + (f"\n{len(row.runs)} seeds" if len(row.runs) > 1 else "")

@@ -56,7 +56,7 @@ def show(rows: Sequence[Row], tasks: Sequence[Task], episodes: int) -> None:
     table = Table(title=f"scores and returns of {episodes} episodes", title_justify="left", show_lines=True)
     table.add_column("trained on")
     for each in (*(task.label for task in tasks), "elsewhere", "worst"):
-        table.add_column(each, justify="right")
+        table.add_column(each, justify="right", no_wrap=True)
     for row in rows:
         brief = transfer_matrix.short([row], tasks)
         seeds = f"\n{len(row.runs)} seeds" if len(row.runs) > 1 else ""
@@ -66,8 +66,10 @@ def show(rows: Sequence[Row], tasks: Sequence[Task], episodes: int) -> None:
     experts = [_cell(None, mean(task.expert), mean(task.expert, WON), name=task.expert_name) if task.expert else "-"
                for task in tasks]  # fmt: skip
     table.add_row("expert", *experts, "", "")
-    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
-    console.print(table)
+    looks = {"highlight": False, "markup": False, "emoji": False, "soft_wrap": True}
+    console = Console(**looks)
+    wide = Console(**looks, width=max(console.width, console.measure(table).maximum))
+    wide.print(table)
     brief = transfer_matrix.short(rows, tasks)
     at = " on ".join(brief["worst_at"]) if brief["worst_at"] else "nowhere"
     console.print(

@@ -1,27 +1,29 @@
 """How `transfer` makes its matrix: the tasks that sizes stand for, whose parameters fit them, who plays there."""
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 
+from tandem import build
+from tandem.analysis.comparison import in_short
+from tandem.analysis.identity import differences, essence, fingerprint
 from tandem.analysis.transfer_matrix import Row, Summary, Task, Trained, mean
 from tandem.commands import scripted
 from tandem.commands.evaluate import judge, summary
 from tandem.config.commandline import Update, UsageError
 from tandem.config.values import typed
-from tandem.core import Planner
+from tandem.core import EnvSpec, Params, Planner
 from tandem.core.metrics import AUTOREGRESSIVE, POLICY, SEARCH
 from tandem.records import checkpoint, checkpoint_folder
-from tandem.records.record import decisive
 from tandem.records.runs import StoredRun
-from tandem.restored import Restored, restore
+from tandem.restored import Restored, checked_config, restore
 
 PLAYERS = (SEARCH, AUTOREGRESSIVE, POLICY)
 CONTROLLER = "optimal"
 MOST_AT_ONCE = 256  # episodes side by side
+SIGHT = ("room_for", "observation_type", "see_enemy_actions")  # settings of what is seen, not of the task
 KEY = 0  # of the episodes' beginnings, which all players share
 MISFIT = (
     "a parameter that is as long as an observation, or as the team, plays with one size only: train with "
@@ -63,7 +65,8 @@ def matrix(
     labels = _labels(places)
     masters = {run.id: _restored(run, "best", [how.episodes]) for run in experts}
     tasks = [known(place, label, masters) for place, label in zip(places, labels)]
-    return _apart([_row(key, group, places, labels, how) for key, group in groups.items()]), tasks
+    rows = [_row(key, group, places, labels, how) for key, group in groups.items()]
+    return _apart(rows, [_shared(checked_config(group[0])) for group in groups.values()]), tasks
 
 
 def size(word: str) -> list[Update]:
@@ -87,9 +90,12 @@ def grouped(runs: Sequence[StoredRun]) -> dict[str, list[StoredRun]]:
     """Return the runs by what they have in common: all settings but the seed, and whose parameters they began with."""
     found: dict[str, list[StoredRun]] = {}
     for run in runs:
-        config = decisive(run.config) | {"seed": 0, "init_from": bool(run.config.get("init_from"))}
-        found.setdefault(json.dumps(config, sort_keys=True), []).append(run)
+        found.setdefault(fingerprint(_shared(checked_config(run))), []).append(run)
     return found
+
+
+def _shared(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {**config, "seed": 0, "init_from": bool(config["init_from"])}
 
 
 def fitting(run: StoredRun, which: str, updates: Sequence[Update], word: str) -> Restored:
@@ -114,11 +120,15 @@ def _restored(run: StoredRun, which: str, updates: Sequence[Update] = ()) -> Res
         raise UsageError(str(error)) from None
 
 
-def canonical(restored: Restored) -> dict[str, Any]:
-    """Return what the environment is, by settings; a number of agents that is the scenario's own is spelled out."""
-    args = restored.config["env_args"]
-    agents = {"num_agents": restored.env.spec.num_agents} if "num_agents" in args else {}
-    return {"env": restored.config["env"], **args, **agents}
+def canonical(config: Mapping[str, Any], spec: EnvSpec) -> dict[str, Any]:
+    """Return what is played, by settings; a number of agents that is the scenario's own is spelled out."""
+    args = {key: value for key, value in config["env_args"].items() if key not in SIGHT}
+    agents = {"num_agents": spec.num_agents} if "num_agents" in args else {}
+    return {"env": config["env"], **args, **agents}
+
+
+def _task(restored: Restored) -> dict[str, Any]:
+    return canonical(restored.config, restored.env.spec)
 
 
 def _labels(places: Sequence[Place]) -> list[str]:
@@ -128,7 +138,7 @@ def _labels(places: Sequence[Place]) -> list[str]:
       UsageError: runs whose environments differ in more than the size, so that they would be tested on different tasks.
     """
     for place in places:
-        first, *others = [canonical(each) for each in place.players.values()]
+        first, *others = [_task(each) for each in place.players.values()]
         for other in others:
             if odd := checkpoint.differences(first, other):
                 text = f"the runs' environments differ in {', '.join(odd)} with --sizes={place.word}"
@@ -149,7 +159,7 @@ def known(place: Place, label: str, masters: Mapping[str, Restored]) -> Task:
     of_runs = {
         f"run {name}": played(master, chosen(master))
         for name, master in masters.items()
-        if canonical(master) == canonical(here)
+        if _task(master) == _task(here)
     }
     if of_runs:
         best = max(of_runs, key=lambda name: mean(of_runs[name]))
@@ -182,19 +192,20 @@ def chosen(restored: Restored, asked: str | None = None) -> Planner:
 
 def _row(key: str, runs: Sequence[StoredRun], places: Sequence[Place], labels: Sequence[str], how: How) -> Row:
     """Return what runs that differ in their seeds earn everywhere; each task's program is compiled once for all."""
-    own = _restored(runs[0], how.checkpoint)
-    params = [_parameters(run, how.checkpoint, own) for run in runs]
+    config = checked_config(runs[0])
+    spec = build.environment(config).spec
+    params = [_parameters(run, how.checkpoint, places[0].players[key].params) for run in runs]
     earned: list[dict[str, Summary]] = [{} for _ in runs]
     for place, label in zip(places, labels):
         here = place.players[key]
         play = judge(here, chosen(here, how.player), _batch(here))
         for found, (_, learned) in zip(earned, params):
             found[label] = summary(play(learned, jax.random.key(KEY)))
-    same = [label for place, label in zip(places, labels) if canonical(place.players[key]) == canonical(own)]
-    trained_on = same[0] if same else own.config["env_args"].get("map_name") or f"{own.env.spec.num_agents} agents"
-    tuned = ", fine-tuned" if own.config.get("init_from") else ""
+    same = [label for place, label in zip(places, labels) if _task(place.players[key]) == canonical(config, spec)]
+    trained_on = same[0] if same else config["env_args"].get("map_name") or f"{spec.num_agents} agents"
+    tuned = ", fine-tuned" if config["init_from"] else ""
     return Row(
-        label=f"{own.config['name']}, {trained_on}{tuned}",
+        label=f"{config['name']}, {trained_on}{tuned}",
         trained_on=trained_on,
         home=same[0] if same else None,
         runs=[
@@ -204,21 +215,21 @@ def _row(key: str, runs: Sequence[StoredRun], places: Sequence[Place], labels: S
     )
 
 
-def _parameters(run: StoredRun, which: str, like: Restored) -> tuple[int, Any]:
+def _parameters(run: StoredRun, which: str, like: Params) -> tuple[int, Params]:
     """Return the step of a run's checkpoint, and the parameters that acting needs."""
     try:
         path = checkpoint_folder.pick(run.models, which)
-        return int(path.name), checkpoint.read(path, jax.eval_shape(lambda: like.params), under="learner.params")
+        return int(path.name), checkpoint.read(path, jax.eval_shape(lambda: like), under="learner.params")
     except checkpoint_folder.CheckpointError as error:
         raise UsageError(str(error)) from None
 
 
-def _apart(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows, those of one name told apart by their runs."""
-    labels = [row.label for row in rows]
-    return [
-        row
-        if labels.count(row.label) == 1
-        else dataclasses.replace(row, label=f"{row.label} (run {', '.join(run.run for run in row.runs)})")
-        for row in rows
-    ]
+def _apart(rows: Sequence[Row], configs: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """Return the rows, those of one name told apart by settings in which they differ."""
+    found = list(rows)
+    for label in {row.label for row in rows}:
+        same = [place for place, row in enumerate(rows) if row.label == label]
+        differing = differences([essence(configs[place]) for place in same])
+        for place, settings in zip(same, differing):
+            found[place] = dataclasses.replace(rows[place], label=label + in_short(settings))
+    return found
