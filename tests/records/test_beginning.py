@@ -1,12 +1,14 @@
 """A run that begins with the parameters of another: `init_from=RUN`."""
 
 import json
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
-from tandem import build
+from tandem import build, main
+from tandem.commands.resuming import Again
 from tandem.config import commandline, loader
 from tandem.config.loader import ConfigError
 from tandem.records import checkpoint
@@ -73,3 +75,25 @@ def test_who_looks_at_a_run_or_goes_on_with_it_needs_no_other(results):
 def test_what_does_not_fit_is_named_in_a_sentence(results, settings, said):
     with pytest.raises(ConfigError, match=said):
         build.build(config(results[0], *settings), begins=True)
+
+
+@pytest.mark.parametrize(
+    ("again", "begins"),
+    [
+        (None, True),
+        (Again(None, {}, resumes=False, path=None), True),  # repeated
+        (Again(None, {}, resumes=True, path=Path("77")), False),
+        (Again(None, {}, resumes=True, path=None), True),  # killed before it had saved anything
+    ],
+)
+def test_a_run_begins_unless_it_goes_on_from_a_checkpoint(monkeypatch, again, begins):
+    class Asked(Exception):
+        pass
+
+    def stop(config, begins):
+        raise Asked(begins)
+
+    monkeypatch.setattr(build, "build", stop)
+    with pytest.raises(Asked) as found:
+        main.add_train(None, {}, again)
+    assert found.value.args == (begins,)
