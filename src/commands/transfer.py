@@ -2,11 +2,13 @@
 
 import argparse
 import json
+import textwrap
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from tandem.analysis import figure, heat_map, transfer_matrix
@@ -32,6 +34,7 @@ EXAMPLES = """examples:
   python src/main.py transfer --run=1,2,3 --sizes=3m,4m,6m,8m --experts=4,5,6,7 --episodes=512
   python src/main.py transfer --run=7 --sizes=env_args.num_agents=5+env_args.episode_limit=50"""
 EPISODES = 256
+LABEL_WIDTH, MOST_WIDTH = 30, 10_000  # characters
 
 
 def main(words: Sequence[str]) -> int:
@@ -54,22 +57,27 @@ def main(words: Sequence[str]) -> int:
 def show(rows: Sequence[Row], tasks: Sequence[Task], episodes: int) -> None:
     """Print the matrix and what it says in short."""
     table = Table(title=f"scores and returns of {episodes} episodes", title_justify="left", show_lines=True)
-    table.add_column("trained on")
+    table.add_column("trained on", no_wrap=True)
     for each in (*(task.label for task in tasks), "elsewhere", "worst"):
         table.add_column(each, justify="right", no_wrap=True)
     for row in rows:
         brief = transfer_matrix.short([row], tasks)
         seeds = f"\n{len(row.runs)} seeds" if len(row.runs) > 1 else ""
         cells = [_cell(row.score(task), row.mean(task), row.mean(task, WON), row.home == task.label) for task in tasks]
-        table.add_row(row.label + seeds, *cells, _number(brief["off_diagonal"]), _number(brief["worst"]))
+        table.add_row(
+            textwrap.fill(row.label, LABEL_WIDTH) + seeds,
+            *cells,
+            _number(brief["off_diagonal"]),
+            _number(brief["worst"]),
+        )
     table.add_row("random", *(_cell(None, mean(task.random), mean(task.random, WON)) for task in tasks), "", "")
     experts = [_cell(None, mean(task.expert), mean(task.expert, WON), name=task.expert_name) if task.expert else "-"
                for task in tasks]  # fmt: skip
     table.add_row("expert", *experts, "", "")
     looks = {"highlight": False, "markup": False, "emoji": False, "soft_wrap": True}
     console = Console(**looks)
-    wide = Console(**looks, width=max(console.width, console.measure(table).maximum))
-    wide.print(table)
+    whole = Measurement.get(console, console.options.update(max_width=MOST_WIDTH), table).maximum
+    Console(**looks, width=max(console.width, whole)).print(table)  # what is cut off could not be read
     brief = transfer_matrix.short(rows, tasks)
     at = " on ".join(brief["worst_at"]) if brief["worst_at"] else "nowhere"
     console.print(
