@@ -12,12 +12,13 @@ from typing import Any
 import jax
 
 from tandem import contracts
-from tandem.config import schema
+from tandem.chosen import Chosen
 from tandem.config.loader import ConfigError
 from tandem.datasets import loading
+from tandem.records import beginning
 from tandem.core import Acting, Environment, EnvSpec, HostEnvironment, Learner, Model, Planner, Replay, Runner, RunPlan
 from tandem.matching import mismatches, unplayable
-from tandem.registry import FAMILIES, Entry, find
+from tandem.registry import FAMILIES, find
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,14 +45,17 @@ def settled(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**config, "runner_args": decide(config["runner_args"])} if decide else dict(config)
 
 
-def build(config: Mapping[str, Any]) -> Built:
+def build(config: Mapping[str, Any], begins: bool = False) -> Built:
     """Return the run that a checked configuration describes; nothing is compiled yet.
+
+    Args:
+      begins: the run is about to start, and not to go on or to be looked at, so that `init_from` has to be there.
 
     Raises:
       ConfigError: parts that do not fit each other, sizes that cannot work, values that only a part can judge, a part
         that breaks its contract.
     """
-    parts = _Parts(config, FAMILIES)
+    parts = Chosen(config, FAMILIES)
     _raise(mismatches(config, parts.entries))
     env = parts.make("env")
     _raise(unplayable(config, parts.entries, env.spec))
@@ -66,6 +70,8 @@ def build(config: Mapping[str, Any]) -> Built:
     plan = dataclasses.replace(plan, extras=extras)
     _raise(parts.problems(plan))
     learner = _traced_once(parts.make("learner", model, plan), "init", "update")
+    if begins and config["init_from"]:
+        learner = learner._replace(init=beginning.of_run(config["init_from"], config["results_dir"], learner.init))
     replay = parts.make("replay", plan.num_envs, learner.sequence_length)
     _raise(contracts.of_learner(config["learner"], learner, replay, plan))
     elsewhere = {"remake": partial(remake, dict(config))} if parts.entries["runner"].host else {}
@@ -97,44 +103,17 @@ def environment(config: Mapping[str, Any]) -> Environment | HostEnvironment:
     Raises:
       ConfigError: it cannot be made of its settings, or breaks its contract.
     """
-    env = _Parts(config, ("env",)).make("env")
+    env = Chosen(config, ("env",)).make("env")
     _raise(contracts.of_env(config["env"], env))
     return env
 
 
 def remake(config: Mapping[str, Any]) -> Acting:
     """Return what acts in the run that a checked configuration describes, without what learns."""
-    parts = _Parts(config, ("env", "network", "planner"))
+    parts = Chosen(config, ("env", "network", "planner"))
     spec = parts.make("env").spec
     planner = parts.make("planner", parts.make("network", spec), spec, config["discount"])
     return Acting(partial(parts.make, "env"), parts.entries["env"].host, planner, planner.players())
-
-
-class _Parts:
-    """The named parts of a configuration and their settings; says whose settings a complaint is about."""
-
-    def __init__(self, config: Mapping[str, Any], families: Any):
-        self.config = config
-        self.entries: dict[str, Entry] = {family: find(family, config[family]) for family in families}
-        self.settings = {
-            family: schema.build(entry.config(), config[f"{family}_args"]) for family, entry in self.entries.items()
-        }
-
-    def make(self, family: str, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return self.entries[family].make(self.settings[family], *args, **kwargs)
-        except ValueError as error:
-            raise ConfigError([f"{family} '{self.config[family]}': {error}"]) from error
-        except ImportError as error:
-            if str(error.name).startswith("tandem"):
-                raise  # our own mistake, not the user's
-            raise ConfigError([f"{family} '{self.config[family]}' cannot be loaded: {error}"]) from error
-
-    def hook(self, family: str, name: str) -> Any:
-        return partial(self.entries[family].hook(name), self.settings[family])
-
-    def problems(self, plan: RunPlan) -> list[str]:
-        return [text for family, entry in self.entries.items() for text in entry.problems(self.settings[family], plan)]
 
 
 def _traced_once(part: Any, *names: str) -> Any:

@@ -185,7 +185,7 @@ def add_train(experiment: Any, config: dict[str, Any], again: Any = None, record
     from tandem import build, footprint
     from tandem.records.record import record
 
-    built = build.build(config)
+    built = build.build(config, begins=not (again and again.resumes and again.path))
     footprint.check(built, config, copies=recorded)
     resume = None
     if again and again.resumes:

@@ -6,6 +6,7 @@ import io
 import os
 from pathlib import Path
 
+from tandem.commands.table import TOOLS
 from tandem.config import files, listing, schema
 from tandem.registry import FAMILIES
 
@@ -14,18 +15,7 @@ TITLES = {
     "env": "environments", "network": "networks", "planner": "planners", "learner": "learners", "replay": "replays",
     "runner": "runners",
 }  # fmt: skip
-COMMANDS = (
-    "evaluate",
-    "render",
-    "show",
-    "batch",
-    "compare",
-    "ablation",
-    "tune",
-    "upload",
-    "record",
-    "dataset",
-)
+COMMANDS = tuple(TOOLS)
 API = {  # folders of src/ whose public modules are documented, with what a reader finds there
     "core": "The types that parts exchange: time steps, plans, batches, environments, planners, learners.",
     "ops": "Mathematics that the parts share: returns, losses, distributions, masks, schedules.",

@@ -146,12 +146,12 @@ def _tell_apart(found: Sequence[Group]) -> None:
     for same in alike.values():
         for group, differing in zip(same, differences([group.config for group in same])):
             group.differing = differing
-        labels = [group.name + _settings(group.differing) for group in same]
+        labels = [group.name + in_short(group.differing) for group in same]
         for place, (group, label) in enumerate(zip(same, labels)):
             group.label = label if labels.count(label) == 1 else f"{label} #{1 + labels[:place].count(label)}"
 
 
-def _settings(differing: Mapping[str, Any]) -> str:
+def in_short(differing: Mapping[str, Any]) -> str:
     """Return the first of the settings, each by the last part of its key if that is
     clear, and how many more there are.
     """

@@ -2,8 +2,9 @@
 the policy alone. `evaluate --scripted=NAME`: by a policy by hand.
 """
 
+import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from tandem import build
 from tandem.analysis.identity import fingerprint
 from tandem.commands import restoring
 from tandem.config.commandline import UsageError
-from tandem.core import Environment, Key, Planner, RunError
+from tandem.core import Environment, Key, Params, Planner, RunError
 from tandem.core.metrics import SCRIPTED
 from tandem.records.places import replace_file, title
 from tandem.restored import Restored
@@ -74,12 +75,21 @@ def play(restored: Restored, planner: Planner, key: Key, batch: int) -> Scores:
     Args:
       batch: episodes played side by side; so many as in training, whose compiled program is then used again.
     """
+    return judge(restored, planner, batch)(restored.params, key)
+
+
+def judge(restored: Restored, planner: Planner, batch: int) -> Callable[[Params, Key], Scores]:
+    """Return what plays a planner's episodes with any parameters, as `play` does; compiled once for all of them."""
     wanted = restored.config["eval_args"]["episodes"]
     if not isinstance(restored.env, Environment):
-        return play_on_host(restored, planner, key, wanted)
+        return lambda params, key: play_on_host(dataclasses.replace(restored, params=params), planner, key, wanted)
     run = jax.jit(partial(evaluate, restored.env, planner, num_episodes=batch))
-    batches = [jax.device_get(run(restored.params, jax.random.fold_in(key, i))) for i in range(-(-wanted // batch))]
-    return {name: np.concatenate([scores[name] for scores in batches])[:wanted] for name in batches[0]}
+
+    def scores(params: Params, key: Key) -> Scores:
+        batches = [jax.device_get(run(params, jax.random.fold_in(key, i))) for i in range(-(-wanted // batch))]
+        return {name: np.concatenate([scores[name] for scores in batches])[:wanted] for name in batches[0]}
+
+    return scores
 
 
 def play_on_host(restored: Restored, planner: Planner, key: Key, wanted: int) -> Scores:

@@ -67,6 +67,22 @@ def planner(act: Callable[[Array], Array], spec: EnvSpec) -> Planner:
     return Planner(init=lambda batch: (), plan=plan, plays=SCRIPTED)
 
 
+def at_random(spec: EnvSpec) -> Planner:
+    """Return a planner that draws from all legal actions alike, and continuous ones from [-1, 1]: the score 0."""
+
+    def plan(params, carry, timestep: TimeStep, key: Array, explore: bool, progress: Array = 0.0):
+        del params, explore, progress
+        share = timestep.legal / jnp.sum(timestep.legal, axis=-1, keepdims=True)
+        if spec.actions.continuous:
+            action = jax.random.uniform(key, share.shape, minval=-1.0, maxval=1.0)
+        else:
+            action = jax.random.categorical(key, jnp.where(timestep.legal, 0.0, -jnp.inf))
+        entropy = jnp.log(jnp.sum(timestep.legal, axis=-1, dtype=jnp.float32))
+        return carry, Plan(action=action, extras=PolicyExtras(log_prob=-entropy, policy=share, entropy=entropy))
+
+    return Planner(init=lambda batch: (), plan=plan, plays=SCRIPTED)
+
+
 def _lacking(name: str, where: str, offered: Any) -> str:
     """Return that there is no such player, and what to do."""
     if not offered:

@@ -5,6 +5,7 @@ COMMANDS = ("train", "rerun", "list", "help", "print_config", "print_dependencie
 # no run of theirs is recorded.
 TOOLS: dict[str, str] = {
     "evaluate": "tandem.commands.evaluate",
+    "transfer": "tandem.commands.transfer",
     "render": "tandem.commands.render",
     "show": "tandem.commands.show",
     "upload": "tandem.commands.upload",

@@ -21,6 +21,7 @@ Commands:
   show           print what a run is, where it comes from and what it left: --run=RUN
   batch          train several seeds, skipping those that are done: --seeds=5 [--jobs=2]; ./run.sh calls it
   compare        figures and tables of recorded runs: compare RUN ...; `compare --help`
+  transfer       play runs with teams of other sizes, a matrix of scores: --run=RUN,... --sizes=2,3,5,8
   render         films of episodes, mp4 and gif: --run=RUN [--checkpoint=...] [--episodes=3]; or --scripted=NAME;
                  --page adds a page that plays them in a browser, with what each agent thinks
   ablation       variants on environments under seeds, and their comparison: FILE.yaml [--report]; `ablation --help`

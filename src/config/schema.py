@@ -38,6 +38,9 @@ class RunConfig:
     t_max: int = setting(REQUIRED, "environment steps in all; updates with runner=offline", low=1)
     max_minutes: float = setting(REQUIRED, "wall-clock limit of training in minutes, without start-up; 0 = none", low=0)
     discount: float = setting(REQUIRED, "discount per environment step", low=0, high=1)
+    init_from: str = setting(
+        REQUIRED, "recorded run, by id or folder, whose parameters this run begins with; '' = random ones"
+    )
     results_dir: Folder = setting(REQUIRED, "folder of all records", decides=False)
     mongo_url: str | None = setting(
         REQUIRED,

@@ -28,6 +28,6 @@ __all__ = [
     "Distribution", "Dreamt", "Entities", "EnvSpec", "Environment", "Group", "HostEnvironment", "Image", "Imagined",
     "Key", "Latents", "Learner", "LearnerState", "Model", "Numbers", "Params", "Plan", "Planner", "PolicyExtras",
     "PyTree", "QValues", "Replay", "Report", "RunError", "RunPlan", "Runner", "SearchExtras", "SelfSupervision",
-    "SequenceModel", "SoftActorCritic", "Source", "Store", "Stream", "TeamPolicy", "TeamValue", "TimeStep", "Transition",
-    "Vector", "pytree", "setting", "transition",
+    "SequenceModel", "SoftActorCritic", "Source", "Store", "Stream", "TeamPolicy", "TeamValue", "TimeStep",
+    "Transition", "Vector", "pytree", "setting", "transition",
 ]  # fmt: skip

@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 
 from tandem.core import Array, Discrete, EnvSpec, Environment, Key, Numbers, PyTree, TimeStep, Vector, pytree, setting
-from tandem.envs import mpe_controllers, mpe_entities, mpe_metrics, mpe_opponents, mpe_scene
+from tandem.envs import mpe_controllers, mpe_entities, mpe_metrics, mpe_opponents, mpe_padding, mpe_scene
 from tandem.envs.groups import alike, common
 from tandem.envs.names import check_name
 from tandem.envs.jaxmarl_bridge import jaxmarl, mpe, strong_types
@@ -45,6 +45,13 @@ class Config:
     )
     num_agents: int = setting(
         0, "size of the trained team in simple_spread and simple_tag; 0 = the scenario's default", low=0, high=1000
+    )
+    room_for: int = setting(
+        0,
+        "in simple_spread: agents that observations have room for, zeros for those who are not there; they are then "
+        "not described as entities; 0 = just the team",
+        low=0,
+        high=1000,
     )
     local_ratio: float = setting(
         0.5,
@@ -190,7 +197,12 @@ def make(config: Config) -> Environment:
     drawing = mpe_scene.make(game.world, game.team, () if spec.actions.continuous else game.action_sizes)
     moves = name == "simple_spread" and not spec.actions.continuous
     scripted = tuple(mpe_controllers.spread().items()) if moves else ()
-    return Environment(spec=spec, reset=reset, step=step, drawing=drawing, scripted=scripted)
+    env = Environment(spec=spec, reset=reset, step=step, drawing=drawing, scripted=scripted)
+    if not config.room_for:
+        return env
+    if name != "simple_spread":
+        raise ValueError(f"env_args.room_for: only simple_spread takes it, and not {name}")
+    return mpe_padding.padded(env, config.room_for)
 
 
 def _bounds(config: Config, name: str, num_agents: int) -> mpe_metrics.Bounds | None:

@@ -21,7 +21,7 @@ def resolve(request: Request, builds: bool = False) -> dict[str, Any]:
     config = loader.load(request.config, request.env_config, request.updates)
     if builds:
         writable.check_results(config)
-        built = build.build(config)
+        built = build.build(config, begins=True)
         if not capacity.gpus(config["platform"]):  # what an accelerator holds, the run itself will see
             footprint.check(built, config)
     return config

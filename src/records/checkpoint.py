@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tandem.core import PyTree
-from tandem.records.checkpoint_folder import META, PARTIAL, REPLACED, CheckpointError, Meta, damaged, read_meta
+from tandem.records.checkpoint_folder import META, PARTIAL, REPLACED, CheckpointError, Meta, Misfit, damaged, read_meta
 
 STATE = "state"
 PLAIN = "arrays.npz"  # holds the arrays of a small checkpoint, instead of orbax's folder
@@ -191,9 +191,8 @@ def _compare(path: Path, wanted: set[str], there: set[str]) -> None:
     odd = sorted(wanted ^ there)
     if odd:
         where = "the checkpoint has none" if odd[0] in wanted else "this configuration has none"
-        raise CheckpointError(
-            f"the checkpoint {path} is of another configuration or an older version of the code: {odd[0]}: {where}"
-        )
+        text = f"the checkpoint {path} is of another configuration or an older version of the code: {odd[0]}: {where}"
+        raise Misfit(text, odd[0], *("", "wanted") if odd[0] in wanted else ("there", ""))
 
 
 def _on_device(path: Path, name: str, array: np.ndarray, like: Any, generator: str | None) -> Any:
@@ -205,10 +204,9 @@ def _on_device(path: Path, name: str, array: np.ndarray, like: Any, generator: s
         except (TypeError, ValueError) as error:
             raise damaged(path, f"{name} is no key of the generator {generator!r}") from error
     if leaf.shape != like.shape or leaf.dtype != like.dtype:
-        raise CheckpointError(
-            f"the checkpoint {path} is of another configuration: {name} is {leaf.dtype}{list(leaf.shape)} there, "
-            f"{like.dtype}{list(like.shape)} by this configuration"
-        )
+        found, wanted = f"{leaf.dtype}{list(leaf.shape)}", f"{like.dtype}{list(like.shape)}"
+        text = f"the checkpoint {path} is of another configuration: {name} is {found} there, {wanted} by this"
+        raise Misfit(f"{text} configuration", name, found, wanted)
     return leaf
 
 

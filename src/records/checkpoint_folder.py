@@ -23,6 +23,15 @@ class CheckpointError(ValueError):
     """A checkpoint that cannot be had or used; `str` is the message for the user."""
 
 
+class Misfit(CheckpointError):
+    """A checkpoint that holds other arrays than are wanted."""
+
+    def __init__(self, message: str, name: str, there: str, wanted: str):
+        """Args: name: of an array; there, wanted: its type and shape, "" = none."""
+        super().__init__(message)
+        self.name, self.there, self.wanted = name, there, wanted
+
+
 class Meta(NamedTuple):
     """What a checkpoint says of itself."""
 

@@ -251,3 +251,19 @@ def test_a_full_push_is_a_move_and_a_greater_one_is_clipped_to_it():
 def test_scenarios_with_words_take_no_pushes(scenario):
     with pytest.raises(ValueError, match=f"agents of {scenario} speak"):
         mpe.make(Config(scenario=scenario, action_type="continuous"))
+
+
+def test_observations_with_room_for_more_hold_zeros_for_those_who_are_not_there():
+    plain, roomy = mpe.make(Config(num_agents=3)), mpe.make(Config(num_agents=3, room_for=5))
+    assert roomy.spec.obs.size == mpe.make(Config(num_agents=5)).spec.obs.size and not roomy.spec.obs.entities
+    _, timestep = jax.jit(plain.reset)(jax.random.key(1))
+    _, wide = jax.jit(roomy.reset)(jax.random.key(1))
+    obs, after = np.asarray(timestep.obs), np.asarray(wide.obs)
+    for i in range(3):
+        expected = [*obs[i, :10], *[0.0] * 4, *obs[i, 10:14], *[0.0] * 4, *obs[i, 14:18], *[0.0] * 4]
+        np.testing.assert_array_equal(after[i], expected)
+    np.testing.assert_array_equal(wide.state, after.reshape(-1))
+    with pytest.raises(ValueError, match="room_for=2: the team has 3 agents"):
+        mpe.make(Config(num_agents=3, room_for=2))
+    with pytest.raises(ValueError, match="only simple_spread takes it, and not simple_tag"):
+        mpe.make(Config(scenario="simple_tag", room_for=9))

@@ -62,7 +62,7 @@ def exported(case: str):
     """Return (function, parameters, spec) of a policy with random parameters."""
     alg, env, *settings = CASES[case]
     config = loader.load(alg, env, commandline.updates(settings))
-    parts = build._Parts(config, ("env", "network", "planner"))
+    parts = Chosen(config, ("env", "network", "planner"))
     spec = parts.make("env").spec
     model = parts.make("network", spec)
     alone = parts.make("planner", model, spec, 0.97).players()["policy"].alone

@@ -2,8 +2,9 @@
 
 Numbers of units and episode limits are those of SMAC's map registry and of the table in its documentation. 2m_vs_1m
 is not SMAC's: an easier map of the same kind, with 3m's limit. SMACv2's random maps last 200 steps, as its 10gen_*
-maps do; JaxMARL draws their units from all of its six types. There is no terrain: corridor has no choke point,
-2c_vs_64zg no cliffs.
+maps do; JaxMARL draws their units from all of its six types. 4m, 5m, 6m, 10m and 12m are those that teams of other
+sizes are tested on in ODIS (Zhang et al., ICLR 2023), with its limits. There is no terrain: corridor has no choke
+point, 2c_vs_64zg no cliffs.
 """
 
 import dataclasses
@@ -40,7 +41,12 @@ _MMM = {"medivac": 1, "marauder": 2, "marine": 7}
 MAPS = {
     "2m_vs_1m": Map({"marine": 2}, {"marine": 1}, 60),
     "3m": _mirror({"marine": 3}, 60, jaxmarl=True),
+    "4m": _mirror({"marine": 4}, 75),
+    "5m": _mirror({"marine": 5}, 90),
+    "6m": _mirror({"marine": 6}, 100),
     "8m": _mirror({"marine": 8}, 120, jaxmarl=True),
+    "10m": _mirror({"marine": 10}, 120),
+    "12m": _mirror({"marine": 12}, 150),
     "25m": _mirror({"marine": 25}, 150, jaxmarl=True),
     "5m_vs_6m": Map({"marine": 5}, {"marine": 6}, 70, jaxmarl=True),
     "8m_vs_9m": Map({"marine": 8}, {"marine": 9}, 120),

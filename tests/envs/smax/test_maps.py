@@ -15,7 +15,7 @@ pytestmark = pytest.mark.jaxmarl
 QUICK = {"xla_backend_optimization_level": 0}
 B, T = 2, 11
 
-# name: agents, enemies, limit, as in SMAC's map registry (2m_vs_1m is not in it)
+# name: agents, enemies, limit, as in SMAC's map registry
 SMAC = {
     "3m": (3, 3, 60),
     "8m": (8, 8, 120),
@@ -41,10 +41,19 @@ SMAC = {
     "bane_vs_bane": (24, 24, 200),
     "2c_vs_64zg": (2, 64, 400),
 }
+# Maps that SMAC's registry has not: ours, and those that ODIS tests other team sizes on.
+OTHERS = {
+    "2m_vs_1m": (2, 1, 60),
+    "4m": (4, 4, 75),
+    "5m": (5, 5, 90),
+    "6m": (6, 6, 100),
+    "10m": (10, 10, 120),
+    "12m": (12, 12, 150),
+}
 
 
-def test_the_maps_are_smacs_and_one_of_our_own():
-    assert {*maps.MAPS} == {*SMAC, "2m_vs_1m"} and len(maps.MAPS) == 24
+def test_the_maps_are_smacs_and_a_few_more():
+    assert {*maps.MAPS} == {*SMAC, *OTHERS} and len(maps.MAPS) == 29
 
 
 @pytest.mark.parametrize("name", maps.NAMES_OF_MAPS)
@@ -52,7 +61,7 @@ def test_every_map_keeps_to_its_spec_and_to_smacs_numbers(name):
     env, key = smax.make(Config(map_name=name)), jax.random.key(0)
     spec = env.spec
     size = int(name.split("_")[1]) if name in maps.RANDOM_MAPS else 0
-    expected = (size, size, 200) if size else SMAC.get(name, (2, 1, 60))
+    expected = (size, size, 200) if size else (SMAC | OTHERS)[name]
     assert (spec.num_agents, spec.actions.size - 5, spec.episode_limit) == expected
     reset = jax.eval_shape(env.reset, key)
     step = jax.eval_shape(env.step, key, reset[0], jax.ShapeDtypeStruct((spec.num_agents,), jnp.int32))

@@ -1,0 +1,53 @@
+"""Observations of simple_spread with room for a larger team: zeros stand for those who are not there.
+
+So a network that reads observations flat has one shape for all sizes of team. It is what networks that read entities
+are measured against, not a good way to learn.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+
+from tandem.core import Array, Environment, EnvSpec, TimeStep, Vector
+
+OWN = 4  # velocity and place
+
+
+def padded(env: Environment, room: int) -> Environment:
+    """Return simple_spread with observations as they would be long if the team had `room` agents.
+
+    Raises:
+      ValueError: the team is larger than that.
+    """
+    agents = env.spec.num_agents
+    if room < agents:
+        raise ValueError(f"env_args.room_for={room}: the team has {agents} agents; give room for as many at least")
+
+    def roomy(timestep: TimeStep) -> TimeStep:
+        obs = widened(timestep.obs, room)
+        return timestep.replace(obs=obs, state=obs.reshape(-1))
+
+    def reset(key: Array) -> tuple[Any, TimeStep]:
+        state, timestep = env.reset(key)
+        return state, roomy(timestep)
+
+    def step(key: Array, state: Any, action: Array) -> tuple[Any, TimeStep]:
+        state, timestep = env.step(key, state, action)
+        return state, roomy(timestep)
+
+    return env._replace(spec=_spec(env.spec, room), reset=reset, step=step)
+
+
+def widened(obs: Array, room: int) -> Array:
+    """Return observations [N, O] of a team of N with room for more: landmarks, teammates and their messages."""
+    agents = obs.shape[0]
+    cuts = (OWN, OWN + 2 * agents, OWN + 2 * agents + 2 * (agents - 1))
+    own, landmarks, others, messages = jnp.split(obs, cuts, axis=-1)
+    parts = ((landmarks, room), (others, room - 1), (messages, room - 1))
+    return jnp.concatenate([own, *(jnp.pad(x, ((0, 0), (0, 2 * n - x.shape[-1]))) for x, n in parts)], axis=-1)
+
+
+def _spec(spec: EnvSpec, room: int) -> EnvSpec:
+    size = OWN + 2 * room + 4 * (room - 1)
+    return dataclasses.replace(spec, obs=Vector(size), state=Vector(spec.num_agents * size), groups=())
