@@ -18,9 +18,13 @@ import numpy as np
 STEPS = (50_000, 100_000)
 ROWS = {  # {label: (config, settings)}
     "marie": ("marie", ""),
+    "dreamer_ma": ("dreamer_ma", ""),
     "mazero_seq": ("mazero_seq", ""),
     "mazero_ind": ("mazero_ind", ""),
     "mazero_joint": ("mazero_joint", ""),
+    "vdn": ("vdn", ""),
+    "qmix": ("qmix", ""),
+    "pqn_vdn": ("pqn_vdn", ""),
     "mappo": ("mappo", ""),
     "mappo, 16 environments": ("mappo", "runner_args.num_envs=16 runner_args.report_every=2048"),
 }

@@ -51,10 +51,12 @@ class Config(ppo.Config):
     end_weight: float = setting(1.0, "weight of the loss of ends", low=0.0)
     legal_weight: float = setting(1.0, "weight of the loss of legal actions", low=0.0)
     alive_weight: float = setting(1.0, "weight of the loss of who is alive", low=0.0)
+    latent_weight: float = setting(
+        0.1, "rssm: weight of what an agent's latent says beyond what was expected of it, in nats", low=0.0
+    )
     check_every: int = setting(8, "rounds from one measurement of open-loop errors to the next", low=1)
 
 
-LOSSES = ("obs", "reward", "end", "legal", "alive")
 ROUND = (
     *(f"train/{name}" for name in ppo.METRICS if name != "learning_rate"),
     "imagine/return", "imagine/length", "imagine/guard",
@@ -136,7 +138,7 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
         metrics |= state.stats["last"] | rates(state.step)
         return state.replace(step=state.step + 1), metrics, jnp.ones_like(batch.weight)
 
-    own = (*(f"model/{name}_loss" for name in LOSSES), "model/grad_norm", "tokenizer/loss", *world.metric_names)
+    own = (*(f"model/{name}_loss" for name in _fitted(world)), "model/grad_norm", "tokenizer/loss", *world.metric_names)
     return Learner(
         init=init,
         update=update,
@@ -179,7 +181,7 @@ def model_step(
 
     def objective(learned: Params):
         losses, metrics = world.losses(state.params | learned, traj, key)
-        weighted = [getattr(config, f"{name}_weight") * losses[name] for name in LOSSES]
+        weighted = [getattr(config, f"{name}_weight") * losses[name] for name in _fitted(world)]
         return sum(weighted) + losses["tokenizer"], (losses, metrics)
 
     gradients, (losses, metrics) = jax.grad(objective, has_aux=True)(learned)
@@ -193,9 +195,14 @@ def model_step(
     params["tokenizer"] = jax.tree.map(
         lambda new, old: jnp.where(going_on, new, old), params["tokenizer"], learned["tokenizer"]
     )
-    metrics |= {f"model/{name}_loss": losses[name] for name in LOSSES}
+    metrics |= {f"model/{name}_loss": losses[name] for name in _fitted(world)}
     metrics |= {"tokenizer/loss": losses["tokenizer"], "model/grad_norm": optax.tree.norm(gradients["world"])}
     return state.replace(params=params, opt=opt), metrics
+
+
+def _fitted(world: SequenceModel) -> list[str]:
+    """Return the names of the losses that the dynamics are fitted to."""
+    return [name for name in world.loss_names if name != "tokenizer"]
 
 
 def team_round(

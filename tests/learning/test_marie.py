@@ -20,6 +20,12 @@ def test_the_two_step_game_is_solved_in_dreams():
     assert abs(metrics["imagine/return"] - metrics["train/return"]) < 4.0
 
 
+def test_the_two_step_game_is_solved_in_dreams_of_recurrent_dynamics():
+    metrics = last(small_dream_run(TWO_STEP, dynamics="rssm"), 1)
+    assert metrics["eval/policy/return"] == 8.0 and metrics["eval/policy/optimal"] == 1.0
+    assert metrics["imagine/reward_error"] < 0.1 and metrics["imagine/end_recall"] > 0.9
+
+
 def test_a_run_that_goes_on_from_its_middle_ends_bit_by_bit_as_one_that_never_stopped(tmp_path):
     run, path = small_dream_run(TWO_STEP), tmp_path / "1"
     for _, state in itertools.islice(run(1), 1):

@@ -22,10 +22,12 @@ T_MAX = 8192
 
 
 @lru_cache(maxsize=None)
-def small_dream_run(game: matrix_game.Config, *, change=None, t_max: int = T_MAX, **settings):
+def small_dream_run(
+    game: matrix_game.Config, *, change=None, t_max: int = T_MAX, dynamics: str = "transformer", **settings
+):
     """Return the run, seed -> generator of (Report, RunState); `change` may alter the game, `settings` the learner."""
     env = matrix_game.make(game)
-    net = model.make(NETWORK, env.spec)
+    net = model.make(marie.dataclasses.replace(NETWORK, dynamics=dynamics), env.spec)
     runner = jax_sync.Config(num_envs=16, rollout_length=8, updates_per_step=1 / 8, report_every=t_max // 2)
     planner = actor.make(actor.Config(), net, env.spec, 0.97)
     plan = run_plan(env.spec, 0.97, int(t_max * runner.updates_per_step), runner.num_envs)

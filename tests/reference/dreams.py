@@ -15,6 +15,7 @@ KINDS = {
     "one": dict(layout="one"),
     "tokens": dict(layout="tokens"),
     "one, fsq": dict(layout="one", tokenizer="fsq", tokens=3, codes=64, tokenizer_size=16, aggregate="perceiver"),
+    "rssm": dict(dynamics="rssm", latent_groups=2, latent_classes=3),
     "tokens, vq": dict(layout="tokens", tokenizer="vq", tokens=3, codes=11, tokenizer_size=16, code_size=4),
 }
 

@@ -34,13 +34,20 @@ class DreamConfig(actor_critic.Config):
     code_size: int = setting(32, "vq: width of a vector of the codebook", low=1, high=1024)
     commitment: float = setting(10.0, "vq: weight of the distance from vectors to their codes", low=0.0)
     codebook_decay: float = setting(0.99, "vq: what the codebook's moving averages keep", low=0.0, high=0.9999)
+    dynamics: str = setting(
+        "transformer",
+        "what predicts: a transformer over time, or a recurrent state-space model with discrete latents (DreamerV3)",
+        choices=("transformer", "rssm"),
+    )
+    latent_groups: int = setting(8, "rssm: categorical variables of an agent's latent", low=1, high=256)
+    latent_classes: int = setting(16, "rssm: classes of each of them", low=1, high=256)
     layout: str = setting(
         "one",
-        "one position for each agent and step, whose tokens are drawn independently; or a position for "
+        "transformer: one position for each agent and step, whose tokens are drawn independently; or a position for "
         "every token, drawn one after another",
         choices=("one", "tokens"),
     )
-    width: int = setting(64, "of the dynamics", low=4, high=4096)
+    width: int = setting(64, "of the dynamics; rssm: of an agent's memory", low=4, high=4096)
     layers: int = setting(2, "blocks of the transformer", low=1, high=64)
     heads: int = setting(2, "attention heads; must divide width", low=1, high=64)
     aggregate: str = setting(
@@ -65,6 +72,11 @@ def check(config: DreamConfig, spec: EnvSpec) -> None:
         raise ValueError(
             f"network_args.width={config.width}: attention between agents has {max(config.heads, 4)} heads, which "
             "have to divide it"
+        )
+    if config.dynamics == "rssm" and (config.aggregate == "perceiver" or config.layout == "tokens"):
+        raise ValueError(
+            "network_args.dynamics=rssm: it takes up the others by attention or not at all, and draws all tokens of a "
+            "step at once; choose network_args.layout=one and network_args.aggregate=attention or none"
         )
     if config.tokenizer == "bins" and config.codes % 2 == 0:
         raise ValueError(f"network_args.codes={config.codes}: bins are odd in number; choose {config.codes + 1}")

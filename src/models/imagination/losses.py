@@ -14,6 +14,7 @@ from tandem.ops.losses import cross_entropy, masked_mean
 from tandem.ops.team import team_reward
 
 LOSSES = ("tokenizer", "obs", "reward", "end", "legal", "alive")
+LATENT_LOSSES = (*LOSSES, "latent")  # of dynamics that draw latents
 METRICS = ("model/token_accuracy", "tokenizer/reconstruction", "tokenizer/used_codes")
 
 
@@ -26,7 +27,7 @@ def sequence_losses(
     traj: Transition,
     key: Key,
 ) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Return the losses of LOSSES and the metrics of METRICS on stored sequences [B, T, ...].
+    """Return the losses of LOSSES or LATENT_LOSSES and the metrics of METRICS on stored sequences [B, T, ...].
 
     The living count, and what a row's own outcome says: `next_obs`, `next_legal`, `reward` and `terminated`. An episode
     that was cut off has not ended.
@@ -44,6 +45,8 @@ def sequence_losses(
     accuracy = masked_mean(said.right.astype(jnp.float32), counted)
     losses = {"tokenizer": tokens.loss(coder, flat, weight), "obs": obs_loss}
     losses |= outcome_losses(config, spec, outcome, traj)
+    if said.latent is not None:
+        losses["latent"] = masked_mean(said.latent, traj.alive)
     return losses, {"model/token_accuracy": accuracy} | tokenizers.metrics(tokens, coder, flat, weight)
 
 

@@ -1,7 +1,8 @@
 """The network `imagination`: a team's actor and critic, and a model of what the team sees, to dream whole episodes in.
 
 MARIE (Zhang et al. 2024, "Decentralized transformers with centralized aggregation are sample-efficient multi-agent
-world models"), with one position for each agent and step unless asked otherwise. The actor sees its own decoded
+world models"), with one position for each agent and step unless asked otherwise; or, in place of its transformer, the
+recurrent dynamics of DreamerV3. The actor sees its own decoded
 observation alone, at play and in dreams, so that at play it needs the tokenizer and never the dynamics.
 """
 
@@ -16,9 +17,10 @@ from tandem.models import actor_critic
 from tandem.models.entities.config import teams
 from tandem.models.imagination import token_by_token, tokenizer as tokenizers
 from tandem.models.imagination.config import DreamConfig, check
-from tandem.models.imagination.losses import LOSSES, METRICS, sequence_losses
+from tandem.models.imagination.losses import LATENT_LOSSES, LOSSES, METRICS, sequence_losses
 from tandem.models.imagination.one_position import OnePosition
 from tandem.models.imagination.parts import Dynamics, Sizes, Steps
+from tandem.models.imagination.recurrent_state import RecurrentState
 from tandem.models.imagination.tokenizer import Tokenizer
 from tandem.ops import symlog
 
@@ -56,7 +58,7 @@ def make(config: Config, spec: EnvSpec) -> Model:
         longest=config.window,
         see=see,
         losses=partial(sequence_losses, config, spec, tokens, dynamics),
-        loss_names=LOSSES,
+        loss_names=LATENT_LOSSES if config.dynamics == "rssm" else LOSSES,
         metric_names=METRICS,
         settle=partial(_settle, tokens),
         begin=partial(_begin, tokens, dynamics),
@@ -73,8 +75,9 @@ def make(config: Config, spec: EnvSpec) -> Model:
 def make_dynamics(config: Config, spec: EnvSpec, tokens: Tokenizer) -> Dynamics:
     """Return what predicts, with its parameters apart from those of the tokenizer."""
     sizes = Sizes(spec.num_agents, spec.actions.size, tokens.num_slots, tokens.num_codes, tokens.width, tokens.ordinal)
-    kinds = {"one": OnePosition, "tokens": token_by_token.TokenByToken}
-    net = kinds[config.layout](config, sizes, teams(config, spec))
+    kinds = {"one": OnePosition, "tokens": token_by_token.TokenByToken, "rssm": RecurrentState}
+    kind = "rssm" if config.dynamics == "rssm" else config.layout
+    net = kinds[kind](config, sizes, teams(config, spec))
     start = jnp.zeros((1, 1, sizes.agents), jnp.int32)
     nothing = jnp.zeros((*start.shape, sizes.features))
     steps = Steps(codes=jnp.zeros((*start.shape, sizes.slots), jnp.int32), features=nothing, action=start)
@@ -87,7 +90,7 @@ def make_dynamics(config: Config, spec: EnvSpec, tokens: Tokenizer) -> Dynamics:
         return lambda params, *inputs: net.apply({"params": params}, *inputs, method=name)
 
     methods = {name: method(name) for name in Dynamics._fields if name not in ("init", "draw")}
-    draw = method("draw") if config.layout == "one" else partial(token_by_token.draw, net)
+    draw = partial(token_by_token.draw, net) if kind == "tokens" else method("draw")
     return Dynamics(init=init, draw=draw, **methods)
 
 

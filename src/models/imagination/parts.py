@@ -45,6 +45,7 @@ class Predicted:
     right: Array  # [B, T, N, K] bool: the likeliest token is the true one
     counted: Array  # [B, T, N, K] bool: the sequence holds what such a prediction may depend on
     hidden: Array  # [B, T, N, W] what is known after a step's actions
+    latent: Array | None = None  # [B, T, N] how far what is expected is from what is seen, where latents are drawn
 
 
 class Dynamics(NamedTuple):
