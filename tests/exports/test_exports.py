@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tandem import build, main
+from tandem import main
+from tandem.chosen import Chosen
 from tandem.config import commandline, loader
 from tandem.core import Alone, Discrete, EnvSpec, Vector
 from tandem.exports import formats, function, onnx_graph
