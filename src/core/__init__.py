@@ -12,16 +12,8 @@ from tandem.core.parts import (
 from tandem.core.settings import setting
 from tandem.core.spaces import Discrete, Entities, EnvSpec, Group, Image, Numbers, Vector
 from tandem.core.step import (
-    Batch,
-    Candidates,
-    Plan,
-    PolicyExtras,
-    SearchExtras,
-    Stream,
-    TimeStep,
-    Transition,
-    transition,
-)
+    Batch, Candidates, Plan, PolicyExtras, SearchExtras, Stream, TimeStep, Transition, transition,
+)  # fmt: skip
 
 __all__ = [
     "Acting", "ActorCritic", "Alone", "Array", "Batch", "BehaviourPolicy", "Candidates", "Codec", "Discrete",

@@ -6,6 +6,7 @@ run state: so a checkpoint holds what is learned, and not the data.
 
 import dataclasses
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tandem.core import (
-    Array, Environment, EnvSpec, Key, Learner, LearnerState, Planner, PyTree, Replay, Report, RunPlan, Stream,
+    Array, Environment, EnvSpec, Key, Learner, LearnerState, Planner, PyTree, Replay, Report, RunError, RunPlan, Stream,
     pytree, setting,
 )  # fmt: skip
 from tandem.ops.clocks import step_problems
@@ -65,6 +66,7 @@ class RunState:
     """Everything a run needs to go on, beside the rows."""
 
     learner: LearnerState
+    rows_sum: Array  # [] uint32, CRC-32 of the rows, so that a run does not go on with others
     key: Key
     updates: Array  # [] int32
     last_eval: Array  # [] int32 updates at the last evaluation; this and the next are kept by the host
@@ -105,7 +107,7 @@ def make(
         train=lambda state: train(state, data), priorities=None, now=lambda state: state.updates,
         steps_per_report=config.report_every,
     )  # fmt: skip
-    return OfflineRunner(learner=learner, loop=loop)
+    return OfflineRunner(learner=learner, loop=loop, rows=config.rows, rows_sum=_sum(recorded))
 
 
 def _held(name: str, replay: Replay, learner: Learner, recorded: Stream) -> PyTree:
@@ -124,9 +126,12 @@ def _held(name: str, replay: Replay, learner: Learner, recorded: Stream) -> PyTr
     else:
         rows = whole(recorded)
         example = jax.tree.map(lambda x: jnp.zeros(x.shape[2:], x.dtype), rows)
-        data = jax.jit(replay.store.add, donate_argnums=0)(replay.store.init(example), rows)
+        empty, size = replay.store.init(example), rows.first.shape[1]
+        if (room := empty.experience.first.shape[1]) < size:
+            raise ValueError(f"replay_args.capacity={room} is less than the {size:,} rows; choose replay=recorded")
+        data = jax.jit(replay.store.add, donate_argnums=0)(empty, rows)
     if not replay.source.ready(data):
-        raise ValueError(f"run {name} stored fewer rows than replay_args.min_size, or than one sequence takes")
+        raise ValueError(f"{name} holds fewer rows than replay_args.min_size, or than one sequence takes")
     return data
 
 
@@ -136,22 +141,39 @@ class OfflineRunner:
 
     learner: Learner
     loop: Loop
+    rows: str
+    rows_sum: int
     clock = UPDATES
 
     def shapes(self) -> RunState:
-        return jax.eval_shape(partial(_init, self.learner), jax.random.key(0))
+        return jax.eval_shape(partial(_init, self.learner, self.rows_sum), jax.random.key(0))
 
     def __call__(self, seed: int, resume: RunState | None = None) -> Iterator[tuple[Report, RunState]]:
         began = time.monotonic()
-        state = compiled_once(partial(_init, self.learner))(keys(seed)[1]) if resume is None else resume
+        if resume is not None and int(resume.rows_sum) != self.rows_sum:
+            raise RunError(f"runner_args.rows={self.rows}: these are not the rows that the run began with")
+        state = compiled_once(partial(_init, self.learner, self.rows_sum))(keys(seed)[1]) if resume is None else resume
         yield from self.loop(state, seed, began)
 
 
-def _init(learner: Learner, key: Key) -> RunState:
+def _sum(recorded: Stream) -> int:
+    """Return the CRC-32 of all rows."""
+    total = 0
+    for leaf in jax.tree.leaves(recorded):
+        total = zlib.crc32(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8), total)
+    return total
+
+
+def _init(learner: Learner, rows_sum: int, key: Key) -> RunState:
     learner_key, key = jax.random.split(key)
     zero = jnp.zeros((), jnp.int32)
     return RunState(
-        learner=learner.init(learner_key), key=key, updates=zero, last_eval=zero, training_seconds=jnp.zeros(())
+        learner=learner.init(learner_key),
+        rows_sum=jnp.uint32(rows_sum),
+        key=key,
+        updates=zero,
+        last_eval=zero,
+        training_seconds=jnp.zeros(()),
     )
 
 

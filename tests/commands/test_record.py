@@ -10,12 +10,12 @@ import pytest
 
 from tandem.commands import record
 from tandem.config.commandline import UsageError
-from tandem.core import Plan, PolicyExtras, TimeStep
+from tandem.core import Plan, PolicyExtras, RunError, TimeStep
 from tandem.datasets import card, store
 from tandem.datasets.dataset import returns
 from tandem.main import main
 from tandem.records import checkpoint_folder
-from tandem.runners import recording
+from tandem.runners import offline, recording
 
 GAME = ["--config=vdn", "--env-config=matrix_game", "with", "platform=cpu", "video=False", "compile_cache_dir="]
 SMALL = ["network_args.hidden_size=16", "network_args.num_layers=1", "eval_args.episodes=64", "seed=3"]
@@ -87,9 +87,9 @@ def test_the_same_command_writes_the_same_data(results, written, tmp_path):
 
 def test_a_team_learns_from_random_rows_what_it_never_saw_played(results, written):
     rows = f"runner_args.rows={written['folder'] / 'random'}"
-    offline = ["runner=offline", rows, "replay=recorded", "replay_args.batch_size=16", "runner_args.report_every=100"]
+    chosen = ["runner=offline", rows, "replay=recorded", "replay_args.batch_size=16", "runner_args.report_every=100"]
     learning = ["t_max=300", "eval_args.every=300", "learner_args.sequence=2", "learner_args.target_period_updates=20"]
-    assert main([*GAME, *SMALL, PAYOFF, *offline, *learning, f"results_dir={results}"]) == 0
+    assert main([*GAME, *SMALL, PAYOFF, *chosen, *learning, f"results_dir={results}"]) == 0
     metrics = json.loads((results / "sacred" / "2" / "metrics.json").read_text())
     assert metrics["eval/policy/return"]["values"][-1] == 6.0
     sums = checkpoint_folder.read_meta(results / "models" / "2" / "300").sums
@@ -101,19 +101,19 @@ def test_a_team_learns_from_random_rows_what_it_never_saw_played(results, writte
     [
         (["env_args.payoff=[[1,0],[0,1]]"], "does not fit this environment (dataset against environment): "),
         (["learner_args.sequence=1000"], "fewer rows than"),
+        (
+            ["replay=uniform", "replay_args.capacity=100", "replay_args.min_size=50"],
+            "capacity=100 is less than the 120 rows",
+        ),
         (["runner=jax_sync"], "replay 'recorded' holds recorded rows alone"),
     ],
 )
 def test_a_dataset_that_does_not_fit_is_refused_before_anything_is_trained(results, written, capsys, words, told):
-    offline = ["replay=recorded"]
+    chosen = ["replay=recorded"]
     if "runner=jax_sync" not in words:
-        offline += [
-            "runner=offline",
-            f"runner_args.rows={written['folder'] / 'random'}",
-            "runner_args.report_every=100",
-        ]
+        chosen += ["runner=offline", f"runner_args.rows={written['folder'] / 'random'}", "runner_args.report_every=100"]
     learning = ["t_max=300", "eval_args.every=300", PAYOFF]
-    assert main([*GAME, *SMALL, *offline, *learning, *words, f"results_dir={results}"]) == 2
+    assert main([*GAME, *SMALL, *chosen, *learning, *words, f"results_dir={results}"]) == 2
     assert told in capsys.readouterr().err
 
 
@@ -165,6 +165,12 @@ def test_a_program_outside_jax_is_refused_in_a_sentence(results, monkeypatch):
     monkeypatch.setattr(record, "restore", lambda *_: outside)
     with pytest.raises(UsageError, match="plays env 'sc2', a program outside JAX"):
         record.main(["--run=1", "--level=expert", "--out=nowhere", "with", f"results_dir={results}"])
+
+
+def test_a_run_does_not_go_on_with_other_rows():
+    runner = offline.OfflineRunner(learner=None, loop=None, rows="data/3m", rows_sum=5)
+    with pytest.raises(RunError, match="data/3m: these are not the rows that the run began with"):
+        next(runner(1, SimpleNamespace(rows_sum=np.uint32(7))))
 
 
 def test_lots_fall_on_legal_actions_alike_and_as_often_as_epsilon_says():
