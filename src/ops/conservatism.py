@@ -49,13 +49,24 @@ def agent(seen: Seen, options: Options, key: Key) -> Array:
 
 def joint(seen: Seen, options: Options, key: Key) -> Array:
     """Return log sum_k exp Q_tot(b_k) - Q_tot(a) [..., M] over K legal joint actions by lot, and the data's own."""
-    drawn = jax.random.categorical(
-        key, masked_logits(jnp.zeros(seen.legal.shape), seen.legal), shape=(options.samples, *seen.action.shape)
-    )
-    values = _legal_values(seen)
+    drawn, values = by_lot(key, seen.legal, options.samples), _legal_values(seen)
     total = jax.vmap(lambda action: seen.team(chosen(values, action)))(drawn)
     of_data = seen.team(chosen(values, seen.action))
     return jax.nn.logsumexp(jnp.concatenate([total, of_data[None]]), axis=0) - of_data
+
+
+def by_lot(key: Key, legal: Array, samples: int) -> Array:
+    """Return so many legal actions [samples, ...] for each agent of legal [..., A], each as likely as the others.
+
+    One random number per draw, where Gumbel-max needs A.
+    """
+    place = jnp.cumsum(legal, axis=-1)  # which legal action it is, from 1 on
+
+    def draw(luck: Array) -> Array:
+        skipped = jnp.floor(luck * place[..., -1])
+        return jnp.sum(place <= skipped[..., None], axis=-1, dtype=jnp.int32)
+
+    return jax.vmap(draw)(jax.random.uniform(key, (samples, *legal.shape[:-1])))
 
 
 def counterfactual(seen: Seen, options: Options, key: Key) -> Array:

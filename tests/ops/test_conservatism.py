@@ -52,8 +52,7 @@ def found(name: str, seen: Seen, options: Options = OPTIONS) -> np.ndarray:
 def test_it_equals_its_slow_reference(name, temperature):
     seen = random_team()
     fast = found(name, seen, OPTIONS._replace(temperature=temperature))
-    logits = jnp.where(seen.legal, 0.0, -1e9)
-    drawn = np.asarray(jax.random.categorical(KEY, logits, shape=(K, ROWS, N)))
+    drawn = np.asarray(conservatism.by_lot(KEY, seen.legal, K))
     values, legal, action, alive, behaviour = map(np.asarray, (*seen[:4], seen.behaviour))
     for r in range(ROWS):
         expected = {
@@ -66,6 +65,14 @@ def test_it_equals_its_slow_reference(name, temperature):
         }[name]()
         np.testing.assert_allclose(fast[r], expected, rtol=1e-3, atol=1e-5)
     assert (fast > -1e-5).all() and (fast > 0.1).any()
+
+
+def test_legal_actions_alone_are_drawn_each_as_often_as_the_others():
+    legal, draws = np.asarray(random_team().legal), 4000
+    drawn = np.asarray(jax.jit(lambda legal: conservatism.by_lot(KEY, legal, draws))(legal))
+    shares = np.stack([(drawn == a).mean(axis=0) for a in range(A)], axis=-1)
+    np.testing.assert_allclose(shares, legal / legal.sum(axis=-1, keepdims=True), atol=0.05)
+    assert (shares[~legal] == 0).all()
 
 
 @pytest.mark.parametrize("name", PENALTIES)
