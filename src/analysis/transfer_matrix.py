@@ -78,7 +78,7 @@ def short(rows: Sequence[Row], tasks: Sequence[Task]) -> dict[str, Any]:
     """
     cells = [(row, task, row.score(task)) for row in rows for task in tasks]
     scored = [cell for cell in cells if cell[2] is not None]
-    worst = min(scored, key=lambda cell: cell[2], default=None)
+    worst = min(scored, key=lambda cell: float(cell[2]), default=None)
     return {
         "diagonal": _mean(score for row, task, score in scored if row.home == task.label),
         "off_diagonal": _mean(score for row, task, score in scored if row.home != task.label),

@@ -22,6 +22,8 @@ SHARED: dict[str, dict[str, Any]] = {
     "--seeds": {"help": "a count (3 = seeds 1 to 3), a list (1,4,7) or a range (2-5)"},
     "--jobs": {"help": "runs at once; default: $JOBS, or what fits"},
     "--metric": {"help": "series that runs are compared by"},
+    "--episodes": {"help": "how many"},
+    "--player": {"help": "who chooses the actions"},
     "--out": {"help": "where to write"},
     commandline.MONGO: {"metavar": "URL"},
     "--results-dir": {"help": argparse.SUPPRESS},  # as it was; now `with results_dir=FOLDER`, which it stands for

@@ -45,10 +45,8 @@ def main(words: Sequence[str]) -> int:
     parser = restoring.parser(
         "render", "Film greedy episodes: the scene, each agent's action and its policy, the return."
     )
-    parser.add_argument("--episodes", type=_count, default=EPISODES, help=f"how many (default: {EPISODES})")
-    parser.add_argument(
-        "--player", choices=PLAYERS, help="who chooses the actions of a run (default: search if there is one)"
-    )
+    parser.take("--episodes", type=_count, default=EPISODES, help=f"how many (default: {EPISODES})")
+    parser.take("--player", choices=PLAYERS, help="who chooses the actions of a run (default: search if there is one)")
     parser.add_argument("--page", action="store_true", help=PAGE_HELP)
     out_help = "file to write, without its ending (default: in the run's folder)"
     parser.take("--out", type=flags.out_file, help=out_help)

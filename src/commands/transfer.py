@@ -139,8 +139,8 @@ def _parser() -> flags.Parser:
     own.take("--run", metavar="ID,...", type=_list, help="recorded runs: their ids, or their folders")
     own.add_argument("--sizes", metavar="SIZE,...", type=_list, required=True, help="what they are tested on")
     own.add_argument("--experts", metavar="ID,...", type=_list, help="recorded runs that are score 1 where trained")
-    own.add_argument("--episodes", type=_count, default=EPISODES, help=f"on each task (default: {EPISODES})")
-    own.add_argument(
+    own.take("--episodes", type=_count, default=EPISODES, help=f"on each task (default: {EPISODES})")
+    own.take(
         "--player", choices=transfer_play.PLAYERS, help="who chooses the actions (default: search if there is one)"
     )
     own.take("--checkpoint", default="best")

@@ -162,7 +162,7 @@ def known(place: Place, label: str, masters: Mapping[str, Restored]) -> Task:
         if _task(master) == _task(here)
     }
     if of_runs:
-        best = max(of_runs, key=lambda name: mean(of_runs[name]))
+        best = max(of_runs, key=lambda name: float(mean(of_runs[name])))
         return Task(label, random, of_runs[best], best)
     controller = dict(getattr(here.env, "scripted", ())).get(CONTROLLER)
     if controller is None:
