@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from tandem.core import Array, Dreamt, EnvSpec, Key, Model, Params, PyTree, SequenceModel, Transition
 from tandem.models import actor_critic
 from tandem.models.entities.config import teams
-from tandem.models.imagination import token_by_token, tokenizer as tokenizers
+from tandem.models.imagination import luck, token_by_token, tokenizer as tokenizers
 from tandem.models.imagination.config import DreamConfig, check
 from tandem.models.imagination.losses import LOSSES, METRICS, sequence_losses
 from tandem.models.imagination.one_position import OnePosition
@@ -72,7 +72,10 @@ def make(config: Config, spec: EnvSpec) -> Model:
 
 def make_dynamics(config: Config, spec: EnvSpec, tokens: Tokenizer) -> Dynamics:
     """Return what predicts, with its parameters apart from those of the tokenizer."""
-    sizes = Sizes(spec.num_agents, spec.actions.size, tokens.num_slots, tokens.num_codes, tokens.width, tokens.ordinal)
+    ties = luck.of_features(spec.obs) if tokens.ordinal else luck.no_ties(tokens.num_slots)
+    sizes = Sizes(
+        spec.num_agents, spec.actions.size, tokens.num_slots, tokens.num_codes, tokens.width, tokens.ordinal, ties
+    )
     kinds = {"one": OnePosition, "tokens": token_by_token.TokenByToken}
     net = kinds[config.layout](config, sizes, teams(config, spec))
     start = jnp.zeros((1, 1, sizes.agents), jnp.int32)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from tandem.core import Array, Group, Key, Params, PyTree, pytree
 from tandem.models.dense import Dense
 from tandem.models.entities.team import WholeTeam
+from tandem.models.imagination import luck
 from tandem.models.imagination.aggregate import Perceiver, TeamAttention
 from tandem.ops import discretised
 from tandem.ops.distributions import draw
@@ -26,6 +27,7 @@ class Sizes(NamedTuple):
     codes: int  # V
     features: int  # F
     ordinal: bool
+    ties: luck.Ties
 
 
 @pytree
@@ -83,8 +85,9 @@ class StepInput(nn.Module):
     def __call__(self, steps: Steps) -> tuple[Array, Array]:
         """Return what agents see and do [..., N, W], and what they take up of one another [..., N, W]."""
         config, width = self.config, self.config.width
-        own = Dense(width, name="see")(nn.relu(Dense(config.model_size, name="look")(steps.features)))
         played = jax.nn.one_hot(steps.action, self.sizes.actions)
+        seen = jnp.concatenate([steps.features, played], axis=-1)
+        own = Dense(width, name="see")(nn.relu(Dense(config.model_size, name="look")(seen)))
         own = own + Dense(width, use_bias=False, name="play")(played)
         who = self.param("agent", nn.initializers.normal(0.02), (self.sizes.agents, width))
         own = own + jnp.broadcast_to(who, own.shape)
@@ -134,8 +137,10 @@ def token_log_prob(said: PyTree, codes: Array, sizes: Sizes) -> Array:
 
 
 def draw_tokens(said: PyTree, key: Key, sizes: Sizes) -> Array:
-    """Return codes [..., K] drawn from what is said of them."""
-    return discretised.sample(key, said, sizes.codes) if isinstance(said, discretised.Mixture) else draw(key, said)
+    """Return codes [..., N, K] drawn from what is said of them."""
+    if isinstance(said, discretised.Mixture):
+        return discretised.sample(*luck.draw(key, sizes.ties, said.logits.shape[:-2]), said, sizes.codes)
+    return draw(key, said)
 
 
 def likeliest_tokens(said: PyTree, sizes: Sizes) -> Array:
@@ -144,10 +149,12 @@ def likeliest_tokens(said: PyTree, sizes: Sizes) -> Array:
 
 
 class OutcomeHead(nn.Module):
-    """Reward, end, legal actions and who is alive, of what is known and of the next observations.
+    """Reward, end, legal actions and who is alive.
 
-    They read the observations that were drawn, so that what is drawn agrees with itself: who sees itself dead is dead,
-    and the reward is that of what happened to all. Reward and end are the team's.
+    The reward is read off what is known before the next observation is drawn: it is the expected one, and no luck of a
+    draw is in it. Its loss also teaches the dynamics what damage is, of which the tokens tell little: most of them say
+    where somebody is. The others read the observations that were drawn, so that what is drawn agrees with itself: who
+    sees itself dead is dead. Reward and end are the team's.
     """
 
     config: Any
@@ -157,15 +164,18 @@ class OutcomeHead(nn.Module):
     @nn.compact
     def __call__(self, hidden: Array, now: Array, after: Array, next_obs: Array) -> Outcome:
         config, zeros = self.config, nn.initializers.zeros
+
+        def together(each: Array, *more: Array, name: str) -> Array:
+            team = jnp.concatenate([each.mean(axis=-2), each.max(axis=-2), *more], axis=-1)
+            return nn.relu(Dense(config.model_size, name=name)(team))
+
+        before = nn.relu(Dense(config.model_size, name="before")(jnp.concatenate([hidden, now], axis=-1)))
+        reward = Dense(config.reward_bins, kernel_init=zeros, name="reward")(together(before, name="effect"))
         each = nn.relu(Dense(config.model_size, name="each")(jnp.concatenate([hidden, now, after], axis=-1)))
         legal = Dense(self.sizes.actions, kernel_init=zeros, name="legal")(each)
         alive = Dense(1, kernel_init=zeros, name="alive")(each)[..., 0]
-        team = [each.mean(axis=-2), each.max(axis=-2)]
-        if self.groups:
-            team.append(WholeTeam(config, self.groups, config.entity_size, name="entities")(next_obs))
-        x = nn.relu(Dense(config.model_size, name="team")(jnp.concatenate(team, axis=-1)))
-        reward = Dense(config.reward_bins, kernel_init=zeros, name="reward")(x)
-        end = Dense(1, kernel_init=zeros, name="end")(x)[..., 0]
+        seen = [WholeTeam(config, self.groups, config.entity_size, name="entities")(next_obs)] if self.groups else []
+        end = Dense(1, kernel_init=zeros, name="end")(together(each, *seen, name="team"))[..., 0]
         return Outcome(reward=reward, end=end, legal=legal, alive=alive)
 
 
