@@ -171,7 +171,10 @@ def _optimisers(config: Config, agent: ActorCritic, plan: RunPlan):
 
     def rates(step: Array) -> dict[str, Array]:
         learned = jnp.maximum(step - config.warmup_updates, 0) // config.round_every * steps
-        return {"train/learning_rate": schedule(learned), "train/model_learning_rate": world_schedule(step * config.model_minibatches)}
+        return {
+            "train/learning_rate": schedule(learned),
+            "train/model_learning_rate": world_schedule(step * config.model_minibatches),
+        }
 
     return _Optimisers(team, world, tokenizer), rates
 
