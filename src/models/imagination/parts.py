@@ -7,9 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from tandem.core import Array, Group, Key, Params, PyTree, pytree
+from tandem.core import Array, Key, Params, PyTree, pytree
 from tandem.models.dense import Dense
-from tandem.models.entities.team import WholeTeam
 from tandem.models.imagination import luck
 from tandem.models.imagination.aggregate import Perceiver, TeamAttention
 from tandem.ops import discretised
@@ -55,8 +54,8 @@ class Dynamics(NamedTuple):
     init: Callable[[Key], Params]
     # params, steps [B, T, ...], first [B, T], next features [B, T, N, F], next codes [B, T, N, K], key
     predict: Callable[[Params, Steps, Array, Array, Array, Key], Predicted]
-    # params, hidden [..., N, W], features now and next [..., N, F], next obs [..., N, O]
-    outcome: Callable[[Params, Array, Array, Array, Array], "Outcome"]
+    # params, hidden [..., N, W], features now and next [..., N, F]
+    outcome: Callable[[Params, Array, Array, Array], "Outcome"]
     # params, steps [B, C, ...] whose last action is not read, first [B, C], room for so many further steps, key
     begin: Callable[[Params, Steps, Array, int], PyTree]
     # params, carry, steps [B, ...], key -> carry, hidden [B, N, W], next codes [B, N, K]
@@ -151,31 +150,26 @@ def likeliest_tokens(said: PyTree, sizes: Sizes) -> Array:
 class OutcomeHead(nn.Module):
     """Reward, end, legal actions and who is alive.
 
-    The reward is read off what is known before the next observation is drawn: it is the expected one, and no luck of a
-    draw is in it. Its loss also teaches the dynamics what damage is, of which the tokens tell little: most of them say
-    where somebody is. The others read the observations that were drawn, so that what is drawn agrees with itself: who
-    sees itself dead is dead. Reward and end are the team's.
+    The reward and the end, which are the team's, are read off what is known before the next observation is drawn. So no
+    luck of a draw is in them, and a victory is paid and over at the same step. Their losses also teach the dynamics
+    what damage is, of which the tokens tell little: most of them say where somebody is. The others read the observation
+    that was drawn, so that it agrees with them: who sees itself dead is dead.
     """
 
     config: Any
     sizes: Sizes
-    groups: tuple[Group, ...]
 
     @nn.compact
-    def __call__(self, hidden: Array, now: Array, after: Array, next_obs: Array) -> Outcome:
+    def __call__(self, hidden: Array, now: Array, after: Array) -> Outcome:
         config, zeros = self.config, nn.initializers.zeros
-
-        def together(each: Array, *more: Array, name: str) -> Array:
-            team = jnp.concatenate([each.mean(axis=-2), each.max(axis=-2), *more], axis=-1)
-            return nn.relu(Dense(config.model_size, name=name)(team))
-
         before = nn.relu(Dense(config.model_size, name="before")(jnp.concatenate([hidden, now], axis=-1)))
-        reward = Dense(config.reward_bins, kernel_init=zeros, name="reward")(together(before, name="effect"))
+        team = jnp.concatenate([before.mean(axis=-2), before.max(axis=-2)], axis=-1)
+        team = nn.relu(Dense(config.model_size, name="team")(team))
+        reward = Dense(config.reward_bins, kernel_init=zeros, name="reward")(team)
+        end = Dense(1, kernel_init=zeros, name="end")(team)[..., 0]
         each = nn.relu(Dense(config.model_size, name="each")(jnp.concatenate([hidden, now, after], axis=-1)))
         legal = Dense(self.sizes.actions, kernel_init=zeros, name="legal")(each)
         alive = Dense(1, kernel_init=zeros, name="alive")(each)[..., 0]
-        seen = [WholeTeam(config, self.groups, config.entity_size, name="entities")(next_obs)] if self.groups else []
-        end = Dense(1, kernel_init=zeros, name="end")(together(each, *seen, name="team"))[..., 0]
         return Outcome(reward=reward, end=end, legal=legal, alive=alive)
 
 
