@@ -7,7 +7,8 @@ from tandem.core import Entities, Vector
 from tandem.models.imagination import luck
 
 # Two enemies of three features each, of which the last lie apart; the own feature; one that describes nothing.
-SEEN = Vector(8, (Entities("enemy", 2, ((0, 2), (5, 1))), Entities("own", 1, ((4, 1),))))
+ENEMY = Entities(kind="enemy", count=2, parts=((0, 2), (5, 1)))
+SEEN = Vector(8, (ENEMY, Entities(kind="own", count=1, parts=((4, 1),))))
 TIES = luck.of_features(SEEN)
 
 
