@@ -128,41 +128,44 @@ def night_metrics(spec: EnvSpec, night: Night) -> dict[str, Array]:
 
 OPEN_LOOP = ("obs_error_1", "obs_error_4", "obs_error_last", "obs_error_still", "reward_error", "end_recall",
              "legal_agreement")  # fmt: skip
+TWICE = 2  # dreams from each start: what two have in common is no chance
 
 
 def open_loop_errors(
     world: SequenceModel, spec: EnvSpec, params: Params, traj: Transition, context: int, horizon: int, key: Key
-) -> dict[str, Array]:
+) -> tuple[dict[str, Array], Array, Array]:
     """Return how far dreams with the real actions are from what happened, by how many steps they are ahead.
 
     Errors of observations are mean absolute ones; `still` is that of supposing that nothing ever changes, at the last
-    step. The error of rewards is a share of their variance, over all steps: 1 is what their mean alone would have.
+    step. Beside them the squared error of rewards and the rewards' variance [], over all steps. The error is that of
+    the expected reward: the product of the errors in two dreams, in which the luck of one dream does not count. So the
+    rewards' mean alone would have their variance, and a single draw of the truth would have twice that.
     """
     start = piece(traj, jnp.arange(traj.first.shape[0]), jnp.zeros(traj.first.shape[0], jnp.int32), context)
-    carry, seen = world.begin(params, start.obs, start.action, start.first, horizon)
+    begun, seen = world.begin(params, start.obs, start.action, start.first, horizon)
     real = jax.tree.map(lambda x: x[:, context - 1 : context - 1 + horizon].swapaxes(0, 1), traj)
+    going_on = jnp.concatenate([jnp.zeros_like(real.first[:1]), (real.terminated | real.truncated)[:-1]])
+    valid = jnp.cumsum(going_on, axis=0) == 0  # [H, B]
 
-    def step(loop, inputs):
-        carry, going_on = loop
-        row, key = inputs
-        carry, dreamt = world.step(params, carry, row.action, row.alive, key)
-        after = going_on & ~(row.terminated | row.truncated)
-        return (carry, after), (dreamt, going_on)
+    def once(key: Key) -> Dreamt:
+        def step(carry, inputs):
+            row, key = inputs
+            return world.step(params, carry, row.action, row.alive, key)
 
-    keys = jax.random.split(key, horizon)
-    _, (dreamt, valid) = jax.lax.scan(step, (carry, jnp.ones(traj.first.shape[0], bool)), (real, keys))
+        return jax.lax.scan(step, begun, (real, jax.random.split(key, horizon)))[1]
+
+    dreamt = jax.vmap(once)(jax.random.split(key, TWICE))  # [2, H, B, ...]
     living = valid[..., None] & real.alive
-    away = jnp.mean(jnp.abs(dreamt.obs - real.next_obs), axis=-1)
+    away = jnp.mean(jnp.abs(dreamt.obs - real.next_obs[None]), axis=(0, -1))
     still = jnp.mean(jnp.abs(seen[None] - real.next_obs), axis=-1)
     at = {"1": 0, "4": min(3, horizon - 1), "last": horizon - 1}
     errors = {f"imagine/obs_error_{name}": masked_mean(away[i], living[i]) for name, i in at.items()}
+    wrong = jnp.mean(((dreamt.legal > 0.5) != real.next_legal[None]).astype(jnp.float32), axis=(0, -1))
+    errors |= {
+        "imagine/obs_error_still": masked_mean(still[-1], living[-1]),
+        "imagine/end_recall": masked_mean(1.0 - dreamt.continues.mean(axis=0), valid & real.terminated),
+        "imagine/legal_agreement": 1.0 - masked_mean(wrong, living & ~real.terminated[..., None]),
+    }
     reward = team_reward(real.reward, spec.shared_reward)
     spread = masked_mean((reward - masked_mean(reward, valid)) ** 2, valid)
-    wrong = (dreamt.legal > 0.5) != real.next_legal
-    goes_on = living & ~real.terminated[..., None]
-    return errors | {
-        "imagine/obs_error_still": masked_mean(still[-1], living[-1]),
-        "imagine/reward_error": masked_mean((dreamt.reward - reward) ** 2, valid) / jnp.maximum(spread, 1e-8),
-        "imagine/end_recall": masked_mean(1.0 - dreamt.continues, valid & real.terminated),
-        "imagine/legal_agreement": 1.0 - masked_mean(jnp.mean(wrong.astype(jnp.float32), axis=-1), goes_on),
-    }
+    return errors, masked_mean(jnp.prod(dreamt.reward - reward[None], axis=0), valid), spread

@@ -41,6 +41,9 @@ class Config(ppo.Config):
     sample_ends: bool = setting(True, "draw the ends of dreams; False: they end where an end is likelier than not")
     tokenizer_updates: int = setting(2000, "updates after which the tokenizer stays as it is", low=0)
     tokenizer_learning_rate: float = setting(3.0e-4, "of the tokenizer", low=0.0)
+    model_minibatches: int = setting(
+        1, "optimiser steps of the world model in an update, each on its share of the batch; must divide it", low=1
+    )
     model_learning_rate: float = setting(1.0e-3, "of the world model, at its peak", low=0.0)
     model_rate_fraction: float = setting(0.1, "of the world model's rate that is left at the end", low=0.0, high=1.0)
     model_warmup: int = setting(100, "updates until the world model's rate is at its peak", low=0)
@@ -61,6 +64,7 @@ ROUND = (
     *(f"train/{name}" for name in ppo.METRICS if name != "learning_rate"),
     "imagine/return", "imagine/length", "imagine/guard",
 )  # fmt: skip
+KEPT = 0.9  # of the moving averages of what rewards' errors and variance were, at each measurement
 CHECKED = tuple(f"imagine/{name}" for name in OPEN_LOOP)
 
 
@@ -119,12 +123,12 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
             "tokenizer": optimisers.tokenizer.init(params["tokenizer"]),
         }
         last = {name: jnp.zeros(()) for name in (*ROUND, *CHECKED)}
-        stats = {"reward": no_moments(), "value": no_moments(), "last": last}
+        stats = {"reward": no_moments(), "value": no_moments(), "last": last, "reward_check": (jnp.zeros(()),) * 2}
         return LearnerState(params=params, target=(), opt=opt, step=jnp.zeros((), jnp.int32), stats=stats)
 
     def update(state: LearnerState, batch: Batch, key: Key):
         model_key, start_key, round_key, check_key = jax.random.split(key, 4)
-        state, metrics = model_step(config, world, optimisers, state, batch.traj, model_key)
+        state, metrics = model_steps(config, world, optimisers, state, batch.traj, model_key)
         due = (state.step >= config.warmup_updates) & (state.step % config.round_every == 0)
         chosen = starts(batch.traj, config.context, config.starts, start_key)
         state = jax.lax.cond(
@@ -157,7 +161,8 @@ def _optimisers(config: Config, agent: ActorCritic, plan: RunPlan):
     actor, schedule = make_adam(config, agent, config.learning_rate, total)
     critic, _ = make_adam(config, agent, config.critic_learning_rate, total)
     world, world_schedule = make_optimiser(
-        peak=config.model_learning_rate, warmup_updates=config.model_warmup, total_updates=plan.total_updates,
+        peak=config.model_learning_rate, warmup_updates=config.model_warmup * config.model_minibatches,
+        total_updates=plan.total_updates * config.model_minibatches,
         final_fraction=config.model_rate_fraction, weight_decay=config.weight_decay,
         max_grad_norm=config.model_grad_norm,
     )  # fmt: skip
@@ -168,9 +173,34 @@ def _optimisers(config: Config, agent: ActorCritic, plan: RunPlan):
 
     def rates(step: Array) -> dict[str, Array]:
         learned = jnp.maximum(step - config.warmup_updates, 0) // config.round_every * steps
-        return {"train/learning_rate": schedule(learned), "train/model_learning_rate": world_schedule(step)}
+        return {
+            "train/learning_rate": schedule(learned),
+            "train/model_learning_rate": world_schedule(step * config.model_minibatches),
+        }
 
     return _Optimisers(team, world, tokenizer), rates
+
+
+def model_steps(
+    config: Config, world: SequenceModel, optimisers: _Optimisers, state: LearnerState, traj: Transition, key: Key
+) -> tuple[LearnerState, dict[str, Array]]:
+    """Return the state after a step on each share of the sequences [B, T, ...], and the metrics' means.
+
+    Raises:
+      ValueError: the sequences cannot be dealt out evenly.
+    """
+    count, batch = config.model_minibatches, traj.first.shape[0]
+    if batch % count:
+        raise ValueError(
+            f"learner_args.model_minibatches={count}: does not divide replay_args.batch_size={batch}; choose a divisor"
+        )
+    shares = jax.tree.map(lambda x: x.reshape(count, batch // count, *x.shape[1:]), traj)
+
+    def step(state: LearnerState, inputs: tuple[Transition, Key]):
+        return model_step(config, world, optimisers, state, *inputs)
+
+    state, metrics = jax.lax.scan(step, state, (shares, jax.random.split(key, count)))
+    return state, jax.tree.map(jnp.mean, metrics)
 
 
 def model_step(
@@ -233,8 +263,11 @@ def team_round(
 def _checked(
     config: Config, world: SequenceModel, spec: EnvSpec, state: LearnerState, traj: Transition, key: Key
 ) -> LearnerState:
-    errors = open_loop_errors(world, spec, state.params, traj, config.context, config.horizon, key)
-    return state.replace(stats=state.stats | {"last": state.stats["last"] | errors})
+    errors, *reward = open_loop_errors(world, spec, state.params, traj, config.context, config.horizon, key)
+    # Victories are rare: few batches hold many, so that a batch's own variance says little.
+    kept = tuple(KEPT * old + (1.0 - KEPT) * new for old, new in zip(state.stats["reward_check"], reward, strict=True))
+    errors["imagine/reward_error"] = kept[0] / jnp.maximum(kept[1], 1e-8)
+    return state.replace(stats=state.stats | {"last": state.stats["last"] | errors, "reward_check": kept})
 
 
 def _team(params: Params) -> Params:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from tandem.core import Array, Key
-from tandem.ops.distributions import draw
+from tandem.core import Array
+from tandem.ops.distributions import draw_by_luck
 
 SHARPEST = 0.12  # scale of a logistic that puts 0.97 on one whole number
 
@@ -35,13 +35,16 @@ def log_prob(mixture: Mixture, code: Array, num_codes: int) -> Array:
     return jax.nn.logsumexp(jax.nn.log_softmax(mixture.logits, axis=-1) + each, axis=-1)
 
 
-def sample(key: Key, mixture: Mixture, num_codes: int) -> Array:
-    """Return whole numbers [...] int32: a component is drawn, then a number of its logistic, which is rounded."""
-    which_key, where_key = jax.random.split(key)
-    chosen = jax.nn.one_hot(draw(which_key, mixture.logits), mixture.logits.shape[-1])
+def sample(which: Array, where: Array, mixture: Mixture, num_codes: int) -> Array:
+    """Return whole numbers [...] int32: a component is drawn, then a number of its logistic, which is rounded.
+
+    Args:
+      which: [...] uniform numbers in (0, 1), quantiles of the components in their order.
+      where: [...] uniform numbers in (0, 1), quantiles of the component's logistic.
+    """
+    chosen = jax.nn.one_hot(draw_by_luck(which, mixture.logits), mixture.logits.shape[-1])
     centre, scale = (jnp.sum(x * chosen, axis=-1) for x in (mixture.centre, mixture.scale))
-    luck = jax.random.uniform(where_key, centre.shape, minval=1e-6, maxval=1.0 - 1e-6)
-    return _rounded(centre + scale * (jnp.log(luck) - jnp.log1p(-luck)), num_codes)
+    return _rounded(centre + scale * (jnp.log(where) - jnp.log1p(-where)), num_codes)
 
 
 def mode(mixture: Mixture, num_codes: int) -> Array:

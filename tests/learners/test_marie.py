@@ -123,6 +123,29 @@ def test_the_dead_stay_dead_and_see_what_they_saw():
     np.testing.assert_array_equal(night.rows.obs[:, 2:], night.rows.obs[:, 1:-1])
 
 
+def test_the_error_of_rewards_is_that_of_their_expectation_over_rows_until_an_end():
+    traj = rows(4, length=C + H, batch=500)
+    paid = traj.action.sum(axis=-1).astype(jnp.float32)  # so that a step knows what is right
+    traj = traj.replace(reward=jnp.broadcast_to(paid[..., None], traj.reward.shape))
+
+    def step(params, carry, action, alive, key):
+        carry, dreamt = NET.sequence_model.step(params, carry, action, alive, key)
+        luck = jax.random.normal(key, action.shape[:1])
+        return carry, dreamt.replace(reward=action.sum(axis=-1) + 0.5 + luck)
+
+    world, params = NET.sequence_model._replace(step=step), NET.init(jax.random.key(0))
+    found = jax.jit(lambda key: dreams.open_loop_errors(world, SPEC, params, traj, C, H, key))(jax.random.key(3))
+    over, seen = np.asarray(traj.terminated | traj.truncated), []
+    for b in range(500):
+        for t in range(C - 1, C - 1 + H):
+            seen.append(float(paid[b, t]))
+            if over[b, t]:
+                break
+    np.testing.assert_allclose(found[2], np.var(seen), rtol=1e-4)
+    # One product's deviation is (1 + 2 x 0.25)^(1/2), and there are more than 1,000 of them: five standard errors.
+    assert len(seen) > 1000 and abs(float(found[1]) - 0.25) < 0.2
+
+
 def batch(seed: int) -> Batch:
     traj = rows(seed, length=C + H, batch=3)
     return Batch(traj=traj, index=jnp.arange(3), weight=jnp.ones(3), priority=jnp.ones(3))

@@ -7,7 +7,7 @@ from functools import partial
 
 from tandem.core import Acting, Planner
 from tandem.envs import matrix_game
-from tests.reference import small_runs
+from tests.reference import dream_runs, small_runs
 from tests.reference.host_games import OnHost, Troubled, crash, hang
 from tests.runners.counting import make_env, make_planner, make_still_planner
 
@@ -65,4 +65,16 @@ def die() -> None:
 
 def climbing() -> Acting:
     parts = small_runs.parts("plies", matrix_game.Config())
+    return Acting(lambda: parts["env"], False, parts["planner"], parts["players"])
+
+
+TWO_STEP, DREAMT_STEPS = matrix_game.Config(scenario="two_step"), 768
+
+
+def dreaming_parts() -> dict:
+    return dream_runs.parts(TWO_STEP, DREAMT_STEPS, min_size=128, warmup_updates=4, starts=8)
+
+
+def dreaming() -> Acting:
+    parts = dreaming_parts()
     return Acting(lambda: parts["env"], False, parts["planner"], parts["players"])

@@ -256,6 +256,20 @@ def test_jax_finds_in_an_actor_the_platform_and_the_threads_that_it_was_told_bef
     assert found["told"] == {"JAX_PLATFORMS": "cpu", "NPROC": "3", "OMP_NUM_THREADS": "3", "CUDA_VISIBLE_DEVICES": ""}
 
 
+def test_a_team_dreams_while_its_actors_know_how_to_act_alone(address):
+    parts, steps = remakes.dreaming_parts(), remakes.DREAMT_STEPS
+    acted_with = jax.eval_shape(lambda key: parts["learner"].acting(parts["learner"].init(key)), jax.random.key(0))
+    assert set(acted_with) == {"actor", "tokenizer"}  # and neither the critic nor the dynamics
+    config = ray_async.Config(
+        num_actors=ACTORS, num_envs=16, rollout_length=8, updates_per_step=1 / 8, report_every=steps // 2,
+        ray_address=address,
+    )  # fmt: skip
+    clocks = {"t_max": steps, "max_minutes": 0, "eval_episodes": 4, "eval_every": steps}
+    metrics = small_runs.last(ray_async.make(config, **parts, remake=remakes.dreaming, **clocks), 1)
+    assert 0 < metrics["imagine/length"] <= 2 and metrics["model/obs_loss"] > 0
+    assert 0 < metrics["train/entropy"] and 0 <= metrics["eval/policy/return"] <= 8
+
+
 def test_the_climbing_game_is_learned_and_a_run_that_starts_ray_leaves_none_behind():
     config = ray_async.Config(num_envs=32, rollout_length=4, updates_per_step=1 / 8, report_every=2048, num_actors=1)
     parts = small_runs.parts("plies", matrix_game.Config())

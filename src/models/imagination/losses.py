@@ -35,10 +35,9 @@ def sequence_losses(
     coder = params["tokenizer"]
     codes, next_codes = (jax.lax.stop_gradient(tokens.encode(coder, x)) for x in (traj.obs, traj.next_obs))
     now, after = (jax.lax.stop_gradient(tokens.features(coder, x)) for x in (codes, next_codes))
-    next_seen = jax.lax.stop_gradient(tokens.decode(coder, next_codes))
     steps = Steps(codes=codes, features=now, action=traj.action)
     said = dynamics.predict(params["world"], steps, traj.first, after, next_codes, key)
-    outcome = dynamics.outcome(params["world"], said.hidden, now, after, next_seen)
+    outcome = dynamics.outcome(params["world"], said.hidden, now, after)
     flat, weight = traj.obs.reshape(-1, traj.obs.shape[-1]), traj.alive.reshape(-1).astype(jnp.float32)
     counted = said.counted & traj.alive[..., None]
     obs_loss = masked_mean(-said.log_prob, counted)

@@ -14,8 +14,7 @@ import jax.numpy as jnp
 
 from tandem.core import Array, Dreamt, EnvSpec, Key, Model, Params, PyTree, SequenceModel, Transition
 from tandem.models import actor_critic
-from tandem.models.entities.config import teams
-from tandem.models.imagination import token_by_token, tokenizer as tokenizers
+from tandem.models.imagination import luck, token_by_token, tokenizer as tokenizers
 from tandem.models.imagination.config import DreamConfig, check
 from tandem.models.imagination.losses import LATENT_LOSSES, LOSSES, METRICS, sequence_losses
 from tandem.models.imagination.one_position import OnePosition
@@ -74,17 +73,19 @@ def make(config: Config, spec: EnvSpec) -> Model:
 
 def make_dynamics(config: Config, spec: EnvSpec, tokens: Tokenizer) -> Dynamics:
     """Return what predicts, with its parameters apart from those of the tokenizer."""
-    sizes = Sizes(spec.num_agents, spec.actions.size, tokens.num_slots, tokens.num_codes, tokens.width, tokens.ordinal)
+    ties = luck.of_features(spec.obs) if tokens.ordinal else luck.no_ties(tokens.num_slots)
+    sizes = Sizes(
+        spec.num_agents, spec.actions.size, tokens.num_slots, tokens.num_codes, tokens.width, tokens.ordinal, ties
+    )
     kinds = {"one": OnePosition, "tokens": token_by_token.TokenByToken, "rssm": RecurrentState}
     kind = "rssm" if config.dynamics == "rssm" else config.layout
-    net = kinds[kind](config, sizes, teams(config, spec))
+    net = kinds[kind](config, sizes)
     start = jnp.zeros((1, 1, sizes.agents), jnp.int32)
     nothing = jnp.zeros((*start.shape, sizes.features))
     steps = Steps(codes=jnp.zeros((*start.shape, sizes.slots), jnp.int32), features=nothing, action=start)
 
     def init(key: Key) -> Params:
-        unseen = jnp.zeros((*start.shape, spec.obs.size))
-        return net.init(key, steps, jnp.zeros((1, 1), bool), nothing, unseen)["params"]
+        return net.init(key, steps, jnp.zeros((1, 1), bool), nothing)["params"]
 
     def method(name: str):
         return lambda params, *inputs: net.apply({"params": params}, *inputs, method=name)
@@ -127,7 +128,7 @@ def _step(
     inner, hidden, drawn = dynamics.draw(world, carry["dynamics"], steps, key)
     codes = jnp.where(alive[..., None], drawn, codes)
     after, obs = tokens.features(params["tokenizer"], codes), tokens.decode(params["tokenizer"], codes)
-    outcome = dynamics.outcome(world, hidden, now, after, obs)
+    outcome = dynamics.outcome(world, hidden, now, after)
     dreamt = Dreamt(
         obs=obs,
         reward=symlog.mean(outcome.reward, symlog.symexp_bins(config.reward_limit, config.reward_bins)),

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from tandem.core import Array, Group, Key, PyTree
+from tandem.core import Array, Key, PyTree
 from tandem.models.imagination.parts import (
     Outcome, OutcomeHead, Predicted, Sizes, StepInput, Steps, TokenHead, as_rows, by_agent, draw_tokens,
     likeliest_tokens, same_episode, token_log_prob,
@@ -23,7 +23,6 @@ class OnePosition(nn.Module):
 
     config: Any
     sizes: Sizes
-    groups: tuple[Group, ...]
 
     def setup(self):
         config = self.config
@@ -31,12 +30,12 @@ class OnePosition(nn.Module):
         self.time = self.param("time", nn.initializers.normal(0.02), (config.window, config.width))
         self.transformer = Transformer(config.layers, config.heads, config.width, config.model_size)
         self.tokens = TokenHead(self.sizes)
-        self.outcomes = OutcomeHead(config, self.sizes, self.groups)
+        self.outcomes = OutcomeHead(config, self.sizes)
 
-    def __call__(self, steps: Steps, first: Array, after: Array, next_obs: Array) -> Outcome:
+    def __call__(self, steps: Steps, first: Array, after: Array) -> Outcome:
         hidden, _ = self._read(steps, first)
         self.tokens(hidden, steps.codes)
-        return self.outcomes(hidden, steps.features, after, next_obs)
+        return self.outcomes(hidden, steps.features, after)
 
     def predict(self, steps: Steps, first: Array, after: Array, next_codes: Array, key: Key) -> Predicted:
         del after, key
@@ -47,8 +46,8 @@ class OnePosition(nn.Module):
             counted=jnp.ones(next_codes.shape, bool), hidden=hidden,
         )  # fmt: skip
 
-    def outcome(self, hidden: Array, now: Array, after: Array, next_obs: Array) -> Outcome:
-        return self.outcomes(hidden, now, after, next_obs)
+    def outcome(self, hidden: Array, now: Array, after: Array) -> Outcome:
+        return self.outcomes(hidden, now, after)
 
     def begin(self, steps: Steps, first: Array, room: int) -> PyTree:
         """Return the cache of all steps but the last, whose action is still to come."""

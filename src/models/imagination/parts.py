@@ -7,9 +7,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from tandem.core import Array, Group, Key, Params, PyTree, pytree
+from tandem.core import Array, Key, Params, PyTree, pytree
 from tandem.models.dense import Dense
-from tandem.models.entities.team import WholeTeam
+from tandem.models.imagination import luck
 from tandem.models.imagination.aggregate import Perceiver, TeamAttention
 from tandem.ops import discretised
 from tandem.ops.distributions import draw
@@ -26,6 +26,7 @@ class Sizes(NamedTuple):
     codes: int  # V
     features: int  # F
     ordinal: bool
+    ties: luck.Ties
 
 
 @pytree
@@ -54,8 +55,8 @@ class Dynamics(NamedTuple):
     init: Callable[[Key], Params]
     # params, steps [B, T, ...], first [B, T], next features [B, T, N, F], next codes [B, T, N, K], key
     predict: Callable[[Params, Steps, Array, Array, Array, Key], Predicted]
-    # params, hidden [..., N, W], features now and next [..., N, F], next obs [..., N, O]
-    outcome: Callable[[Params, Array, Array, Array, Array], "Outcome"]
+    # params, hidden [..., N, W], features now and next [..., N, F]
+    outcome: Callable[[Params, Array, Array, Array], "Outcome"]
     # params, steps [B, C, ...] whose last action is not read, first [B, C], room for so many further steps, key
     begin: Callable[[Params, Steps, Array, int], PyTree]
     # params, carry, steps [B, ...], key -> carry, hidden [B, N, W], next codes [B, N, K]
@@ -84,8 +85,9 @@ class StepInput(nn.Module):
     def __call__(self, steps: Steps) -> tuple[Array, Array]:
         """Return what agents see and do [..., N, W], and what they take up of one another [..., N, W]."""
         config, width = self.config, self.config.width
-        own = Dense(width, name="see")(nn.relu(Dense(config.model_size, name="look")(steps.features)))
         played = jax.nn.one_hot(steps.action, self.sizes.actions)
+        seen = jnp.concatenate([steps.features, played], axis=-1)
+        own = Dense(width, name="see")(nn.relu(Dense(config.model_size, name="look")(seen)))
         own = own + Dense(width, use_bias=False, name="play")(played)
         who = self.param("agent", nn.initializers.normal(0.02), (self.sizes.agents, width))
         own = own + jnp.broadcast_to(who, own.shape)
@@ -135,8 +137,10 @@ def token_log_prob(said: PyTree, codes: Array, sizes: Sizes) -> Array:
 
 
 def draw_tokens(said: PyTree, key: Key, sizes: Sizes) -> Array:
-    """Return codes [..., K] drawn from what is said of them."""
-    return discretised.sample(key, said, sizes.codes) if isinstance(said, discretised.Mixture) else draw(key, said)
+    """Return codes [..., N, K] drawn from what is said of them."""
+    if isinstance(said, discretised.Mixture):
+        return discretised.sample(*luck.draw(key, sizes.ties, said.logits.shape[:-2]), said, sizes.codes)
+    return draw(key, said)
 
 
 def likeliest_tokens(said: PyTree, sizes: Sizes) -> Array:
@@ -145,28 +149,28 @@ def likeliest_tokens(said: PyTree, sizes: Sizes) -> Array:
 
 
 class OutcomeHead(nn.Module):
-    """Reward, end, legal actions and who is alive, of what is known and of the next observations.
+    """Reward, end, legal actions and who is alive.
 
-    They read the observations that were drawn, so that what is drawn agrees with itself: who sees itself dead is dead,
-    and the reward is that of what happened to all. Reward and end are the team's.
+    The reward and the end, which are the team's, are read off what is known before the next observation is drawn. So no
+    luck of a draw is in them, and a victory is paid and over at the same step. Their losses also teach the dynamics
+    what damage is, of which the tokens tell little: most of them say where somebody is. The others read the observation
+    that was drawn, so that it agrees with them: who sees itself dead is dead.
     """
 
     config: Any
     sizes: Sizes
-    groups: tuple[Group, ...]
 
     @nn.compact
-    def __call__(self, hidden: Array, now: Array, after: Array, next_obs: Array) -> Outcome:
+    def __call__(self, hidden: Array, now: Array, after: Array) -> Outcome:
         config, zeros = self.config, nn.initializers.zeros
+        before = nn.relu(Dense(config.model_size, name="before")(jnp.concatenate([hidden, now], axis=-1)))
+        team = jnp.concatenate([before.mean(axis=-2), before.max(axis=-2)], axis=-1)
+        team = nn.relu(Dense(config.model_size, name="team")(team))
+        reward = Dense(config.reward_bins, kernel_init=zeros, name="reward")(team)
+        end = Dense(1, kernel_init=zeros, name="end")(team)[..., 0]
         each = nn.relu(Dense(config.model_size, name="each")(jnp.concatenate([hidden, now, after], axis=-1)))
         legal = Dense(self.sizes.actions, kernel_init=zeros, name="legal")(each)
         alive = Dense(1, kernel_init=zeros, name="alive")(each)[..., 0]
-        team = [each.mean(axis=-2), each.max(axis=-2)]
-        if self.groups:
-            team.append(WholeTeam(config, self.groups, config.entity_size, name="entities")(next_obs))
-        x = nn.relu(Dense(config.model_size, name="team")(jnp.concatenate(team, axis=-1)))
-        reward = Dense(config.reward_bins, kernel_init=zeros, name="reward")(x)
-        end = Dense(1, kernel_init=zeros, name="end")(x)[..., 0]
         return Outcome(reward=reward, end=end, legal=legal, alive=alive)
 
 

@@ -15,7 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from tandem.core import Array, Group, Key, PyTree
+from tandem.core import Array, Key, PyTree
 from tandem.models.dense import Dense
 from tandem.models.imagination.aggregate import TeamAttention
 from tandem.models.imagination.parts import (
@@ -32,7 +32,6 @@ class RecurrentState(nn.Module):
 
     config: Any
     sizes: Sizes
-    groups: tuple[Group, ...]
 
     def setup(self):
         config = self.config
@@ -46,12 +45,12 @@ class RecurrentState(nn.Module):
         self.memory = GRU(config.width)
         self.know, self.norm = Dense(config.width), nn.LayerNorm()
         self.tokens = TokenHead(self.sizes)
-        self.outcomes = OutcomeHead(config, self.sizes, self.groups)
+        self.outcomes = OutcomeHead(config, self.sizes)
 
-    def __call__(self, steps: Steps, first: Array, after: Array, next_obs: Array) -> Outcome:
+    def __call__(self, steps: Steps, first: Array, after: Array) -> Outcome:
         hidden, _ = self._follow(steps, first, after, None)
         self.tokens(hidden, steps.codes)
-        return self.outcomes(hidden, steps.features, after, next_obs)
+        return self.outcomes(hidden, steps.features, after)
 
     def predict(self, steps: Steps, first: Array, after: Array, next_codes: Array, key: Key) -> Predicted:
         hidden, apart = self._follow(steps, first, after, key)
@@ -61,8 +60,8 @@ class RecurrentState(nn.Module):
             counted=jnp.ones(next_codes.shape, bool), hidden=hidden, latent=apart,
         )  # fmt: skip
 
-    def outcome(self, hidden: Array, now: Array, after: Array, next_obs: Array) -> Outcome:
-        return self.outcomes(hidden, now, after, next_obs)
+    def outcome(self, hidden: Array, now: Array, after: Array) -> Outcome:
+        return self.outcomes(hidden, now, after)
 
     def begin(self, steps: Steps, first: Array, room: int) -> State:
         """Return the state at the last step, before its action; latents on the way there are the likeliest ones."""

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from tandem.core import Array, Group, Key, Params, PyTree
+from tandem.core import Array, Key, Params, PyTree
 from tandem.models.dense import Dense
 from tandem.models.imagination.parts import (
     Outcome, OutcomeHead, Predicted, Sizes, StepInput, Steps, as_rows, by_agent, same_episode, token_log_prob,
@@ -24,7 +24,6 @@ class TokenByToken(nn.Module):
 
     config: Any
     sizes: Sizes
-    groups: tuple[Group, ...]
 
     def setup(self):
         config, start = self.config, nn.initializers.normal(0.02)
@@ -36,16 +35,16 @@ class TokenByToken(nn.Module):
         self.play = Dense(config.width, use_bias=False)
         self.transformer = Transformer(config.layers, config.heads, config.width, config.model_size)
         self.token = Dense(self.sizes.codes, kernel_init=nn.initializers.normal(0.01))
-        self.outcomes = OutcomeHead(config, self.sizes, self.groups)
+        self.outcomes = OutcomeHead(config, self.sizes)
 
     @property
     def _block(self) -> int:
         return self.sizes.slots + 2
 
-    def __call__(self, steps: Steps, first: Array, after: Array, next_obs: Array) -> Outcome:
+    def __call__(self, steps: Steps, first: Array, after: Array) -> Outcome:
         hidden = self._read(steps, first)[0][..., -1, :]
         self.token(hidden)
-        return self.outcomes(hidden, steps.features, after, next_obs)
+        return self.outcomes(hidden, steps.features, after)
 
     def predict(self, steps: Steps, first: Array, after: Array, next_codes: Array, key: Key) -> Predicted:
         """Return the logits; those of x_2 .. x_K stand in the next row's block, if that is of the same episode."""
@@ -61,8 +60,8 @@ class TokenByToken(nn.Module):
             counted=jnp.broadcast_to(counted, next_codes.shape), hidden=hidden,
         )  # fmt: skip
 
-    def outcome(self, hidden: Array, now: Array, after: Array, next_obs: Array) -> Outcome:
-        return self.outcomes(hidden, now, after, next_obs)
+    def outcome(self, hidden: Array, now: Array, after: Array) -> Outcome:
+        return self.outcomes(hidden, now, after)
 
     def begin(self, steps: Steps, first: Array, room: int) -> PyTree:
         """Return the cache of all steps but the last, and of the last one's tokens."""
