@@ -9,7 +9,6 @@ import pytest
 from tandem.envs.matrix_game import Config
 from tandem.records import checkpoint, checkpoint_folder
 from tests.reference.dream_runs import CONTROLS, small_dream_run, under
-from tests.reference.small_runs import last
 
 TWO_STEP = Config(scenario="two_step")  # 7 for the safe choice, 8 for the one that needs both
 
@@ -34,12 +33,6 @@ def test_the_two_step_game_is_solved_in_dreams(solved):
     assert metrics["eval/policy/return"] == 8.0 and metrics["eval/policy/optimal"] == 1.0
     assert metrics["imagine/reward_error"] < 0.1 and metrics["imagine/end_recall"] > 0.9
     assert abs(metrics["imagine/return"] - metrics["train/return"]) < 4.0
-
-
-def test_the_two_step_game_is_solved_in_dreams_of_recurrent_dynamics():
-    metrics = last(small_dream_run(TWO_STEP, dynamics="rssm"), 1)
-    assert metrics["eval/policy/return"] == 8.0 and metrics["eval/policy/optimal"] == 1.0
-    assert metrics["imagine/reward_error"] < 0.1 and metrics["imagine/end_recall"] > 0.9
 
 
 def test_a_run_that_goes_on_from_its_middle_ends_bit_by_bit_as_one_that_never_stopped(run, solved):
