@@ -20,6 +20,7 @@ API = {  # folders of src/ whose public modules are documented, with what a read
     "core": "The types that parts exchange: time steps, plans, batches, environments, planners, learners.",
     "ops": "Mathematics that the parts share: returns, losses, distributions, masks, schedules.",
     "data": "Replays: what is stored and how batches are drawn.",
+    "datasets": "Recorded data on disk: written, read, described, and taken over from other formats.",
     "models": "Networks and the parts that they are made of.",
     "planners": "How actions are chosen, with search and without.",
     "learners": "How networks are trained.",
