@@ -153,8 +153,8 @@ def test_losses_are_finite_and_every_parameter_of_the_world_learns(kind):
     slopes = jax.tree.map(np.array, quick_jit(jax.grad(total))(params))  # looked at by NumPy, which compiles nothing
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(slopes))
     idle = [jax.tree_util.keystr(path) for path, x in jax.tree.leaves_with_path(slopes["world"]) if not np.any(x != 0)]
-    # Layers that start at zero let no gradient past them at first, no row needs all positions, and a latent's prior does
-    # not learn while it is within its free nats.
+    # Layers that start at zero let no gradient past them at first, no row needs all positions, and a latent's prior
+    # does not learn while it is within its free nats.
     behind = ("'before'", "'each'", "'team'", "'prior_")
     assert all(any(name in path for name in behind) for path in idle), idle
 
