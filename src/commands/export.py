@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tandem import playing
-from tandem.commands import arguments, flags
+from tandem.commands import arguments, flags, restoring
 from tandem.config.commandline import UsageError
 from tandem.exports import card, function
 from tandem.exports.formats import FORMATS
 from tandem.exports.onnx_graph import Untranslated
-from tandem.records.checkpoint_folder import CheckpointError
 from tandem.records.places import replace_file
 from tandem.registry import suggestion
-from tandem.restored import Restored, restore
+from tandem.restored import Restored
 
 DESCRIPTION = """Write the policy by which each agent acts on its own, without search, and a card FILE.json beside it.
 
@@ -32,10 +31,7 @@ def main(words: Sequence[str]) -> int:
     """Write the file and its card, and say where they are; return the exit status."""
     options, updates = _parser().read(words)
     run = arguments.find(options.run, updates)
-    try:
-        restored = restore(run, options.checkpoint, flags.settings(updates))
-    except CheckpointError as error:
-        raise UsageError(str(error)) from None
+    restored = restoring.restored(run, options.checkpoint, flags.settings(updates))
     path = Path(options.out or run.folder / f"policy-{restored.step}.{options.format}")
     text = _write(restored, run.id, options.format, path)
     said = json.loads(text)

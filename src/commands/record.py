@@ -9,17 +9,17 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from tandem.commands import arguments, dataset, flags
+from tandem.commands import arguments, dataset, flags, restoring
 from tandem.config.commandline import Update, UsageError
 from tandem.core import Environment, Key, Params, PolicyExtras, Transition
 from tandem.core.metrics import POLICY
 from tandem.datasets import store
+from tandem.datasets.card import trajectory_quality
 from tandem.datasets.dataset import BEHAVIOUR, METRIC, Dataset, from_rows, joined, spec_of
 from tandem.records import checkpoint, checkpoint_folder, provenance, runs
 from tandem.records import rows as stored_rows
-from tandem.records.checkpoint_folder import CheckpointError
 from tandem.records.places import task
-from tandem.restored import Restored, restore
+from tandem.restored import Restored
 from tandem.runners import recording
 
 EXPERT, MEDIUM, RANDOM, REPLAY, MIXED = "expert", "medium", "random", "replay", "mixed"
@@ -65,9 +65,7 @@ class Source(NamedTuple):
     def mean_return(self, what: str, params: Params, epsilon: float) -> float:
         """Return the mean return of enough episodes to tell a level."""
         played = self.play(what, params, epsilon, count=REFERENCE_EPISODES)
-        reward = played.rows.reward.astype(np.float64)
-        shared = self.restored.env.spec.shared_reward
-        return float((reward.mean(axis=-1) if shared else reward.sum(axis=-1)).sum() / REFERENCE_EPISODES)
+        return recording.earned(played, self.restored.env.spec.shared_reward) / REFERENCE_EPISODES
 
 
 def main(words: Sequence[str]) -> int:
@@ -102,10 +100,7 @@ def _of_run(name: str, options: argparse.Namespace, updates: Sequence[Update], r
 
 def _source(name: str, options: argparse.Namespace, updates: Sequence[Update], rows: int) -> Source:
     run = arguments.find(name, updates)
-    try:
-        restored = restore(run, "best", flags.settings(updates))
-    except CheckpointError as error:
-        raise UsageError(str(error)) from None
+    restored = restoring.restored(run, "best", flags.settings(updates))
     if not isinstance(restored.env, Environment):
         raise UsageError(
             f"record: run {run.id} plays env '{restored.config['env']}', a program outside JAX, and only environments "
@@ -137,11 +132,10 @@ def _medium(source: Source, references: dict[str, float]) -> tuple[int, Params]:
     """Return the step and the parameters of the first checkpoint that plays halfway as well as the expert."""
     steps = [step for step in checkpoint_folder.steps(source.run.models) if step != source.restored.step]
     like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), source.restored.params)
-    between = references[EXPERT] - references[RANDOM]
-    for step in steps if between > 0 else ():
+    for step in steps if references[EXPERT] > references[RANDOM] else ():
         params = checkpoint.read(source.run.models / str(step), like, under="learner.params")
-        score = (source.mean_return(f"reference {step}", params, source.epsilon) - references[RANDOM]) / between
-        if score >= HALFWAY:
+        earned = source.mean_return(f"reference {step}", params, source.epsilon)
+        if trajectory_quality(earned, references) >= HALFWAY:
             return step, params
     said = f"the others are {', '.join(map(str, steps))}" if steps else "there is no other"
     raise UsageError(

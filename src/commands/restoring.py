@@ -8,6 +8,7 @@ from typing import Any
 
 from tandem.records import zoo
 from tandem.records.checkpoint_folder import CheckpointError
+from tandem.records.runs import StoredRun
 from tandem.commands import arguments, flags, scripted
 from tandem.config.commandline import DEFAULTS, Update, UsageError
 from tandem.restored import Restored, restore
@@ -59,9 +60,18 @@ def read(parser: flags.Parser, words: Sequence[str]) -> tuple[argparse.Namespace
         about = {"player": options.scripted, "env": found.config["env"], "env_args": found.config["env_args"]}
         return options, Subject(about, scripted.folder(found), BATCH, settings, found)
     run = arguments.find(options.run, updates)
-    try:
-        found = restore(run, options.checkpoint or "best", settings)
-    except CheckpointError as error:
-        raise UsageError(str(error)) from None
+    found = restored(run, options.checkpoint or "best", settings)
     folder = Path(flags.results_dir(updates)) / zoo.ZOO / run.id if run.in_zoo else run.folder
     return options, Subject({"run": run.id}, folder, run.config["eval_args"]["episodes"], settings, found)
+
+
+def restored(run: StoredRun, which: str, settings: Sequence[Update] = ()) -> Restored:
+    """Return the parts of a recorded run with what a checkpoint of it holds.
+
+    Raises:
+      UsageError: the checkpoint is not there or cannot be used.
+    """
+    try:
+        return restore(run, which, settings)
+    except CheckpointError as error:
+        raise UsageError(str(error)) from None

@@ -10,7 +10,7 @@ from tandem import build
 from tandem.analysis.comparison import in_short
 from tandem.analysis.identity import differences, essence, fingerprint
 from tandem.analysis.transfer_matrix import Row, Summary, Task, Trained, mean
-from tandem.commands import scripted
+from tandem.commands import restoring, scripted
 from tandem.commands.evaluate import judge, summary
 from tandem.config.commandline import Update, UsageError
 from tandem.config.values import typed
@@ -63,7 +63,7 @@ def matrix(
             place.players[key] = fitting(group[0], how.checkpoint, [*how.settings, *place.updates], place.word)
             chosen(place.players[key], how.player)
     labels = _labels(places)
-    masters = {run.id: _restored(run, "best", [how.episodes]) for run in experts}
+    masters = {run.id: restoring.restored(run, "best", [how.episodes]) for run in experts}
     tasks = [known(place, label, masters) for place, label in zip(places, labels)]
     rows = [_row(key, group, places, labels, how) for key, group in groups.items()]
     return _apart(rows, [_shared(checked_config(group[0])) for group in groups.values()]), tasks
@@ -109,13 +109,6 @@ def fitting(run: StoredRun, which: str, updates: Sequence[Update], word: str) ->
     except checkpoint_folder.Misfit as error:
         shapes = f"{error.there or 'absent'} in the run and {error.wanted or 'absent'} with --sizes={word}"
         raise UsageError(f"transfer: run {run.id} does not fit: {error.name} is {shapes}; {MISFIT}") from None
-    except checkpoint_folder.CheckpointError as error:
-        raise UsageError(str(error)) from None
-
-
-def _restored(run: StoredRun, which: str, updates: Sequence[Update] = ()) -> Restored:
-    try:
-        return restore(run, which, updates)
     except checkpoint_folder.CheckpointError as error:
         raise UsageError(str(error)) from None
 

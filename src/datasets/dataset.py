@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tandem.core import EnvSpec, Transition
-from tandem.ops.streams import FOLLOWED_BY
+from tandem.ops.streams import FOLLOWED_BY, successors
+from tandem.ops.team import team_reward
 
 ROW = ("obs", "state", "legal", "present", "alive", "first", "action", "reward", "terminated", "truncated")
 BEHAVIOUR = ("log_prob", "policy", "entropy")  # of the policy that acted, as in PolicyExtras; where they are known
@@ -35,9 +36,7 @@ class Dataset(NamedTuple):
 
 def successor(data: Dataset, name: str) -> np.ndarray:
     """Return what followed every row [R, ...], of one of the fields in FOLLOWED_BY."""
-    after = np.roll(data.rows[FOLLOWED_BY[name]], -1, axis=0)
-    after[data.ends["row"]] = data.ends[name]
-    return after
+    return successors(data.rows[FOLLOWED_BY[name]], data.ends[name], data.ends["row"])
 
 
 def spec_of(spec: EnvSpec) -> dict[str, Any]:
@@ -56,8 +55,7 @@ def lengths(data: Dataset) -> np.ndarray:
 
 def returns(data: Dataset) -> np.ndarray:
     """Return the team's undiscounted return of each episode [E]."""
-    reward = data.rows["reward"].astype(np.float64)
-    team = reward.mean(axis=-1) if data.card["spec"]["shared_reward"] else reward.sum(axis=-1)
+    team = team_reward(data.rows["reward"].astype(np.float64), data.card["spec"]["shared_reward"])
     return np.add.reduceat(team, data.ends["row"] - lengths(data) + 1)
 
 

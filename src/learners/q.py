@@ -156,7 +156,7 @@ def assemble(config: Config, method: Method, model: Model, plan: RunPlan) -> Lea
         stats = scaling.add(state.stats, raw, batch.traj, batch.weight)
         scale, networks = scaling.scale(stats), (state.params, state.target)
         memories = tuple(start(config, face, params, batch.traj) for params in networks)
-        rows, reward = jax.tree.map(lambda x: x[:, config.burn_in :], (batch.traj, scale * raw))
+        rows, reward = value_targets.cut((batch.traj, scale * raw), config.burn_in)
         opinion = beside.opinion(state.params, batch.traj) if beside else None
         then = opinion.then if opinion else None
         after = successors(config, method.backup, face, networks, memories, rows, then)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from tandem.core import Array
 from tandem.ops.backups import supported
+from tandem.ops.masking import kl_divergence
 
 RAREST = 1e-4
 SMOOTH = 1e-3  # mmd: its tip is rounded over this width, where the root has no finite slope
@@ -33,14 +34,14 @@ Divergence = Callable[[Array, Array, Options], Array]  # policy, behaviour [...,
 def kl(policy: Array, behaviour: Array, options: Options) -> Array:
     """Return KL(policy || behaviour) in nats: policies are kept from what the data avoid, and may leave things out."""
     del options
-    return _relative(policy, jnp.maximum(behaviour, RAREST))
+    return kl_divergence(policy, jnp.maximum(behaviour, RAREST))
 
 
 def js(policy: Array, behaviour: Array, options: Options) -> Array:
     """Return the Jensen-Shannon divergence, at most log 2: beyond some distance it pulls no more."""
     del options
     middle = 0.5 * (policy + behaviour)
-    return 0.5 * (_relative(policy, middle) + _relative(behaviour, middle))
+    return 0.5 * (kl_divergence(policy, middle) + kl_divergence(behaviour, middle))
 
 
 def tv(policy: Array, behaviour: Array, options: Options) -> Array:
@@ -62,13 +63,6 @@ def mmd(policy: Array, behaviour: Array, options: Options) -> Array:
 def support(policy: Array, behaviour: Array, options: Options) -> Array:
     """Return the probability of actions that the data do not play often enough; among the others all is free."""
     return jnp.sum(jnp.where(supported(behaviour, options.threshold), 0.0, policy), axis=-1)
-
-
-def _relative(p: Array, q: Array) -> Array:
-    """Return the sum [...] of p (log p - log q); where p is zero nothing counts, also in the gradient."""
-    there = p > 0
-    logs = jnp.log(jnp.where(there, p, 1.0)) - jnp.log(jnp.where(there, q, 1.0))
-    return jnp.sum(jnp.where(there, p * logs, 0.0), axis=-1)
 
 
 DIVERGENCES: dict[str, Divergence] = {"kl": kl, "js": js, "tv": tv, "mmd": mmd, "support": support}

@@ -24,9 +24,14 @@ def whole(held: Stream) -> Transition:
     """Return rows [1, R, ...] with the successor of each."""
     last = np.flatnonzero(held.end >= 0)
 
-    def successors(name: str) -> np.ndarray:
-        after = np.roll(getattr(held.rows, FOLLOWED_BY[name]), -1, axis=1)
-        after[:, last] = getattr(held.rows, name)
-        return after
+    def followed_by(name: str, own: str) -> np.ndarray:
+        return successors(getattr(held.rows, own)[0], getattr(held.rows, name)[0], last)[None]
 
-    return held.rows.replace(**{name: successors(name) for name in FOLLOWED_BY})
+    return held.rows.replace(**{name: followed_by(name, own) for name, own in FOLLOWED_BY.items()})
+
+
+def successors(own: np.ndarray, at_ends: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Return what followed every row [R, ...]: the next row of `own`, but for rows `last` [E] those `at_ends`."""
+    after = np.roll(own, -1, axis=0)
+    after[last] = at_ends
+    return after

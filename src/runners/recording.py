@@ -13,6 +13,7 @@ from tandem.core import (
 )  # fmt: skip
 from tandem.envs.auto_reset import auto_reset_step
 from tandem.ops.masking import TINY
+from tandem.ops.team import team_reward
 from tandem.runners.collect import start
 
 STEPS = 64  # of each environment in one compiled call
@@ -23,6 +24,11 @@ class Played(NamedTuple):
 
     rows: Transition
     metrics: dict[str, np.ndarray]
+
+
+def earned(played: Played, shared: bool) -> float:
+    """Return the team's return, summed over all episodes."""
+    return float(team_reward(played.rows.reward.astype(np.float64), shared).sum())
 
 
 class Recorder(NamedTuple):

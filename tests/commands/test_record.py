@@ -162,7 +162,7 @@ def test_what_cannot_be_meant_is_refused_in_a_sentence(results, written, capsys,
 
 def test_a_program_outside_jax_is_refused_in_a_sentence(results, monkeypatch):
     outside = SimpleNamespace(env=object(), config={"env": "sc2"})
-    monkeypatch.setattr(record, "restore", lambda *_: outside)
+    monkeypatch.setattr(record.restoring, "restored", lambda *_: outside)
     with pytest.raises(UsageError, match="plays env 'sc2', a program outside JAX"):
         record.main(["--run=1", "--level=expert", "--out=nowhere", "with", f"results_dir={results}"])
 
