@@ -11,10 +11,10 @@ from typing import Any
 
 import jax
 
-from tandem import contracts
+from tandem import contracts, several
 from tandem.chosen import Chosen
 from tandem.config.loader import ConfigError
-from tandem.datasets import loading
+from tandem.learners import together
 from tandem.records import beginning
 from tandem.core import Acting, Environment, EnvSpec, HostEnvironment, Learner, Model, Planner, Replay, Runner, RunPlan
 from tandem.matching import mismatches, unplayable
@@ -22,10 +22,9 @@ from tandem.registry import FAMILIES, find
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Built:
-    """A run, ready to start, and the parts that it is made of."""
+class Parts:
+    """What a run is made of. It need not be able to start: the rows that it learned from may be gone."""
 
-    run: Runner  # seed -> generator of (Report, run state)
     plan: RunPlan
     env: Environment | HostEnvironment
     planner: Planner
@@ -37,6 +36,13 @@ class Built:
     @property
     def spec(self) -> EnvSpec:
         return self.plan.spec
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Built(Parts):
+    """A run, ready to start, and the parts that it is made of."""
+
+    run: Runner  # seed -> generator of (Report, run state)
 
 
 def settled(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,7 +61,48 @@ def build(config: Mapping[str, Any], begins: bool = False) -> Built:
       ConfigError: parts that do not fit each other, sizes that cannot work, values that only a part can judge, a part
         that breaks its contract.
     """
-    parts = Chosen(config, FAMILIES)
+    chosen = Chosen(config, FAMILIES)
+    parts = _parts(config, chosen, begins)
+    made = {field.name: getattr(parts, field.name) for field in dataclasses.fields(parts)}
+    names, elsewhere = _names(chosen), dict[str, Any]()
+    if chosen.entries["runner"].host:
+        elsewhere["remake"] = partial(remake, dict(config))
+    if chosen.entries["runner"].recorded:
+        tasks = dict[str, several.Task]()
+        if len(names) > 1:
+            params = jax.eval_shape(parts.model.init, jax.random.key(0))
+            tasks = several.tasks(chosen, names, parts.plan, params)
+            made["learner"] = together.together(parts.learner, [tasks[name].learner.halves for name in names])
+        row = contracts.row_of(parts.spec, parts.plan.extras)
+        elsewhere["rows"] = several.rows(config["results_dir"], tasks, parts.spec, row)
+    run = chosen.make(
+        "runner",
+        parts.env,
+        parts.planner,
+        parts.players,
+        made["learner"],
+        parts.replay,
+        t_max=config["t_max"],
+        max_minutes=config["max_minutes"],
+        eval_episodes=config["eval_args"]["episodes"],
+        eval_every=config["eval_args"]["every"],
+        **elsewhere,
+    )
+    return Built(run=run, **made)
+
+
+def parts(config: Mapping[str, Any]) -> Parts:
+    """Return the parts of the run that a checked configuration describes, for whoever looks at what it has learned.
+
+    Rows that it learned from need not be there, nor fit.
+
+    Raises:
+      ConfigError: as `build`.
+    """
+    return _parts(config, Chosen(config, FAMILIES), begins=False)
+
+
+def _parts(config: Mapping[str, Any], parts: Chosen, begins: bool) -> Parts:
     _raise(mismatches(config, parts.entries))
     env = parts.make("env")
     _raise(unplayable(config, parts.entries, env.spec))
@@ -70,31 +117,19 @@ def build(config: Mapping[str, Any], begins: bool = False) -> Built:
     plan = dataclasses.replace(plan, extras=extras)
     _raise(parts.problems(plan))
     learner = _traced_once(parts.make("learner", model, plan), "init", "update")
-    if begins and config["init_from"]:
-        learner = learner._replace(init=beginning.of_run(config["init_from"], config["results_dir"], learner.init))
     replay = parts.make("replay", plan.num_envs, learner.sequence_length)
     _raise(contracts.of_learner(config["learner"], learner, replay, plan))
-    elsewhere = {"remake": partial(remake, dict(config))} if parts.entries["runner"].host else {}
-    if parts.entries["runner"].recorded:
-        row = contracts.row_of(env.spec, extras)
-        elsewhere["rows"] = partial(loading.load, config["results_dir"], spec=env.spec, row=row)
+    if (count := len(_names(parts))) > 1:
+        learner = together.begun(learner, count)
+    if begins and config["init_from"]:
+        learner = learner._replace(init=beginning.of_run(config["init_from"], config["results_dir"], learner.init))
     players = planner.players()
-    run = parts.make(
-        "runner",
-        env,
-        planner,
-        players,
-        learner,
-        replay,
-        t_max=config["t_max"],
-        max_minutes=config["max_minutes"],
-        eval_episodes=config["eval_args"]["episodes"],
-        eval_every=config["eval_args"]["every"],
-        **elsewhere,
-    )
-    return Built(
-        run=run, plan=plan, env=env, planner=planner, players=players, replay=replay, learner=learner, model=model
-    )
+    return Parts(plan=plan, env=env, planner=planner, players=players, replay=replay, learner=learner, model=model)
+
+
+def _names(parts: Chosen) -> list[str]:
+    """Return whose rows a run learns from that does not play; [] where it plays."""
+    return parts.hook("runner", "names")() if parts.entries["runner"].recorded else []
 
 
 def environment(config: Mapping[str, Any]) -> Environment | HostEnvironment:

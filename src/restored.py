@@ -55,7 +55,7 @@ def restore(run: StoredRun, checkpoint: str = "best", updates: Sequence[Update] 
     """
     path = pick(run.models, checkpoint)
     config = checked_config(run, updates)
-    built = build.build(config)
+    built = build.parts(config)
     like = jax.eval_shape(lambda key: built.learner.acting(built.learner.init(key)), jax.random.key(0))
     return Restored(
         env=built.env,
@@ -68,7 +68,7 @@ def restore(run: StoredRun, checkpoint: str = "best", updates: Sequence[Update] 
     )
 
 
-def _network(built: build.Built, path: Path) -> Network:
+def _network(built: build.Parts, path: Path) -> Network:
     """Return the network of a checkpoint.
 
     Raises:

@@ -6,8 +6,8 @@ from tandem.core.faces import (
     SequenceModel, SoftActorCritic, TeamPolicy, TeamValue,
 )  # fmt: skip
 from tandem.core.parts import (
-    Acting, Alone, Environment, HostEnvironment, Learner, LearnerState, Planner, Replay, Report, RunError, Runner,
-    RunPlan, Source, Store,
+    Acting, Alone, Environment, Halves, HostEnvironment, Learner, LearnerState, Planner, Replay, Report, RunError,
+    Runner, RunPlan, Slope, Source, Store,
 )  # fmt: skip
 from tandem.core.settings import setting
 from tandem.core.spaces import Discrete, Entities, EnvSpec, Group, Image, Numbers, Vector
@@ -17,9 +17,9 @@ from tandem.core.step import (
 
 __all__ = [
     "Acting", "ActorCritic", "Alone", "Array", "Batch", "BehaviourPolicy", "Candidates", "Codec", "Discrete",
-    "Distribution", "Dreamt", "Entities", "EnvSpec", "Environment", "Group", "HostEnvironment", "Image", "Imagined",
-    "Key", "Latents", "Learner", "LearnerState", "Model", "Numbers", "Params", "Plan", "Planner", "PolicyExtras",
+    "Distribution", "Dreamt", "Entities", "EnvSpec", "Environment", "Group", "Halves", "HostEnvironment", "Image",
+    "Imagined", "Key", "Latents", "Learner", "LearnerState", "Model", "Numbers", "Params", "Plan", "Planner", "PolicyExtras",
     "PyTree", "QValues", "Replay", "Report", "RunError", "RunPlan", "Runner", "SearchExtras", "SelfSupervision",
-    "SequenceModel", "SoftActorCritic", "Source", "Store", "Stream", "TeamPolicy", "TeamValue", "TimeStep",
+    "SequenceModel", "Slope", "SoftActorCritic", "Source", "Store", "Stream", "TeamPolicy", "TeamValue", "TimeStep",
     "Transition", "Vector", "pytree", "setting", "transition",
 ]  # fmt: skip

@@ -24,6 +24,23 @@ class LearnerState:
     stats: PyTree = ()  # running statistics of what was learned from: scales of values and rewards
 
 
+class Slope(NamedTuple):
+    """What a batch says of a learner's state."""
+
+    gradients: Params  # of the loss, like the parameters
+    stats: PyTree  # LearnerState.stats after the batch
+    metrics: dict[str, Array]  # {name: []}
+    priorities: Array  # [B]
+
+
+class Halves(NamedTuple):
+    """An update in two halves. So one step can go by the batches of several tasks, each with shapes of its own."""
+
+    slope: Callable[[LearnerState, Batch, Key], Slope]
+    # state with the slope's stats, gradients -> the state after the optimiser's step, its metrics {name: []}
+    step: Callable[[LearnerState, Params], tuple[LearnerState, dict[str, Array]]]
+
+
 class Report(NamedTuple):
     """A few numbers on the host; keys are "group/name"."""
 
@@ -138,6 +155,7 @@ class Learner(NamedTuple):
     reads_behaviour: bool = False
     # LearnerState.stats, the network's values -> the same in units of the environment's returns
     returns: Callable[[PyTree, Array], Array] = lambda stats, values: values
+    halves: Halves | None = None  # of update; None: it learns from one task at a time
 
 
 class Acting(NamedTuple):

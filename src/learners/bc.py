@@ -9,10 +9,12 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from tandem.core import ActorCritic, Array, Batch, Key, Learner, LearnerState, Model, Params, RunPlan, setting
+from tandem.core import (
+    ActorCritic, Array, Batch, Halves, Key, Learner, LearnerState, Model, Params, RunPlan, Slope, setting,
+)  # fmt: skip
 from tandem.learners import cloning
 from tandem.learners.offline_metrics import named
-from tandem.learners.sgd import make_optimiser, sgd_step
+from tandem.learners.sgd import descend, in_one, make_optimiser
 from tandem.learners.value_targets import cut
 from tandem.ops.clocks import update_problems
 from tandem.ops.losses import masked_mean
@@ -55,21 +57,25 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
     def rates(step: Array) -> dict[str, Array]:
         return {"train/learning_rate": schedule(step)}
 
-    def update(state: LearnerState, batch: Batch, key: Key):
+    def slope(state: LearnerState, batch: Batch, key: Key) -> Slope:
         del key
-        params, opt, grad_norm, metrics = sgd_step(
-            lambda params: loss(config, face, params, batch), optimiser, state.params, state.opt
-        )
-        metrics |= {"train/grad_norm": grad_norm, **rates(state.step)}
-        return state.replace(params=params, opt=opt, step=state.step + 1), metrics, jnp.ones_like(batch.weight)
+        gradients, metrics = jax.grad(lambda params: loss(config, face, params, batch), has_aux=True)(state.params)
+        return Slope(gradients, state.stats, metrics, jnp.ones_like(batch.weight))
 
+    def step(state: LearnerState, gradients: Params) -> tuple[LearnerState, dict[str, Array]]:
+        params, opt, grad_norm = descend(optimiser, state.params, state.opt, gradients)
+        metrics = {"train/grad_norm": grad_norm, **rates(state.step)}
+        return state.replace(params=params, opt=opt, step=state.step + 1), metrics
+
+    halves = Halves(slope, step)
     return Learner(
         init=init,
-        update=update,
+        update=in_one(halves),
         sequence_length=config.burn_in + config.sequence,
         metric_names=named(METRICS),
         rates=rates,
         acting=lambda state: model.acting(state.params),
+        halves=halves,
     )
 
 

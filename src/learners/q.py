@@ -21,6 +21,7 @@ import optax
 from tandem.core import (
     Array,
     Batch,
+    Halves,
     Key,
     Learner,
     LearnerState,
@@ -29,12 +30,13 @@ from tandem.core import (
     PyTree,
     QValues,
     RunPlan,
+    Slope,
     Transition,
     setting,
 )
 from tandem.learners import value_targets
 from tandem.learners.reward_scale import make_reward_scale, reward_scale_setting
-from tandem.learners.sgd import make_optimiser, sgd_step, state_with_target
+from tandem.learners.sgd import descend, in_one, make_optimiser, state_with_target
 from tandem.ops import backups
 from tandem.ops.backups import Backup
 from tandem.ops.clocks import update_problems
@@ -151,7 +153,7 @@ def assemble(config: Config, method: Method, model: Model, plan: RunPlan) -> Lea
     def rates(step: Array) -> dict[str, Array]:
         return {"train/learning_rate": schedule(step)}
 
-    def update(state: LearnerState, batch: Batch, key: Key):
+    def slope(state: LearnerState, batch: Batch, key: Key) -> Slope:
         raw = team_reward(batch.traj.reward, plan.spec.shared_reward)  # [B, T]
         stats = scaling.add(state.stats, raw, batch.traj, batch.weight)
         scale, networks = scaling.scale(stats), (state.params, state.target)
@@ -177,23 +179,27 @@ def assemble(config: Config, method: Method, model: Model, plan: RunPlan) -> Lea
                 total, metrics = total + of_beside, metrics | more
             return total, (metrics | {"train/loss": total}, priorities)
 
-        params, opt, grad_norm, (metrics, priorities) = sgd_step(objective, optimiser, state.params, state.opt)
-        step = state.step + 1
-        metrics |= {"train/grad_norm": grad_norm, "train/reward_scale": jnp.asarray(scale, jnp.float32)}
-        stats = scaling.copy(stats, step % config.target_period_updates == 0)
-        state = LearnerState(
-            params=params, target=follow(config, params, state.target, step), opt=opt, step=step, stats=stats
-        )  # fmt: skip
-        return state, metrics | rates(step - 1), priorities
+        gradients, (metrics, priorities) = jax.grad(objective, has_aux=True)(state.params)
+        metrics |= {"train/reward_scale": jnp.asarray(scale, jnp.float32)}
+        stats = scaling.copy(stats, (state.step + 1) % config.target_period_updates == 0)
+        return Slope(gradients, stats, metrics, priorities)
 
+    def step(state: LearnerState, gradients: Params) -> tuple[LearnerState, dict[str, Array]]:
+        params, opt, grad_norm = descend(optimiser, state.params, state.opt, gradients)
+        target = follow(config, params, state.target, state.step + 1)
+        metrics = {"train/grad_norm": grad_norm, **rates(state.step)}
+        return state.replace(params=params, target=target, opt=opt, step=state.step + 1), metrics
+
+    halves = Halves(slope, step)
     plays = beside.acting if beside else (lambda params: params)
     return Learner(
         init=init,
-        update=update,
+        update=in_one(halves),
         sequence_length=length,
         metric_names=tuple(f"train/{name}" for name in METRICS) + (beside.metric_names if beside else ()),
         rates=rates,
         acting=lambda state: model.acting(plays(state.params)),
+        halves=halves,
     )
 
 

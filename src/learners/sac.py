@@ -16,9 +16,10 @@ import jax.numpy as jnp
 import optax
 
 from tandem.core import (
-    Array, Batch, Key, Learner, LearnerState, Model, Params, RunPlan, SoftActorCritic, Transition, setting,
+    Array, Batch, Halves, Key, Learner, LearnerState, Model, Params, RunPlan, Slope, SoftActorCritic, Transition,
+    setting,
 )  # fmt: skip
-from tandem.learners.sgd import make_optimiser, sgd_step
+from tandem.learners.sgd import descend, in_one, make_optimiser
 from tandem.ops.backups import chosen
 from tandem.ops.clocks import update_problems
 from tandem.ops.distributions import draw
@@ -98,7 +99,7 @@ def assemble(config: Config, regulariser: Regulariser | None, model: Model, plan
     def rates(step: Array) -> dict[str, Array]:
         return {"train/learning_rate": schedule(step)}
 
-    def update(state: LearnerState, batch: Batch, key: Key):
+    def slope(state: LearnerState, batch: Batch, key: Key) -> Slope:
         traj = batch.traj
         reward = config.reward_scale * team_reward(traj.reward, spec.shared_reward)
         after = soft_values(face, state.params, state.target, traj, key, regulariser)
@@ -108,20 +109,25 @@ def assemble(config: Config, regulariser: Regulariser | None, model: Model, plan
         def objective(params: Params):
             return loss(config, face, params, batch, jax.lax.stop_gradient(target), regulariser)
 
-        params, opt, grad_norm, (metrics, priorities) = sgd_step(objective, optimiser, state.params, state.opt)
+        gradients, (metrics, priorities) = jax.grad(objective, has_aux=True)(state.params)
+        return Slope(gradients, state.stats, metrics, priorities)
+
+    def step(state: LearnerState, gradients: Params) -> tuple[LearnerState, dict[str, Array]]:
+        params, opt, grad_norm = descend(optimiser, state.params, state.opt, gradients)
         params = regulariser.settle(params) if regulariser else params
         moved = optax.incremental_update(params["critics"], state.target, config.target_rate)
-        metrics |= {"train/grad_norm": grad_norm, **rates(state.step)}
-        state = LearnerState(params=params, target=moved, opt=opt, step=state.step + 1)
-        return state, metrics, priorities
+        metrics = {"train/grad_norm": grad_norm, **rates(state.step)}
+        return state.replace(params=params, target=moved, opt=opt, step=state.step + 1), metrics
 
+    halves = Halves(slope, step)
     return Learner(
         init=init,
-        update=update,
+        update=in_one(halves),
         sequence_length=config.sequence,
         metric_names=tuple(f"train/{name}" for name in METRICS) + (regulariser.metric_names if regulariser else ()),
         rates=rates,
         acting=lambda state: model.acting(state.params),
+        halves=halves,
     )
 
 

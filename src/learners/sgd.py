@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from tandem.core import Array, LearnerState, Params, PyTree
+from tandem.core import Array, Batch, Halves, Key, LearnerState, Params, PyTree
 from tandem.ops.schedules import warmup_cosine
 
 
@@ -40,5 +40,21 @@ def sgd_step(
     auxiliary output) after one step.
     """
     gradients, aux = jax.grad(objective, has_aux=True)(params)
+    return *descend(optimiser, params, opt, gradients), aux
+
+
+def descend(optimiser: optax.GradientTransformation, params: Params, opt: PyTree, gradients: Params) -> tuple:
+    """Return (params, optimiser state, gradient norm before clipping) after one step down the gradients."""
     updates, opt = optimiser.update(gradients, opt, params)
-    return optax.apply_updates(params, updates), opt, optax.tree.norm(gradients), aux
+    return optax.apply_updates(params, updates), opt, optax.tree.norm(gradients)
+
+
+def in_one(halves: Halves) -> Callable:
+    """Return the update that two halves make: state, batch, key -> state, metrics, priorities."""
+
+    def update(state: LearnerState, batch: Batch, key: Key) -> tuple[LearnerState, dict[str, Array], Array]:
+        slope = halves.slope(state, batch, key)
+        state, metrics = halves.step(state.replace(stats=slope.stats), slope.gradients)
+        return state, slope.metrics | metrics, slope.priorities
+
+    return update

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from tandem.core import Array, Key, Learner, LearnerState, Planner, PyTree, Replay, Source, TimeStep, Transition
+from tandem.core import Array, Batch, Key, Learner, LearnerState, Planner, PyTree, Replay, Source, TimeStep, Transition
 from tandem.runners.collect import as_timestep
 
 
@@ -94,7 +94,7 @@ def learn_once(
     sample_key, update_key = jax.random.split(key)
     batch = source.sample(data, sample_key, progress)
     state, metrics, priorities = learner.update(state, batch, update_key)
-    return state, metrics | _batch_metrics(batch, env_step), batch.index, priorities
+    return state, metrics | batch_metrics(batch, env_step), batch.index, priorities
 
 
 def _learn_whole(parts: Parts, learner: LearnerState, replay: PyTree, key: Key, progress: Array):
@@ -114,7 +114,8 @@ BATCH_METRICS = (
 )
 
 
-def _batch_metrics(batch, env_step: Array) -> dict[str, Array]:
+def batch_metrics(batch: Batch, env_step: Array) -> dict[str, Array]:
+    """Return what is worth knowing of a batch that was drawn; `env_step` is how old the newest row is."""
     age = env_step - jnp.mean(batch.traj.env_step[:, 0].astype(jnp.float32))
     values = (jnp.mean(batch.priority), jnp.max(batch.priority), jnp.mean(batch.weight), jnp.min(batch.weight), age)
     return dict(zip(BATCH_METRICS, values, strict=True))

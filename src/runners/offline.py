@@ -1,13 +1,14 @@
 """Learning from recorded rows alone: nobody acts but in evaluations, and the run's clock counts updates.
 
-The rows sit in device memory once. They are an argument of the compiled program that is not donated, and no part of the
+The rows may be those of several datasets, each of a team of its own size; then every update is one on a batch of each.
+They sit in device memory once. They are an argument of the compiled program that is not donated, and no part of the
 run state: so a checkpoint holds what is learned, and not the data.
 """
 
 import dataclasses
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,12 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from tandem.core import (
-    Array, Environment, EnvSpec, Key, Learner, LearnerState, Planner, PyTree, Replay, Report, RunError, RunPlan, Stream,
-    pytree, setting,
+    Array, Environment, EnvSpec, Key, Learner, LearnerState, Planner, PyTree, Replay, Report, RunError, RunPlan, Source,
+    Stream, pytree, setting,
 )  # fmt: skip
 from tandem.ops.clocks import step_problems
 from tandem.ops.streams import whole
-from tandem.runners.learn import learn_once
+from tandem.runners.learn import batch_metrics, learn_once
 from tandem.runners.loop import Loop, compiled_once, keys, make_loop, report_problems
 
 UPDATES = "updates"
@@ -29,7 +30,10 @@ UPDATES = "updates"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    rows: str = setting("", "what is learned from: a dataset's folder; or a recorded run, its number or its folder")
+    rows: str = setting(
+        "", "what is learned from: a dataset's folder, or several, separated by commas, of teams of any sizes; or a "
+        "recorded run, its number or its folder",
+    )  # fmt: skip
     report_every: int = setting(200, "updates per report; one compiled call each", low=1)
 
 
@@ -47,10 +51,15 @@ def plan(config: Config, spec: EnvSpec, discount: float, t_max: int, on_policy: 
     )
 
 
+def names(config: Config) -> list[str]:
+    """Return what is learned from, by name."""
+    return [name.strip() for name in config.rows.split(",") if name.strip()]
+
+
 def problems(config: Config, plan: RunPlan) -> list[str]:
     """Return a sentence for each setting that cannot work."""
     found = step_problems(plan.total_steps, 1, config.report_every)
-    if not config.rows:
+    if not names(config):
         found.append("runner_args.rows: not given; name the recorded run or the dataset from whose rows is learned")
     if plan.on_policy:
         found.append(
@@ -91,6 +100,7 @@ def make(
     updates or `max_minutes` are over.
 
     Args:
+      learner: that of all datasets together, where there are several.
       rows: returns the rows, on the host, of the dataset or the recorded run that it is given the name of.
 
     Raises:
@@ -99,9 +109,11 @@ def make(
     del planner
     if replay.source.heeds_priorities:
         raise ValueError("recorded rows are sampled without priorities; choose replay=uniform")
-    recorded = rows(config.rows)
-    newest, data = int(recorded.rows.env_step.max()), _held(config.rows, replay, learner, recorded)
-    train = jax.jit(partial(_report, learner, replay, t_max, newest, config.report_every), donate_argnums=0)
+    recorded = [rows(name) for name in names(config)]
+    newest = tuple(int(each.rows.env_step.max()) for each in recorded)
+    data = tuple(_held(name, replay, learner, each) for name, each in zip(names(config), recorded, strict=True))
+    learn = partial(_learn_one if len(data) == 1 else _learn_several, learner, replay.source, newest)
+    train = jax.jit(partial(_report, learn, t_max, config.report_every), donate_argnums=0)
     loop = make_loop(
         env, players, learner, t_max=t_max, max_minutes=max_minutes, eval_episodes=eval_episodes, eval_every=eval_every,
         train=lambda state: train(state, data), priorities=None, now=lambda state: state.updates,
@@ -156,7 +168,7 @@ class OfflineRunner:
         yield from self.loop(state, seed, began)
 
 
-def _sum(recorded: Stream) -> int:
+def _sum(recorded: Sequence[Stream]) -> int:
     """Return the CRC-32 of all rows."""
     total = 0
     for leaf in jax.tree.leaves(recorded):
@@ -177,16 +189,33 @@ def _init(learner: Learner, rows_sum: int, key: Key) -> RunState:
     )
 
 
+def _learn_one(learner: Learner, source: Source, newest: tuple[int], state: LearnerState, data: tuple, *clock: Array):
+    """Return the learner's state after an update on a batch of the only rows, and its metrics."""
+    key, progress = clock
+    return learn_once(learner, source, state, data[0], key, jnp.int32(newest[0]), progress)[:2]
+
+
+def _learn_several(
+    learner: Learner, source: Source, newest: tuple[int, ...], state: LearnerState, data: tuple, *clock: Array
+):  # fmt: skip
+    """Return the learner's state after an update on a batch of each of several sets of rows, and its metrics."""
+    key, progress = clock
+    sample_key, update_key = jax.random.split(key)
+    batches = [source.sample(each, jax.random.fold_in(sample_key, i), progress) for i, each in enumerate(data)]
+    state, metrics, _ = learner.update(state, batches, update_key)
+    drawn = [batch_metrics(batch, jnp.int32(step)) for batch, step in zip(batches, newest, strict=True)]
+    return state, metrics | {name: sum(each[name] for each in drawn) / len(drawn) for name in drawn[0]}
+
+
 def _report(
-    learner: Learner, replay: Replay, t_max: int, newest: int, count: int, state: RunState, data: PyTree
+    learn: Callable, t_max: int, count: int, state: RunState, data: tuple
 ) -> tuple[RunState, dict[str, dict[str, Any]]]:
     """Return the state after `count` updates on the data, and the sums and the count of their metrics."""
     key, update_key = jax.random.split(state.key)
     progress = jnp.minimum(state.updates / t_max, 1.0)
 
     def update(learned: LearnerState, key: Key):  # the data are no part of what the loop carries, which XLA would copy
-        learned, metrics, _, _ = learn_once(learner, replay.source, learned, data, key, jnp.int32(newest), progress)
-        return learned, metrics
+        return learn(learned, data, key, progress)
 
     learned, metrics = jax.lax.scan(update, state.learner, jax.random.split(update_key, count))
     state = state.replace(learner=learned, key=key, updates=state.updates + count)
