@@ -72,7 +72,7 @@ def build(config: Mapping[str, Any], begins: bool = False) -> Built:
         if len(names) > 1:
             params = jax.eval_shape(parts.model.init, jax.random.key(0))
             tasks = several.tasks(chosen, names, parts.plan, params)
-            made["learner"] = together.together(parts.learner, [tasks[name].learner.halves for name in names])
+            made["learner"] = together.together(parts.learner, [tasks[name].halves for name in names])
         row = contracts.row_of(parts.spec, parts.plan.extras)
         elsewhere["rows"] = several.rows(config["results_dir"], tasks, parts.spec, row)
     run = chosen.make(

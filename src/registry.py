@@ -119,6 +119,10 @@ NETWORKS = {
         "tandem.models.imagination.model", "an actor and critic, and a model of the team's observations to dream in",
         shows=_set("actor_critic sequence_model"),
     ),
+    "coordination": Entry(
+        "tandem.models.coordination", "policies that predict teammates' actions, share skills, or act in turns",
+        shows=_set("coordination"),
+    ),
 }  # fmt: skip
 PLANNERS = {
     "plies": Entry(
@@ -166,6 +170,10 @@ PLANNERS = {
         "tandem.planners.policies.soft_actor", "no search: act from the policy of a soft actor-critic",
         needs=_set("soft_actor_critic"), leaves="policy",
     ),
+    "coordinated": Entry(
+        "tandem.planners.policies.coordinated", "no search: policies with a skill for the team, at once or in turns",
+        needs=_set("coordination"), leaves="policy",
+    ),
 }  # fmt: skip
 LEARNERS = {
     "mazero": Entry(
@@ -191,6 +199,10 @@ LEARNERS = {
     "bc": Entry(
         "tandem.learners.bc", "behaviour cloning: the actions of recorded data are imitated",
         needs=_set("actor_critic"), leaves="policy", data="sequences",
+    ),
+    "coordination": Entry(
+        "tandem.learners.coordination", "behaviour cloning, with predictions of teammates' actions and skills",
+        needs=_set("coordination"), leaves="policy", data="sequences",
     ),
     "pqn": Entry(
         "tandem.learners.pqn", "Q-learning from rollouts by lambda-returns, without replay and target network (PQN)",

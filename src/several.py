@@ -4,8 +4,8 @@ Every dataset's card says what it was recorded in. So the environment, the netwo
 each of them, with shapes of their own. They have to agree in one thing, the parameters.
 """
 
-from collections.abc import Callable, Mapping
 import dataclasses
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ import jax
 from tandem import contracts
 from tandem.chosen import Chosen
 from tandem.config.loader import ConfigError
-from tandem.core import EnvSpec, Learner, PyTree, RunPlan, Stream, Transition
+from tandem.core import EnvSpec, Halves, PyTree, RunPlan, Stream, Transition
 from tandem.datasets import loading, store
 
 
@@ -23,7 +23,7 @@ class Task(NamedTuple):
 
     spec: EnvSpec
     row: Transition  # what one row looks like: a tree of jax.ShapeDtypeStruct
-    learner: Learner
+    halves: Halves  # of its learner
 
 
 def tasks(parts: Chosen, names: list[str], plan: RunPlan, params: PyTree) -> dict[str, Task]:
@@ -76,7 +76,7 @@ def _task(parts: Chosen, name: str, plan: RunPlan, params: PyTree) -> Task:
             [f"learner '{config['learner']}' learns from one dataset at a time; name one in runner_args.rows, or "
              "choose learner=bc or another that learns from recorded data alone"]
         )  # fmt: skip
-    return Task(spec, contracts.row_of(spec, extras), learner)
+    return Task(spec, contracts.row_of(spec, extras), learner.halves)
 
 
 def _settings(own: Mapping[str, Any], card: Mapping[str, Any]) -> dict[str, Any]:

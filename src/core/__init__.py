@@ -2,8 +2,8 @@
 
 from tandem.core.arrays import Array, Key, Params, PyTree, pytree
 from tandem.core.faces import (
-    ActorCritic, BehaviourPolicy, Codec, Distribution, Dreamt, Imagined, Latents, Model, QValues, SelfSupervision,
-    SequenceModel, SoftActorCritic, TeamPolicy, TeamValue,
+    ActorCritic, BehaviourPolicy, Codec, Coordination, Distribution, Dreamt, Imagined, Latents, Model, QValues,
+    SelfSupervision, SequenceModel, SoftActorCritic, TeamPolicy, TeamValue,
 )  # fmt: skip
 from tandem.core.parts import (
     Acting, Alone, Environment, Halves, HostEnvironment, Learner, LearnerState, Planner, Replay, Report, RunError,
@@ -16,8 +16,8 @@ from tandem.core.step import (
 )  # fmt: skip
 
 __all__ = [
-    "Acting", "ActorCritic", "Alone", "Array", "Batch", "BehaviourPolicy", "Candidates", "Codec", "Discrete",
-    "Distribution", "Dreamt", "Entities", "EnvSpec", "Environment", "Group", "Halves", "HostEnvironment", "Image",
+    "Acting", "ActorCritic", "Alone", "Array", "Batch", "BehaviourPolicy", "Candidates", "Codec", "Coordination",
+    "Discrete", "Distribution", "Dreamt", "Entities", "EnvSpec", "Environment", "Group", "Halves", "HostEnvironment", "Image",
     "Imagined", "Key", "Latents", "Learner", "LearnerState", "Model", "Numbers", "Params", "Plan", "Planner", "PolicyExtras",
     "PyTree", "QValues", "Replay", "Report", "RunError", "RunPlan", "Runner", "SearchExtras", "SelfSupervision",
     "SequenceModel", "Slope", "SoftActorCritic", "Source", "Store", "Stream", "TeamPolicy", "TeamValue", "TimeStep",

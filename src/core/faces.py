@@ -5,7 +5,9 @@ registry, and `build` compares the sets. A new kind of network brings a new reco
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from tandem.core.arrays import Array, Key, Params, PyTree, pytree
 from tandem.core.step import Transition
@@ -163,6 +165,29 @@ class SoftActorCritic(NamedTuple):
     central: bool  # False: critics see obs[i] alone, and neither state nor actions
 
 
+class Coordination(NamedTuple):
+    """The agents' policies, with what they know of coordination: teammates' actions, skills of the team, turns.
+
+    `known` is what `see` says that each agent knows: leaves [B, T, N, ...] that depend on `obs[i]` and agent i's own
+    past alone. So do the logits, but for the actions that are visible. `posterior` sees everything; only learning asks.
+    """
+
+    memory: Callable[[int], PyTree]  # batch size -> what is remembered at the beginning [B, N, ...]
+    # params, memory, obs [B, T, N, O], first [B, T] -> memory after the last step, known: a dict, with "guesses"
+    # [B, T, N, N - 1, A], logits of teammates' actions, where it predicts them, and "shown" [B, T, N, N - 1] bool where
+    # not all teammates may be seen
+    see: Callable[[Params, PyTree, Array, Array], tuple[PyTree, dict[str, Any]]]
+    # params, known, action [B, T, N], visible [N, N] bool: agent i sees what j does -> logits [B, T, N, K, A] under each
+    # of K skills
+    logits: Callable[[Params, dict[str, Any], Array, Array], Array]
+    prior: Callable[[Params, dict[str, Any]], Array]  # params, known -> logits [B, T, N, K] of the skill to use
+    # params, known, action, alive [B, T, N] -> logits [B, T, K] of the skill that the team used
+    posterior: Callable[[Params, dict[str, Any], Array, Array], Array]
+    others: np.ndarray  # [N, N - 1] who the teammates of each agent are
+    predicts: bool  # teammates' actions
+    turns: bool  # agents act one after the other
+
+
 @pytree
 class Dreamt:
     """What a sequence model draws of one joint action after what went before."""
@@ -210,6 +235,7 @@ class Model(NamedTuple):
     behaviour: BehaviourPolicy | None = None
     soft_actor_critic: SoftActorCritic | None = None
     sequence_model: SequenceModel | None = None
+    coordination: Coordination | None = None
 
     def faces(self) -> frozenset[str]:
         """Return the names of the faces that it has."""

@@ -5,6 +5,7 @@ mirage of progress in offline MARL"). On an expert's data it becomes the expert.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +43,23 @@ def problems(config: Config, plan: RunPlan) -> list[str]:
 
 def make(config: Config, model: Model, plan: RunPlan) -> Learner:
     """Return the learner; its learning rate's schedule spans the plan's updates."""
-    face = model.actor_critic
+
+    def of_batch(params: Params, batch: Batch) -> tuple[Array, dict[str, Array]]:
+        return loss(config, model.actor_critic, params, batch)
+
+    return assemble(config, of_batch, METRICS, model, plan)
+
+
+def assemble(
+    config: Config, loss: Callable[[Params, Batch], tuple[Array, dict[str, Array]]], names: tuple[str, ...],
+    model: Model, plan: RunPlan,
+) -> Learner:  # fmt: skip
+    """Return the learner that goes down a loss.
+
+    Args:
+      loss: parameters, batch -> loss [], metrics {name: []}.
+      names: of these metrics, and of those of the step.
+    """
     optimiser, schedule = make_optimiser(
         peak=config.learning_rate, warmup_updates=0, total_updates=plan.total_updates,
         final_fraction=config.final_rate_fraction, weight_decay=config.weight_decay,
@@ -59,7 +76,7 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
 
     def slope(state: LearnerState, batch: Batch, key: Key) -> Slope:
         del key
-        gradients, metrics = jax.grad(lambda params: loss(config, face, params, batch), has_aux=True)(state.params)
+        gradients, metrics = jax.grad(loss, has_aux=True)(state.params, batch)
         return Slope(gradients, state.stats, metrics, jnp.ones_like(batch.weight))
 
     def step(state: LearnerState, gradients: Params) -> tuple[LearnerState, dict[str, Array]]:
@@ -72,7 +89,7 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
         init=init,
         update=in_one(halves),
         sequence_length=config.burn_in + config.sequence,
-        metric_names=named(METRICS),
+        metric_names=named(names),
         rates=rates,
         acting=lambda state: model.acting(state.params),
         halves=halves,

@@ -29,7 +29,7 @@ def _unlearned(*inputs):
 def together(learner: Learner, halves: Sequence[Halves]) -> Learner:
     """Return a learner that is updated by a batch of each task, `update(state, batches, key)`.
 
-    Its priorities are [tasks, B]. Metrics are means over the tasks.
+    Its priorities are those of all batches. Metrics are means over the tasks.
 
     Args:
       learner: what `begun` returned.
@@ -43,7 +43,7 @@ def together(learner: Learner, halves: Sequence[Halves]) -> Learner:
         ]
         gradients, measured = mean([slope.gradients for slope in slopes]), mean([slope.metrics for slope in slopes])
         state, metrics = halves[0].step(state.replace(stats=tuple(slope.stats for slope in slopes)), gradients)
-        return state, measured | metrics, jnp.stack([slope.priorities for slope in slopes])
+        return state, measured | metrics, jnp.concatenate([slope.priorities for slope in slopes])
 
     return learner._replace(update=update)
 
