@@ -17,9 +17,9 @@ from tandem.core.step import (
 
 __all__ = [
     "Acting", "ActorCritic", "Alone", "Array", "Batch", "BehaviourPolicy", "Candidates", "Codec", "Coordination",
-    "Discrete", "Distribution", "Dreamt", "Entities", "EnvSpec", "Environment", "Group", "Halves", "HostEnvironment", "Image",
-    "Imagined", "Key", "Latents", "Learner", "LearnerState", "Model", "Numbers", "Params", "Plan", "Planner", "PolicyExtras",
-    "PyTree", "QValues", "Replay", "Report", "RunError", "RunPlan", "Runner", "SearchExtras", "SelfSupervision",
-    "SequenceModel", "Slope", "SoftActorCritic", "Source", "Store", "Stream", "TeamPolicy", "TeamValue", "TimeStep",
-    "Transition", "Vector", "pytree", "setting", "transition",
+    "Discrete", "Distribution", "Dreamt", "Entities", "EnvSpec", "Environment", "Group", "Halves",
+    "HostEnvironment", "Image", "Imagined", "Key", "Latents", "Learner", "LearnerState", "Model", "Numbers",
+    "Params", "Plan", "Planner", "PolicyExtras", "PyTree", "QValues", "Replay", "Report", "RunError", "RunPlan",
+    "Runner", "SearchExtras", "SelfSupervision", "SequenceModel", "Slope", "SoftActorCritic", "Source", "Store",
+    "Stream", "TeamPolicy", "TeamValue", "TimeStep", "Transition", "Vector", "pytree", "setting", "transition",
 ]  # fmt: skip

@@ -177,7 +177,7 @@ class Coordination(NamedTuple):
     # [B, T, N, N - 1, A], logits of teammates' actions, where it predicts them, and "shown" [B, T, N, N - 1] bool where
     # not all teammates may be seen
     see: Callable[[Params, PyTree, Array, Array], tuple[PyTree, dict[str, Any]]]
-    # params, known, action [B, T, N], visible [N, N] bool: agent i sees what j does -> logits [B, T, N, K, A] under each
+    # params, known, action [B, T, N], visible [N, N] bool: agent i sees what j does -> logits [B, T, N, K, A], of each
     # of K skills
     logits: Callable[[Params, dict[str, Any], Array, Array], Array]
     prior: Callable[[Params, dict[str, Any]], Array]  # params, known -> logits [B, T, N, K] of the skill to use

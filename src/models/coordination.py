@@ -4,8 +4,8 @@ Rungs, each with all that the one before has:
 
     none         beta(a | h_i)             h_i is what agent i sees and remembers
     neighbours   beta(a | h_i, c_i)        c_i pools what is behind the predictions g(h_i, e_j) of teammates' actions
-    skills       beta(a | h_i, c_i, z)     z is one of K, drawn by a prior p(z | h_i); in learning a posterior q(z | s, a)
-                                           sees what all agents see and do
+    skills       beta(a | h_i, c_i, z)     z is one of K, drawn by a prior p(z | h_i); a posterior q(z | s, a), which
+                                           only learning asks, knows what all agents see and do
 
 Agents may act in turns besides. Then agent i also sees the actions of those before it. Nothing else that acting
 needs depends on other agents' observations. No parameter depends on the number of things in an observation.
@@ -171,7 +171,7 @@ class Team(nn.Module):
         return jnp.ones(rows.shape[:-1], bool) if shown is None else shown
 
     def _teammates(self, known: dict[str, Any]) -> Array:
-        """Return what is known of each teammate [B, T, N, N - 1, H]: its token, or where it is not seen as one its id."""
+        """Return what is known of each teammate [B, T, N, N - 1, H]: its token, or where there are none its id."""
         if self.groups:
             return known["tokens"][self.groups[0].name][ALLY]
         ids = jnp.eye(self.num_agents)[others(self.num_agents)]

@@ -62,8 +62,8 @@ def test_the_loss_is_the_sum_of_its_three_parts_over_agents_with_a_choice(proble
             apart.append((1 + b) * sum(q[k] * np.log(q[k] / p[k]) for k in range(K)))
             mixed = p @ beta
             kept = mixed > 0
-            information.append(sum(p[k] * np.sum(
-                beta[k, kept] * np.log(np.maximum(beta[k, kept], 1e-300) / mixed[kept])) for k in range(K)))  # fmt: skip
+            ratio = np.log(np.maximum(beta[:, kept], 1e-300) / mixed[kept])
+            information.append(p @ np.sum(beta[:, kept] * ratio, axis=-1))
             agreed.append(beta[p.argmax()].argmax() == action)
             used.append(q)
         for m, j in enumerate(j for j in range(N) if j != i):

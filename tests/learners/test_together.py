@@ -28,7 +28,9 @@ KEY = jax.random.key(3)
 
 def test_a_step_of_cloning_goes_down_the_mean_of_the_losses_of_one_batch_of_each():
     config = bc.Config(sequence=T, learning_rate=1e-2, max_grad_norm=0.5, final_rate_fraction=1.0)
-    models = [actor_critic.make(actor_critic.Config(**SMALL, policy_gain=1.0, critic_input="obs"), each) for each in SPECS]
+    models = [
+        actor_critic.make(actor_critic.Config(**SMALL, policy_gain=1.0, critic_input="obs"), each) for each in SPECS
+    ]
     learners = [bc.make(config, model, plan) for model, plan in zip(models, PLANS)]
     both = together(begun(learners[1], 2), [each.halves for each in learners])
     state = quick_jit(both.init)(jax.random.key(0))

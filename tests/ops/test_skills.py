@@ -36,9 +36,7 @@ def test_information_is_what_an_action_tells_of_the_skill():
     found = skills.information(low(p), low(POLICY))
     for b in range(B):
         mixed = [sum(p[b, k] * POLICY[b, k, a] for k in range(K)) for a in range(A)]
-        told = sum(
-            p[b, k] * POLICY[b, k, a] * np.log(POLICY[b, k, a] / mixed[a]) for k in range(K) for a in range(A)
-        )
+        told = sum(p[b, k] * POLICY[b, k, a] * np.log(POLICY[b, k, a] / mixed[a]) for k in range(K) for a in range(A))
         np.testing.assert_allclose(found[b], told, rtol=1e-4)
     same, apart = jnp.ones((1, K, A)) / A, jnp.eye(K, A)[None]
     np.testing.assert_allclose(skills.information(jnp.ones((1, K)) / K, same), 0.0, atol=1e-6)

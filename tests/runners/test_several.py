@@ -15,8 +15,9 @@ from tests.reference.team_rows import random_rows
 pytestmark = [pytest.mark.jaxmarl, pytest.mark.usefixtures("quick_compiling")]
 SMALL = [
     "platform=cpu", "video=False", "compile_cache_dir=", "network_args.hidden_size=4", "network_args.num_layers=1",
-    "network_args.entity_size=2", "network_args.relations=none", "network_args.pooling=max", "learner_args.sequence=2", "replay_args.batch_size=3",
-    "runner_args.report_every=4", "t_max=8", "eval_args.every=8", "eval_args.episodes=2", "env_args.episode_limit=4",
+    "network_args.entity_size=2", "network_args.relations=none", "network_args.pooling=max", "t_max=8",
+    "learner_args.sequence=2", "replay_args.batch_size=3", "runner_args.report_every=4", "eval_args.every=8",
+    "eval_args.episodes=2", "env_args.episode_limit=4",
 ]  # fmt: skip
 
 
@@ -88,7 +89,9 @@ def test_what_does_not_fit_is_refused_by_the_datasets_name(folders, words, named
     words = [word for word in words if not word.startswith("env_args")]
     with pytest.raises(loader.ConfigError, match=told):
         if named:
-            play = loader.load("bc", "matrix_game", commandline.updates([f"runner_args.rows={folders[2]},{folders[3]}"]))
+            play = loader.load(
+                "bc", "matrix_game", commandline.updates([f"runner_args.rows={folders[2]},{folders[3]}"])
+            )
             build.build(play)
         of_both(folders, *words)
 
