@@ -17,7 +17,9 @@ class Entities:
     observation shows the positions of all and behind them the velocities of all, these are two parts.
     """
 
-    kind: str  # "own", "ally", "enemy", "landmark", ...; no two blocks of an observation have the same
+    # "own", "ally" (the teammates, in the order of the agents), "enemy", "landmark", ...; no two blocks of an observation
+    # have the same
+    kind: str
     count: int
     parts: tuple[tuple[int, int], ...]  # (index of the part's first feature, how many features of each thing it has)
     first_action: int = -1  # action `first_action + k` targets the k-th of them; -1 = none does
