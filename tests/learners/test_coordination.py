@@ -120,10 +120,8 @@ def test_a_posterior_sees_all_actions_of_the_living(problem):
         np.testing.assert_array_equal(inferred(other, dead), inferred(rows.action, dead))
 
 
-@pytest.mark.parametrize("encoder", ["flat", "entities"])
-def test_in_turns_an_agent_sees_the_actions_of_those_before_it_and_no_others(encoder):
-    small = network.Config(**SMALL | {"encoder": encoder}, turns=True, policy_gain=1.0)
-    model = network.make(small, OF)
+def test_in_turns_an_agent_sees_the_actions_of_those_before_it_and_no_others():
+    model = network.make(network.Config(**SMALL, turns=True, policy_gain=1.0), OF)
     params, rows = quick_jit(model.init)(jax.random.key(2)), random_rows(OF, 1, 2, seed=5)
     face, before = model.coordination, np.tril(np.ones((N, N), bool), -1)
 
