@@ -17,8 +17,8 @@ class Entities:
     observation shows the positions of all and behind them the velocities of all, these are two parts.
     """
 
-    # "own", "ally" (the teammates, in the order of the agents), "enemy", "landmark", ...; no two blocks of an observation
-    # have the same
+    # "own", "ally" (all teammates are in the order of the agents), "enemy", "landmark", ...; no two blocks of an
+    # observation have the same
     kind: str
     count: int
     parts: tuple[tuple[int, int], ...]  # (index of the part's first feature, how many features of each thing it has)
