@@ -94,19 +94,19 @@ def build(config: Mapping[str, Any], begins: bool = False) -> Built:
 def parts(config: Mapping[str, Any]) -> Parts:
     """Return the parts of the run that a checked configuration describes, for whoever looks at what it has learned.
 
-    Rows that it learned from need not be there, nor fit.
+    Rows that it learned from need not be there, nor fit. What was checked when it was trained is not traced again.
 
     Raises:
       ConfigError: as `build`.
     """
-    return _parts(config, Chosen(config, FAMILIES), begins=False)
+    return _parts(config, Chosen(config, FAMILIES), begins=False, learns=False)
 
 
-def _parts(config: Mapping[str, Any], parts: Chosen, begins: bool) -> Parts:
+def _parts(config: Mapping[str, Any], parts: Chosen, begins: bool, learns: bool = True) -> Parts:
     _raise(mismatches(config, parts.entries))
     env = parts.make("env")
     _raise(unplayable(config, parts.entries, env.spec))
-    _raise(contracts.of_env(config["env"], env))
+    _raise(contracts.of_env(config["env"], env) if learns else [])
     model = _traced_once(parts.make("network", env.spec), "init")
     planner = parts.make("planner", model, env.spec, config["discount"])
     planner = planner._replace(plan=jax.jit(planner.plan, static_argnums=4))
@@ -118,7 +118,7 @@ def _parts(config: Mapping[str, Any], parts: Chosen, begins: bool) -> Parts:
     _raise(parts.problems(plan))
     learner = _traced_once(parts.make("learner", model, plan), "init", "update")
     replay = parts.make("replay", plan.num_envs, learner.sequence_length)
-    _raise(contracts.of_learner(config["learner"], learner, replay, plan))
+    _raise(contracts.of_learner(config["learner"], learner, replay, plan) if learns else [])
     if (count := len(_names(parts))) > 1:
         learner = together.begun(learner, count)
     if begins and config["init_from"]:

@@ -94,10 +94,10 @@ def _misfit(own: PyTree, other: PyTree) -> str:
     return ""
 
 
-def rows(results: str, known: Mapping[str, Task], own: EnvSpec, row: Transition) -> Callable[[str], Stream]:
-    """Return what reads the rows of a name: a dataset of several, or the run's only one."""
+def rows(results: str, known: Mapping[str, Task], own: EnvSpec, row: Transition) -> Callable[[str], tuple[Stream, int]]:
+    """Return what reads the rows of a name, and their checksum: a dataset of several, or the run's only one."""
 
-    def read(name: str) -> Stream:
+    def read(name: str) -> tuple[Stream, int]:
         task = known.get(name)
         return loading.load(results, name, task.spec if task else own, task.row if task else row)
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from tandem.datasets import card as cards
 from tandem.datasets.dataset import BEHAVIOUR, Arrays, Dataset
+from tandem.ops.held_out import aligned
 from tandem.records.checkpoint import plainly_named, sync
 
 CARD, ENDS = "card.json", "ends.npz"
@@ -139,8 +140,11 @@ def read_vault(folder: Path) -> Arrays:
 
             size = int(opened("vault_index").read().result()[0])
             # Not by Vault.read, which makes a second copy on JAX's device.
-            reading = {name: opened(f"{name}.")[0, :size].read() for name in names}
-            return {name: future.result() for name, future in reading.items()}
+            leaves = {name: opened(f"{name}.")[0, :size] for name in names}
+            read = {name: aligned(leaf.shape, leaf.dtype.numpy_dtype) for name, leaf in leaves.items()}
+            for written in [tensorstore.array(read[name]).write(leaf) for name, leaf in leaves.items()]:
+                written.result()
+            return read
     except Exception as error:  # of many kinds: tensorstore's, the system's, those of another structure
         said = " ".join(str(error).split())[:200]
         raise DatasetError(f"the vault {folder} cannot be read: {said or type(error).__name__}") from error

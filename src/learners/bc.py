@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from tandem.core import (
-    ActorCritic, Array, Batch, Halves, Key, Learner, LearnerState, Model, Params, RunPlan, Slope, setting,
+    ActorCritic, Array, Batch, Halves, Key, Learner, LearnerState, Model, Params, RunPlan, Slope, Transition, setting,
 )  # fmt: skip
 from tandem.learners import cloning
 from tandem.learners.offline_metrics import named
@@ -47,7 +47,12 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
     def of_batch(params: Params, batch: Batch) -> tuple[Array, dict[str, Array]]:
         return loss(config, model.actor_critic, params, batch)
 
-    return assemble(config, of_batch, METRICS, model, plan)
+    def held_out(state: LearnerState, rows: Transition) -> dict[str, Array]:
+        known, outputs = model.actor_critic.distribution, imitated(model.actor_critic, state.params, rows)
+        log_prob = known.log_prob(outputs, rows.legal, rows.action)
+        return cloning.held_out(log_prob, known.mode(outputs, rows.legal), rows)
+
+    return assemble(config, of_batch, METRICS, model, plan)._replace(held_out=held_out)
 
 
 def assemble(
@@ -96,11 +101,15 @@ def assemble(
     )
 
 
+def imitated(face: ActorCritic, params: Params, traj: Transition) -> Array:
+    """Return the policy's outputs [B, T, N, ...] at rows that begin without memory."""
+    return face.policy(params, face.memory(traj.first.shape[0]), traj.obs, traj.first)[1]
+
+
 def loss(config: Config, face: ActorCritic, params: Params, batch: Batch) -> tuple[Array, dict[str, Array]]:
     """Return the negative log-likelihood [] of the data's actions, and metrics; a sequence begins without memory."""
     traj, known = batch.traj, face.distribution
-    _, outputs, _ = face.policy(params, face.memory(traj.first.shape[0]), traj.obs, traj.first)
-    rows, outputs = cut((traj, outputs), config.burn_in)
+    rows, outputs = cut((traj, imitated(face, params, traj)), config.burn_in)
     of_data = cloning.likelihood_loss(known.log_prob(outputs, rows.legal, rows.action), rows, batch.weight)
     free = cloning.choosing(rows)
     likeliest = known.mode(jax.lax.stop_gradient(outputs), rows.legal)

@@ -17,15 +17,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from tandem.core import (
-    Array, Environment, EnvSpec, Key, Learner, LearnerState, Planner, PyTree, Replay, Report, RunError, RunPlan, Source,
-    Stream, pytree, setting,
+    Acting, Array, Environment, EnvSpec, HostEnvironment, Key, Learner, LearnerState, Planner, PyTree, Replay, Report,
+    RunError, RunPlan, Source, Stream, pytree, setting,
 )  # fmt: skip
+from tandem.ops import held_out
 from tandem.ops.clocks import step_problems
 from tandem.ops.streams import whole
+from tandem.runners.host import collect as host_collect
+from tandem.runners.host.envs import HostEnvs
 from tandem.runners.learn import batch_metrics, learn_once
 from tandem.runners.loop import Loop, compiled_once, keys, make_loop, report_problems
 
 UPDATES = "updates"
+EVAL_ENVS = 8  # environments outside JAX that play an evaluation side by side
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,7 +38,14 @@ class Config:
         "", "what is learned from: a dataset's folder, or several, separated by commas, of teams of any sizes; or a "
         "recorded run, its number or its folder",
     )  # fmt: skip
+    holdout: float = setting(
+        0.0, "share of the episodes, by lot, that is not learned from: offline/holdout_* say how well their actions "
+        "are foretold", low=0.0, high=0.9,
+    )  # fmt: skip
     report_every: int = setting(200, "updates per report; one compiled call each", low=1)
+    env_timeout: float = setting(
+        60.0, "seconds that a step or a reset of an environment outside JAX may take; 0 = no limit", low=0.0
+    )
 
 
 def plan(config: Config, spec: EnvSpec, discount: float, t_max: int, on_policy: bool) -> RunPlan:
@@ -61,6 +72,11 @@ def problems(config: Config, plan: RunPlan) -> list[str]:
     found = step_problems(plan.total_steps, 1, config.report_every)
     if not names(config):
         found.append("runner_args.rows: not given; name the recorded run or the dataset from whose rows is learned")
+    if config.holdout and len(names(config)) > 1:
+        found.append(
+            f"runner_args.holdout={config.holdout}: episodes can be held out of one dataset alone; set it to 0, or "
+            "name one dataset in runner_args.rows"
+        )
     if plan.on_policy:
         found.append(
             "runner=offline: the learner learns from its own policy's rollouts alone, and these rows are of "
@@ -75,7 +91,7 @@ class RunState:
     """Everything a run needs to go on, beside the rows."""
 
     learner: LearnerState
-    rows_sum: Array  # [] uint32, CRC-32 of the rows, so that a run does not go on with others
+    rows_sum: Array  # [] uint32, checksum of the rows, so that a run does not go on with others
     key: Key
     updates: Array  # [] int32
     last_eval: Array  # [] int32 updates at the last evaluation; this and the next are kept by the host
@@ -84,13 +100,14 @@ class RunState:
 
 def make(
     config: Config,
-    env: Environment,
+    env: Environment | HostEnvironment,
     planner: Planner,
     players: Mapping[str, Planner],
     learner: Learner,
     replay: Replay,
     *,
-    rows: Callable[[str], Stream],
+    rows: Callable[[str], tuple[Stream, int]],
+    remake: Callable[[], Acting],
     t_max: int,
     max_minutes: float,
     eval_episodes: int,
@@ -101,7 +118,9 @@ def make(
 
     Args:
       learner: that of all datasets together, where there are several.
-      rows: returns the rows, on the host, of the dataset or the recorded run that it is given the name of.
+      rows: returns the rows, on the host, of the dataset or the recorded run that it is given the name of, and a
+        checksum of them.
+      remake: makes what acts, whose environments play the evaluations where they are programs outside JAX.
 
     Raises:
       ValueError: the rows cannot be had or do not fit, or the replay's sampling changes with what is learned.
@@ -109,17 +128,43 @@ def make(
     del planner
     if replay.source.heeds_priorities:
         raise ValueError("recorded rows are sampled without priorities; choose replay=uniform")
-    recorded = [rows(name) for name in names(config)]
+    recorded, sums = zip(*map(rows, names(config)), strict=True)
     newest = tuple(int(each.rows.env_step.max()) for each in recorded)
-    data = tuple(_held(name, replay, learner, each) for name, each in zip(names(config), recorded, strict=True))
+    learned, episodes = _divided(config, learner, recorded)
+    data = tuple(_held(name, replay, learner, each) for name, each in zip(names(config), learned, strict=True))
     learn = partial(_learn_one if len(data) == 1 else _learn_several, learner, replay.source, newest)
-    train = jax.jit(partial(_report, learn, t_max, config.report_every), donate_argnums=0)
+    train = jax.jit(partial(_report, learner, learn, t_max, config.report_every), donate_argnums=0)
+    envs = evaluators = None
+    if not isinstance(env, Environment):
+        num_envs = min(eval_episodes, EVAL_ENVS)
+        envs = HostEnvs(remake().make_env, num_envs, (), config.env_timeout, eval_episodes, "eval_args.episodes")
+        evaluators = host_collect.evaluators(envs, players, env.spec, eval_episodes)
     loop = make_loop(
         env, players, learner, t_max=t_max, max_minutes=max_minutes, eval_episodes=eval_episodes, eval_every=eval_every,
-        train=lambda state: train(state, data), priorities=None, now=lambda state: state.updates,
-        steps_per_report=config.report_every,
+        train=lambda state: train(state, data, episodes), priorities=None, now=lambda state: state.updates,
+        steps_per_report=config.report_every, evaluators=evaluators,
     )  # fmt: skip
-    return OfflineRunner(learner=learner, loop=loop, rows=config.rows, rows_sum=_sum(recorded))
+    return OfflineRunner(learner=learner, loop=loop, rows=config.rows, rows_sum=_sum(sums), envs=envs)
+
+
+def _divided(config: Config, learner: Learner, recorded: Sequence[Stream]) -> tuple[Sequence[Stream], PyTree]:
+    """Return the rows that are learned from, on the host, and the episodes [G, B, L, ...] of the only dataset that are
+    not, on the device.
+
+    Raises:
+      ValueError: the learner has nothing to say of them, or there is one episode alone.
+    """
+    if config.holdout == 0.0:
+        return recorded, ()
+    if learner.held_out is None:
+        raise ValueError(
+            f"runner_args.holdout={config.holdout}: this learner does not foretell the data's actions; set it to 0"
+        )
+    try:
+        learned, episodes = held_out.divided(recorded[0], config.holdout)
+    except ValueError as error:
+        raise ValueError(f"runner_args.holdout={config.holdout}: {error}") from None
+    return [learned], jax.device_put(episodes)
 
 
 def _held(name: str, replay: Replay, learner: Learner, recorded: Stream) -> PyTree:
@@ -155,6 +200,7 @@ class OfflineRunner:
     loop: Loop
     rows: str
     rows_sum: int
+    envs: HostEnvs | None = None  # those of evaluations, where they are programs outside JAX
     clock = UPDATES
 
     def shapes(self) -> RunState:
@@ -165,15 +211,16 @@ class OfflineRunner:
         if resume is not None and int(resume.rows_sum) != self.rows_sum:
             raise RunError(f"runner_args.rows={self.rows}: these are not the rows that the run began with")
         state = compiled_once(partial(_init, self.learner, self.rows_sum))(keys(seed)[1]) if resume is None else resume
-        yield from self.loop(state, seed, began)
+        try:
+            yield from self.loop(state, seed, began)
+        finally:
+            if self.envs:
+                self.envs.close()
 
 
-def _sum(recorded: Sequence[Stream]) -> int:
-    """Return the CRC-32 of all rows."""
-    total = 0
-    for leaf in jax.tree.leaves(recorded):
-        total = zlib.crc32(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8), total)
-    return total
+def _sum(sums: Sequence[int]) -> int:
+    """Return one checksum of the checksums of all rows."""
+    return sums[0] if len(sums) == 1 else zlib.crc32(repr(sums).encode())
 
 
 def _init(learner: Learner, rows_sum: int, key: Key) -> RunState:
@@ -208,9 +255,17 @@ def _learn_several(
 
 
 def _report(
-    learn: Callable, t_max: int, count: int, state: RunState, data: tuple
+    learner: Learner,
+    learn: Callable,
+    t_max: int,
+    count: int,
+    state: RunState,
+    data: tuple,
+    episodes: PyTree,
 ) -> tuple[RunState, dict[str, dict[str, Any]]]:
-    """Return the state after `count` updates on the data, and the sums and the count of their metrics."""
+    """Return the state after `count` updates on the data, and the sums and the count of their metrics, and of those of
+    the episodes that are held out.
+    """
     key, update_key = jax.random.split(state.key)
     progress = jnp.minimum(state.updates / t_max, 1.0)
 
@@ -219,4 +274,8 @@ def _report(
 
     learned, metrics = jax.lax.scan(update, state.learner, jax.random.split(update_key, count))
     state = state.replace(learner=learned, key=key, updates=state.updates + count)
-    return state, {"updates": {"count": jnp.float32(count), **{name: jnp.sum(each) for name, each in metrics.items()}}}
+    sums = {"updates": {"count": jnp.float32(count), **{name: jnp.sum(each) for name, each in metrics.items()}}}
+    if jax.tree.leaves(episodes):
+        judged = jax.lax.map(partial(learner.held_out, learned), episodes)
+        sums["held_out"] = {name: jnp.sum(each) for name, each in judged.items()}
+    return state, sums
