@@ -13,10 +13,13 @@ import jax
 
 from tandem import contracts
 from tandem.chosen import Chosen
+from tandem.config import schema
 from tandem.config.loader import ConfigError
 from tandem.datasets import loading
 from tandem.records import beginning
-from tandem.core import Acting, Environment, EnvSpec, HostEnvironment, Learner, Model, Planner, Replay, Runner, RunPlan
+from tandem.core import (
+    Acting, Batch, Environment, EnvSpec, HostEnvironment, Learner, Model, Planner, Recorded, Replay, Runner, RunPlan,
+)  # fmt: skip
 from tandem.matching import mismatches, unplayable
 from tandem.registry import FAMILIES, find
 
@@ -49,7 +52,8 @@ def build(config: Mapping[str, Any], begins: bool = False) -> Built:
     """Return the run that a checked configuration describes; nothing is compiled yet.
 
     Args:
-      begins: the run is about to start, and not to go on or to be looked at, so that `init_from` has to be there.
+      begins: the run is about to start, and not to go on or to be looked at, so that `init_from` and the rows of a
+        pre-training have to be there.
 
     Raises:
       ConfigError: parts that do not fit each other, sizes that cannot work, values that only a part can judge, a part
@@ -78,6 +82,8 @@ def build(config: Mapping[str, Any], begins: bool = False) -> Built:
     if parts.entries["runner"].recorded:
         row = contracts.row_of(env.spec, extras)
         elsewhere["rows"] = partial(loading.load, config["results_dir"], spec=env.spec, row=row)
+    if begins and learner.pretraining:
+        elsewhere["pretrain"] = _recorded(config, learner, contracts.batch_of(replay, plan), plan)
     players = planner.players()
     run = parts.make(
         "runner",
@@ -95,6 +101,24 @@ def build(config: Mapping[str, Any], begins: bool = False) -> Built:
     return Built(
         run=run, plan=plan, env=env, planner=planner, players=players, replay=replay, learner=learner, model=model
     )
+
+
+def _recorded(config: Mapping[str, Any], learner: Learner, batch: Batch, plan: RunPlan) -> Recorded:
+    """Return the rows that a learner is pre-trained on, in batches of the size that the run has.
+
+    Raises:
+      ConfigError: there are no such rows, they do not fit, or they are too few.
+    """
+    name, length = learner.pretraining.rows, learner.sequence_length
+    try:
+        rows = loading.load(config["results_dir"], name, plan.spec, contracts.row_of(plan.spec, ()))
+    except ValueError as error:
+        raise ConfigError([f"learner_args.pretrain={name}: {error}"]) from error
+    if (size := rows.end.shape[0]) < length:
+        raise ConfigError([f"learner_args.pretrain={name}: {size} rows are fewer than the {length} of one sequence"])
+    entry = next(each for each in FAMILIES["replay"].values() if each.recorded)
+    held = schema.build(entry.config(), {"batch_size": batch.weight.shape[0]})
+    return Recorded(rows=rows, replay=entry.make(held, plan.num_envs, length))
 
 
 def environment(config: Mapping[str, Any]) -> Environment | HostEnvironment:

@@ -6,8 +6,8 @@ from tandem.core.faces import (
     SequenceModel, SoftActorCritic, TeamPolicy, TeamValue,
 )  # fmt: skip
 from tandem.core.parts import (
-    Acting, Alone, Environment, HostEnvironment, Learner, LearnerState, Planner, Replay, Report, RunError, Runner,
-    RunPlan, Source, Store,
+    Acting, Alone, Environment, HostEnvironment, Learner, LearnerState, Planner, Pretraining, Recorded, Replay, Report,
+    RunError, Runner, RunPlan, Source, Store,
 )  # fmt: skip
 from tandem.core.settings import setting
 from tandem.core.spaces import Discrete, Entities, EnvSpec, Group, Image, Numbers, Vector
@@ -19,7 +19,7 @@ __all__ = [
     "Acting", "ActorCritic", "Alone", "Array", "Batch", "BehaviourPolicy", "Candidates", "Codec", "Discrete",
     "Distribution", "Dreamt", "Entities", "EnvSpec", "Environment", "Group", "HostEnvironment", "Image", "Imagined",
     "Key", "Latents", "Learner", "LearnerState", "Model", "Numbers", "Params", "Plan", "Planner", "PolicyExtras",
-    "PyTree", "QValues", "Replay", "Report", "RunError", "RunPlan", "Runner", "SearchExtras", "SelfSupervision",
-    "SequenceModel", "SoftActorCritic", "Source", "Store", "Stream", "TeamPolicy", "TeamValue", "TimeStep",
-    "Transition", "Vector", "pytree", "setting", "transition",
+    "Pretraining", "PyTree", "QValues", "Recorded", "Replay", "Report", "RunError", "RunPlan", "Runner",
+    "SearchExtras", "SelfSupervision", "SequenceModel", "SoftActorCritic", "Source", "Store", "Stream", "TeamPolicy",
+    "TeamValue", "TimeStep", "Transition", "Vector", "pytree", "setting", "transition",
 ]  # fmt: skip
