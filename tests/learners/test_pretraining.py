@@ -18,7 +18,7 @@ from tandem.runners.pretraining import pretrained
 from tests.reference import offline_rows
 from tests.reference.compiled import quick_jit
 from tests.reference.dreams import SMALL
-from tests.reference.offline_rows import OVER, SPEC, A, N
+from tests.reference.offline_rows import SPEC, A, N
 from tests.reference.run_plans import run_plan
 
 UPDATES = 60
@@ -108,6 +108,8 @@ def test_the_model_learns_what_it_was_not_shown_and_no_policy_moves(name):
     before, now = update(begun.params, unseen), update(after.params, unseen)
     assert now[PAID] < 0.5 * before[PAID]
     assert known[PAID] < 0.5 * known[f"{PAID}_before"]
+    if name == "mazero":
+        assert known["pretrain/value_loss"] < 0.8 * known["pretrain/value_loss_before"]
     assert (known["pretrain/updates"], known["pretrain/rows"]) == (UPDATES, offline_rows.ROWS)
 
 
@@ -134,17 +136,6 @@ def test_rows_of_which_no_search_is_known_get_an_order_of_their_own():
     np.testing.assert_array_equal(np.sort(extras.rank, axis=-1), np.broadcast_to(np.arange(N), extras.rank.shape))
     assert 0.3 < np.mean(extras.rank[..., 0]) < 0.7  # of 64: chance is out of this once in a thousand
     np.testing.assert_array_equal(extras.committed, traj.action)
-
-
-def test_values_are_those_of_whoever_acted():
-    """Two agents who act at random are paid a0 * a1 in the first of two steps: 1 on average, and 0 from the second."""
-    _, after, _ = trained("mazero")
-    net, seen = NETS["mazero"], offline_rows.seen(np.arange(OVER))
-    latents = mazero.represent(net, after.params, seen)
-    nobody = np.zeros((OVER, N), bool)
-    logits = net.team_value.logits(after.params, latents, np.zeros((OVER, N), np.int32), nobody)
-    value = learner("mazero").returns(after.stats, net.team_value.codec.mean(logits))
-    np.testing.assert_allclose(value, [1.0, 0.0], atol=0.5)
 
 
 def test_what_cannot_work_is_said():

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -71,26 +72,26 @@ def unplayed(run):
 
 @pytest.fixture(scope="module")
 def whole(data, tmp_path_factory):
-    """A whole run, its checkpoint after the first report, and where its results are."""
+    """Where the results of a whole run are, the run, its reports, what it learned, and its state after the first."""
     results = tmp_path_factory.mktemp("results")
     asked = config("mazero_joint", results, f"learner_args.pretrain={data}")
-    built, reports, params = build.build(asked, begins=True), [], None
-    run = unplayed(built.run)
+    run, reports = unplayed(build.build(asked, begins=True).run), []
     for report, state in run(5):
         if not reports:
+            middle = jax.tree.map(jnp.copy, state)
             arrays, keys = checkpoint.split(state)
             path = folder(results, "1") / str(REPORT)
             path.parent.mkdir(parents=True)
             checkpoint.write(path, jax.tree.map(np.array, arrays), Meta(REPORT, 1, 1.0, {}, keys))
         reports.append(report)
-        params = jax.device_get(state.learner)
+    learned = jax.device_get(state.learner)
     (results / "sacred" / "1").mkdir(parents=True)
     (results / "sacred" / "1" / "config.json").write_text(json.dumps(asked))
-    return results, run, reports, params
+    return results, run, reports, learned, middle
 
 
 def test_the_first_report_tells_of_it_and_the_clocks_do_not(whole, data):
-    _, _, reports, learned = whole
+    _, _, reports, learned, _ = whole
     assert [report.step for report in reports] == [64, 128, 192]
     first = reports[0].metrics
     assert first["pretrain/updates"] == UPDATES and first["pretrain/rows"] == store.read(data).size
@@ -100,16 +101,18 @@ def test_the_first_report_tells_of_it_and_the_clocks_do_not(whole, data):
 
 
 def test_going_on_is_like_never_having_stopped_and_needs_no_rows(whole):
-    results, run, _, learned = whole
+    results, run, reports, learned, middle = whole
+    rest = list(run(5, middle))
+    assert [report.step for report, _ in rest] == [report.step for report in reports[1:]]
+    assert not [name for report, _ in rest for name in report.metrics if name.startswith("pretrain/")]
     shapes = build.build(config("mazero_joint", results, "learner_args.pretrain=gone")).run.shapes()
-    begun = checkpoint.read(folder(results, "1") / str(REPORT), shapes)
-    rest = [jax.device_get(state.learner) for _, state in run(5, begun)]
-    assert len(rest) == 2
+    assert jax.tree.structure(shapes) == jax.tree.structure(rest[-1][1])
+    rest = [jax.device_get(rest[-1][1].learner)]
     jax.tree.map(np.testing.assert_array_equal, rest[-1], learned)
 
 
 def test_a_run_that_was_killed_before_its_first_checkpoint_begins_to_the_same_end(whole):
-    _, run, _, learned = whole
+    _, run, _, learned, _ = whole
     anew = [jax.device_get(state.learner) for _, state in run(5)]
     jax.tree.map(np.testing.assert_array_equal, anew[-1], learned)
 
@@ -126,7 +129,7 @@ def test_the_rows_of_a_run_serve_any_learner_with_a_model(whole, name):
         (["learner_args.pretrain=9"], "learner_args.pretrain=9: .*no run '9'"),
         (["env_args.num_agents=3"], "does not fit this environment .*num_agents 2 against 3"),
         (["learner_args.pretrain=1", "env_args.num_agents=3"], "of the rows of run 1 is .*this environment"),
-        (["learner_args.unroll=1", "learner_args.n_step=256"], "rows are fewer than the .* of one sequence"),
+        (["learner_args.pretrain=1", "learner_args.n_step=99"], "rows are fewer than the .* of one sequence"),
     ],
 )
 def test_rows_that_do_not_fit_are_named_in_a_sentence(whole, data, settings, said):
