@@ -55,13 +55,14 @@ WAYS = ("from scratch", "learns on", "frozen")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
     backend.prepare_jax("cpu")
     result = {}
     for name in options.tasks:
         task, began = TASKS[name], time.process_time()
-        found = {way: list(curves(task, way, options.seeds)) for way in WAYS}
+        found = {way: list(curves(task, way, options.seeds)) for way in options.ways}
         steps = sorted({step for several in found.values() for curve in several for step in curve})
         rows = [[way, *(_cell(several, step) for step in steps)] for way, several in found.items()]
         print(f"\n{name}, {options.seeds} seeds, {time.process_time() - began:.0f} s of processor time")
@@ -89,7 +90,9 @@ def curves(task: dict, way: str, seeds: int):
             rows = random_play(built, before // ENVS, jax.random.key(100 + seed))
             run = dataclasses.replace(run, pretrain=Recorded(rows=rows, replay=replay))
         kind = "eval/search/return" if "search" in built.players else "eval/policy/return"
-        yield {before + report.step: report.metrics[kind] for report, _ in run(seed) if kind in report.metrics}
+        curve = {before + report.step: report.metrics[kind] for report, _ in run(seed) if kind in report.metrics}
+        print(way, seed, curve, flush=True)
+        yield curve
 
 
 def random_play(built: build.Built, steps: int, key: jax.Array) -> Stream:
