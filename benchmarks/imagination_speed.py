@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from tandem import backend, build
 from tandem.config import commandline, loader
 from tandem.learners.dreams import dream, starts
+from tandem.runners.loop import compiled_once
 
 LAYOUTS, KINDS = ("one", "tokens"), ("model update", "round of dreams")
 
@@ -61,7 +62,7 @@ def programs(env_config: str, words: list[str]) -> tuple[Callable[[jax.Array], A
     batch = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), batch)
     everybody = {name: jnp.ones_like(getattr(batch.traj, name)) for name in ("alive", "next_alive", "legal")}
     batch = batch.replace(traj=batch.traj.replace(**everybody))
-    state = jax.jit(built.learner.init)(jax.random.key(0))
+    state = compiled_once(built.learner.init)(jax.random.key(0))
     state = state.replace(opt=built.learner.pretraining.opt(state.params))
     begun = starts(batch.traj, args["context"], args["starts"], jax.random.key(1))
     world = built.model.sequence_model
