@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from tandem import contracts, several
+from tandem import contracts, recorded
 from tandem.chosen import Chosen
 from tandem.config.loader import ConfigError
 from tandem.learners import together
@@ -55,7 +55,8 @@ def build(config: Mapping[str, Any], begins: bool = False) -> Built:
     """Return the run that a checked configuration describes; nothing is compiled yet.
 
     Args:
-      begins: the run is about to start, and not to go on or to be looked at, so that `init_from` has to be there.
+      begins: the run is about to start, and not to go on or to be looked at, so that `init_from` and the rows of a
+        pre-training have to be there.
 
     Raises:
       ConfigError: parts that do not fit each other, sizes that cannot work, values that only a part can judge, a part
@@ -67,37 +68,24 @@ def build(config: Mapping[str, Any], begins: bool = False) -> Built:
     names, elsewhere = _names(chosen), dict[str, Any]()
     if chosen.entries["runner"].host:
         elsewhere["remake"] = partial(remake, dict(config))
-    if chosen.entries["runner"].recorded:
-        tasks = dict[str, several.Task]()
-        if len(names) > 1:
-            params = jax.eval_shape(parts.model.init, jax.random.key(0))
-            tasks = several.tasks(chosen, names, parts.plan, params)
-            made["learner"] = together.together(parts.learner, [tasks[name].halves for name in names])
-        row = contracts.row_of(parts.spec, parts.plan.extras)
-        elsewhere["rows"] = several.rows(config["results_dir"], tasks, parts.spec, row)
+    if begins and parts.learner.pretraining:
+        elsewhere["pretrain"] = recorded.before_acting(config, parts.learner, parts.replay, parts.plan)
+    if names:
+        known = parts.learner, parts.model, parts.plan
+        made["learner"], elsewhere["rows"] = recorded.instead_of_acting(chosen, names, *known)
+    evaluation = config["eval_args"]
     run = chosen.make(
-        "runner",
-        parts.env,
-        parts.planner,
-        parts.players,
-        made["learner"],
-        parts.replay,
-        t_max=config["t_max"],
-        max_minutes=config["max_minutes"],
-        eval_episodes=config["eval_args"]["episodes"],
-        eval_every=config["eval_args"]["every"],
+        "runner", parts.env, parts.planner, parts.players, made["learner"], parts.replay, t_max=config["t_max"],
+        max_minutes=config["max_minutes"], eval_episodes=evaluation["episodes"], eval_every=evaluation["every"],
         **elsewhere,
-    )
+    )  # fmt: skip
     return Built(run=run, **made)
 
 
 def parts(config: Mapping[str, Any]) -> Parts:
     """Return the parts of the run that a checked configuration describes, for whoever looks at what it has learned.
 
-    Rows that it learned from need not be there, nor fit. What was checked when it was trained is not traced again.
-
-    Raises:
-      ConfigError: as `build`.
+    Its rows need not be there. What was checked when it was trained is not traced again. Errors are those of `build`.
     """
     return _parts(config, Chosen(config, FAMILIES), begins=False, learns=False)
 

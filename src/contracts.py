@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from tandem.core import (
-    Candidates, Environment, EnvSpec, HostEnvironment, Learner, Model, Plan, Planner, PolicyExtras, PyTree, Replay,
-    RunPlan, SearchExtras, TimeStep, Transition, transition,
+    Batch, Candidates, Environment, EnvSpec, HostEnvironment, Learner, Model, Plan, Planner, PolicyExtras, PyTree,
+    Replay, RunPlan, SearchExtras, TimeStep, Transition, transition,
 )  # fmt: skip
 
 Shape = jax.ShapeDtypeStruct
@@ -120,15 +120,7 @@ def _candidates(kept: Any, agents: tuple[int, ...]) -> dict[str, Candidates]:
 
 def of_learner(name: str, learner: Learner, replay: Replay, plan: RunPlan) -> list[str]:
     """Check that an update keeps the state's structure, and returns the metrics and priorities that it promises."""
-    rows = jax.tree.map(
-        lambda x: Shape((plan.num_envs, plan.rollout_length, *x.shape), x.dtype), row_of(plan.spec, plan.extras)
-    )
-
-    def one_batch(rows, key):
-        example = jax.tree.map(lambda x: jnp.zeros(x.shape[2:], x.dtype), rows)
-        return replay.source.sample(replay.store.add(replay.store.init(example), rows), key, jnp.zeros(()))
-
-    batch = jax.eval_shape(one_batch, rows, _key())
+    batch = batch_of(replay, plan)
     state = jax.eval_shape(learner.init, _key())
     after, metrics, priorities = jax.eval_shape(learner.update, state, batch, _key())
     who = f"learner '{name}': `update`"
@@ -139,6 +131,19 @@ def of_learner(name: str, learner: Learner, replay: Replay, plan: RunPlan) -> li
         return [*broken, f"{who} returns metrics that differ from its metric_names: it {' and '.join(odd)}"]
     broken += _differ(f"{who} returns the metric", "it has to be", dict(metrics), {key: _array(()) for key in metrics})
     return broken + _differ(f"{who} returns", "it has to be", {"priorities": priorities}, {"priorities": batch.weight})
+
+
+def batch_of(replay: Replay, plan: RunPlan) -> Batch:
+    """Return what a batch looks like that a replay hands out."""
+    rows = jax.tree.map(
+        lambda x: Shape((plan.num_envs, plan.rollout_length, *x.shape), x.dtype), row_of(plan.spec, plan.extras)
+    )
+
+    def one_batch(rows, key):
+        example = jax.tree.map(lambda x: jnp.zeros(x.shape[2:], x.dtype), rows)
+        return replay.source.sample(replay.store.add(replay.store.init(example), rows), key, jnp.zeros(()))
+
+    return jax.eval_shape(one_batch, rows, _key())
 
 
 def _array(shape: tuple[int, ...], dtype: Any = jnp.float32) -> Shape:

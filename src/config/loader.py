@@ -4,6 +4,7 @@ default.yaml < envs/<env-config>.yaml < algs/<config>.yaml < key=value. A layer 
 (`planner: joint`) starts that part's `*_args` afresh, for those below belonged to the part it replaces.
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -205,11 +206,23 @@ def _unknown(path: Name, entry: Given, schemas: Mapping[str, type], named: Mappi
         return f"{said}: {MOVED[key]}"
     family = section.removesuffix("_args")
     owner = f"{family} '{named[family]}' has no such setting" if family in named else "no such setting"
+    if others := _others_with(family, path[-1]):
+        return f"{said}: {owner}; {family}={' or '.join(others)} has it"
     guess = _nearest_key(key, schemas)
     if guess:
         return f"{said}: {owner}; did you mean {guess}?"
     where = f"list {family}.{named[family]}" if family in named else "list run"
     return f"{said}: {owner}; see `python src/main.py {where}`"
+
+
+def _others_with(family: str, key: str) -> list[str]:
+    """Return the parts of a family that have such a setting."""
+    found = []
+    for name, entry in FAMILIES.get(family, {}).items():
+        with contextlib.suppress(ImportError):  # what some parts need is not installed
+            if not entry.broken and not entry.fault() and key in schema.fields(entry.config()):
+                found.append(name)
+    return found
 
 
 def _nearest_key(key: str, schemas: Mapping[str, type]) -> str | None:

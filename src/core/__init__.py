@@ -6,8 +6,8 @@ from tandem.core.faces import (
     SelfSupervision, SequenceModel, SoftActorCritic, TeamPolicy, TeamValue,
 )  # fmt: skip
 from tandem.core.parts import (
-    Acting, Alone, Environment, Halves, HostEnvironment, Learner, LearnerState, Planner, Replay, Report, RunError,
-    Runner, RunPlan, Slope, Source, Store,
+    Acting, Alone, Environment, Halves, HostEnvironment, Learner, LearnerState, Planner, Pretraining, Recorded, Replay,
+    Report, RunError, Runner, RunPlan, Slope, Source, Store,
 )  # fmt: skip
 from tandem.core.settings import setting
 from tandem.core.spaces import Discrete, Entities, EnvSpec, Group, Image, Numbers, Vector
@@ -17,9 +17,9 @@ from tandem.core.step import (
 
 __all__ = [
     "Acting", "ActorCritic", "Alone", "Array", "Batch", "BehaviourPolicy", "Candidates", "Codec", "Coordination",
-    "Discrete", "Distribution", "Dreamt", "Entities", "EnvSpec", "Environment", "Group", "Halves",
-    "HostEnvironment", "Image", "Imagined", "Key", "Latents", "Learner", "LearnerState", "Model", "Numbers",
-    "Params", "Plan", "Planner", "PolicyExtras", "PyTree", "QValues", "Replay", "Report", "RunError", "RunPlan",
+    "Discrete", "Distribution", "Dreamt", "Entities", "EnvSpec", "Environment", "Group", "Halves", "HostEnvironment",
+    "Image", "Imagined", "Key", "Latents", "Learner", "LearnerState", "Model", "Numbers", "Params", "Plan", "Planner",
+    "PolicyExtras", "Pretraining", "PyTree", "QValues", "Recorded", "Replay", "Report", "RunError", "RunPlan",
     "Runner", "SearchExtras", "SelfSupervision", "SequenceModel", "Slope", "SoftActorCritic", "Source", "Store",
     "Stream", "TeamPolicy", "TeamValue", "TimeStep", "Transition", "Vector", "pytree", "setting", "transition",
 ]  # fmt: skip

@@ -236,10 +236,14 @@ class Model(NamedTuple):
     soft_actor_critic: SoftActorCritic | None = None
     sequence_model: SequenceModel | None = None
     coordination: Coordination | None = None
+    # Names of parameters at the top: those that say how the world goes on, which can be learned before anybody acts and
+    # then be frozen; and those that only the policy has.
+    world: tuple[str, ...] = ()
+    policy: tuple[str, ...] = ()
 
     def faces(self) -> frozenset[str]:
         """Return the names of the faces that it has."""
         return frozenset(name for name in FACES if getattr(self, name) is not None)
 
 
-FACES = tuple(name for name in Model._fields if name not in ("init", "acting"))
+FACES = tuple(name for name in Model._fields if name not in ("init", "acting", "world", "policy"))

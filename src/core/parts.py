@@ -135,6 +135,17 @@ class RunPlan:
     extras: PyTree = ()  # what the planner leaves in one row: a tree of jax.ShapeDtypeStruct
 
 
+class Pretraining(NamedTuple):
+    """What a learner does with recorded rows before anybody acts."""
+
+    rows: str  # a dataset's folder; or a recorded run, its number or its folder
+    updates: int
+    opt: Callable[[Params], PyTree]  # the optimiser's state that these updates begin with
+    # update(state, batch, key) -> LearnerState, metrics {"pretrain/name": []}; nothing is known of who made the rows,
+    # so their extras are ()
+    update: Callable[[LearnerState, Batch, Key], tuple[LearnerState, dict[str, Array]]]
+
+
 class Learner(NamedTuple):
     """Turns batches into better parameters."""
 
@@ -159,6 +170,7 @@ class Learner(NamedTuple):
     # LearnerState.stats, the network's values -> the same in units of the environment's returns
     returns: Callable[[PyTree, Array], Array] = lambda stats, values: values
     halves: Halves | None = None  # of update; None: it learns from one task at a time
+    pretraining: Pretraining | None = None  # comes before acting
 
 
 class Acting(NamedTuple):
@@ -197,6 +209,13 @@ class Replay(NamedTuple):
 
     store: Store
     source: Source
+
+
+class Recorded(NamedTuple):
+    """Recorded rows on the host, and what holds them on the device and draws batches of them."""
+
+    rows: Stream
+    replay: Replay
 
 
 class RunError(Exception):

@@ -20,7 +20,7 @@ def load(results: str | Path, name: str, spec: EnvSpec, row: Transition) -> tupl
 
     Args:
       name: a dataset's folder; else the run's number, or its folder.
-      row: what one row has to look like: a tree of jax.ShapeDtypeStruct.
+      row: what one row has to look like: a tree of jax.ShapeDtypeStruct; with extras=(), nothing is asked of who acted.
 
     Raises:
       ValueError: there are no such rows, or they do not fit; the message names the fields.
@@ -52,7 +52,7 @@ def as_stream(data: Dataset, spec: EnvSpec, row: Transition, name: str) -> Strea
     """
     if odd := differences(data.card["spec"], spec_of(spec)):
         raise ValueError(f"{name} does not fit this environment (dataset against environment): {'; '.join(odd)}")
-    if not isinstance(row.extras, PolicyExtras):
+    if row.extras != () and not isinstance(row.extras, PolicyExtras):
         raise ValueError(
             f"{name} holds no targets of a search, which this learner learns from; choose one that learns from rows "
             "without them, as learner=q does, or the rows of a run that searched"
@@ -60,7 +60,7 @@ def as_stream(data: Dataset, spec: EnvSpec, row: Transition, name: str) -> Strea
     fields = {field: _fitting(data.rows[field], getattr(row, field)) for field in ROW}
     fields |= {after: _fitting(data.ends[after], getattr(row, field)) for after, field in FOLLOWED_BY.items()}
     number = np.arange(data.size, dtype=np.int32)
-    rows = Transition(**fields, extras=_extras(data, row.extras), env_step=number[None])
+    rows = Transition(**fields, extras=row.extras and _extras(data, row.extras), env_step=number[None])
     return Stream(rows=rows, end=numbered(np.isin(number, data.ends["row"])))
 
 

@@ -6,19 +6,21 @@ critic learn as `ppo` does from a rollout. Ends of dreamt episodes are drawn, an
 """
 
 import dataclasses
-from typing import NamedTuple
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from tandem.core import (
-    ActorCritic, Array, Batch, EnvSpec, Key, Learner, LearnerState, Model, Params, PyTree, RunPlan, SequenceModel,
-    Transition, setting,
+    ActorCritic, Array, Batch, EnvSpec, Key, Learner, LearnerState, Model, Params, Pretraining, PyTree, RunPlan,
+    SequenceModel, Transition, setting,
 )  # fmt: skip
 from tandem.learners import ppo
 from tandem.learners.dreams import OPEN_LOOP, dream, night_metrics, open_loop_errors, starts
+from tandem.learners.dream_model import Optimisers, fitted, model_steps
 from tandem.learners.on_policy import Chunks, check, judge, value_returns
+from tandem.learners.pretraining import PretrainConfig, pretrain_problems
 from tandem.learners.rollout_updates import make_adam, run_epochs
 from tandem.learners.sgd import make_optimiser, sgd_step
 from tandem.ops.clocks import update_problems
@@ -26,7 +28,7 @@ from tandem.ops.normalise import no_moments
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(ppo.Config):
+class Config(ppo.Config, PretrainConfig):
     chunk_length: int = setting(1, "steps of a dream that are learned from as one; must divide horizon", low=0)
     value_normalisation: str = setting(
         "running", "scale of the values: as they are, by running mean and spread, or by those with PopArt",
@@ -71,7 +73,7 @@ CHECKED = tuple(f"imagine/{name}" for name in OPEN_LOOP)
 def problems(config: Config, plan: RunPlan) -> list[str]:
     """Return a sentence for each setting that cannot work in this run."""
     steps = config.epochs * config.num_minibatches
-    found = update_problems(plan.total_steps, plan.total_updates, steps)
+    found = update_problems(plan.total_steps, plan.total_updates, steps) + pretrain_problems(config, plan)
     length = config.chunk_length or config.horizon
     chunks = config.starts * config.horizon // length
     if config.horizon % length:
@@ -81,7 +83,7 @@ def problems(config: Config, plan: RunPlan) -> list[str]:
             f"learner_args.num_minibatches={config.num_minibatches}: does not divide the {chunks} chunks of a round, "
             f"learner_args.starts={config.starts} times {config.horizon // length}"
         )
-    if config.warmup_updates >= plan.total_updates:
+    if after_pretraining(config).warmup_updates >= plan.total_updates:
         found.append(
             f"learner_args.warmup_updates={config.warmup_updates}: the run has {plan.total_updates} updates in all, so "
             "the policy would never learn; raise t_max or runner_args.updates_per_step"
@@ -91,10 +93,11 @@ def problems(config: Config, plan: RunPlan) -> list[str]:
     return found
 
 
-class _Optimisers(NamedTuple):
-    agent: optax.GradientTransformation  # over "actor" and "critic"
-    world: optax.GradientTransformation
-    tokenizer: optax.GradientTransformation
+def after_pretraining(config: Config) -> Config:
+    """Return the settings of what follows: updates of the model that were made before acting count."""
+    done = config.pretrain_updates if config.pretrain else 0
+    left = {name: max(0, getattr(config, name) - done) for name in ("warmup_updates", "tokenizer_updates")}
+    return dataclasses.replace(config, **left)
 
 
 def make(config: Config, model: Model, plan: RunPlan) -> Learner:
@@ -113,22 +116,21 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
             f"positions for; set network_args.window={config.context + config.horizon} or more"
         )
     check(config, world.agent, spec)
+    before = pretraining(config, world, plan) if config.pretrain else None
+    config = after_pretraining(config)
     optimisers, rates = _optimisers(config, world.agent, plan)
+    fit = _keep if config.frozen else partial(model_steps, config)
 
     def init(key: Key) -> LearnerState:
         params = model.init(key)
-        opt = {
-            "agent": optimisers.agent.init(_team(params)),
-            "world": optimisers.world.init(params["world"]),
-            "tokenizer": optimisers.tokenizer.init(params["tokenizer"]),
-        }
+        opt = {"agent": optimisers.agent.init(_team(params))} | ({} if config.frozen else optimisers.of_model(params))
         last = {name: jnp.zeros(()) for name in (*ROUND, *CHECKED)}
         stats = {"reward": no_moments(), "value": no_moments(), "last": last, "reward_check": (jnp.zeros(()),) * 2}
         return LearnerState(params=params, target=(), opt=opt, step=jnp.zeros((), jnp.int32), stats=stats)
 
     def update(state: LearnerState, batch: Batch, key: Key):
         model_key, start_key, round_key, check_key = jax.random.split(key, 4)
-        state, metrics = model_steps(config, world, optimisers, state, batch.traj, model_key)
+        state, metrics = fit(world, optimisers, state, batch.traj, model_key)
         due = (state.step >= config.warmup_updates) & (state.step % config.round_every == 0)
         chosen = starts(batch.traj, config.context, config.starts, start_key)
         state = jax.lax.cond(
@@ -142,16 +144,41 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
         metrics |= state.stats["last"] | rates(state.step)
         return state.replace(step=state.step + 1), metrics, jnp.ones_like(batch.weight)
 
-    own = (*(f"model/{name}_loss" for name in _fitted(world)), "model/grad_norm", "tokenizer/loss", *world.metric_names)
+    own = (
+        *(f"model/{name}_loss" for name in fitted(world)), "model/grad_norm", "tokenizer/loss", *world.metric_names,
+        "train/model_learning_rate",
+    )  # fmt: skip
     return Learner(
         init=init,
         update=update,
         sequence_length=config.context + config.horizon,
-        metric_names=(*own, *ROUND, *CHECKED, "train/learning_rate", "train/model_learning_rate"),
+        metric_names=(*(() if config.frozen else own), *ROUND, *CHECKED, "train/learning_rate"),
         rates=rates,
         acting=lambda state: model.acting(state.params),
         returns=value_returns,
+        pretraining=before,
     )
+
+
+def pretraining(config: Config, world: SequenceModel, plan: RunPlan) -> Pretraining:
+    """Return the updates of tokenizer and dynamics on recorded rows; actor and critic stay as they are."""
+    optimisers, _ = _optimisers(config, world.agent, dataclasses.replace(plan, total_updates=config.pretrain_updates))
+
+    def update(state: LearnerState, batch: Batch, key: Key):
+        state, metrics = model_steps(config, world, optimisers, state, batch.traj, key)
+        losses = {f"pretrain/{name}_loss": metrics[f"model/{name}_loss"] for name in fitted(world)}
+        losses["pretrain/tokenizer_loss"] = metrics["tokenizer/loss"]
+        return state.replace(step=state.step + 1), losses
+
+    return Pretraining(
+        rows=config.pretrain, updates=config.pretrain_updates, opt=optimisers.of_model, update=update
+    )  # fmt: skip
+
+
+def _keep(world: SequenceModel, optimisers: Optimisers, state: LearnerState, traj: Transition, key: Key):
+    """Return the state as it is, and no metrics."""
+    del world, optimisers, traj, key
+    return state, {}
 
 
 def _optimisers(config: Config, agent: ActorCritic, plan: RunPlan):
@@ -173,70 +200,16 @@ def _optimisers(config: Config, agent: ActorCritic, plan: RunPlan):
 
     def rates(step: Array) -> dict[str, Array]:
         learned = jnp.maximum(step - config.warmup_updates, 0) // config.round_every * steps
-        return {
-            "train/learning_rate": schedule(learned),
-            "train/model_learning_rate": world_schedule(step * config.model_minibatches),
-        }
+        own = {"train/learning_rate": schedule(learned)}
+        if config.frozen:
+            return own
+        return own | {"train/model_learning_rate": world_schedule(step * config.model_minibatches)}
 
-    return _Optimisers(team, world, tokenizer), rates
-
-
-def model_steps(
-    config: Config, world: SequenceModel, optimisers: _Optimisers, state: LearnerState, traj: Transition, key: Key
-) -> tuple[LearnerState, dict[str, Array]]:
-    """Return the state after a step on each share of the sequences [B, T, ...], and the metrics' means.
-
-    Raises:
-      ValueError: the sequences cannot be dealt out evenly.
-    """
-    count, batch = config.model_minibatches, traj.first.shape[0]
-    if batch % count:
-        raise ValueError(
-            f"learner_args.model_minibatches={count}: does not divide replay_args.batch_size={batch}; choose a divisor"
-        )
-    shares = jax.tree.map(lambda x: x.reshape(count, batch // count, *x.shape[1:]), traj)
-
-    def step(state: LearnerState, inputs: tuple[Transition, Key]):
-        return model_step(config, world, optimisers, state, *inputs)
-
-    state, metrics = jax.lax.scan(step, state, (shares, jax.random.split(key, count)))
-    return state, jax.tree.map(jnp.mean, metrics)
-
-
-def model_step(
-    config: Config, world: SequenceModel, optimisers: _Optimisers, state: LearnerState, traj: Transition, key: Key
-) -> tuple[LearnerState, dict[str, Array]]:
-    """Return the state after one step of world model and tokenizer on sequences [B, T, ...], and metrics."""
-    learned = {name: state.params[name] for name in ("world", "tokenizer")}
-
-    def objective(learned: Params):
-        losses, metrics = world.losses(state.params | learned, traj, key)
-        weighted = [getattr(config, f"{name}_weight") * losses[name] for name in _fitted(world)]
-        return sum(weighted) + losses["tokenizer"], (losses, metrics)
-
-    gradients, (losses, metrics) = jax.grad(objective, has_aux=True)(learned)
-    opt, params = dict(state.opt), dict(state.params)
-    for name in learned:
-        optimiser = getattr(optimisers, name)
-        updates, opt[name] = optimiser.update(gradients[name], state.opt[name], learned[name])
-        params[name] = optax.apply_updates(learned[name], updates)
-    params = world.settle(params, traj)
-    going_on = state.step < config.tokenizer_updates
-    params["tokenizer"] = jax.tree.map(
-        lambda new, old: jnp.where(going_on, new, old), params["tokenizer"], learned["tokenizer"]
-    )
-    metrics |= {f"model/{name}_loss": losses[name] for name in _fitted(world)}
-    metrics |= {"tokenizer/loss": losses["tokenizer"], "model/grad_norm": optax.tree.norm(gradients["world"])}
-    return state.replace(params=params, opt=opt), metrics
-
-
-def _fitted(world: SequenceModel) -> list[str]:
-    """Return the names of the losses that the dynamics are fitted to."""
-    return [name for name in world.loss_names if name != "tokenizer"]
+    return Optimisers(team, world, tokenizer), rates
 
 
 def team_round(
-    config: Config, world: SequenceModel, spec: EnvSpec, discount: float, optimisers: _Optimisers, state: LearnerState,
+    config: Config, world: SequenceModel, spec: EnvSpec, discount: float, optimisers: Optimisers, state: LearnerState,
     chosen: PyTree, key: Key,
 ) -> LearnerState:  # fmt: skip
     """Return the state after actor and critic have learned from one round of dreams."""

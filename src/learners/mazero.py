@@ -13,9 +13,10 @@ import jax.numpy as jnp
 import optax
 
 from tandem.core import (
-    Array, Batch, Key, Learner, LearnerState, Model, Params, RunPlan, SearchExtras, Transition, setting,
+    Array, Batch, Key, Learner, LearnerState, Model, Params, Pretraining, RunPlan, SearchExtras, Transition, setting,
 )  # fmt: skip
-from tandem.learners.reward_scale import make_reward_scale, reward_scale_setting
+from tandem.learners.pretraining import ALL, PretrainConfig, Share, all_but, pretrain_problems, without_search
+from tandem.learners.reward_scale import RewardScale, make_reward_scale, reward_scale_setting
 from tandem.learners.sgd import make_optimiser, sgd_step, state_with_target
 from tandem.ops.clocks import update_problems
 from tandem.ops.losses import cosine_loss, cross_entropy, masked_mean, mean_of, scale_gradient
@@ -26,7 +27,7 @@ from tandem.ops.values import state_value
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(PretrainConfig):
     unroll: int = setting(2, "U, steps the model is unrolled in training", low=1, high=64)
     n_step: int = setting(5, "number of rewards in a value target before it bootstraps", low=1, high=256)
     reward_scale: float = reward_scale_setting()
@@ -72,13 +73,14 @@ METRICS = (
     "grad_norm",
     "learning_rate",
 )
+PRETRAIN_METRICS = ("value_loss", "reward_loss", "consistency_loss")
 SEARCH_METRICS = ("policy_entropy", "policy_kl", "target_entropy", "value_error", "value_mean", "target_mean")
 TOLERABLE = 0.01  # share of targets that the bins cannot hold
 
 
 def problems(config: Config, plan: RunPlan) -> list[str]:
     """Return a sentence for each setting that cannot work in this run."""
-    found = update_problems(plan.total_steps, plan.total_updates)
+    found = update_problems(plan.total_steps, plan.total_updates) + pretrain_problems(config, plan)
     if config.unroll > plan.spec.episode_limit:
         found.append(
             f"learner_args.unroll={config.unroll}: longer than an episode of this environment, which ends after "
@@ -97,51 +99,27 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
     """Return the learner; its learning rate's schedule spans the plan's updates.
 
     Raises:
-      ValueError: the model remembers, though single rows are learned from.
+      ValueError: the model remembers, though single rows are learned from; it cannot be frozen.
     """
     if jax.tree.leaves(jax.eval_shape(lambda: model.latents.memory(1))):
         raise ValueError("it learns from single rows, so it cannot train a network that has a memory over time")
-    spec, discount = plan.spec, plan.discount
     length = config.unroll + config.n_step
-    scaling = make_reward_scale(config.reward_scale, discount, length, spec.episode_limit)
-    optimiser, schedule = make_optimiser(
-        peak=config.learning_rate,
-        warmup_updates=config.warmup_updates,
-        total_updates=plan.total_updates,
-        final_fraction=config.final_rate_fraction,
-        weight_decay=config.weight_decay,
-        max_grad_norm=config.max_grad_norm,
-    )
+    scaling = make_reward_scale(config.reward_scale, plan.discount, length, plan.spec.episode_limit)
+    optimiser, schedule = _optimiser(config, plan.total_updates)
+    share = all_but(model.world) if config.frozen else ALL
+    # What a frozen model says of rewards is in the units that it was fitted in.
+    units = scaling._replace(add=lambda stats, *seen: stats) if config.frozen else scaling
+    step = make_update(config, model, plan, units, optimiser, share)
 
     def init(key: Key) -> LearnerState:
-        return state_with_target(model.init(key), optimiser, scaling.init())
+        return state_with_target(model.init(key), optimiser, scaling.init(), share.of)
 
     def rates(step: Array) -> dict[str, Array]:
         return {"train/learning_rate": schedule(step)}
 
     def update(state: LearnerState, batch: Batch, key: Key):
-        raw = team_reward(batch.traj.reward, spec.shared_reward)  # [B, T]
-        stats = scaling.add(state.stats, raw, batch.traj, batch.weight)
-        reward = scaling.scale(stats) * raw
-        values = value_targets(config, model, discount, state.target, batch.traj, reward, scaling.since_copy(stats))
-        alive, known = jax.vmap(lambda t, c: unroll_masks(t, c, config.unroll))(
-            batch.traj.terminated, batch.traj.truncated
-        )
-        targets = Targets(reward=reward, value=values, alive=alive, known=known)
-
-        def objective(params: Params):
-            return loss(config, model, params, batch, targets, key)
-
-        params, opt, grad_norm, (metrics, priorities) = sgd_step(objective, optimiser, state.params, state.opt)
-        step = state.step + 1
-        target = optax.periodic_update(params, state.target, step, config.target_period_updates)
-        metrics |= {
-            "train/grad_norm": grad_norm,
-            "train/reward_scale": jnp.asarray(scaling.scale(stats), jnp.float32),
-            **rates(state.step),
-        }
-        stats = scaling.copy(stats, step % config.target_period_updates == 0)
-        return LearnerState(params=params, target=target, opt=opt, step=step, stats=stats), metrics, priorities
+        after, metrics, priorities = step(state, batch, key)
+        return after, metrics | rates(state.step), priorities
 
     names = tuple(f"train/{name}" for name in METRICS) + tuple(f"search/{name}" for name in SEARCH_METRICS)
     return Learner(
@@ -153,7 +131,78 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
         rates=rates,
         acting=lambda state: model.acting(state.params),
         returns=lambda stats, values: values / scaling.scale(stats),
+        pretraining=pretraining(config, model, plan, scaling) if config.pretrain else None,
     )
+
+
+def _optimiser(config: Config, total_updates: int):
+    return make_optimiser(
+        peak=config.learning_rate,
+        warmup_updates=config.warmup_updates,
+        total_updates=total_updates,
+        final_fraction=config.final_rate_fraction,
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+    )
+
+
+def make_update(
+    config: Config, model: Model, plan: RunPlan, scaling: RewardScale, optimiser: optax.GradientTransformation,
+    share: Share,
+):  # fmt: skip
+    """Return the update of a share of the parameters: state, batch, key -> state, metrics, priorities [B]."""
+    spec, discount = plan.spec, plan.discount
+
+    def update(state: LearnerState, batch: Batch, key: Key):
+        raw = team_reward(batch.traj.reward, spec.shared_reward)  # [B, T]
+        stats = scaling.add(state.stats, raw, batch.traj, batch.weight)
+        reward = scaling.scale(stats) * raw
+        values = value_targets(config, model, discount, state.target, batch.traj, reward, scaling.since_copy(stats))
+        alive, known = jax.vmap(lambda t, c: unroll_masks(t, c, config.unroll))(
+            batch.traj.terminated, batch.traj.truncated
+        )
+        targets = Targets(reward=reward, value=values, alive=alive, known=known)
+
+        def objective(learned: Params):
+            return loss(config, model, share.into(state.params, learned), batch, targets, key)
+
+        learned, opt, grad_norm, (metrics, priorities) = sgd_step(
+            objective, optimiser, share.of(state.params), state.opt
+        )
+        params = share.into(state.params, learned)
+        step = state.step + 1
+        target = optax.periodic_update(params, state.target, step, config.target_period_updates)
+        metrics |= {
+            "train/grad_norm": grad_norm,
+            "train/reward_scale": jnp.asarray(scaling.scale(stats), jnp.float32),
+        }
+        stats = scaling.copy(stats, step % config.target_period_updates == 0)
+        return LearnerState(params=params, target=target, opt=opt, step=step, stats=stats), metrics, priorities
+
+    return update
+
+
+def pretraining(config: Config, model: Model, plan: RunPlan, scaling: RewardScale) -> Pretraining:
+    """Return what is learned from rows of which no search is known: all but the policy.
+
+    The value is that of whoever acted, by n-step returns, which is sound for any policy. No search said in which order
+    agents commit themselves, so each row gets an order by lot: what a value with some actions committed stands for does
+    not depend on who chose them.
+    """
+    optimiser, _ = _optimiser(config, config.pretrain_updates)
+    share = all_but(model.policy)
+    config = dataclasses.replace(config, policy_weight=0.0, policy_loss="distillation")
+    step = make_update(config, model, plan, scaling, optimiser, share)
+
+    def update(state: LearnerState, batch: Batch, key: Key):
+        order_key, key = jax.random.split(key)
+        state, metrics, _ = step(state, batch.replace(traj=without_search(batch.traj, order_key)), key)
+        return state, {f"pretrain/{name}": metrics[f"train/{name}"] for name in PRETRAIN_METRICS}
+
+    return Pretraining(
+        rows=config.pretrain, updates=config.pretrain_updates, opt=lambda params: optimiser.init(share.of(params)),
+        update=update,
+    )  # fmt: skip
 
 
 def remarks(metrics: dict[str, float]) -> dict[str, str]:

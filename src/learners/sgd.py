@@ -26,11 +26,16 @@ def make_optimiser(
     return optax.chain(clip, optax.adamw(schedule, weight_decay=weight_decay)), schedule
 
 
-def state_with_target(params: Params, optimiser: optax.GradientTransformation, stats: PyTree) -> LearnerState:
-    """Return the state of a learner that begins, whose target network is its network."""
+def state_with_target(
+    params: Params, optimiser: optax.GradientTransformation, stats: PyTree,
+    learned: Callable[[Params], Params] = lambda params: params,
+) -> LearnerState:  # fmt: skip
+    """Return the state of a learner that begins, whose target network is its network; `learned` are those of the
+    parameters that learn.
+    """
     target = jax.tree.map(jnp.copy, params)  # not an alias, because donating one buffer twice is an error
     step = jnp.zeros((), jnp.int32)
-    return LearnerState(params=params, target=target, opt=optimiser.init(params), step=step, stats=stats)
+    return LearnerState(params=params, target=target, opt=optimiser.init(learned(params)), step=step, stats=stats)
 
 
 def sgd_step(

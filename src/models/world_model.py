@@ -299,6 +299,8 @@ def make(config: Config, spec: EnvSpec) -> Model:
         ),
         team_value=TeamValue(logits=bind("value"), codec=_codec(value)),
         self_supervision=SelfSupervision(project=bind("project"), foresee=bind("foresee")),
+        world=("representation", "dynamics", "reward_head", "projector", "predictor"),
+        policy=("policy_head",),
     )
 
 

@@ -15,13 +15,14 @@ import jax
 import jax.numpy as jnp
 
 from tandem.core import (
-    Array, Environment, EnvSpec, Key, Learner, LearnerState, Params, Planner, PolicyExtras, PyTree, Replay, Report,
-    RunPlan, Transition, pytree, setting,
+    Array, Environment, EnvSpec, Key, Learner, LearnerState, Params, Planner, PolicyExtras, PyTree, Recorded, Replay,
+    Report, RunPlan, Transition, pytree, setting,
 )  # fmt: skip
 from tandem.ops.clocks import step_problems
 from tandem.runners.collect import Actors, collect, start
 from tandem.runners.learn import Parts, absorb, progress_at
 from tandem.runners.loop import Loop, compiled_once, keys, make_loop, priorities, report_problems, sums_of
+from tandem.runners.pretraining import pretrained
 
 ENV_STEPS = "environment steps"
 
@@ -92,12 +93,16 @@ def make(
     max_minutes: float,
     eval_episodes: int,
     eval_every: int,
+    pretrain: Recorded | None = None,
 ) -> "SyncRunner":
     """Return the runner: called with a seed, it yields (Report, RunState) until `t_max`
     steps or `max_minutes` are over.
 
     A yielded state is dead once the next one is asked for: its buffers are donated. Save it before.
     `max_minutes` counts training alone, from the end of the first report (which compiles); 0 means no limit.
+
+    Args:
+      pretrain: what the learner's pre-training learns from, where it has one.
     """
     parts = Parts(config, env, planner, learner, replay, t_max)
     cycles = max(1, round(config.report_every / parts.steps_per_cycle))
@@ -107,7 +112,7 @@ def make(
         priorities=jax.jit(partial(priorities, replay)) if learner.sequence_length else None,
         steps_per_report=cycles * parts.steps_per_cycle,
     )  # fmt: skip
-    return SyncRunner(parts=parts, loop=loop)
+    return SyncRunner(parts=parts, loop=loop, pretrain=pretrain)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -116,6 +121,7 @@ class SyncRunner:
 
     parts: Parts
     loop: Loop
+    pretrain: Recorded | None = None
     clock = ENV_STEPS
 
     def shapes(self) -> RunState:
@@ -126,8 +132,10 @@ class SyncRunner:
         return compiled_once(partial(_init, self.parts))(keys(seed)[1])
 
     def __call__(self, seed: int, resume: RunState | None = None) -> Iterator[tuple[Report, RunState]]:
-        began = time.monotonic()
-        yield from self.loop(self.initial(seed) if resume is None else resume, seed, began)
+        began, state, known = time.monotonic(), resume, {}
+        if state is None:
+            state, known = pretrained(self.parts.learner, self.pretrain, self.initial(seed), seed)
+        yield from self.loop(state, seed, began, known)
 
 
 def _init(parts: Parts, key: Key) -> RunState:

@@ -17,7 +17,8 @@ from tandem.core.metrics import (
 )  # fmt: skip
 from tandem.runners.collect import Episodes, evaluate
 
-ACTORS = 2  # what of a seed's key is theirs; `keys` has 0 and 1
+ACTORS, PRETRAINING = 2, 3  # what of a seed's key is theirs; `keys` has 0 and 1
+NOTHING: Mapping[str, float] = {}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,11 +35,14 @@ class Loop:
     learner: Learner  # for the parameters that acting needs, and its remarks, of which each is passed on once
     now: Callable = lambda state: state.env_step  # what the run's clock shows: state -> []
 
-    def __call__(self, state: PyTree, seed: int, began: float) -> Iterator[tuple[Report, PyTree]]:
+    def __call__(
+        self, state: PyTree, seed: int, began: float, known: Mapping[str, float] = NOTHING
+    ) -> Iterator[tuple[Report, PyTree]]:
         """Yield (Report, run state) from a state on.
 
         Args:
           began: when the run was started, by time.monotonic.
+          known: metrics of what came before the first report, which shows them.
         """
         eval_key, _ = keys(seed)
         last_eval, training_seconds = int(state.last_eval), float(state.training_seconds)
@@ -50,6 +54,7 @@ class Loop:
             step, update = int(self.now(state)), int(state.learner.step)
             seconds = time.monotonic() - call_began
             if first:  # it compiled
+                metrics |= known
                 metrics[STARTUP_SECONDS], first = time.monotonic() - began, False
             else:
                 training_seconds += seconds

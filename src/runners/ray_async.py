@@ -20,7 +20,7 @@ import jax.numpy as jnp
 
 from tandem import machine
 from tandem.core import (
-    Acting, Environment, HostEnvironment, Key, Learner, Planner, Replay, Report, RunPlan, Transition, setting,
+    Acting, Environment, HostEnvironment, Key, Learner, Planner, Recorded, Replay, Report, RunPlan, Transition, setting,
 )  # fmt: skip
 from tandem.runners.host import collect as host_collect
 from tandem.runners import jax_sync
@@ -28,6 +28,7 @@ from tandem.runners.collect import collect, start
 from tandem.runners.jax_sync import ENV_STEPS, RunState
 from tandem.runners.learn import Parts, absorb
 from tandem.runners.loop import Loop, compiled_evaluators, keys, priorities
+from tandem.runners.pretraining import pretrained
 from tandem.signals import deaf
 
 
@@ -82,6 +83,7 @@ def make(
     max_minutes: float,
     eval_episodes: int,
     eval_every: int,
+    pretrain: Recorded | None = None,
 ) -> "AsyncRunner":
     """Return the runner: called with a seed, it yields (Report, RunState) until `t_max`
     steps or `max_minutes` are over.
@@ -90,6 +92,7 @@ def make(
 
     Args:
       remake: makes what acts in another process; picklable by name.
+      pretrain: what the learner's pre-training learns from, where it has one.
 
     Raises:
       ValueError: environments cannot be dealt out to the actors.
@@ -114,6 +117,7 @@ def make(
         priorities=jax.jit(partial(priorities, replay)) if learner.sequence_length else None,
         learn=jax.jit(partial(learn, parts), donate_argnums=0),
         clocks={"t_max": t_max, "max_seconds": 60 * max_minutes, "eval_every": eval_every},
+        pretrain=pretrain,
     )
 
 
@@ -178,6 +182,7 @@ class AsyncRunner:
     # RunState with actors=(), rows [E, T, ...] -> RunState, sums, key for planning again; donates the first
     learn: Callable
     clocks: dict[str, float]
+    pretrain: Recorded | None = None
 
     def shapes(self) -> RunState:
         return jax.eval_shape(self.initial, 0)
@@ -220,7 +225,9 @@ class AsyncRunner:
     def __call__(self, seed: int, resume: RunState | None = None) -> Iterator[tuple[Report, RunState]]:
         from tandem.runners.actors.session import Session  # brings Ray along
 
-        began, config = time.monotonic(), self.parts.config
+        began, config, known = time.monotonic(), self.parts.config, {}
+        if resume is None:
+            resume, known = pretrained(self.parts.learner, self.pretrain, self.initial(seed), seed)
         cycles = max(1, round(config.report_every / self.parts.steps_per_cycle))
         stack = ExitStack()
         try:
@@ -232,7 +239,7 @@ class AsyncRunner:
                 train=session.train, evaluators=evaluators, priorities=self.priorities,
                 steps_per_report=cycles * self.parts.steps_per_cycle, learner=self.parts.learner, **self.clocks,
             )  # fmt: skip
-            for report, state in loop(self.initial(seed) if resume is None else resume, seed, began):
+            for report, state in loop(resume, seed, began, known):
                 yield report._replace(notes=report.notes + session.take_notes()), state
         finally:
             with deaf():  # or a second Ctrl-C leaves processes behind

@@ -68,6 +68,8 @@ def make(config: Config, spec: EnvSpec) -> Model:
         acting=lambda params: {name: params[name] for name in ("actor", "tokenizer")},
         actor_critic=agent._replace(policy=policy, value=value),
         sequence_model=sequence_model,
+        world=("world", "tokenizer"),
+        policy=("actor",),
     )
 
 

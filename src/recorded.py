@@ -1,7 +1,8 @@
-"""What is learned from several datasets at once, each of a team of its own size, by one set of parameters.
+"""Recorded rows that a run learns from: before anybody acts, or instead of acting.
 
-Every dataset's card says what it was recorded in. So the environment, the network and the learner are made once for
-each of them, with shapes of their own. They have to agree in one thing, the parameters.
+A run can learn from several datasets at once, each of a team of its own size. Every dataset's card says what it was
+recorded in. So the environment, the network and the learner are made once for each of them, with shapes of their own.
+They have to agree in one thing, the parameters.
 """
 
 import dataclasses
@@ -13,9 +14,12 @@ import jax
 
 from tandem import contracts
 from tandem.chosen import Chosen
+from tandem.config import schema
 from tandem.config.loader import ConfigError
-from tandem.core import EnvSpec, Halves, PyTree, RunPlan, Stream, Transition
+from tandem.core import EnvSpec, Halves, Learner, Model, PyTree, Recorded, Replay, RunPlan, Stream, Transition
 from tandem.datasets import loading, store
+from tandem.learners import together
+from tandem.registry import FAMILIES
 
 
 class Task(NamedTuple):
@@ -26,19 +30,55 @@ class Task(NamedTuple):
     halves: Halves  # of its learner
 
 
-def tasks(parts: Chosen, names: list[str], plan: RunPlan, params: PyTree) -> dict[str, Task]:
-    """Return what each of several datasets is learned by.
+Rows = Callable[[str], tuple[Stream, int]]  # name -> rows on the host, and their checksum
+
+
+def before_acting(config: Mapping[str, Any], learner: Learner, replay: Replay, plan: RunPlan) -> Recorded:
+    """Return the rows that a learner is pre-trained on, in batches of the size that the run has.
+
+    Raises:
+      ConfigError: there are no such rows, they do not fit, or they are too few.
+    """
+    assert learner.pretraining
+    name, length = learner.pretraining.rows, learner.sequence_length
+    try:
+        rows, _ = loading.load(config["results_dir"], name, plan.spec, contracts.row_of(plan.spec, ()))
+    except ValueError as error:
+        raise ConfigError([f"learner_args.pretrain={name}: {error}"]) from error
+    if (size := rows.end.shape[0]) < length:
+        raise ConfigError([f"learner_args.pretrain={name}: {size} rows are fewer than the {length} of one sequence"])
+    entry = next(each for each in FAMILIES["replay"].values() if each.recorded)
+    batch = contracts.batch_of(replay, plan)
+    held = schema.build(entry.config(), {"batch_size": batch.weight.shape[0]})
+    return Recorded(rows=rows, replay=entry.make(held, plan.num_envs, length))
+
+
+def instead_of_acting(
+    parts: Chosen, names: list[str], learner: Learner, model: Model, plan: RunPlan
+) -> tuple[Learner, Rows]:
+    """Return the learner of all that a run learns from, and what reads its rows.
 
     Args:
       parts: the run's.
-      names: the datasets' folders.
+      names: the datasets' folders; or one recorded run.
+      learner: the run's own; where there are several datasets, what `together.begun` returned.
       plan: of the run, for its own environment.
-      params: shapes of the parameters, as the run's own environment has them.
 
     Raises:
-      ConfigError: it is no dataset, or of another kind of task, or its parameters differ; the message says which.
+      ConfigError: one of several is no dataset, or of another kind of task, or its parameters differ.
     """
-    return {name: _task(parts, name, plan, params) for name in names}
+    known = dict[str, Task]()
+    if len(names) > 1:
+        params = jax.eval_shape(model.init, jax.random.key(0))
+        known = {name: _task(parts, name, plan, params) for name in names}
+        learner = together.together(learner, [known[name].halves for name in names])
+    own = (plan.spec, contracts.row_of(plan.spec, plan.extras))
+
+    def read(name: str) -> tuple[Stream, int]:
+        spec, row = known[name][:2] if name in known else own
+        return loading.load(parts.config["results_dir"], name, spec, row)
+
+    return learner, read
 
 
 def _task(parts: Chosen, name: str, plan: RunPlan, params: PyTree) -> Task:
@@ -92,13 +132,3 @@ def _misfit(own: PyTree, other: PyTree) -> str:
         if wanted.get(name) != found.get(name):
             return f"{name} is {found.get(name, 'absent')} for it and {wanted.get(name, 'absent')}"
     return ""
-
-
-def rows(results: str, known: Mapping[str, Task], own: EnvSpec, row: Transition) -> Callable[[str], tuple[Stream, int]]:
-    """Return what reads the rows of a name, and their checksum: a dataset of several, or the run's only one."""
-
-    def read(name: str) -> tuple[Stream, int]:
-        task = known.get(name)
-        return loading.load(results, name, task.spec if task else own, task.row if task else row)
-
-    return read
