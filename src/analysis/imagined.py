@@ -16,6 +16,7 @@ from tandem.core import Array, Dreamt, Key, Params, SequenceModel
 from tandem.ops.open_loop import Errors, Happened, Start, errors, foresee
 
 ENDED = 0.5  # probability below which a dream's going on counts as its end
+PARTED = 0.5  # share of a still picture's error from which on a dream and what happened have parted
 
 
 class Imagined(NamedTuple):
@@ -25,13 +26,15 @@ class Imagined(NamedTuple):
     obs: np.ndarray  # [T + 1, N, O] as the team sees them: encoded and decoded
     reward: np.ndarray  # [T] the team's; not a number where nothing is imagined
     continues: np.ndarray  # [T] probability that the episode goes on; not a number where nothing is imagined
-    error: np.ndarray  # [T + 1] mean absolute error of obs over the living; not a number where it is real
+    # [T + 1] mean absolute difference, over the living, from what they would really have seen, encoded and decoded as
+    # well, so that rounding does not count; not a number where obs is real
+    error: np.ndarray
     still: np.ndarray  # [T + 1] the same of supposing that nothing changes from the last real observation on
 
     @property
     def parted(self) -> int | None:
-        """The first step at which to suppose that nothing changes is nearer to what happened than what is imagined."""
-        return _first(self.error > self.still)
+        """The first step at which what is imagined is more than half as wrong as to suppose that nothing changes."""
+        return _first(self.error > PARTED * self.still)
 
     @property
     def ended(self) -> int | None:
@@ -81,9 +84,10 @@ def imagine(
         given = np.concatenate([given, dreamt.obs.swapaxes(0, 1)], axis=1)
         rewards.append(dreamt.reward)
         continues.append(dreamt.continues)
-    given = np.concatenate([np.asarray(jax.jit(world.see)(params, given[:, :context])), given[:, context:]], axis=1)
+    seen = np.asarray(jax.jit(world.see)(params, obs))
+    given = np.concatenate([seen[:, :context], given[:, context:]], axis=1)
     told = [np.concatenate(each).T for each in (rewards, continues)]
-    return [_imagined(episode, context, given[i], *(x[i] for x in told)) for i, episode in enumerate(episodes)]
+    return [_imagined(episode, context, given[i], seen[i], *(x[i] for x in told)) for i, episode in enumerate(episodes)]
 
 
 def _piece(
@@ -98,14 +102,20 @@ def _padded(x: np.ndarray, length: int) -> np.ndarray:
     return x[np.minimum(np.arange(length), len(x) - 1)]
 
 
-def _imagined(episode: Episode, context: int, obs: np.ndarray, reward: np.ndarray, continues: np.ndarray) -> Imagined:
-    """Return what is imagined of an episode: obs [T + 1 or more, N, O], the others from the first imagined step on."""
+def _imagined(
+    episode: Episode, context: int, obs: np.ndarray, truth: np.ndarray, reward: np.ndarray, continues: np.ndarray
+) -> Imagined:
+    """Return what is imagined of an episode.
+
+    Args:
+      obs: [T + 1 or more, N, O], as is `truth`, what would have been seen.
+      reward: from the first imagined step on, as is `continues`.
+    """
     length = len(episode.reward)
-    obs = obs[: length + 1]
-    acted = episode.alive[:length]
+    obs, truth, acted = obs[: length + 1], truth[: length + 1], episode.alive[:length]
 
     def error(guess: np.ndarray) -> np.ndarray:
-        away = np.abs(guess - episode.obs[1:]).mean(axis=-1)
+        away = np.abs(guess - truth[1:]).mean(axis=-1)
         found = (away * acted).sum(axis=-1) / np.maximum(acted.sum(axis=-1), 1)
         return np.append(np.full(context, np.nan), found[context - 1 :])
 

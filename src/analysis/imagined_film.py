@@ -74,7 +74,7 @@ class Pair:
         ended = imagined.ended is not None and step >= imagined.ended
         said = [f"imagined end at step {imagined.ended}"] if ended else []
         if imagined.parted is not None and step >= imagined.parted:
-            said.insert(0, f"parted at step {imagined.parted}: a still picture is nearer to what happened")
+            said.insert(0, f"parted at step {imagined.parted}")
         canvas.text(WIDTH - EDGE, 50, "; ".join(said), 14, "imagined", "rm")
         ahead = step - imagined.context + 1
         name = f"imagined, {ahead} ahead, with the real actions" if ahead > 0 else "real, as the model's tokens show it"
