@@ -56,6 +56,7 @@ def draw(found: Mapping[str, Any], title: str) -> Figure:
         _panel(panels[2], "an end that is expected", found["end_probability"], "probability")
         _panel(panels[3], "legal actions that are known", found["legal_agreement"], "share")
         panels[2].set_ylim(-0.03, 1.03)
+        panels[3].set_ylim(top=1.005)
         for panel in panels[2:]:
             panel.set_xlabel("steps ahead, with the real actions")
         return figure

@@ -25,6 +25,7 @@ from tandem.envs import matrix_game, mpe, smax
 from tandem.models.imagination import model
 from tandem.restored import Network, Restored
 from tests.reference import dream_runs
+from tests.reference.compiled import quick_jit
 from tests.reference.host_games import Troubled, hang
 
 ENVS = {
@@ -178,7 +179,7 @@ def dreaming_run() -> Restored:
     game = matrix_game.Config(scenario="two_step")
     parts = dream_runs.parts(game, 800, context=2)
     net = model.make(dream_runs.NETWORK, parts["env"].spec)
-    state = parts["learner"].init(jax.random.key(0))
+    state = quick_jit(parts["learner"].init)(jax.random.key(0))
     return Restored(
         env=parts["env"], planner=parts["planner"], players=parts["players"], params=net.acting(state.params), step=7,
         config={"seed": 1, "name": "marie", "env": "matrix_game", "env_args": {"scenario": "two_step"},
@@ -188,13 +189,14 @@ def dreaming_run() -> Restored:
 
 
 @pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
-def test_imagined_films_lie_beside_how_accurate_the_model_is(tmp_path):
+def test_imagined_films_lie_beside_how_accurate_the_model_is(tmp_path, monkeypatch, quick_compiling):
+    monkeypatch.setattr(imagined, "PLAYED", 11)
     paths = render.with_dreams(dreaming_run(), tmp_path / "x", 2, "policy")
     assert [path.name for path in paths] == ["x.mp4", "x.gif", "x.png", "x.json"]
     with Image.open(paths[1]) as gif:
         assert gif.n_frames == 6  # two episodes of two steps
     found = json.loads(paths[3].read_text())
-    assert (found["context"], found["starts"], found["episodes"]) == (2, 256, 48)
+    assert (found["context"], found["starts"], found["episodes"]) == (2, 256, 11)
     assert found["rows"] == [256, 0]  # after two real steps an episode has one more to come
     assert found["end_probability"]["share_that_ended"] == [1.0, None]
 
