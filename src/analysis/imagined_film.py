@@ -79,7 +79,7 @@ class Pair:
         ahead = step - imagined.context + 1
         name = f"imagined, {ahead} ahead, with the real actions" if ahead > 0 else "real, as the model's tokens show it"
         if not self.imagined_scenes:
-            name = f"what each agent sees; above: real; below: {name}"
+            name = f"seen: above real, below {f'imagined, {ahead} ahead' if ahead > 0 else 'as tokens show it'}"
         canvas.text(MIDDLE / 2, TOP + 14, "real", 14, "text", "mm")
         canvas.text(MIDDLE * 1.5, TOP + 14, name, 14, "imagined" if ahead > 0 else "text", "mm")
         canvas.line((MIDDLE, TOP), (MIDDLE, FLOOR), "grid", 1.0)
