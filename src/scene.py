@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 Colour = int | str
+Rebuild = Callable[[Any, Any], Any]
 
 
 class Disc(NamedTuple):
@@ -59,3 +60,6 @@ class Drawing:
     agents: tuple[str, ...]  # names of the trained agents, in their order
     actions: tuple[tuple[str, ...], ...]  # names of each agent's actions, in their order
     scene: Callable[[Any, Any], Scene]  # state, joint action [N] about to be played (None at the end) -> picture
+    # state, what the team sees [N, O] -> the state with everything where the team sees it, for `scene`; what nobody
+    # sees stays as it was. None: observations do not say where things are
+    rebuilt: Rebuild | None = None

@@ -42,6 +42,12 @@ class Canvas:
     def text(self, x: float, y: float, words: str, size: int, colour: Colour = "text", anchor: str = "lm") -> None:
         self.draw.text((x * SMOOTH, y * SMOOTH), words, rgb(colour), font(size), anchor)
 
+    def cells(self, place: Place, values: np.ndarray) -> None:
+        """Fill `place` with a table of colours [rows, columns, 3] uint8."""
+        left, top, right, bottom = (round(edge * SMOOTH) for edge in place)
+        image = Image.fromarray(values).resize((right - left, bottom - top), Image.Resampling.NEAREST)
+        self.image.paste(image, (left, top))
+
     def pixels(self) -> np.ndarray:
         """Return the picture as [height, width, 3] uint8."""
         return np.asarray(self.image.reduce(SMOOTH))

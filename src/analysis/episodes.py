@@ -29,6 +29,8 @@ class Episode(NamedTuple):
     value: np.ndarray | None = None  # [T, M] discounted return that the network expects; M = 1 of the team, or N
     search_value: np.ndarray | None = None  # [T] the same as the search found it
     cut_off: bool = False  # by the time limit; values then look beyond the end
+    obs: np.ndarray | None = None  # [T + 1, N, O] what the agents saw; None where that are pictures
+    last_legal: np.ndarray | None = None  # [N, A] bool, after the last step
 
 
 Play = Callable[[Params, Key], list[Episode]]
@@ -94,7 +96,15 @@ def _episode(i: int, states: list, seen: list, shown: list) -> Episode:
         metrics={name: float(values[i]) for name, values in seen[length].metrics.items()},
         **thoughts(rows(opinions, i)),
         cut_off=bool(seen[length].truncated[i]),
+        **views([timestep.obs[i] for timestep in seen[: length + 1]], seen[length].legal[i]),
     )
+
+
+def views(obs: list[np.ndarray], last_legal: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what was seen [N, ...] at the steps of an episode, and what was legal after them, as an Episode's fields;
+    nothing where that are pictures, which fill the memory.
+    """
+    return {"obs": np.stack(obs), "last_legal": np.asarray(last_legal)} if np.ndim(obs[0]) == 2 else {}
 
 
 def thoughts(by_step: dict[str, list | None]) -> dict[str, np.ndarray | None]:

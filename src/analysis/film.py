@@ -57,9 +57,7 @@ def make_film(drawing: Drawing | None, episodes: list[Episode], title: str, fps:
     """Return the film of some episodes; `fps` 0 chooses a pace that can be followed."""
     lengths = [len(episode.reward) for episode in episodes]
     kept = max(getattr(episode.states, "stride", 1) for episode in episodes)  # of pictures, not all may be
-    stride = kept * max(1, math.ceil(sum(lengths) / MOST_FRAMES / kept))
-    longest = max(lengths) / stride
-    fps = fps or int(np.clip(round(longest / SECONDS), SLOWEST, FASTEST))
+    stride, fps = pace(lengths, kept, fps)
     frames, repeats, starts = [], [], []
     for number, episode in enumerate(episodes):
         starts.append(len(frames))
@@ -72,6 +70,12 @@ def make_film(drawing: Drawing | None, episodes: list[Episode], title: str, fps:
             frames.append(partial(_frame, drawing, episode, step, scene, seen, title, place))
         repeats += [1] * (len(scenes) - 1) + [max(1, round(HOLD_SECONDS * fps))]
     return Film(frames=Frames(frames), repeats=repeats, fps=fps, starts=starts)
+
+
+def pace(lengths: list[int], kept: int = 1, fps: int = 0) -> tuple[int, int]:
+    """Return every how manieth step of episodes is shown, of those that are kept, and how many of them in a second."""
+    stride = kept * max(1, math.ceil(sum(lengths) / MOST_FRAMES / kept))
+    return stride, fps or int(np.clip(round(max(lengths) / stride / SECONDS), SLOWEST, FASTEST))
 
 
 def write_mp4(film: Film, path: Path) -> None:

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 import jax
 import numpy as np
 
-from tandem.analysis.episodes import Episode, Play, thoughts
+from tandem.analysis.episodes import Episode, Play, thoughts, views
 from tandem.analysis.opinions import NOBODY, Watcher, rows, unbatched
 from tandem.analysis.pictures import Pictures
 from tandem.core import HostEnvironment, Key, Params, Planner, PyTree, TimeStep
@@ -87,4 +87,5 @@ def _play(
         alive=np.stack([one.alive for one in seen]), reward=reward,
         metrics={name: float(timestep.metrics[name]) for name in env.spec.metric_names},
         **thoughts(rows(opinions)), cut_off=bool(timestep.truncated),
+        **views([one.obs for one in seen], timestep.legal),
     )  # fmt: skip

@@ -17,6 +17,7 @@ NAMED = {
     "good": "#d3edd8",
     "chosen": "#22252a",
     "bar": "#d5d8dc",
+    "imagined": "#a3218e",
 }
 
 

@@ -21,7 +21,7 @@ from tandem.analysis import film, replay_page
 from tandem.analysis.episodes import Episode, make_player
 from tandem.analysis.host_episodes import make_host_player
 from tandem.analysis.opinions import NOBODY, Watcher, make_watcher
-from tandem.commands import flags, restoring
+from tandem.commands import flags, imagined, restoring
 from tandem.config.commandline import UsageError
 from tandem.core import Environment
 from tandem.core.metrics import AUTOREGRESSIVE, POLICY, SCRIPTED, SEARCH
@@ -34,6 +34,10 @@ from tandem.records.runs import StoredRun, find
 
 PLAYERS = (SEARCH, AUTOREGRESSIVE, POLICY)  # of a run
 PAGE_HELP = "also write a page that plays the episodes in a browser, with what each agent thinks at each step"
+IMAGINED_HELP = (
+    "beside each episode what the run's model imagines of it, from the same start and with the same actions; also a "
+    "figure of how accurate it is by how many steps it looks ahead"
+)
 EPISODES = 3
 MOST_EPISODES = 100  # a film of more is watched by nobody
 SECONDS = 300.0  # that the film at a run's end may take to be played, and to be written
@@ -48,19 +52,25 @@ def main(words: Sequence[str]) -> int:
     parser.take("--episodes", type=_count, default=EPISODES, help=f"how many (default: {EPISODES})")
     parser.take("--player", choices=PLAYERS, help="who chooses the actions of a run (default: search if there is one)")
     parser.add_argument("--page", action="store_true", help=PAGE_HELP)
+    parser.add_argument("--imagined", action="store_true", help=IMAGINED_HELP)
     out_help = "file to write, without its ending (default: in the run's folder)"
     parser.take("--out", type=flags.out_file, help=out_help)
     options, subject = restoring.read(parser, words)
     if options.player and options.run is None:
         parser.error("--player belongs to --run; a policy by hand plays in one way only")
+    if options.imagined and options.run is None:
+        parser.error("--imagined belongs to --run; a policy by hand imagines nothing")
+    if options.imagined and options.page:
+        parser.error("--imagined and --page are two films; call render once for each")
     restored = subject.restored
     player = chosen_player(restored, options.player)
-    out = options.out or subject.folder / f"{NAME}-{restored.step}-{player}"
+    name = "imagined" if options.imagined else NAME
+    out = options.out or subject.folder / f"{name}-{restored.step}-{player}"
     with contextlib.suppress(OSError):
         out.parent.mkdir(parents=True, exist_ok=True)
     if not os.access(out.parent, os.W_OK):
         raise UsageError(f"render: {out.parent} cannot be written; name another place with --out=FILE")
-    written = with_page if options.page else render
+    written = with_dreams if options.imagined else with_page if options.page else render
     for path in written(restored, out, options.episodes, player):
         print(f"written: {path}", flush=True)
     return 0
@@ -133,6 +143,16 @@ def with_page(restored: Restored, out: Path, num_episodes: int, player: str) -> 
     shown = replay_page.describe(drawing, episodes, heading(restored), player, restored.config["discount"])
     page = replay_page.write(shown, out.with_name(f"{out.name}.html"))
     return [page, *write(filmed(restored, episodes), out)]
+
+
+def with_dreams(restored: Restored, out: Path, num_episodes: int, player: str) -> list[Path]:
+    """Write `out`.mp4 and `out`.gif of real and imagined episodes, `out`.png and `out`.json of how accurate these are;
+    return their paths.
+    """
+    found = imagined.dreamer(restored)
+    episodes = played(restored, imagined.num_played(restored, num_episodes), player)
+    made, paths = imagined.write(restored, found, episodes, num_episodes, heading(restored), out)
+    return [*write(made, out), *paths]
 
 
 def watcher(restored: Restored, player: str) -> Watcher:

@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 
 from tandem.core import Array, Discrete, EnvSpec, Environment, Key, Numbers, PyTree, TimeStep, Vector, pytree, setting
-from tandem.envs import mpe_controllers, mpe_entities, mpe_metrics, mpe_opponents, mpe_padding, mpe_scene
+from tandem.envs import mpe_controllers, mpe_entities, mpe_metrics, mpe_opponents, mpe_padding, mpe_scene, mpe_seen
 from tandem.envs.groups import alike, common
 from tandem.envs.names import check_name
 from tandem.envs.jaxmarl_bridge import mpe, strong_types
@@ -194,7 +194,8 @@ def make(config: Config) -> Environment:
         state = MpeState(world=world, num_steps=state.num_steps + 1, totals=totals)
         return state, show(obs, state, reward)
 
-    drawing = mpe_scene.make(game.world, game.team, () if spec.actions.continuous else game.action_sizes)
+    rebuilt = mpe_seen.make(game.world, game.team, game.obs)
+    drawing = mpe_scene.make(game.world, game.team, () if spec.actions.continuous else game.action_sizes, rebuilt)
     moves = name == "simple_spread" and not spec.actions.continuous
     scripted = tuple(mpe_controllers.spread().items()) if moves else ()
     env = Environment(spec=spec, reset=reset, step=step, drawing=drawing, scripted=scripted)

@@ -36,7 +36,8 @@ def padded(env: Environment, room: int) -> Environment:
         state, timestep = env.step(key, state, action)
         return state, roomy(timestep)
 
-    return env._replace(spec=_spec(env.spec, room), reset=reset, step=step)
+    drawing = dataclasses.replace(env.drawing, rebuilt=None)  # which reads observations as they were
+    return env._replace(spec=_spec(env.spec, room), reset=reset, step=step, drawing=drawing)
 
 
 def widened(obs: Array, room: int) -> Array:

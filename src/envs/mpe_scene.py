@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from tandem.scene import Disc, Drawing, Line, Scene
+from tandem.scene import Disc, Drawing, Line, Rebuild, Scene
 
 MOVES = ("stay", "left", "right", "down", "up")
 DIRECTIONS = np.array([(0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)], float)
@@ -12,13 +12,14 @@ VIEW, FARTHEST = 1.2, 2.5  # half the width that is always seen, and the most th
 PUSH = 0.16  # length of the line that shows a push
 
 
-def make(world: Any, team: tuple[str, ...], action_sizes: tuple[int, ...]) -> Drawing:
+def make(world: Any, team: tuple[str, ...], action_sizes: tuple[int, ...], rebuilt: Rebuild | None = None) -> Drawing:
     """Return how to draw a scenario.
 
     Args:
       world: JaxMARL's environment.
       team: names of the trained agents.
       action_sizes: number of actions of each; () where an action is a push in two directions.
+      rebuilt: Drawing.rebuilt.
     """
     radii, colours, entities = np.asarray(world.rad), list(world.colour), world.num_entities
 
@@ -54,6 +55,7 @@ def make(world: Any, team: tuple[str, ...], action_sizes: tuple[int, ...]) -> Dr
         agents=tuple(name.replace("_", " ") for name in team),
         actions=tuple(action_names(size) for size in action_sizes) or (("right", "up"),) * len(team),
         scene=scene,
+        rebuilt=rebuilt,
     )
 
 

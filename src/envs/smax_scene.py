@@ -4,13 +4,13 @@ from typing import Any
 
 import numpy as np
 
-from tandem.scene import Disc, Drawing, Line, Scene
+from tandem.scene import Disc, Drawing, Line, Rebuild, Scene
 
 MOVES = ("up", "right", "down", "left", "stop")
 MARGIN = 1.0  # of the map, around the units
 
 
-def make(world: Any) -> Drawing:
+def make(world: Any, rebuilt: Rebuild | None = None) -> Drawing:
     """Return how to draw the battle of JaxMARL's `world`: allies in their own colours, enemies in one."""
     allies, enemies = world.num_allies, world.num_enemies
     radii, full_health = np.asarray(world.unit_type_radiuses), np.asarray(world.unit_type_health)
@@ -56,6 +56,7 @@ def make(world: Any) -> Drawing:
             (*MOVES, *(f"{'heal' if heals[ally] else 'hit'} {i}" for i in range(enemies))) for ally in range(allies)
         ),
         scene=scene,
+        rebuilt=rebuilt,
     )
 
 

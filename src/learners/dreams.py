@@ -11,18 +11,8 @@ from tandem.core import (
     Array, Dreamt, EnvSpec, Key, Params, PolicyExtras, SequenceModel, Transition, pytree,
 )  # fmt: skip
 from tandem.ops.losses import masked_mean
+from tandem.ops.open_loop import Happened, Start, errors
 from tandem.ops.team import team_reward
-
-
-@pytree
-class Start:
-    """Real rows that dreams go on from: S pieces of C rows, the last of which is acted on anew."""
-
-    obs: Array  # [S, C, N, O]
-    action: Array  # [S, C - 1, N]
-    first: Array  # [S, C]
-    legal: Array  # [S, N, A] of the last row, as are the others
-    alive: Array  # [S, N]
 
 
 @pytree
@@ -128,7 +118,6 @@ def night_metrics(spec: EnvSpec, night: Night) -> dict[str, Array]:
 
 OPEN_LOOP = ("obs_error_1", "obs_error_4", "obs_error_last", "obs_error_still", "reward_error", "end_recall",
              "legal_agreement")  # fmt: skip
-TWICE = 2  # dreams from each start: what two have in common is no chance
 
 
 def open_loop_errors(
@@ -137,35 +126,22 @@ def open_loop_errors(
     """Return how far dreams with the real actions are from what happened, by how many steps they are ahead.
 
     Errors of observations are mean absolute ones; `still` is that of supposing that nothing ever changes, at the last
-    step. Beside them the squared error of rewards and the rewards' variance [], over all steps. The error is that of
-    the expected reward: the product of the errors in two dreams, in which the luck of one dream does not count. So the
-    rewards' mean alone would have their variance, and a single draw of the truth would have twice that.
+    step. Beside them the squared error of rewards and the rewards' variance [], over all steps (`ops/open_loop.py`).
     """
-    start = piece(traj, jnp.arange(traj.first.shape[0]), jnp.zeros(traj.first.shape[0], jnp.int32), context)
-    begun, seen = world.begin(params, start.obs, start.action, start.first, horizon)
-    real = jax.tree.map(lambda x: x[:, context - 1 : context - 1 + horizon].swapaxes(0, 1), traj)
-    going_on = jnp.concatenate([jnp.zeros_like(real.first[:1]), (real.terminated | real.truncated)[:-1]])
-    valid = jnp.cumsum(going_on, axis=0) == 0  # [H, B]
-
-    def once(key: Key) -> Dreamt:
-        def step(carry, inputs):
-            row, key = inputs
-            return world.step(params, carry, row.action, row.alive, key)
-
-        return jax.lax.scan(step, begun, (real, jax.random.split(key, horizon)))[1]
-
-    dreamt = jax.vmap(once)(jax.random.split(key, TWICE))  # [2, H, B, ...]
-    living = valid[..., None] & real.alive
-    away = jnp.mean(jnp.abs(dreamt.obs - real.next_obs[None]), axis=(0, -1))
-    still = jnp.mean(jnp.abs(seen[None] - real.next_obs), axis=-1)
+    zeros = jnp.zeros(traj.first.shape[0], jnp.int32)
+    start = piece(traj, jnp.arange(traj.first.shape[0]), zeros, context)
+    real = jax.tree.map(lambda x: x[:, context - 1 : context - 1 + horizon], traj)
+    happened = Happened(
+        action=real.action, alive=real.alive, next_obs=real.next_obs, next_legal=real.next_legal,
+        reward=team_reward(real.reward, spec.shared_reward), terminated=real.terminated, truncated=real.truncated,
+    )  # fmt: skip
+    found = errors(world, params, start, happened, key)
+    away, still = found.obs.by_step(), found.obs_still.by_step()
     at = {"1": 0, "4": min(3, horizon - 1), "last": horizon - 1}
-    errors = {f"imagine/obs_error_{name}": masked_mean(away[i], living[i]) for name, i in at.items()}
-    wrong = jnp.mean(((dreamt.legal > 0.5) != real.next_legal[None]).astype(jnp.float32), axis=(0, -1))
-    errors |= {
-        "imagine/obs_error_still": masked_mean(still[-1], living[-1]),
-        "imagine/end_recall": masked_mean(1.0 - dreamt.continues.mean(axis=0), valid & real.terminated),
-        "imagine/legal_agreement": 1.0 - masked_mean(wrong, living & ~real.terminated[..., None]),
+    metrics = {f"imagine/obs_error_{name}": away[i] for name, i in at.items()}
+    metrics |= {
+        "imagine/obs_error_still": still[-1],
+        "imagine/end_recall": found.end.overall(),
+        "imagine/legal_agreement": jnp.where(found.legal.count.sum() > 0, found.legal.overall(), 1.0),
     }
-    reward = team_reward(real.reward, spec.shared_reward)
-    spread = masked_mean((reward - masked_mean(reward, valid)) ** 2, valid)
-    return errors, masked_mean(jnp.prod(dreamt.reward - reward[None], axis=0), valid), spread
+    return metrics, found.reward.overall(), found.reward_mean.overall()

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import json
 import math
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,10 +18,14 @@ from tandem.analysis.canvas import Canvas
 from tandem.analysis.episodes import make_player
 from tandem.analysis.host_episodes import make_host_player
 from tandem.analysis.pictures import Pictures
-from tandem.commands import render
+from tandem.commands import imagined, render
 from tandem.config.commandline import UsageError
 from tandem.core import Plan, Planner, PolicyExtras
 from tandem.envs import matrix_game, mpe, smax
+from tandem.models.imagination import model
+from tandem.restored import Network, Restored
+from tests.reference import dream_runs
+from tests.reference.compiled import quick_jit
 from tests.reference.host_games import Troubled, hang
 
 ENVS = {
@@ -167,3 +172,46 @@ def test_the_measures_at_an_episodes_end_fit_on_the_panel():
     background = pixels[0, 0]
     assert (pixels[:, film.WIDTH - 16 :] == background).all()
     assert (pixels[84:97, film.WIDTH - 140 : film.WIDTH - 16] != background).any()
+
+
+def dreaming_run() -> Restored:
+    """A run of `marie` on the two-step game that has learned nothing yet."""
+    game = matrix_game.Config(scenario="two_step")
+    parts = dream_runs.parts(game, 800, context=2)
+    net = model.make(dream_runs.NETWORK, parts["env"].spec)
+    state = quick_jit(parts["learner"].init)(jax.random.key(0))
+    return Restored(
+        env=parts["env"], planner=parts["planner"], players=parts["players"], params=net.acting(state.params), step=7,
+        config={"seed": 1, "name": "marie", "env": "matrix_game", "env_args": {"scenario": "two_step"},
+                "learner": "marie", "learner_args": {"context": 2, "horizon": 2}},
+        network=lambda: Network(model=net, state=state, returns=parts["learner"].returns),
+    )  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
+def test_imagined_films_lie_beside_how_accurate_the_model_is(tmp_path, monkeypatch, quick_compiling):
+    monkeypatch.setattr(imagined, "PLAYED", 11)
+    paths = render.with_dreams(dreaming_run(), tmp_path / "x", 2, "policy")
+    assert [path.name for path in paths] == ["x.mp4", "x.gif", "x.png", "x.json"]
+    with Image.open(paths[1]) as gif:
+        assert gif.n_frames == 6  # two episodes of two steps
+    found = json.loads(paths[3].read_text())
+    assert (found["context"], found["starts"], found["episodes"]) == (2, 256, 11)
+    assert found["rows"] == [256, 0]  # after two real steps an episode has one more to come
+    assert found["end_probability"]["share_that_ended"] == [1.0, None]
+
+
+def test_runs_that_imagine_nothing_are_told_so():
+    restored = SimpleNamespace(config={"learner": "ppo", "learner_args": {}}, network=lambda: None)
+    with pytest.raises(UsageError, match="learner=ppo fits no model that imagines what agents see; a run with .*marie"):
+        imagined.dreamer(restored)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"), [({"page": True}, "call render once for each"), ({"run": None}, "imagines nothing")]
+)
+def test_flags_that_imagined_films_do_not_go_with_are_named(monkeypatch, chosen, message):
+    options = SimpleNamespace(**{"player": None, "run": "1", "page": False, "imagined": True, "out": None} | chosen)
+    monkeypatch.setattr(render.restoring, "read", lambda parser, words: (options, None))
+    with pytest.raises(UsageError, match=message):
+        render.main([])

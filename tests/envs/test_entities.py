@@ -10,6 +10,7 @@ import pytest
 from tandem.core import Entities
 from tandem.envs import lbf, mpe
 from tandem.envs.layout import laid_out
+from tandem.envs.mpe import MpeState
 from tandem.models.entities.view import shares_map, team_view, view
 from tests.reference.compiled import quick_jit
 
@@ -180,7 +181,7 @@ def particles(request):
     adversaries = size if team == "adversaries" and size else ADVERSARIES.get(scenario, 0)
     first = adversaries if team == "agents" else 0
     return SimpleNamespace(
-        scenario=scenario, team=team, spec=env.spec, obs=obs, adversaries=adversaries, first=first,
+        scenario=scenario, team=team, spec=env.spec, obs=obs, adversaries=adversaries, first=first, drawing=env.drawing,
         states=[jax.tree.map(lambda leaf: leaf[m], states) for m in range(M)],
     )  # fmt: skip
 
@@ -229,6 +230,27 @@ def test_places_of_particles_are_where_they_are_from_the_observer(particles):
                     seen = np.asarray(kind.place)[np.asarray(kind.shown) if kind.shown is not None else slice(None)]
                     gaps = np.linalg.norm(seen[:, None] - relative[None], axis=-1).min(axis=1, initial=9.0)
                     assert (gaps < 1e-5).all(), kind.name
+
+
+def test_a_picture_of_what_is_seen_has_the_seen_where_they_are(particles):
+    """Landmarks stay where they were in scenarios that do not show agents their own place."""
+    rebuilt, first, n = particles.drawing.rebuilt, particles.first, particles.spec.num_agents
+    assert (rebuilt is None) == (particles.scenario == "simple_crypto")
+    for state, obs in zip(particles.states, particles.obs) if rebuilt else ():
+        start = MpeState(
+            world=state.replace(p_pos=np.concatenate([state.p_pos[: len(state.c)] + 9.0, state.p_pos[len(state.c) :]])),
+            num_steps=0, totals={},
+        )  # fmt: skip
+        found = rebuilt(start, obs).world
+        moved = np.linalg.norm(found.p_pos - state.p_pos, axis=1) > 1e-3
+        blind = {first} if particles.scenario == "simple_speaker_listener" else set()  # the speaker sees no place
+        team, others = range(first, first + n), set(range(len(state.c))) - set(range(first, first + n))
+        assert {i for i in team if moved[i]} == blind and not moved[len(state.c) :].any()
+        assert all(abs(found.p_pos[i] - state.p_pos[i] - 9.0).max() < 1e-3 for i in others if moved[i])  # out of sight
+        if particles.scenario in ("simple_tag", "simple_push", "simple_adversary"):
+            assert not any(moved[i] for i in others)
+        heard = {"simple_speaker_listener": [0], "simple_reference": [0, 1]}.get(particles.scenario, [])
+        np.testing.assert_allclose(found.c[heard], state.c[heard], atol=1e-5)
 
 
 def test_a_team_sees_its_world_once(particles):

@@ -22,7 +22,7 @@ from tandem.envs import smax_scene
 from tandem.envs.groups import alike, common
 from tandem.envs.names import check_name
 from tandem.envs.jaxmarl_bridge import smax, strong_types
-from tandem.envs.smax import entities, maps, units
+from tandem.envs.smax import entities, maps, seen, units
 from tandem.envs.smax.enemies import ScriptedEnemies
 from tandem.envs.time_limit import ending
 
@@ -62,14 +62,14 @@ def make(config: Config) -> Environment:
     """
     world = _make_world(config)
     actions = Discrete(5 + world.num_enemies)  # directions, stop, a shot at each enemy (a medivac heals its own side)
-    seen = [entities.of_ally(world, number) for number in range(world.num_allies)]
+    spaces = [entities.of_ally(world, number) for number in range(world.num_allies)]
     fights = _fights(config.map_name, world)
     spec = EnvSpec(
         num_agents=world.num_allies,
-        obs=common(seen),
+        obs=common(spaces),
         state=entities.of_state(world),
         actions=actions,
-        groups=alike(world.agents, seen, [actions] * len(seen)),
+        groups=alike(world.agents, spaces, [actions] * len(spaces)),
         episode_limit=config.episode_limit or maps.episode_limit(config.map_name),
         shared_reward=True,
         metric_names=("enemies_killed", "units_lost", "won"),
@@ -110,7 +110,7 @@ def make(config: Config) -> Environment:
         state = SmaxState(world=inner, num_steps=state.num_steps + 1)
         return state, show(obs, state, jnp.stack([rewards[agent] for agent in world.agents]).astype(jnp.float32))
 
-    return Environment(spec=spec, reset=reset, step=step, drawing=smax_scene.make(world))
+    return Environment(spec=spec, reset=reset, step=step, drawing=smax_scene.make(world, seen.make(world)))
 
 
 def _make_world(config: Config) -> Any:

@@ -48,7 +48,9 @@ def battle(request):
     with jax.numpy_rank_promotion("allow"):  # a module's fixture runs before a test's mark counts
         start, shown = quick_jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(3), batch))
     step = quick_jit(jax.vmap(env.step))
-    return SimpleNamespace(config=request.param, spec=env.spec, start=start, step=step, batch=batch, shown=shown)
+    return SimpleNamespace(
+        config=request.param, spec=env.spec, start=start, step=step, batch=batch, shown=shown, drawing=env.drawing
+    )
 
 
 def moved(battle, state, positions, health, action):
@@ -112,6 +114,23 @@ def test_units_read_from_observations_are_those_of_the_state(battle, scattered):
                 np.testing.assert_allclose(row, wanted[kind][:, : row.shape[1]], atol=1e-5, err_msg=kind)
                 seen[kind] += (row != 0).any(axis=1).mean() / battle.batch / n
     assert all(0.1 < share < 0.95 for share in seen.values())  # absence is met as well as presence
+
+
+def test_a_picture_of_what_is_seen_has_the_seen_where_they_are(battle, scattered):
+    worlds, obs, _ = scattered
+    n, count = battle.spec.num_agents, 0
+    for b in range(battle.batch):
+        start, world = (jax.tree.map(lambda leaf: np.asarray(leaf[b]), x) for x in (battle.start, worlds))
+        found = battle.drawing.rebuilt(start, obs[b]).world.state
+        np.testing.assert_array_equal(found.unit_alive[:n], world.unit_alive[:n])
+        away = np.linalg.norm(world.unit_positions[:, None] - world.unit_positions[None, :n], axis=-1)
+        near = (away < of_types("sight_ranges", world.unit_types[:n])) & world.unit_alive[:n]
+        seen = world.unit_alive & (near.any(axis=1) | (np.arange(len(near)) < n))
+        assert found.unit_alive[seen].all()
+        np.testing.assert_allclose(found.unit_positions[seen], world.unit_positions[seen], atol=1e-3)
+        np.testing.assert_allclose(found.unit_health[seen], world.unit_health[seen], rtol=1e-4)
+        count += seen[n:].sum()
+    assert count > battle.batch
 
 
 def test_every_feature_of_units_belongs_to_a_block_and_absence_is_zeros(battle):

@@ -13,8 +13,10 @@ STOP, EAST, LIMIT, B = 4, 1, 40, 6
 
 
 @pytest.fixture(scope="module")
-def battles():
-    """Battles on 3m [B, T, ...]: in even rows the allies advance and fire together, in odd rows they stand still."""
+def played():
+    """Battles on 3m: their steps and states [B, T, ...], and how they are drawn. In even rows the allies advance and
+    fire together, in odd rows they stand still.
+    """
     env = smax.make(Config(episode_limit=LIMIT))
 
     def play(key, fights):
@@ -25,14 +27,19 @@ def battles():
             shots = timestep.legal[:, 5:]
             attack = jnp.where(shots.any(axis=1), 5 + jnp.argmax(shots, axis=1), jnp.where(timestep.alive, EAST, STOP))
             state, timestep = env.step(key, state, jnp.where(fights, attack, STOP))
-            return (state, timestep), timestep
+            return (state, timestep), (timestep, state)
 
         return jax.lax.scan(body, (state, timestep), jax.random.split(key, LIMIT))[1]
 
     with jax.numpy_rank_promotion("allow"):
         run = jax.jit(jax.vmap(play), compiler_options={"xla_backend_optimization_level": 0})
-        steps = run(jax.random.split(jax.random.key(1), B), jnp.arange(B) % 2 == 0)
-    return jax.tree.map(np.asarray, steps)
+        found = run(jax.random.split(jax.random.key(1), B), jnp.arange(B) % 2 == 0)
+    return (*jax.tree.map(np.asarray, found), env.drawing)
+
+
+@pytest.fixture
+def battles(played):
+    return played[0]
 
 
 def test_battles_terminate_when_one_side_is_gone(battles):
@@ -101,3 +108,24 @@ def test_maps_of_unequal_sides_and_other_views_keep_to_their_spec(config):
     spec = env.spec
     assert step[1].obs.shape == (spec.num_agents, spec.obs.size) and step[1].state.shape == (spec.state.size,)
     assert step[1].legal.shape == (spec.num_agents, spec.actions.size)
+
+
+def test_what_the_team_sees_is_drawn_as_the_battle_itself(played):
+    """Step by step from the state before it, as films of imagined battles are; whom nobody sees stays where it was."""
+    steps, states, drawing = played
+    same = 0
+    for row in range(B):
+        end = int(np.argmax(steps.terminated[row]))
+        each = [jax.tree.map(lambda leaf: leaf[row, t], states) for t in range(end + 1)]
+        shown = each[0]
+        for t in range(1, end + 1):
+            shown, real = drawing.rebuilt(shown, steps.obs[row, t]), each[t]
+            units, true = shown.world.state, real.world.state
+            np.testing.assert_array_equal(units.unit_alive[:3], true.unit_alive[:3])
+            assert not (true.unit_alive & ~units.unit_alive).any()  # nobody is buried alive
+            seen = [disc[:2] for disc in drawing.scene(real, None).figures]
+            drawn = [disc[:2] for disc in drawing.scene(shown, None).figures]
+            same += len(seen) == len(drawn) and np.allclose(seen, drawn, atol=1e-3)
+            if (units.unit_alive == true.unit_alive).all():
+                np.testing.assert_allclose(units.unit_health[:3], true.unit_health[:3], atol=1e-3)
+    assert same > 50
