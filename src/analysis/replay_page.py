@@ -54,14 +54,14 @@ def describe(
     """Return all that the page shows, as JSON takes it.
 
     Args:
-      player: name of who plays, a key of PLAYERS or of a policy by hand.
+      player: name of who plays, a key of PLAYERS or of a scripted policy.
       discount: of what values are compared with, the discounted return from each step on.
     """
     kept = max(getattr(episode.states, "stride", 1) for episode in episodes)  # of pictures, not all may be
     stride = kept * math.ceil(sum(len(episode.reward) for episode in episodes) / MOST_STEPS / kept)
     return {
         "title": title,
-        "player": PLAYERS.get(player, "a policy by hand"),
+        "player": PLAYERS.get(player, "a scripted policy"),
         "searches": player == "search",
         "continuous": episodes[0].action.ndim == 3,
         "agents": _agents(drawing, episodes),

@@ -41,7 +41,7 @@ class Environment(NamedTuple):
     reset: Callable[[Key], tuple[PyTree, TimeStep]]
     step: Callable[[Key, PyTree, Array], tuple[PyTree, TimeStep]]  # action [N] int32, or [N, A] float32
     drawing: Drawing | None = None  # how to show it to people
-    # Policies by hand as (name, act), where act(obs [N, O]) -> action [N] or [N, A] sees the whole team's observations.
+    # Scripted policies as (name, act), where act(obs [N, O]) -> action [N] or [N, A] sees the whole team's observations.
     # Pairs, so that an environment can be hashed.
     scripted: tuple[tuple[str, Callable[[Array], Array]], ...] = ()
 

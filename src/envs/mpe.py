@@ -41,7 +41,7 @@ class Config:
         "", "which side is trained where there are two, 'agents' or 'adversaries'; '' = the scenario's default"
     )
     opponent: str = setting(
-        "random", "how everyone outside the team plays: 'random', or a policy by hand that suits the scenario"
+        "random", "how everyone outside the team plays: 'random', or a scripted policy that suits the scenario"
     )
     num_agents: int = setting(
         0, "size of the trained team in simple_spread and simple_tag; 0 = the scenario's default", low=0, high=1000

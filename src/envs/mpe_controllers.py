@@ -1,4 +1,4 @@
-"""Policies by hand for MPE, which tell how good a learned team is.
+"""Scripted policies for MPE, which tell how good a learned team is.
 
 A controller act(obs [N, O]) -> action [N] sees the observations of the whole team at once, which no learned agent
 does, and nothing else: it keeps no memory. So it assigns landmarks anew at every step, also where its assignment has

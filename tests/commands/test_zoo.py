@@ -102,7 +102,7 @@ def test_the_zoo_lists_its_entries(typed):
     [
         (["evaluate", "--run=zoo/climbin"], "did you mean zoo/climbing?"),
         (["train", "--resume=zoo/climbing"], "rerun --run=zoo/climbing"),
-        (["upload", "--run=zoo/climbing", "--mongo=localhost:1"], "no record that could be uploaded"),
+        (["upload", "--run=zoo/climbing", "--mongo=localhost:1"], "no record to upload"),
         (["zoo", "--run=zoo/climbing", "--name=other"], "an entry already"),
         (["zoo", "--run=7"], "--name=NAME"),
         (["zoo", "--run=7", "--name=new"], "no run '7'"),

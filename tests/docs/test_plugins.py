@@ -134,7 +134,7 @@ def test_two_packages_that_take_one_name_are_both_named(put, site, tmp_path):
     put(site, install(tmp_path / "other", {PROJECT: files()[PROJECT].replace('"signals-for-tandem"', '"another"')}))
     with pytest.raises(UsageError, match="'signals-for-tandem' cannot be used: the name is taken by another as well"):
         loader.load("ippo", "matrix_game", [Update("planner", "alike", "alike")])
-    with pytest.raises(UsageError, match="write the path of the one that is meant"):
+    with pytest.raises(UsageError, match="write the path of the one that you mean"):
         loader.load("ippo_alike", "matrix_game")
 
 
