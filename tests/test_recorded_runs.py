@@ -128,7 +128,7 @@ def test_show_tells_where_a_run_comes_from(typed):
         (["train", "--resume=7"], ["no run '7'", "there are runs 1, 2"]),
         (["train", "--resume=nowhere/7"], ["nowhere/7 does not exist"]),
         (["train", "--resume=1", "with", "seed=4", "t_max=2000"], ["seed: cannot be changed", "max_minutes"]),
-        (["train", "--resume=1", "--config=mazero_seq"], ["--config: a recorded run brings its own"]),
+        (["train", "--resume=1", "--config=mazero_seq"], ["--config: a recorded run has its own"]),
         (["train", "--resume=1", "--checkpoint=5", "with", "t_max=2000"], ["no checkpoint '5'", "1440"]),
         (["train", "--resume"], ["--resume needs a run's id or path"]),
         (["train", "--resume=1", "with", "t_max=many"], ["t_max (command line): got 'many'"]),

@@ -84,7 +84,7 @@ def _meant(given: Given) -> Any:
 
 
 def peek(config: str, env_config: str, updates: Sequence[Update], keys: Sequence[str]) -> dict[str, Any]:
-    """Return some run-level values, unchecked, without importing any part, because JAX is set up before parts use it."""
+    """Return some run-level values, unchecked, without importing any part; they set up JAX before parts use it."""
     given = _given(config, env_config, updates, [])
     return {key: given[key,].value for key in keys if (key,) in given}
 

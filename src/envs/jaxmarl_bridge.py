@@ -1,4 +1,4 @@
-"""What all JaxMARL environments need: a quiet import, and states whose types do not change from step to step."""
+"""Shared by JaxMARL's environments: a quiet import, and states whose types stay the same at every step."""
 
 import contextlib
 import io
@@ -14,10 +14,10 @@ from tandem.core import PyTree
 
 @contextlib.contextmanager
 def quiet_import() -> Iterator[None]:
-    """Drop what JaxMARL prints while it is imported, and put both streams back.
+    """Suppress what JaxMARL prints on import, and restore both streams.
 
-    Its import points sys.stdout and sys.stderr at the interpreter's own streams and leaves them there, which would
-    end any capturing in force (Sacred's, pytest's).
+    Its import sets sys.stdout and sys.stderr to the interpreter's own streams and leaves them there, which would end
+    the capturing of Sacred or pytest.
     """
     nowhere = io.StringIO()
     with (
@@ -28,8 +28,8 @@ def quiet_import() -> Iterator[None]:
         yield
 
 
-# Where brax is installed JaxMARL imports it, and with it MuJoCo, which takes longer than all the rest; `mabrax`,
-# which alone needs them, does it itself. A module that is None cannot be imported.
+# If brax is installed, JaxMARL imports it and MuJoCo, which takes longer than all the rest. Only `mabrax` needs
+# them, and it imports them itself. A module that is None cannot be imported.
 sys.modules.setdefault("brax", None)
 with quiet_import():
     import jaxmarl
@@ -41,7 +41,7 @@ __all__ = ["jaxmarl", "mpe", "quiet_import", "smax", "strong_types"]
 
 
 def strong_types(tree: PyTree) -> PyTree:
-    """Return the same values without weak types: JaxMARL's differ between reset and step, and each makes a loop
-    compile anew.
+    """Return the same values without weak types. JaxMARL's types differ between reset and step, and each change makes
+    a loop compile again.
     """
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.asarray(leaf).dtype), tree)
