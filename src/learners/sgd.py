@@ -20,15 +20,15 @@ def make_optimiser(
     weight_decay: float,
     max_grad_norm: float,
 ) -> tuple[optax.GradientTransformation, Callable[[Array], Array]]:
-    """Return adamw behind global-norm clipping and its schedule, both counted in optimiser steps."""
+    """Return AdamW after global-norm clipping, and its schedule, both counted in optimiser steps."""
     schedule = warmup_cosine(peak, warmup_updates, total_updates, final_fraction)
     clip = optax.clip_by_global_norm(max_grad_norm)
     return optax.chain(clip, optax.adamw(schedule, weight_decay=weight_decay)), schedule
 
 
 def state_with_target(params: Params, optimiser: optax.GradientTransformation, stats: PyTree) -> LearnerState:
-    """Return the state of a learner that begins, whose target network is its network."""
-    target = jax.tree.map(jnp.copy, params)  # not an alias, because donating one buffer twice is an error
+    """Return the initial state of a learner, whose target network equals its network."""
+    target = jax.tree.map(jnp.copy, params)  # a copy, because donating one buffer twice is an error
     step = jnp.zeros((), jnp.int32)
     return LearnerState(params=params, target=target, opt=optimiser.init(params), step=step, stats=stats)
 
