@@ -82,6 +82,10 @@ class Config(EntityConfig):
     agent_id: bool = setting(
         False, "encoder=flat: whether to add a one-hot agent id to each observation, which may not show the roles"
     )
+    mask_absent: bool = setting(
+        False,
+        "encoder=entities: whether things that are dead or out of sight stay so, and are ignored, in imagined steps",
+    )
     compute_dtype: str = setting(
         "float32",
         "precision of the layers; parameters, losses and encoders of entities stay float32",
@@ -312,7 +316,7 @@ def _network(config: Config, spec: EnvSpec) -> Network:
         )
     if len(groups) != 1:
         return Network(config, LatentSpace(own=config.latent_size, num_actions=spec.actions.size))
-    space = latent_space(config.latent_size, config.entity_size, spec.obs, spec.actions)
+    space = latent_space(config.latent_size, config.entity_size, spec.obs, spec.actions, config.mask_absent)
     if space.target and config.policy_head != "sum":
         raise ValueError(
             f"network_args.policy_head={config.policy_head}: actions aim at things here, and only policy_head=sum "

@@ -51,8 +51,8 @@ def soft_behaviour(temperature: float) -> Backup:
     """Return alpha log sum_b beta(b) exp(Q(b) / alpha): the best value net of alpha KL(policy || beta).
 
     The closed form of behaviour-regularised backups with a KL divergence (Wu et al. 2019, "Behavior regularized offline
-    reinforcement learning", section 4). For small alpha it approaches the greatest value in the behaviour's support, and
-    for large alpha the behaviour's own value.
+    reinforcement learning", section 4). For small alpha it approaches the greatest value in the behaviour's support,
+    and for large alpha the behaviour's own value.
 
     Args:
       temperature: alpha, in units of the values.

@@ -107,7 +107,7 @@ def test_the_zoo_lists_its_entries(typed):
         (["zoo", "--run=7"], "--name=NAME"),
         (["zoo", "--run=7", "--name=new"], "no run '7'"),
         (["zoo", "--run=7", "--name=climbing"], "--replace"),
-        (["zoo", "--run=7", "--name=../x"], "--name=../x: small letters"),
+        (["zoo", "--run=7", "--name=../x"], "--name=../x: expected small letters"),
         (["zoo", "--name=new"], "--name belongs to a new entry"),
         (["zoo", "--nam=new"], "did you mean --name?"),
         (["zoo", "--folder=nowhere"], "no entries in nowhere"),
