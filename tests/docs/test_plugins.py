@@ -89,7 +89,7 @@ BROKEN = {
     "taken name": ({PROJECT: ("\nalike =", "\nactor =")}, "actor", "also used by Tandem itself; rename"),
     "no such module": ({PROJECT: (".entries:ALIKE", ".entry:ALIKE")}, "alike", "No module named '.*entry'"),
     "no such entry": ({PROJECT: ("entries:ALIKE", "entries:ALIK")}, "alike", "has no attribute 'ALIK'"),
-    "no entry": ({PROJECT: ("entries:ALIKE", "entries:__doc__")}, "alike", "a str, and has to be a .*Entry"),
+    "no entry": ({PROJECT: ("entries:ALIKE", "entries:__doc__")}, "alike", "a str, but must be a .*Entry"),
     "a mistake inside": ({f"{NAME}/alike.py": ("import dataclasses\n", "import dataclass\n")}, "alike", "'dataclass'"),
     "another mistake": ({f"{NAME}/alike.py": ("import dataclasses\n", "1 / 0\n")}, "alike", r"ZeroDiv.*, line \d\)"),
     "no settings": ({f"{NAME}/alike.py": ("Config", "Settings")}, "alike", "has no dataclass `Config`"),
