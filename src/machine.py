@@ -104,7 +104,7 @@ def _groups() -> Iterator[tuple[Path, str, str, str]]:
     except OSError:
         lines = []
     inside = {"memory" if "memory" in names else names: Path(path.strip("/")) for _, names, path in lines}
-    for root, own, *names in (
+    for root, own, limit, used, idle in (
         (CGROUP, inside.get("", Path()), "memory.max", "memory.current", "inactive_file"),
         (
             CGROUP / "memory",
@@ -115,4 +115,4 @@ def _groups() -> Iterator[tuple[Path, str, str, str]]:
         ),
     ):
         for folder in (own, *own.parents):
-            yield root / folder, *names
+            yield root / folder, limit, used, idle

@@ -27,4 +27,4 @@ def main(folder: str, message: str, lines: Iterable[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:], sys.stdin)
+    main(sys.argv[1], sys.argv[2], sys.stdin)

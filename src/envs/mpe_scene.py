@@ -28,13 +28,14 @@ def make(world: Any, team: tuple[str, ...], action_sizes: tuple[int, ...]) -> Dr
         figures: list = []
         for i in range(world.num_agents, entities):
             note = goals.get(i - world.num_agents, "")
-            figures.append(Disc(*positions[i], radii[i], _hex(colours[i]), note=note))
+            figures.append(Disc(positions[i][0], positions[i][1], radii[i], _hex(colours[i]), note=note))
         for i, name in enumerate(world.agents):
             mine = name in team
             said = _said(state.world, i)
             figures.append(
                 Disc(
-                    *positions[i],
+                    positions[i][0],
+                    positions[i][1],
                     radii[i],
                     team.index(name) if mine else "opponent",
                     str(team.index(name)) if mine else "",

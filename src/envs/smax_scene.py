@@ -37,7 +37,7 @@ def make(world: Any) -> Drawing:
     def scene(state: Any, action: np.ndarray | None) -> Scene:
         units = state.world.state
         alive, positions = np.asarray(units.unit_alive), np.asarray(units.unit_positions, float)
-        figures: list = [Disc(*positions[i], 0.25, "grid", "") for i in np.flatnonzero(~alive)]
+        figures: list = [Disc(positions[i][0], positions[i][1], 0.25, "grid", "") for i in np.flatnonzero(~alive)]
         for i in np.flatnonzero(alive[:allies]) if action is not None else ():
             number = int(action[i]) - len(MOVES)
             target = number if heals[i] else allies + number

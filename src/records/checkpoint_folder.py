@@ -71,7 +71,7 @@ def pick(models: Path, which: str = "last") -> Path:
         return models / str(known[-1])
     if which == "best":
         _check_scores(models, known)
-        return best(models)
+        return best(models) or models / str(known[-1])
     if is_number(which) and int(which) in known:
         return models / which
     raise CheckpointError(f"no checkpoint '{which}' in {models}: choose best, last or one of {_listed(known)}")

@@ -118,7 +118,7 @@ def artifacts(folder: Path, entry: dict[str, Any], final: bool) -> dict[str, Pat
         found |= {path.name: path for pattern in VIDEOS for path in sorted(folder.rglob(pattern))}
         best = best_checkpoint(folder)
         size = sum(file.stat().st_size for file in best.rglob("*") if file.is_file()) if best else 0
-        if size > CHECKPOINT_LIMIT:
+        if best and size > CHECKPOINT_LIMIT:
             entry["tandem"]["left_out"] = f"best checkpoint, {size // 10**6} MB: {best.resolve()}"
         elif best:
             found["best_checkpoint.tar"] = best

@@ -159,7 +159,7 @@ def _is_series(series: Any) -> bool:
     columns = series.values()
     if not {"steps", "values"} <= series.keys() or not all(isinstance(column, list) for column in columns):
         return False
-    kinds = {"steps": {int}, "values": {int, float}, "timestamps": {str}}
+    kinds: dict[str, set[type]] = {"steps": {int}, "values": {int, float}, "timestamps": {str}}
     even = len({len(column) for column in columns}) == 1
     return even and all({type(item) for item in series.get(name, ())} <= kind for name, kind in kinds.items())
 

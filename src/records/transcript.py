@@ -11,8 +11,15 @@ class Transcript:
 
     def __init__(self) -> None:
         self._text = io.StringIO()
-        plain = {"highlight": False, "markup": False, "emoji": False, "force_terminal": False, "color_system": None}
-        self._console = Console(file=self._text, width=120, **plain)
+        self._console = Console(
+            file=self._text,
+            width=120,
+            highlight=False,
+            markup=False,
+            emoji=False,
+            force_terminal=False,
+            color_system=None,
+        )
 
     def say(self, what: Any) -> None:
         """Add a line or a rich table."""

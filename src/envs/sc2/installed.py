@@ -22,7 +22,8 @@ def game_class(package: str, generated: bool) -> type:
     if generated and package != "smacv2":
         raise ValueError("env_args.map_name: the 10gen maps are SMACv2's: set env_args.package=smacv2")
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # its pictures are drawn by pygame
-    missing, found = [], None
+    found: type | None = None
+    missing: list[str] = []
     try:
         if generated:
             found = importlib.import_module("smacv2.env.starcraft2.wrapper").StarCraftCapabilityEnvWrapper
@@ -31,7 +32,7 @@ def game_class(package: str, generated: bool) -> type:
     except (ImportError, AttributeError, TypeError) as error:
         missing.append(_package_advice(package, error))
     missing += _game_advice(package)
-    if missing:
+    if found is None or missing:
         raise ImportError("; ".join(missing))
     return found
 
