@@ -99,7 +99,8 @@ def from_folders(words: Sequence[str], results_dir: str | Path = "results") -> t
     Raises:
       SourceError: a word names no run, or a single one whose record cannot be used.
     """
-    found, notes = {}, []
+    found: dict[Path, History] = {}
+    notes: list[str] = []
     for word in words:
         several = _several(word, results_dir)
         for name in [word] if several is None else several:

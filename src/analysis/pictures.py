@@ -32,7 +32,9 @@ class Pictures:
 
     def __getitem__(self, step: int) -> np.ndarray:
         """Return the picture of a step, or of the nearest one before that is kept."""
-        return self.last if step == self.steps - 1 else self.kept[step // self.stride]
+        if self.last is not None and step == self.steps - 1:
+            return self.last
+        return self.kept[step // self.stride]
 
     def __len__(self) -> int:
         return self.steps

@@ -45,8 +45,13 @@ class Guard:
 
     def __init__(self, folder: Path, message: str):
         command = [sys.executable, str(GUARD), str(folder), message]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "text": True}
-        self.popen = subprocess.Popen(command, start_new_session=True, **pipes)  # out of reach of a terminal's Ctrl-C
+        self.popen = subprocess.Popen(
+            command,
+            start_new_session=True,  # out of reach of a terminal's Ctrl-C
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+        )
         self.process = psutil.Process(self.popen.pid)
 
     def watch(self, processes: Iterable[psutil.Process]) -> None:

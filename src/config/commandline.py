@@ -66,7 +66,8 @@ def parse(argv: Sequence[str], commands: Sequence[str]) -> Request:
       UsageError: a word has no meaning at its place.
     """
     if {"-h", "--help"} & set(argv):
-        return Request("help", (), *DEFAULTS.values(), (), tuple(argv), {})
+        config, env_config = DEFAULTS.values()
+        return Request("help", (), config, env_config, (), tuple(argv), {})
     given, plain, rest = _take_flags(argv)
     cut = plain.index("with") if "with" in plain else len(plain)
     command = _command(plain[:cut], commands)

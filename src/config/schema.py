@@ -219,7 +219,7 @@ def is_file_name(text: str) -> bool:
 def _mapping(value: Mapping[Any, Any]) -> dict[str, Any]:
     """Return a mapping whose names and values fit every record: JSON, Sacred and MongoDB."""
     for key, item in value.items():
-        named = isinstance(key, str) and re.fullmatch(r"(?!\$|py/)[^.=]+", key)
+        named = isinstance(key, str) and re.fullmatch(r"(?!\$|py/)[^.=]+", key) is not None
         _require(named and not odd_characters(key), dict, value)
         _require(_storable(item), dict, value)
     return dict(value)

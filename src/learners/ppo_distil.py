@@ -101,9 +101,9 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
     check(config, model, spec)
     phases = make_phases(config, model)
     steps = {phase.name: _of(config, phase, "epochs") * _of(config, phase, "minibatches") for phase in phases}
-    rates = {phase.name: _of(config, phase, "learning_rate") for phase in phases}
+    peaks = {phase.name: _of(config, phase, "learning_rate") for phase in phases}
     adams = {
-        name: make_adam(config, model, rates[name], total_updates * steps[name]) for name in steps
+        name: make_adam(config, model, peaks[name], total_updates * steps[name]) for name in steps
     }  # with schedules
 
     def init(key: Key) -> LearnerState:

@@ -144,7 +144,7 @@ def layout(names: Iterable[str]) -> dict[str, dict[str, str]]:
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return the settings by which runs are compared: {"planner_args.num_simulations": 16}."""
-    found = {}
+    found: dict[str, Any] = {}
     for key, value in config.items():
         if not prefix and key in schema.bookkeeping():  # runs are not compared by these
             continue

@@ -52,7 +52,8 @@ class Saver:
         self.give_way = threading.Event()  # set to give up a failing write, for a newer state or at the end
         self.hung = False  # the thread has hung for very long
         self.problem: str | None = None  # why the last checkpoint could not be written
-        self.blocked, self.written = [], []  # seconds of each checkpoint: the wait of training, and the total
+        self.blocked: list[float] = []  # seconds that training waited, for each checkpoint
+        self.written: list[float] = []  # seconds until each checkpoint was written
 
     def start_at(self, begun: int) -> None:
         """Continue from a step: remove incomplete checkpoints of a killed process, and
@@ -179,7 +180,7 @@ class Saver:
                 return
 
 
-def _in_background(call: Callable[..., None], *args: Any) -> Future:
+def _in_background(call: Callable[..., Any], *args: Any) -> Future:
     """Call in a daemon thread, because an executor's thread would keep the process alive if the disk hangs."""
     future: Future = Future()
 
@@ -226,6 +227,7 @@ def _superfluous(models: Path, settings: Mapping[str, Any]) -> list[int]:
     """Return the steps of checkpoints to remove: not among the last, not the best, and not kept by distance."""
     steps = checkpoint_folder.steps(models)
     kept = set(steps[-settings["keep_last"] :]) | along_the_way(steps, settings["keep_every_steps"])
-    if settings["keep_best"]:
-        kept.add(int(checkpoint_folder.best(models).name))
+    best = checkpoint_folder.best(models)
+    if settings["keep_best"] and best is not None:
+        kept.add(int(best.name))
     return [step for step in steps if step not in kept]

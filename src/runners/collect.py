@@ -133,7 +133,7 @@ def as_timestep(row: Transition) -> TimeStep:
     )
 
 
-def of_plans(metrics: dict[str, Array]) -> dict[str, Array]:
+def of_plans(metrics: dict[str, Array]) -> dict[str, Array | float]:
     """Return one step of a planner's metrics {name: [B]} as a group of metrics, means over the environments."""
     if not metrics:
         return {}

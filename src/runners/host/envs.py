@@ -55,6 +55,7 @@ class HostEnvs:
                 return timestep
             except Exception as error:  # another program may raise anything
                 self._failed(i, error)
+        raise AssertionError  # the loop has no end
 
     def _begin(self, i: int, seed: int | None, tries: int) -> TimeStep:
         given = None if seed is None else another_seed(seed, tries)
