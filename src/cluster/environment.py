@@ -29,7 +29,8 @@ def told(extra: Mapping[str, str]) -> dict[str, str]:
     Args:
       extra: other variables that the cluster's user sets for them.
     """
-    return {name: os.environ.get(name, value) for name, value in QUIET.items()} | {"PYTHONPATH": python_path()} | extra
+    quiet = {name: os.environ.get(name, value) for name, value in QUIET.items()}
+    return {**quiet, "PYTHONPATH": python_path(), **extra}
 
 
 @contextmanager

@@ -146,10 +146,9 @@ def _places(run: runs.StoredRun) -> Iterator[tuple[str, str]]:
         if curves := provenance.curves(run):
             yield "curves", str(run.results / curves)
     models = run.models
-    steps = checkpoint_folder.steps(models)
-    if steps:
-        best = checkpoint_folder.best(models).name
-        yield "checkpoints", f"{models}: {', '.join(str(step) for step in steps)} (best: {best})"
+    steps, best = checkpoint_folder.steps(models), checkpoint_folder.best(models)
+    if best is not None:
+        yield "checkpoints", f"{models}: {', '.join(str(step) for step in steps)} (best: {best.name})"
     for step in steps:
         try:
             checkpoint_folder.read_meta(models / str(step))

@@ -156,14 +156,15 @@ def _section(section: str, keys: type, given: Mapping[Name, Given], mistakes: li
     for name, field in schema.fields(keys).items():
         path = (section, name) if section else (name,)
         entry = given.get(path)
-        if entry is None and schema.default(field) is schema.REQUIRED:
-            mistakes.append(f"{'.'.join(path)}: not given; expected {schema.describe(keys, name)}")
-        try:
-            if entry is not None:
-                values[name] = schema.checked(keys, name, _as_text(entry, schema.kind(keys, name)))
-            elif schema.default(field) is not schema.REQUIRED:
-                default = schema.default(field)
+        if entry is None:
+            default = schema.default(field)
+            if default is schema.REQUIRED:
+                mistakes.append(f"{'.'.join(path)}: not given; expected {schema.describe(keys, name)}")
+            else:
                 values[name] = list(default) if isinstance(default, tuple) else default
+            continue
+        try:
+            values[name] = schema.checked(keys, name, _as_text(entry, schema.kind(keys, name)))
         except schema.Invalid:
             mistakes.append(
                 f"{'.'.join(path)} ({entry.source}): got {shown(entry.value)}, expected "

@@ -64,7 +64,9 @@ class Batch:
                 run = runs.find(run_id, self.results)
             except ValueError:  # the folder is just being created, or incomplete
                 continue
-            seed = wanted.get(fingerprint(as_asked(run.config, self.config))) or wanted.get(self._filled_in(run))
+            seed = wanted.get(fingerprint(as_asked(run.config, self.config)))
+            if seed is None:
+                seed = wanted.get(self._filled_in(run) or "")
             if seed is not None and (seed not in found or found[seed].status != DONE or run.status == DONE):
                 found[seed] = run
         return found
