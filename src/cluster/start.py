@@ -64,8 +64,10 @@ def cluster(
 
 def surroundings(address: str, folder: Path) -> dict[str, str | None]:
     """Return the environment in which Ray starts or connects to a cluster."""
-    common = {"PYTHONPATH": environment.python_path()}
-    return common | ({authentication.MODE: "token"} if address else ALONE | authentication.own_token(folder))
+    path = {"PYTHONPATH": environment.python_path()}
+    if address:
+        return {**path, authentication.MODE: "token"}
+    return {**path, **ALONE, **authentication.own_token(folder)}
 
 
 def start(folder: Path, resources: dict[str, float], store_bytes: int) -> None:

@@ -177,8 +177,9 @@ def _cell(path: Path, variant: str, environment: str, content: Mapping, shared: 
         )
     merged |= {"name": variant, "results_dir": results_dir}
     updates = commandline.updates(f"{key}={written(value)}" for key, value in merged.items())
-    names = {"--config": str(chosen["variants"]), "--env-config": str(chosen["environments"])}
-    return Cell(variant, environment, Request("train", (), *names.values(), updates, (), names))
+    config, env_config = str(chosen["variants"]), str(chosen["environments"])
+    names = {"--config": config, "--env-config": env_config}
+    return Cell(variant, environment, Request("train", (), config, env_config, updates, (), names))
 
 
 def _mapping(path: Path, what: str, value: Any, known: Sequence[str] | None = None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import sys
 import time
 from collections import deque
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from ray import tune
 
@@ -122,7 +122,7 @@ class Trial(tune.Trainable):
         )  # at 100 ASHA would stop a run that is just ending
         return {"score": self.last.score, "env_step": self.last.step, "percent": percent, "done": done}
 
-    def fail(self, problem: str, hopeless: bool = False) -> None:
+    def fail(self, problem: str, hopeless: bool = False) -> NoReturn:
         """Record an error and mark the trial as failed in Ray; a `hopeless` error would affect all trials."""
         self.tell(problem=problem, hopeless=hopeless)
         raise RuntimeError(problem)
