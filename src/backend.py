@@ -1,5 +1,5 @@
-"""JAX's settings, made before anything is computed: where to compute, beside which runner,
-where to keep compiled programs.
+"""JAX's settings, set before any computation: the device, the runner's threads, and the
+folder of compiled programs.
 """
 
 import os
@@ -11,7 +11,7 @@ import jax
 from tandem.config.loader import ConfigError
 from tandem.registry import FAMILIES
 
-# XLA's CPU backend hands sums and products to a library in fused form, which for our shapes is slow: the gradient of
+# XLA's CPU backend passes sums and products to a library in fused form, which is slow for our shapes: the gradient of
 # the policy head took 11.3 ms with the fusion and 2.9 ms without (jax 0.10.2, one core). An empty list turns it off.
 SLOW_FUSION = "xla_cpu_experimental_ynn_fusion_type"
 
@@ -19,9 +19,9 @@ BACKENDS = {"cpu": "cpu", "gpu": "cuda"}  # JAX's names; "auto" leaves the choic
 
 
 def prepare_jax(platform: Any = "auto", compile_cache_dir: Any = "", runner: Any = "") -> None:
-    """Tell JAX where to compute, beside which runner, and where to keep compiled programs; before anything is computed.
+    """Set JAX's device, the runner's threads and the folder of compiled programs, before any computation.
 
-    Values that the configuration's check will refuse are passed over.
+    Values that the configuration's check will refuse are ignored.
 
     Raises:
       ConfigError: there is no such device.
@@ -38,7 +38,7 @@ def prepare_jax(platform: Any = "auto", compile_cache_dir: Any = "", runner: Any
     if compile_cache_dir == "auto":
         compile_cache_dir = str(Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "tandem" / "jax")
     cache = os.path.expanduser(compile_cache_dir) if isinstance(compile_cache_dir, str) else ""
-    if cache and not cache.startswith("~"):  # a user without a home folder has no cache there
+    if cache and not cache.startswith("~"):  # a user without a home folder has no cache
         jax.config.update("jax_compilation_cache_dir", cache)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
@@ -47,6 +47,6 @@ def prepare_jax(platform: Any = "auto", compile_cache_dir: Any = "", runner: Any
 def _require_device(platform: str) -> None:
     try:
         jax.devices()
-    except (RuntimeError, AssertionError):  # the second is JAX 0.10's answer where its CUDA packages are missing
+    except (RuntimeError, AssertionError):  # JAX 0.10 raises the second if its CUDA packages are missing
         told = f"platform={platform}: JAX finds no such device; TANDEM_CUDA=1 ./run.sh installs JAX's CUDA packages"
         raise ConfigError([told]) from None

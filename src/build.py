@@ -1,7 +1,7 @@
-"""A checked configuration -> a run that can be started.
+"""Builds a run from a checked configuration.
 
-This module knows no part by name and no part's settings. The registry says what fits what, and the runner says how
-large the run is. Every part says itself which of its settings cannot work in such a run.
+This module knows no part by name and no part's settings. The registry says which parts fit together, and the runner
+gives the sizes of the run. Each part checks which of its settings cannot work in such a run.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ class Parts:
     env: Environment | HostEnvironment
     planner: Planner
     replay: Replay
-    players: dict[str, Planner]  # all ways to play, as evaluations name them
+    players: dict[str, Planner]  # all ways to play, by their names in evaluations
     learner: Learner
     model: Model
 
@@ -46,7 +46,7 @@ class Built(Parts):
 
 
 def settled(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a checked configuration with what it leaves to the machine decided, so that it holds elsewhere too."""
+    """Return a checked configuration in which machine-dependent settings are fixed, so that it holds elsewhere too."""
     decide = find("runner", config["runner"]).hook("settled")
     return {**config, "runner_args": decide(config["runner_args"])} if decide else dict(config)
 
@@ -55,12 +55,11 @@ def build(config: Mapping[str, Any], begins: bool = False) -> Built:
     """Return the run that a checked configuration describes; nothing is compiled yet.
 
     Args:
-      begins: the run is about to start, and not to go on or to be looked at, so that `init_from` and the rows of a
-        pre-training have to be there.
+      begins: the run starts anew, so that the run in `init_from` and the rows for pre-training must exist; False if
+        it continues or is only read.
 
     Raises:
-      ConfigError: parts that do not fit each other, sizes that cannot work, values that only a part can judge, a part
-        that breaks its contract.
+      ConfigError: parts do not fit together, sizes or values cannot work, or a part breaks its contract.
     """
     chosen = Chosen(config, FAMILIES)
     parts = _parts(config, chosen, begins)
@@ -124,7 +123,7 @@ def environment(config: Mapping[str, Any]) -> Environment | HostEnvironment:
     """Return the environment of a checked configuration alone.
 
     Raises:
-      ConfigError: it cannot be made of its settings, or breaks its contract.
+      ConfigError: it cannot be made from its settings, or breaks its contract.
     """
     env = Chosen(config, ("env",)).make("env")
     _raise(contracts.of_env(config["env"], env))
@@ -132,7 +131,7 @@ def environment(config: Mapping[str, Any]) -> Environment | HostEnvironment:
 
 
 def remake(config: Mapping[str, Any]) -> Acting:
-    """Return what acts in the run that a checked configuration describes, without what learns."""
+    """Return the acting parts of the run that a checked configuration describes, without the learner."""
     parts = Chosen(config, ("env", "network", "planner"))
     spec = parts.make("env").spec
     planner = parts.make("planner", parts.make("network", spec), spec, config["discount"])
@@ -140,7 +139,7 @@ def remake(config: Mapping[str, Any]) -> Acting:
 
 
 def _traced_once(part: Any, *names: str) -> Any:
-    """Return a part whose named functions are traced once for all that call them alike, here and in a run."""
+    """Return a part whose named functions are traced once for all callers with equal shapes, here and in a run."""
     return part._replace(**{name: jax.jit(function) for name, function in part._asdict().items() if name in names})
 
 

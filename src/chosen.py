@@ -11,7 +11,7 @@ from tandem.registry import Entry, find
 
 
 class Chosen:
-    """The named parts of a configuration and their settings; says whose settings a complaint is about."""
+    """The named parts of a configuration and their settings; error messages name the part."""
 
     def __init__(self, config: Mapping[str, Any], families: Iterable[str]):
         self.config = config
@@ -27,7 +27,7 @@ class Chosen:
             raise ConfigError([f"{family} '{self.config[family]}': {error}"]) from error
         except ImportError as error:
             if str(error.name).startswith("tandem"):
-                raise  # our own mistake, not the user's
+                raise  # a mistake of Tandem, not of the user
             raise ConfigError([f"{family} '{self.config[family]}' cannot be loaded: {error}"]) from error
 
     def hook(self, family: str, name: str) -> Any:

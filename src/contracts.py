@@ -1,8 +1,8 @@
-"""What parts promise one another, checked on shapes alone when a run is built: `jax.eval_shape`
+"""Checks the contracts between parts when a run is built, on shapes alone: `jax.eval_shape`
 computes and compiles nothing.
 
-Each function returns a sentence for every promise that is broken, naming the part and the field. Exceptions that a part
-raises by itself pass through: their traceback tells whoever writes it more.
+Each function returns a sentence for every broken promise, which names the part and the field. Exceptions of a part
+pass through, because their traceback tells its author more.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ Shape = jax.ShapeDtypeStruct
 
 
 def timestep_of(spec: EnvSpec) -> TimeStep:
-    """Return what a time step of an environment looks like by its spec."""
+    """Return the structure of an environment's time step by its spec."""
     agents, flag = spec.num_agents, _array((), bool)
     return TimeStep(
         obs=_array((agents, *spec.obs.shape)),
@@ -37,13 +37,13 @@ def timestep_of(spec: EnvSpec) -> TimeStep:
 
 
 def row_of(spec: EnvSpec, extras: PyTree) -> Transition:
-    """Return what a stored row looks like."""
+    """Return the structure of a stored row."""
     seen = timestep_of(spec)
     return transition(seen, Plan(action=_action(spec), extras=extras), seen, _array((), jnp.int32))
 
 
 def of_env(name: str, env: Environment | HostEnvironment) -> list[str]:
-    """Check that `reset` and `step` show what the spec says; programs outside JAX are checked when they are started."""
+    """Check `reset` and `step` against the spec; programs outside JAX are checked when they start."""
     if not isinstance(env, Environment):
         return []
     state, first = jax.eval_shape(env.reset, _key())
@@ -68,8 +68,8 @@ def of_timestep(who: str, shown: TimeStep, spec: EnvSpec) -> list[str]:
 
 
 def of_planner(name: str, planner: Planner, model: Model, spec: EnvSpec, batch: int) -> tuple[PyTree, list[str]]:
-    """Return the shapes of the extras that a planner leaves in one row, and what is wrong with its
-    plans for a batch.
+    """Return the shapes of a planner's extras in one row, and the faults of its plans for a
+    batch.
     """
     seen = _batched(timestep_of(spec), batch)
     params = jax.eval_shape(lambda key: model.acting(model.init(key)), _key())
@@ -96,7 +96,7 @@ def _metrics(who: str, metrics: Mapping[str, Any], names: tuple[str, ...], batch
 
 
 def _extras(who: str, extras: Any, spec: EnvSpec, batch: int) -> list[str]:
-    """Compare a plan's extras [B, ...] with what learners expect of their kind."""
+    """Compare a plan's extras [B, ...] with the structure that learners expect."""
     agents, choices = (spec.num_agents,), (spec.num_agents, spec.actions.size)
     if isinstance(extras, PolicyExtras):
         wanted = {"log_prob": _array(agents), "policy": _array(choices), "entropy": _array(agents)}
@@ -173,7 +173,7 @@ def _differ(who: str, rule: str, found: PyTree, wanted: PyTree) -> list[str]:
 
 
 def _changes(who: str, origin: str, before: PyTree, after: PyTree) -> list[str]:
-    """Return a sentence if a state comes back in another structure, or with other shapes, than it went in."""
+    """Return a sentence if a function changes the structure or shapes of a state."""
     if jax.tree.structure(before) != jax.tree.structure(after):
         odd = sorted(_leaves(before).keys() ^ _leaves(after).keys())
         return [f"{who} fields differ from {origin}: {', '.join(odd) or 'their types do'}"]

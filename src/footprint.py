@@ -1,7 +1,7 @@
-"""What a run takes of memory, counted from the shapes of its arrays before anything is compiled.
+"""Memory of a run, computed from the shapes of its arrays before anything is compiled.
 
-A run that memory cannot hold does not fail: XLA's threads lose an allocation, and the run waits for them forever. So
-it is refused before. Only what is certain is counted: what the networks compute in between comes on top.
+A run that does not fit into memory does not fail by itself: XLA's threads lose an allocation, and the run waits for
+them forever. So it is refused before. This is a lower bound, because the networks' intermediate results come on top.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,22 +22,22 @@ WORKING = GIB // 2  # to compile and to run programs
 
 
 class Share(NamedTuple):
-    """One kind of what a run takes."""
+    """One share of a run's memory."""
 
     size: int  # bytes
     name: str
-    setting: str  # which makes it smaller
+    setting: str  # the setting that makes it smaller
 
 
 def check(built: Built, config: Mapping[str, Any], copies: bool = True) -> None:
-    """See that memory holds the run: that of the device, and beside it the copy of the state from
-    which checkpoints are written.
+    """Check that the run fits into the device's memory, and the copy of its state for
+    checkpoints into the machine's.
 
     Args:
-      copies: the run is recorded, so that it has checkpoints.
+      copies: whether the run is recorded, so that it has checkpoints.
 
     Raises:
-      ConfigError: it does not; with both numbers and the setting to lower.
+      ConfigError: it does not fit; the message gives both numbers and the setting to lower.
     """
     state = built.run.shapes()
     taken = shares(built, state, config)
@@ -50,7 +50,7 @@ def check(built: Built, config: Mapping[str, Any], copies: bool = True) -> None:
 
 
 def on_device() -> Limit | None:
-    """Return how much the accelerator can still hold; None where JAX computes in the machine's own memory."""
+    """Return the free memory of the accelerator; None if JAX computes in the machine's memory."""
     stats = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" not in stats:
         return None
@@ -60,10 +60,10 @@ def on_device() -> Limit | None:
 
 
 def shares(built: Built, state: PyTree, config: Mapping[str, Any]) -> list[Share]:
-    """Return what a run takes at once where it computes.
+    """Return the shares of memory that a run takes on its device.
 
     Args:
-      state: as the runner's `shapes()` tells it; a runner that only learns has neither replay nor environments in it.
+      state: from the runner's `shapes()`; a runner that only learns has neither replay nor environments in it.
     """
     plan, learner = built.plan, state.learner
     replay = getattr(state, "replay", ())
@@ -82,14 +82,14 @@ def shares(built: Built, state: PyTree, config: Mapping[str, Any]) -> list[Share
 
 
 def _evaluation(built: Built, episodes: int) -> int:
-    """Return the bytes of an evaluation's environments; none where they are programs, which other processes play."""
+    """Return the bytes of an evaluation's environments; zero if they are programs in other processes."""
     if not isinstance(built.env, Environment):
         return 0
     return size(jax.eval_shape(lambda key: start(built.env, built.planner, key, episodes), jax.random.key(0)))
 
 
 def size(tree: PyTree) -> int:
-    """Return the bytes of a tree of arrays, or of what says their shapes."""
+    """Return the bytes of a tree of arrays or shapes."""
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
@@ -105,7 +105,7 @@ def _compare(config: Mapping[str, Any], taken: Sequence[Share], limit: Limit) ->
 
 
 def _shown(config: Mapping[str, Any], setting: str) -> str:
-    """Return a setting with its value, as it would be typed."""
+    """Return a setting with its value, as on the command line."""
     section, _, key = setting.partition(".")
     value = config.get(section, {}).get(key)
     return setting if value is None else f"{setting}={value}"

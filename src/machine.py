@@ -1,4 +1,4 @@
-"""What this machine lends to this process: cores, and memory."""
+"""The cores and the memory of this machine that this process may use."""
 
 import math
 import os
@@ -18,47 +18,47 @@ ADDRESS_SPACE = "the limit on address space (ulimit -v)"
 
 
 class Limit(NamedTuple):
-    """How much memory can still be taken, by one of those who limit it."""
+    """The free memory under one limit."""
 
     free: int  # bytes
-    name: str  # who says so
+    name: str  # name of the limit
 
     def __str__(self) -> str:
         return f"{gib(self.free)} are free by {self.name}"
 
 
 def cores() -> list[int]:
-    """Return the cores this process may use, at most as many as its container's quota pays for."""
+    """Return the number of cores that this process may use, within its container's quota."""
     allowed = sorted(os.sched_getaffinity(0))
     try:
         quota, period = (CGROUP / "cpu.max").read_text().split()
         return allowed[: max(1, math.ceil(int(quota) / int(period)))]
-    except (OSError, ValueError):  # no container, or "max": no quota
+    except (OSError, ValueError):  # no container, or "max", which means no quota
         return allowed
 
 
 def gib(size: float) -> str:
-    """Return bytes for people: "12.34 GiB"."""
+    """Return bytes as text: "12.34 GiB"."""
     return f"{size / GIB:,.2f} GiB"
 
 
 def free_memory() -> Limit:
-    """Return the tightest of the limits on what can still be taken."""
+    """Return the tightest limit on free memory."""
     return min(limits())
 
 
 def too_tight() -> str:
-    """Return a sentence if there is not even room for JAX; "" otherwise. Without room it aborts in native code."""
+    """Return a sentence if there is too little memory for JAX, else "". JAX would abort in native code."""
     for limit in limits():
         needed = ADDRESSES_TO_START if limit.name == ADDRESS_SPACE else MEMORY_TO_START
         if limit.free < needed:
-            advice = "raise the limit, or end what else takes memory"
+            advice = "raise the limit, or end other programs that use memory"
             return f"not enough memory to start: {limit}, and JAX alone needs {gib(needed)}; {advice}"
     return ""
 
 
 def limits() -> Iterator[Limit]:
-    """Yield every limit on memory that can be read here."""
+    """Yield every readable limit on memory."""
     machine, own = _fields(PROC / "meminfo"), _fields(PROC / "self" / "status")
     if "MemAvailable" in machine:
         yield Limit(machine["MemAvailable"], "the machine's memory")
@@ -73,7 +73,7 @@ def limits() -> Iterator[Limit]:
 
 
 def _fields(path: Path) -> dict[str, int]:
-    """Return the sizes that a file of /proc tells in kB, in bytes; none where it cannot be read."""
+    """Return the sizes in a file of /proc in bytes (it has kB); empty if it cannot be read."""
     try:
         lines = [line.split() for line in path.read_text().splitlines()]
     except OSError:
@@ -82,29 +82,29 @@ def _fields(path: Path) -> dict[str, int]:
 
 
 def _of_containers() -> Iterator[Limit]:
-    """Yield the limits of the control groups, version 1 or 2, that this process is in,
-    and of those that these are in.
+    """Yield the limits of this process's control groups, version 1 or 2, and of their
+    parents.
     """
     for folder, most, used, idle in _groups():
         try:
             kept = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
             free = int((folder / most).read_text()) - int((folder / used).read_text())
-            # Files that were read lately count as used, and make room when it is wanted.
+            # Cached files count as used, but are dropped when memory is needed.
             yield Limit(max(0, free + int(kept.get(idle, 0))), f"the container's limit ({folder / most})")
-        except (OSError, ValueError):  # not there, or "max": none
+        except (OSError, ValueError):  # missing, or "max", which means no limit
             continue
 
 
 def _groups() -> Iterator[tuple[Path, str, str, str]]:
-    """Yield folder, names of the limit and of what is used, and the entry of idle files, of
-    each group that may have a limit.
+    """Yield, for each group that may have a limit: its folder, the names of limit and usage,
+    and the entry of cached files.
     """
     try:
         lines = [line.split(":", 2) for line in (PROC / "self" / "cgroup").read_text().splitlines()]
     except OSError:
         lines = []
     inside = {"memory" if "memory" in names else names: Path(path.strip("/")) for _, names, path in lines}
-    for root, own, *names in (
+    for root, own, limit, used, idle in (
         (CGROUP, inside.get("", Path()), "memory.max", "memory.current", "inactive_file"),
         (
             CGROUP / "memory",
@@ -115,4 +115,4 @@ def _groups() -> Iterator[tuple[Path, str, str, str]]:
         ),
     ):
         for folder in (own, *own.parents):
-            yield root / folder, *names
+            yield root / folder, limit, used, idle

@@ -12,11 +12,11 @@ from typing import Any
 
 FOLDER = Path(__file__).resolve().parent
 if Path(sys.path[0] or ".").resolve() == FOLDER:
-    sys.path[0] = str(FOLDER.parent)  # modules are imported as `tandem.x`; their folder must not stand on the path
+    sys.path[0] = str(FOLDER.parent)  # modules are imported as `tandem.x`, so their folder must not be on the path
 
 from tandem import machine, program  # noqa: E402
 
-# After the path is set. These are quick to import; the rest is imported when it is needed.
+# Imported after the path is set. These are quick to import; the rest is imported when needed.
 from tandem.commands.table import COMMANDS, READERS, TOOLS  # noqa: E402
 from tandem.config import commandline, listing, values  # noqa: E402
 
@@ -29,16 +29,16 @@ def main(argv: Sequence[str]) -> int:
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal may lack a letter of a folder's name
+            stream.reconfigure(errors="backslashreplace")  # a terminal may not be able to print a folder's name
     try:
-        with handled(interrupt):  # SIGTERM and a closed terminal end whatever goes on as Ctrl-C does
+        with handled(interrupt):  # SIGTERM and a closed terminal act like Ctrl-C
             return dispatch(argv)
-    except commandline.UsageError as error:  # a wrong configuration is one of them
+    except commandline.UsageError as error:  # includes wrong configurations
         from tandem.hiding import hidden
 
         print(
             program.named(values.printable(hidden(str(error)))), file=sys.stderr
-        )  # a mistyped setting may hold a password
+        )  # a mistyped setting may contain a password
         return BAD_USAGE
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -96,10 +96,10 @@ def dispatch(argv: Sequence[str]) -> int:
 
 
 def make_experiment(config: dict[str, Any], resume_at: int | None = None, held: Any = None) -> Any:
-    """Return the Sacred experiment with its file observer; the configuration is still to be given to it.
+    """Return the Sacred experiment with its file observer, but without a configuration.
 
     Args:
-      resume_at: environment step from which a recorded run goes on; None = a new run.
+      resume_at: environment step from which a recorded run continues; None = a new run.
       held: the lock of the recorded run.
     """
     from sacred import SETTINGS, Experiment
@@ -109,7 +109,7 @@ def make_experiment(config: dict[str, Any], resume_at: int | None = None, held: 
     SETTINGS.CAPTURE_MODE = "no"  # Sacred's capture would swallow the progress bar's control codes
     experiment = Experiment("tandem", base_dir=str(program.checkout() or FOLDER), save_git_info=_has_commit())
     experiment.logger = logging.getLogger("tandem")
-    experiment.logger.setLevel(logging.ERROR)  # -l INFO brings Sacred's own messages back
+    experiment.logger.setLevel(logging.ERROR)  # -l INFO shows Sacred's own messages
     experiment.logger.addHandler(logging.StreamHandler())
     experiment.observers.append(FileRecord(Path(config["results_dir"]) / "sacred", resume_at, held))
     return experiment
@@ -118,7 +118,7 @@ def make_experiment(config: dict[str, Any], resume_at: int | None = None, held: 
 def _has_commit() -> bool:
     """Return whether git can name the commit of this code; Sacred crashes on a tree without commits."""
     root = program.checkout()
-    if root is None:  # installed: a repository around the environment is not ours
+    if root is None:  # installed, so a surrounding repository is not Tandem's
         return False
     try:
         asked = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, check=False)
@@ -128,10 +128,10 @@ def _has_commit() -> bool:
 
 
 def sacreds_options(request: commandline.Request) -> dict[str, Any]:
-    """Return Sacred's options as it takes them.
+    """Return Sacred's options in its own form.
 
     Raises:
-      UsageError: -F names a folder that nothing can be written into.
+      UsageError: the folder of -F is not writable.
     """
     from tandem.config import writable
 
@@ -144,8 +144,8 @@ def sacreds_options(request: commandline.Request) -> dict[str, Any]:
 
 
 def hide_credentials(experiment: Any, place: Any, config: dict[str, Any], options: dict[str, Any]) -> None:
-    """Replace all secrets in what Sacred is going to store: MongoDB's, those of its
-    flags, and those of git's addresses.
+    """Hide all secrets in what Sacred will store: in MongoDB's address, in its flags, and
+    in git's addresses.
 
     Raises:
       UsageError: a flag of Sacred's needs the secret that it would store.
@@ -164,14 +164,14 @@ def hide_credentials(experiment: Any, place: Any, config: dict[str, Any], option
 
 
 def add_mongo(experiment: Any, place: Any, config: dict[str, Any]) -> None:
-    """Have the run recorded in MongoDB as well."""
+    """Record the run in MongoDB as well."""
     from tandem.records.mongo import MongoMirror
 
     experiment.observers.append(MongoMirror(place, Path(config["results_dir"]) / "sacred"))
 
 
 def add_trackers(experiment: Any, trackers: Sequence[Any], config: dict[str, Any]) -> None:
-    """Have the run recorded by other trackers as well."""
+    """Record the run with other trackers as well."""
     if trackers:
         from tandem.records.tracking import TrackerMirror
 
@@ -180,8 +180,8 @@ def add_trackers(experiment: Any, trackers: Sequence[Any], config: dict[str, Any
 
 
 def add_train(experiment: Any, config: dict[str, Any], again: Any = None, recorded: bool = True) -> None:
-    """Build the run and give the experiment its `train` command; a mistake found here leaves no record behind."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's notes on the machine would tear the progress bar
+    """Build the run and give the experiment its `train` command; mistakes that are found here leave no record."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's notes on the machine would break the progress bar
     from tandem import build, footprint
     from tandem.records.record import record
 
@@ -220,10 +220,10 @@ def run_command(experiment: Any, command: str, options: dict[str, Any]) -> int:
     except OSError as error:
         if command == "train":
             raise
-        print(f"{command}: {error}", file=sys.stderr)  # save_config, where nothing can be written
+        print(f"{command}: {error}", file=sys.stderr)  # save_config in a folder without write access
         return FAILED
-    except RunError as error:  # its message says all
-        print(f"{error}\nTo go on from the last checkpoint, if there is one: `train --resume=RUN`.", file=sys.stderr)
+    except RunError as error:  # its message is complete
+        print(f"{error}\nTo continue from the last checkpoint, if there is one: `train --resume=RUN`.", file=sys.stderr)
         return FAILED
     except Exception:
         if not options.get("--pdb"):
@@ -238,15 +238,15 @@ def run_command(experiment: Any, command: str, options: dict[str, Any]) -> int:
 
 
 def in_utf8() -> None:
-    """Begin again in Python's UTF-8 mode where the locale is another: files and their names are UTF-8 to us."""
+    """Restart in Python's UTF-8 mode if the locale is another, because Tandem's files and their names are UTF-8."""
     if sys.getfilesystemencoding() != "utf-8":
         os.environ["PYTHONUTF8"] = "1"
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def leave(status: int, command: str) -> None:
-    """End the process; at once where it was interrupted, because threads of XLA that compile crash
-    while Python takes itself down.
+    """End the process; at once if it was interrupted, because compiling threads of XLA crash
+    while Python shuts down.
     """
     if status == INTERRUPTED and command not in TOOLS:
         sys.stdout.flush()
@@ -256,7 +256,7 @@ def leave(status: int, command: str) -> None:
 
 
 def run() -> None:
-    """Do what the command line of this process says, and end the process: the command `tandem`."""
+    """Run the command line of this process and end it; this is the command `tandem`."""
     in_utf8()
     leave(main(sys.argv[1:]), *sys.argv[1:2] or [""])
 

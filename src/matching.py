@@ -1,4 +1,4 @@
-"""Which parts can work together, by what the registry says of each: sets of faces, kinds of extras,
+"""Checks which parts can work together, by their registry entries: sets of faces, kinds of extras,
 data and actions.
 """
 
@@ -64,7 +64,7 @@ def _faces(config: Mapping[str, Any], entries: Mapping[str, Entry]) -> list[str]
 def _given(
     config: Mapping[str, Any], entries: Mapping[str, Entry], family: str, attribute: str, wants: str, gives: str
 ) -> list[str]:
-    """Return a sentence if a part gives another kind of thing than the learner learns from."""
+    """Return a sentence if a part provides another kind than the learner uses."""
     wanted, given = getattr(entries["learner"], attribute), getattr(entries[family], attribute)
     if not wanted or wanted == given:
         return []
@@ -84,13 +84,13 @@ def _programs(config: Mapping[str, Any], entries: Mapping[str, Entry]) -> list[s
 
 
 def _held(config: Mapping[str, Any], entries: Mapping[str, Entry]) -> list[str]:
-    """Return a sentence for each part that has recorded rows and no others, if the runner plays."""
+    """Return a sentence for each part that only supports recorded rows, if the runner plays."""
     if entries["runner"].recorded:
         return []
     instead = _choose("runner", lambda entry: entry.recorded)
     said = {
-        "replay": "holds recorded rows alone; runner '{}' adds what it plays",
-        "env": "shows recorded rows alone; runner '{}' learns from what it plays",
+        "replay": "stores only recorded rows, but runner '{}' adds new ones",
+        "env": "only replays recorded rows, but runner '{}' learns from playing",
     }
     return [
         f"{family} '{config[family]}' {text.format(config['runner'])}{instead}"

@@ -1,4 +1,4 @@
-"""A recorded run's decentralised policy, to act with from Python: what `tandem.load` returns."""
+"""A recorded run's decentralised policy for use from Python, as `tandem.load` returns it."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -17,10 +17,10 @@ from tandem.restored import Restored, restore
 
 
 class Policy:
-    """What a team has learned: each agent acts by what it has seen itself.
+    """A trained team's policy, by which each agent acts on its own observations.
 
-    `B` is any number of environments side by side, `N` agents, `O` features of an observation, `A` actions. Where
-    agents differ, observations are padded with zeros, and `spec.groups` says what is whose.
+    `B` is any number of parallel environments, `N` agents, `O` features of an observation, `A` actions. If agents
+    differ, observations are padded with zeros, and `spec.groups` gives each agent's own part.
 
     Attributes:
       spec: the sizes of the task that the run was trained on: `spec.num_agents`, `spec.obs.shape`, `spec.actions.size`.
@@ -35,26 +35,26 @@ class Policy:
         self._outputs = jax.jit(alone.outputs)
 
     def memory(self, batch: int) -> PyTree:
-        """Return what agents remember at the beginning of an episode: a tree of arrays [B, ...], () for nothing."""
+        """Return the agents' initial memory in an episode: a tree of arrays [B, ...], () for none."""
         return self.alone.memory(batch)
 
     def act(
         self, obs: Any, legal: Any = None, memory: PyTree = None, *, first: Any = None, key: Key | None = None
     ) -> tuple[np.ndarray, PyTree]:
-        """Return the actions and what the agents remember now.
+        """Return the actions and the agents' new memory.
 
-        Actions are [B, N] int32; where they are continuous, [B, N, A] float32, which an environment clips to [-1, 1].
-        A call with another B than before is compiled anew, which takes a moment.
+        Actions are [B, N] int32; continuous ones are [B, N, A] float32, which an environment clips to [-1, 1].
+        A call with a new B is compiled first, which takes a moment.
 
         Args:
-          obs: [B, N, O] float; one environment may leave B out, and gets an action without it.
-          legal: [B, N, A] bool, True where an action may be played; None = everything may be played.
-          memory: what the call before has returned; None at the beginning of an episode.
-          first: [B] bool, True where an episode begins, so that its memory is forgotten; None = nowhere.
-          key: a key of `jax.random.key` to draw actions by the policy's probabilities; None = the likeliest actions.
+          obs: [B, N, O] float; for one environment B may be left out, and the action has no B either.
+          legal: [B, N, A] bool, True where an action may be played; None = all actions are legal.
+          memory: as the previous call returned it; None at the beginning of an episode.
+          first: [B] bool, True if an episode begins, so that its memory is reset; None = nowhere.
+          key: from `jax.random.key`, to sample actions from the policy; None = the likeliest actions.
 
         Raises:
-          ValueError: an array of another shape, or an agent without a legal action.
+          ValueError: an array has a wrong shape, or an agent has no legal action.
         """
         obs, one = self._batch("obs", obs, (self.spec.num_agents, *self.spec.obs.shape), np.float32)
         legal = self._legal(legal, len(obs), one)
@@ -63,9 +63,9 @@ class Policy:
         return np.asarray(action)[0] if one else np.asarray(action), memory
 
     def outputs(self, obs: Any, memory: PyTree = None, *, first: Any = None) -> tuple[np.ndarray, PyTree]:
-        """Return what the network says of obs [B, N, O], and the memory after it.
+        """Return the network's outputs for obs [B, N, O], and the memory after it.
 
-        These are logits [B, N, A], in which illegal actions are not yet left out. Where actions are continuous they are
+        Outputs are logits [B, N, A], in which illegal actions are not masked. For continuous actions they are
         [B, N, 2 A]: A means and A logarithms of standard deviations.
         """
         obs, one = self._batch("obs", obs, (self.spec.num_agents, *self.spec.obs.shape), np.float32)
@@ -74,7 +74,7 @@ class Policy:
         return np.asarray(outputs)[0] if one else np.asarray(outputs), memory
 
     def _batch(self, name: str, given: Any, shape: tuple[int, ...], dtype: Any) -> tuple[np.ndarray, bool]:
-        """Return an array with the axis B, and whether it came without."""
+        """Return an array with the axis B, and whether it had none before."""
         array = np.asarray(given)
         if array.shape[-len(shape) :] != shape or array.ndim not in (len(shape), len(shape) + 1):
             wanted = ", ".join(map(str, shape))
@@ -122,7 +122,7 @@ def _act(
 def load(
     run: Any, checkpoint: str = "best", *, results_dir: str = "results", settings: Mapping[str, Any] | None = None
 ) -> Policy:
-    """Return the decentralised policy of a recorded run; `tandem.load` says what the arguments are."""
+    """Return the decentralised policy of a recorded run; `tandem.load` explains the arguments."""
     found = runs.find(str(run), Path(results_dir).expanduser())
     typed = [Update(name, value, str(value), "settings") for name, value in (settings or {}).items()]
     return of(restore(found, str(checkpoint), typed), f"run {found.id}")

@@ -1,4 +1,4 @@
-"""Parts and configurations that installed packages of other people bring: what their entry points name.
+"""Plug-ins: parts and configurations that the entry points of other installed packages name.
 
 A package says in its pyproject.toml, under `[project.entry-points."tandem.planners"]`, `name = "module:ENTRY"`, where
 ENTRY is a `tandem.registry.Entry`. The group `tandem.configs` names packages that hold folders `algs/` and `envs/` of
@@ -21,8 +21,8 @@ class Found(NamedTuple):
     """One entry point, loaded."""
 
     name: str
-    origin: str  # the package that brings it, as pip names it
-    value: Any  # what the entry point stands for; None if it cannot be had
+    origin: str  # its package, as pip names it
+    value: Any  # the loaded object; None if it cannot be loaded
     problem: str = ""  # why not
 
 
@@ -35,7 +35,7 @@ class Point(NamedTuple):
 
 @functools.cache
 def _entry_points() -> dict[str, list[Point]]:
-    """Return the entry points of our groups in the order of the packages' names; of a package found twice the first."""
+    """Return the entry points of Tandem's groups, sorted by package; if a package is found twice, only the first."""
     packages: dict[str, importlib.metadata.Distribution] = {}
     for package in importlib.metadata.distributions():
         packages.setdefault(package.name, package)
@@ -48,25 +48,25 @@ def _entry_points() -> dict[str, list[Point]]:
 
 
 def groups() -> list[str]:
-    """Return all groups of entry points that begin as ours do; a misspelt one is among them."""
+    """Return all groups of entry points with Tandem's prefix, including misspelt ones."""
     return sorted(_entry_points())
 
 
 def of(group: str) -> list[Found]:
-    """Return what the installed packages register in a group; what cannot be loaded says why."""
+    """Return the objects that installed packages register in a group; unloadable ones say why."""
     return [_load(*each) for each in _entry_points().get(group, ())]
 
 
 def _load(origin: str, point: importlib.metadata.EntryPoint) -> Found:
     try:
         return Found(point.name, origin, point.load())
-    except Exception as error:  # anything may happen in the code of others
+    except Exception as error:  # a plug-in's code may raise anything
         return Found(point.name, origin, None, f"{point.value} cannot be loaded: {said(error)}")
 
 
 @functools.cache
 def folders() -> tuple[Found, ...]:
-    """Return the folders of configurations that packages bring; the packages themselves are not imported."""
+    """Return the folders of configurations in packages, without importing the packages."""
     return tuple(_folder(*each) for each in _entry_points().get(CONFIGS, ()))
 
 
@@ -77,12 +77,12 @@ def _folder(origin: str, point: importlib.metadata.EntryPoint) -> Found:
         return Found(point.name, origin, None, f"{point.value} cannot be found: {said(error)}")
     places = list(spec.submodule_search_locations or ()) if spec else []
     if not places:
-        return Found(point.name, origin, None, f"{point.value} is no package, so it holds no folders of files")
+        return Found(point.name, origin, None, f"{point.value} is no package, so it has no folders of files")
     return Found(point.name, origin, Path(places[0]))
 
 
 def said(error: BaseException) -> str:
-    """Return in a line what went wrong in the code of others, and where."""
+    """Return an error of a plug-in's code in one line, with its place."""
     frames = traceback.extract_tb(error.__traceback__)
     inner = [
         frame

@@ -1,4 +1,4 @@
-"""Name -> part. Entries are strings, resolved on use, so that listing the parts imports none of them."""
+"""The parts by name. Entries are strings that are resolved on use, so that listing the parts imports none."""
 
 import dataclasses
 import difflib
@@ -11,24 +11,24 @@ from tandem import plugins
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A part that a configuration can name. Sets are compared by `build`: what one part needs, others have to give."""
+    """A part that a configuration can name. `build` compares the sets: others must provide what one part needs."""
 
     module: str  # holds `make` and the dataclass `Config`; it may also hold `problems`, see docs/architecture.md
     help: str  # one line
     needs: frozenset[str] = frozenset()  # planner, learner: the faces of a network that it works with
     shows: frozenset[str] = frozenset()  # network: the faces that it has
-    leaves: str = ""  # planner: the kind of extras it leaves ("search", "policy"); learner: the kind it learns from
+    leaves: str = ""  # planner: the kind of its extras ("search", "policy"); learner: the kind it learns from
     actions: frozenset[str] = frozenset({"discrete"})  # network, planner: the kinds of actions it can choose
     # Network: the kinds of observations that it can read ("vector", "image").
     reads: frozenset[str] = frozenset({"vector"})
-    # Replay: what it hands out, learner: what it learns from ("sequences" of any age, whole new "rollouts")
+    # Replay: the data that it returns, learner: the data that it uses ("sequences" of any age, whole new "rollouts")
     data: str = ""
     host: bool = False  # env: a program outside JAX (HostEnvironment); runner: it can drive those
     # Runner: it learns from the rows of an earlier run, and `make` gets a function that reads them; replay: it holds
     # such rows, and nothing can be added to it; env: it shows such rows, and nothing is learned by acting in it
     recorded: bool = False
-    origin: str = ""  # the package of a plug-in that brings it; "" = Tandem itself
-    broken: str = ""  # why a plug-in cannot be used: a sentence for whoever asks for it
+    origin: str = ""  # the plug-in's package; "" = Tandem itself
+    broken: str = ""  # why a plug-in cannot be used, as a sentence for the user
 
     def config(self) -> type:
         """Return the part's `Config` dataclass, the only schema of its `*_args` section."""
@@ -39,7 +39,7 @@ class Entry:
         return self._module().make(*args, **kwargs)
 
     def problems(self, config: Any, plan: Any) -> list[str]:
-        """Return what the part says against its settings in a run of these sizes, a sentence each."""
+        """Return the part's objections to its settings in a run of these sizes, one sentence each."""
         said = self.hook("problems")
         return said(config, plan) if said else []
 
@@ -48,12 +48,12 @@ class Entry:
         return getattr(self._module(), name, None)
 
     def fault(self) -> str:
-        """Return what is wrong with a plug-in's module; "" if nothing is, or if the part is our own."""
+        """Return what is wrong with a plug-in's module; "" if nothing is, or if the part is Tandem's own."""
         if not self.origin:
             return ""
         try:
             module = self._module()
-        except Exception as error:  # anything may happen in the code of others
+        except Exception as error:  # a plug-in's code may raise anything
             return plugins.said(error)
         if not dataclasses.is_dataclass(getattr(module, "Config", None)):
             return f"the module {self.module} has no dataclass `Config` of settings"
@@ -74,18 +74,18 @@ ENVS = {
     "mpe": Entry("tandem.envs.mpe", "JaxMARL's multi-particle environments (env_args.scenario)"),
     "smax": Entry("tandem.envs.smax", "JaxMARL's StarCraft-like battles against a scripted enemy (env_args.map_name)"),
     "mabrax": Entry(
-        "tandem.envs.mabrax", "robots in brax whose joints several agents drive, continuous actions (env_args.scenario)"
+        "tandem.envs.mabrax", "robots in brax, each driven by several agents, continuous actions (env_args.scenario)"
     ),
     "switch_riddle": Entry(
-        "tandem.envs.switch_riddle", "prisoners who share one light bulb and must know when all have been in the room"
+        "tandem.envs.switch_riddle", "prisoners share one light bulb and must find out when all have been in the room"
     ),
-    "lbf": Entry("tandem.envs.lbf", "Jumanji's Level-Based Foraging: food that needs several agents at once"),
+    "lbf": Entry("tandem.envs.lbf", "Jumanji's Level-Based Foraging: some food needs several agents at once"),
     "matrix_game": Entry(
         "tandem.envs.matrix_game",
-        "climbing, penalty, two-step, random games (env_args.scenario), or your own (env_args.payoff)",
+        "matrix games: climbing, penalty, two_step, random (env_args.scenario), or your own (env_args.payoff)",
     ),
     "recorded": Entry(
-        "tandem.envs.recorded", "a dataset's episodes, shown whatever is done: for data of others", recorded=True
+        "tandem.envs.recorded", "replays a dataset's episodes, for data without their environment", recorded=True
     ),
     "pettingzoo": Entry(
         "tandem.envs.pettingzoo",
@@ -104,11 +104,11 @@ NETWORKS = {
         shows=_set("actor_critic"), actions=ANY_ACTIONS, reads=_set("vector image"),
     ),
     "q_network": Entry(
-        "tandem.models.q_network", "what each agent's actions are worth, and a mixer: IQL, VDN, QMIX",
+        "tandem.models.q_network", "Q-values of each agent, and a mixer: IQL, VDN, QMIX",
         shows=_set("q_values"), reads=_set("vector image"),
     ),
     "q_behaviour": Entry(
-        "tandem.models.q_behaviour", "as q_network, and beside it an estimate of the policy that made recorded data",
+        "tandem.models.q_behaviour", "as q_network, with an estimate of the policy that produced recorded data",
         shows=_set("q_values behaviour"), reads=_set("vector image"),
     ),
     "soft_actor_critic": Entry(
@@ -127,23 +127,23 @@ NETWORKS = {
 PLANNERS = {
     "plies": Entry(
         "tandem.planners.search.plies",
-        "in turns: a tree of one ply per agent, each given what the others committed to",
+        "in turns: a tree with one ply per agent, each given the others' commitments",
         needs=LATENT_PLANNING, leaves="search",
     ),
     "paths": Entry(
-        "tandem.planners.search.paths", "in turns: one search for the team; every simulation imagines a joint action",
+        "tandem.planners.search.paths", "in turns: one search for the team; each simulation imagines a joint action",
         needs=LATENT_PLANNING, leaves="search",
     ),
     "root_only": Entry(
-        "tandem.planners.search.root_only", "in turns: commitments at the root, below it the agent's own actions",
+        "tandem.planners.search.root_only", "in turns: commitments at the root, and only own actions below it",
         needs=LATENT_PLANNING, leaves="search",
     ),
     "joint": Entry(
-        "tandem.planners.search.joint", "search over sampled joint actions; over all of them where they are few",
+        "tandem.planners.search.joint", "search over sampled joint actions, or over all of them if they are few",
         needs=LATENT_PLANNING, leaves="search",
     ),
     "independent": Entry(
-        "tandem.planners.search.independent", "each agent searches its own actions, the others follow their policy",
+        "tandem.planners.search.independent", "each agent searches its own actions; the others follow policies",
         needs=LATENT_PLANNING, leaves="search",
     ),
     "policy": Entry(
@@ -151,7 +151,7 @@ PLANNERS = {
         needs=_set("latents team_policy"), leaves="policy",
     ),
     "autoregressive": Entry(
-        "tandem.planners.policies.autoregressive", "no search: agent after agent by its policy, given the commitments",
+        "tandem.planners.policies.autoregressive", "no search: agents act in turn by their policies, given commitments",
         needs=_set("latents team_policy"), leaves="policy",
     ),
     "actor": Entry(
@@ -159,11 +159,11 @@ PLANNERS = {
         needs=_set("actor_critic"), leaves="policy", actions=ANY_ACTIONS,
     ),
     "epsilon_greedy": Entry(
-        "tandem.planners.policies.epsilon_greedy", "no search: the action of the greatest value, or one by lot",
+        "tandem.planners.policies.epsilon_greedy", "no search: the action of greatest value, or a random one",
         needs=_set("q_values"), leaves="policy",
     ),
     "supported": Entry(
-        "tandem.planners.policies.supported", "as epsilon_greedy, among actions that recorded data play often enough",
+        "tandem.planners.policies.supported", "as epsilon_greedy, among actions that are frequent in recorded data",
         needs=_set("q_values behaviour"), leaves="policy",
     ),
     "soft_actor": Entry(
@@ -197,7 +197,7 @@ LEARNERS = {
         needs=_set("q_values behaviour"), leaves="policy", data="sequences",
     ),
     "bc": Entry(
-        "tandem.learners.bc", "behaviour cloning: the actions of recorded data are imitated",
+        "tandem.learners.bc", "behaviour cloning: imitates the actions of recorded data",
         needs=_set("actor_critic"), leaves="policy", data="sequences",
     ),
     "coordination": Entry(
@@ -213,11 +213,11 @@ LEARNERS = {
         needs=_set("soft_actor_critic"), leaves="policy", data="sequences",
     ),
     "icq": Entry(
-        "tandem.learners.icq", "imitation of recorded actions by what they are worth, with mixed critics (ICQ)",
+        "tandem.learners.icq", "imitation of recorded actions, weighted by their values, with mixed critics (ICQ)",
         needs=_set("q_values behaviour"), leaves="policy", data="sequences",
     ),
     "sac_offline": Entry(
-        "tandem.learners.sac_offline", "soft actor-critic from recorded data, tied to the data's policy: BRAC and BEAR",
+        "tandem.learners.sac_offline", "soft actor-critic held near the policy of recorded data: BRAC and BEAR",
         needs=_set("soft_actor_critic"), leaves="policy", data="sequences",
     ),
     "marie": Entry(
@@ -233,7 +233,7 @@ REPLAYS = {
     ),
     "uniform": Entry("tandem.data.uniform", "sequences drawn uniformly", data="sequences"),
     "recorded": Entry(
-        "tandem.data.recorded", "all rows of a dataset, held once, sequences drawn uniformly: for runner=offline",
+        "tandem.data.recorded", "all rows of a dataset, in memory once, sequences drawn uniformly: for runner=offline",
         data="sequences", recorded=True,
     ),
     "rollout": Entry("tandem.data.rollout", "the newest rollout, whole and once: on-policy learning", data="rollouts"),
@@ -242,7 +242,7 @@ RUNNERS = {
     "jax_sync": Entry("tandem.runners.jax_sync", "collect, learn and reanalyse in one compiled loop on one device"),
     "ray_async": Entry(
         "tandem.runners.ray_async",
-        "actors in processes of their own, here or on a Ray cluster; also environments outside JAX",
+        "actors in separate processes, here or on a Ray cluster; also environments outside JAX",
         host=True,
     ),
     "offline": Entry(
@@ -253,9 +253,9 @@ RUNNERS = {
 
 
 class Family(MutableMapping[str, Entry]):
-    """The parts of one kind by name: our own, and those that plug-ins register.
+    """The parts of one kind by name: Tandem's own, and those of plug-ins.
 
-    Plug-ins are looked for when a part is first asked for, so that a plug-in's modules can import this one.
+    Plug-ins are searched when a part is first requested, so that their modules can import this one.
     """
 
     def __init__(self, group: str, own: dict[str, Entry]):
@@ -264,24 +264,24 @@ class Family(MutableMapping[str, Entry]):
         self._brought: dict[str, Entry] | None = None
 
     def brought(self) -> dict[str, Entry]:
-        """Return the parts of plug-ins; an own part whose name a plug-in takes is among them, and broken."""
+        """Return the parts of plug-ins. If a plug-in takes the name of Tandem's part, that entry is broken."""
         if self._brought is None:
             brought: dict[str, Entry] = {}
-            self._brought = brought  # first, because loading a plug-in may ask for parts
+            self._brought = brought  # first, because loading a plug-in may request parts
             for found in plugins.of(self.group):
                 brought[found.name] = self._entry(found, brought)
         return self._brought
 
     def _entry(self, found: plugins.Found, before: dict[str, Entry]) -> Entry:
-        """Return the entry of a plug-in, with what is wrong with it; `before` are those that were found before."""
+        """Return the entry of a plug-in with its fault, if any; `before` are those found before."""
         entry, problem = found.value, found.problem
         if not problem and not isinstance(entry, Entry):
-            problem = f"its entry point is a {type(entry).__name__}, and has to be a tandem.registry.Entry"
+            problem = f"its entry point is a {type(entry).__name__}, but must be a tandem.registry.Entry"
         entry = Entry("", "") if problem else entry
         others = [before[found.name].origin] if found.name in before else []
         others += ["Tandem itself"] if found.name in self.own else []
         if others:
-            problem = f"the name is taken by {others[0]} as well; rename it in one package, or uninstall that"
+            problem = f"the name is also used by {others[0]}; rename it in one package, or uninstall that package"
         sentence = f"the plug-in of the package '{found.origin}' cannot be used: {problem}" if problem else ""
         return dataclasses.replace(entry, origin=found.origin, broken=sentence, help=sentence or entry.help)
 
@@ -313,7 +313,7 @@ FAMILIES = {
 GROUPS = tuple(family.group for family in FAMILIES.values())
 
 
-# Parts that have another name now: what to write instead.
+# Renamed parts, with what to write instead.
 RENAMED = {
     (
         "planner",
@@ -324,8 +324,8 @@ RENAMED = {
     "planner_args.tree out",
 }
 
-# Settings that are no more: what to write instead.
-MOVED = {"planner_args.tree": "every tree is a planner now; write planner=plies, planner=paths or planner=root_only"}
+# Removed settings, with what to write instead.
+MOVED = {"planner_args.tree": "each tree is a planner now; write planner=plies, planner=paths or planner=root_only"}
 
 
 def nearest(name: str, known: Any) -> str | None:
@@ -335,7 +335,7 @@ def nearest(name: str, known: Any) -> str | None:
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """Return what to say beside a name that is not known: the nearest of the known ones, or else all."""
+    """Return the hint for an unknown name: the nearest known one, or else all."""
     known = list(known)
     guess = nearest(name, known)
     return f"did you mean {guess}?" if guess else f"known: {', '.join(known)}"
@@ -345,7 +345,7 @@ def find(family: str, name: str) -> Entry:
     """Return the entry called `name` of a family ("planner", ...).
 
     Raises:
-      KeyError: with one sentence: the nearest and all known names, or why a plug-in cannot be used.
+      KeyError: one sentence gives the nearest and all known names, or says why a plug-in cannot be used.
     """
     known = FAMILIES[family]
     if name in known:

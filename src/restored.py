@@ -1,4 +1,4 @@
-"""A recorded run's parts, put together again with what it has learned: for whatever looks at a run after training."""
+"""A recorded run's parts with its trained parameters, for commands that use a run after training."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ OWN_CACHE = "compile_cache_dir"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Network:
-    """A run's network with all its parameters, also those that playing does not need."""
+    """A run's network with all its parameters, even those that playing does not need."""
 
     model: Model
     state: LearnerState  # `params` and `stats`; the other fields are ()
@@ -30,28 +30,28 @@ class Network:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Restored:
-    """What a run is made of, and the parameters of one of its checkpoints."""
+    """A run's parts, and the parameters of one of its checkpoints."""
 
     env: Environment
     planner: Planner  # as in training: plan(params, carry, timestep [B, ...], key, explore, progress)
-    players: dict[str, Planner]  # all ways to play, as evaluations name them: "search", "autoregressive", "policy"
+    players: dict[str, Planner]  # all ways to play, by their names in evaluations: "search", "autoregressive", "policy"
     params: Params  # on the device
-    config: dict[str, Any]  # the run's, checked, with the caller's settings over it
+    config: dict[str, Any]  # the run's, checked, with the caller's overrides
     step: int  # of the checkpoint
-    network: Callable[[], Network] | None = None  # reads it from the checkpoint; None for what was not learned
+    network: Callable[[], Network] | None = None  # reads it from the checkpoint; None for scripted players
 
 
 def restore(run: StoredRun, checkpoint: str = "best", updates: Sequence[Update] = ()) -> Restored:
-    """Return the parts of a recorded run as its stored configuration describes them, and the parameters it saved.
+    """Return the parts of a recorded run by its stored configuration, with its saved parameters.
 
     Args:
       run: from `runs.find`.
       checkpoint: "best" by evaluation with search, "last", or an environment step ("25600").
-      updates: the command line's settings, laid over the run's own ("planner_args.num_simulations=64").
+      updates: the command line's settings, which override the run's ("planner_args.num_simulations=64").
 
     Raises:
-      CheckpointError: no such checkpoint, a damaged one, or one that does not fit the configuration.
-      ConfigError: the stored configuration, or a setting over it, cannot be used.
+      CheckpointError: the checkpoint does not exist, is damaged, or does not fit the configuration.
+      ConfigError: the stored configuration, or a setting that overrides it, cannot be used.
     """
     path = pick(run.models, checkpoint)
     config = checked_config(run, updates)
@@ -81,14 +81,14 @@ def _network(built: build.Parts, path: Path) -> Network:
 
 
 def checked_config(run: StoredRun, updates: Sequence[Update] = ()) -> dict[str, Any]:
-    """Return the run's stored configuration, checked, its results folder where the run lies now; prepares JAX for it.
+    """Return the run's stored configuration, checked, with the present results folder. This also sets up JAX.
 
-    The cache of compiled programs is the reader's own: what lies in the one that the record names may be anybody's
-    machine code, and nothing is to be written there either.
+    The reader's own cache of compiled programs is used, because the one in the record may hold anybody's machine code,
+    and nothing should be written there.
     """
     own = {key: value for key, value in run.config.items() if key != OWN_CACHE}
     given = loader.default_settings() | own | {update.key: update.value for update in updates}
-    # Before the parts are imported, because some compute on import.
+    # This comes before the parts are imported, because some compute on import.
     backend.prepare_jax(*(given.get(key) for key in ("platform", OWN_CACHE, "runner")))
     config = loader.stored(own, str(run.folder / "config.json"), updates)
     return config | {"results_dir": str(run.results)}

@@ -1,4 +1,4 @@
-"""What a state of an environment looks like: a few figures in the environment's own units. Who draws them is elsewhere.
+"""Scenes: a state of an environment as a few figures in its own units. Other modules draw them.
 
 Coordinates point right and up. A colour is the index of a trained agent, which has one colour in the whole picture,
 or one of the names in `src/analysis/palette.py`, or "#rrggbb".
@@ -49,13 +49,13 @@ class Scene(NamedTuple):
     """One picture; later figures lie over earlier ones."""
 
     figures: tuple[Disc | Box | Line, ...]
-    bounds: tuple[float, float, float, float]  # left, bottom, right, top of what must be seen
+    bounds: tuple[float, float, float, float]  # left, bottom, right, top of the visible area
     caption: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Drawing:
-    """How to show an environment; host functions over states whose leaves are NumPy arrays."""
+    """How to draw an environment; host functions over states whose leaves are NumPy arrays."""
 
     agents: tuple[str, ...]  # names of the trained agents, in their order
     actions: tuple[tuple[str, ...], ...]  # names of each agent's actions, in their order

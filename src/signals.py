@@ -1,15 +1,15 @@
 """How a process is asked to stop: Ctrl-C (SIGINT), SIGTERM and a closed terminal (SIGHUP).
 
-Whoever heeds these signals does it by one of the contexts below:
+Code that handles these signals uses one of the contexts below:
 
 | who | context | what a signal does |
 |---|---|---|
 | any command | `handled(interrupt)` | it raises KeyboardInterrupt |
 | a training run | `Stopping` | the run ends at its next report and saves itself; a second one ends it at once |
-| a batch | `Counted` | it is counted; the loop that watches the runs ends them, at a second one it kills them |
+| a batch | `Counted` | it is counted; the loop that watches the runs ends them, and kills them at a second one |
 | a sweep | `handled` | its trials end and save themselves; a second one does not wait for them |
-| Ray, while it starts | `kept` | what it did before: Ray's own handlers are taken back |
-| Ray, while it ends | `deaf` | nothing: what is half ended would be left behind |
+| Ray, while it starts | `kept` | what it did before, because Ray's own handlers are removed |
+| Ray, while it ends | `deaf` | nothing, because half-ended processes would remain |
 """
 
 import contextlib
@@ -21,12 +21,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-DEAF_SECONDS = 10.0  # after a second signal that Python has not heard because native code does not come back
+DEAF_SECONDS = 10.0  # after a second signal that Python cannot handle because native code does not return
 INTERRUPTED = 130  # exit status
 
 
 def heeded() -> list[signal.Signals]:
-    """Return the signals that stop this process; those that are ignored (SIGHUP under nohup) stay so."""
+    """Return the signals that stop this process; ignored signals (SIGHUP under nohup) stay ignored."""
     return [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
 
 
@@ -38,7 +38,7 @@ def handled(handler: Callable[[int, Any], Any]) -> Iterator[None]:
         yield
     finally:
         for number, former in before.items():
-            if former is not None:  # set by other than Python
+            if former is not None:  # set by code other than Python
                 signal.signal(number, former)
 
 
@@ -49,7 +49,7 @@ def interrupt(number: int, frame: Any) -> None:
 
 @contextlib.contextmanager
 def kept() -> Iterator[tuple[signal.Signals, ...]]:
-    """Give the signals that ask to stop, none outside the main thread, and put their handlers back afterwards."""
+    """Yield the stop signals, none outside the main thread, and restore their handlers afterwards."""
     main = threading.current_thread() is threading.main_thread()
     before = {number: signal.getsignal(number) for number in SIGNALS} if main else {}
     try:
@@ -61,7 +61,7 @@ def kept() -> Iterator[tuple[signal.Signals, ...]]:
 
 @contextlib.contextmanager
 def deaf() -> Iterator[None]:
-    """Pass over the signals that ask to stop meanwhile, in the main thread."""
+    """Ignore stop signals within this context, in the main thread."""
     with kept() as numbers:
         for number in numbers:
             signal.signal(number, signal.SIG_IGN)
@@ -69,10 +69,10 @@ def deaf() -> Iterator[None]:
 
 
 class Counted:
-    """Within this context the signals that ask to stop are counted, and nothing else happens.
+    """Within this context stop signals are only counted.
 
-    Nothing is raised, for that could be between the start of a run and the note that it has started. Signals that are
-    ignored (SIGHUP under nohup, SIGINT of a background job) stay so.
+    Nothing is raised, because that could happen between the start of a run and the note that it has started. Ignored
+    signals (SIGHUP under nohup, SIGINT of a background job) stay ignored.
     """
 
     def __init__(self):
@@ -93,16 +93,16 @@ class Counted:
 class Stopping:
     """Within this context a signal asks the run to stop at its next report, so that its state can be saved.
 
-    A second signal stops at once, as does one while there is nothing to lose: before the first report.
-    Where Python does not hear the second one, because native code (a compilation) does not come back, the
-    process is ended after a while.
+    A second signal stops at once, and so does one before the first report, when there is nothing to lose.
+    If Python cannot handle the second one, because native code (a compilation) does not return, the process
+    is ended after a while.
     """
 
     def __init__(self):
         self.asked = False
-        self.reported = False  # set by whoever drives the run
-        self.patient = True  # nobody has asked for the end at once
-        self.heard = threading.Event()  # a second signal, or the only one that is needed
+        self.reported = False  # set by the code that drives the run
+        self.patient = True  # not asked to end at once
+        self.heard = threading.Event()  # a second signal, or the first if that is enough
 
     def __enter__(self) -> "Stopping":
         self.context = contextlib.ExitStack()
@@ -121,7 +121,7 @@ class Stopping:
 
     def _handle(self, number: int, frame: Any) -> None:
         at_once = self.asked or not self.reported
-        # Also where the exception gets lost in a library's callback: then the next report is the last
+        # Set even if a library's callback swallows the exception, so that the next report is the last
         self.asked = True
         if at_once:
             self.patient = False
@@ -129,12 +129,12 @@ class Stopping:
             raise KeyboardInterrupt
 
     def _watch(self, signals: socket.socket) -> None:
-        """Count the signals that the system has delivered, whether Python has come to handle them or not."""
+        """Count the signals that the system delivered, whether Python has handled them or not."""
         count = 0
         with signals:
             while count < 2:
                 numbers = signals.recv(64)
-                if not numbers:  # the context is left
+                if not numbers:  # the context has ended
                     return
                 count += sum(number in SIGNALS for number in numbers)
             if not self.heard.wait(DEAF_SECONDS):

@@ -193,7 +193,7 @@ def test_rollouts_that_cannot_be_cut_or_kept_are_refused(updates, words):
 @pytest.mark.parametrize(
     ("config", "told"),
     [
-        ("mappo", "rollouts are learned from once and not planned again; set it to 0"),
+        ("mappo", "rollouts are used once and not reanalysed; set it to 0"),
         (
             "mazero_seq",
             "runner_args.reanalyse_per_step=0 leaves them nothing to do; set that above 0, or reanalyse_actors to 0",

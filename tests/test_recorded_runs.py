@@ -37,7 +37,7 @@ def folder(tmp_path_factory):
     resumed = type_in(folder, "train", "--resume=1")
     assert resumed.returncode == 0 and "resuming from step" in resumed.stdout, resumed
     again = type_in(folder, "rerun", "--run", "results/sacred/1")
-    assert again.returncode == 0 and "going on" not in again.stdout, again
+    assert again.returncode == 0 and ", running" not in again.stdout, again
     return folder
 
 
@@ -128,14 +128,14 @@ def test_show_tells_where_a_run_comes_from(typed):
         (["train", "--resume=7"], ["no run '7'", "there are runs 1, 2"]),
         (["train", "--resume=nowhere/7"], ["nowhere/7 does not exist"]),
         (["train", "--resume=1", "with", "seed=4", "t_max=2000"], ["seed: cannot be changed", "max_minutes"]),
-        (["train", "--resume=1", "--config=mazero_seq"], ["--config: a recorded run brings its own"]),
+        (["train", "--resume=1", "--config=mazero_seq"], ["--config: a recorded run has its own"]),
         (["train", "--resume=1", "--checkpoint=5", "with", "t_max=2000"], ["no checkpoint '5'", "1440"]),
         (["train", "--resume"], ["--resume needs a run's id or path"]),
         (["train", "--resume=1", "with", "t_max=many"], ["t_max (command line): got 'many'"]),
         (["rerun"], ["which run?"]),
         (["evaluate", "--run=1", "--checkpoint=5"], ["no checkpoint '5'"]),
         (["evaluate"], ["--run", "--help"]),
-        (["evaluate", "--run=1", "with", "network_args.latent_size=9"], ["is of another configuration", "float32[6]"]),
+        (["evaluate", "--run=1", "with", "network_args.latent_size=9"], ["has another configuration", "float32[6]"]),
         (["show", "--run=9"], ["no run '9'"]),
     ],
 )
@@ -179,7 +179,7 @@ def test_checkpoints_that_cannot_be_gone_on_with_leave_the_record_as_it_was(fold
         assert (folder / "bad" / "sacred" / "1" / "run.json").read_text() == record
 
     meta.write_text(whole.replace('"learner": "mazero"', '"learner": "other"'))
-    refused("of another configuration", "they differ in learner")
+    refused("has another configuration", "they differ in learner")
     meta.write_text(whole[:500])
     refused("damaged", "meta.json", "--checkpoint=")
     meta.write_text(whole)
@@ -263,7 +263,7 @@ def test_an_evaluation_that_cannot_be_kept_is_printed_all_the_same(folder, typed
     assert (
         status == 0
         and "return, with search" in out
-        and "not kept: closed/sacred/1/evaluation-1440.json cannot be written" in out
+        and "not saved: closed/sacred/1/evaluation-1440.json cannot be written" in out
     )
 
 

@@ -128,7 +128,7 @@ def test_a_record_with_secrets_is_uploaded_without_them(record, mongod, database
 def test_a_sweep_takes_no_password_because_it_keeps_the_words_of_its_trials():
     from tandem.commands import tune
 
-    with pytest.raises(commandline.UsageError, match="put a MongoDB with a password into TANDEM_MONGO_URL"):
+    with pytest.raises(commandline.UsageError, match="put an address with a password into TANDEM_MONGO_URL"):
         tune.read(["--space=mazero", "with", f"mongo_url={ADDRESSES[0]}"])
     assert tune.read(["--space=mazero", "with", "mongo_url=mongodb://127.0.0.1:27017/db"])
 

@@ -1,1 +1,1 @@
-"""What is made of recorded runs: comparisons, figures, films and replay pages."""
+"""Analysis of recorded runs: comparisons, figures, films and replay pages."""

@@ -16,7 +16,7 @@ Place = tuple[float, float, float, float]  # left, top, right, bottom in pixels,
 
 
 @lru_cache(maxsize=None)
-def font(size: int) -> ImageFont.FreeTypeFont:
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Return Pillow's own font, which is the same on every machine."""
     return ImageFont.load_default(size * SMOOTH)
 

@@ -1,4 +1,4 @@
-"""Runs -> groups of seeds -> what is reported of each: curve, final score, way to the threshold, who beats whom."""
+"""Groups runs by configuration, and computes each group's curve, final score, time to the threshold and ranking."""
 
 import dataclasses
 import itertools
@@ -29,8 +29,10 @@ class Group:
     metrics: list[str]  # the series compared, by run
     curves: list[tuple[np.ndarray, np.ndarray]]  # x [X], y [X] by run
     ends: list[float]  # x from which a run that diverged has no score; infinity = never
-    differing: dict[str, Any] = dataclasses.field(default_factory=dict)  # settings in which it differs from its likes
-    label: str = ""  # its name, and as much of the differing settings as tells it apart
+    differing: dict[str, Any] = dataclasses.field(
+        default_factory=dict
+    )  # settings in which it differs from groups of the same name
+    label: str = ""  # its name, and enough of the differing settings to distinguish it
 
     @property
     def unfinished(self) -> list[History]:
@@ -39,7 +41,7 @@ class Group:
     def scores(self, at: float | None) -> np.ndarray:
         """Return the seeds' final scores [R]: their last values, or those at the point `at` of the x axis.
 
-        Minus infinity of one that had diverged there: worse than all others, and not left out.
+        A seed that had diverged there has minus infinity, so it is worse than all others and not left out.
         """
         at_ends = [np.inf if at is None else at] * len(self.curves)
         found = [np.interp(x_at, x, y) for x_at, (x, y) in zip(at_ends, self.curves)]
@@ -57,7 +59,7 @@ class Group:
 
 
 def metric_of(history: History, metric: str) -> str | None:
-    """Return the name of the series that is meant in this run, or None if it has none."""
+    """Return the name of the compared series in this run, or None if it has none."""
     wanted = JUDGED_BY if metric == RETURN else (metric,)
     return next((name for name in wanted if name in history.series and len(history.series[name].steps)), None)
 
@@ -65,7 +67,7 @@ def metric_of(history: History, metric: str) -> str | None:
 def groups(
     histories: Sequence[History], metric: str, axis: str, tasks: Mapping[str, str]
 ) -> tuple[list[Group], list[str]]:
-    """Return the runs grouped by configuration, and notes on what was left out.
+    """Return the runs grouped by configuration, and notes on omitted runs.
 
     Args:
       tasks: the task of each run by its label.
@@ -92,10 +94,10 @@ def groups(
 
 
 def _with_metric(histories: Sequence[History], metric: str, axis: str) -> tuple[list[History], list[str]]:
-    """Return the runs that can be drawn, and a note for each other.
+    """Return the runs that can be drawn, and a note for each of the others.
 
     Raises:
-      SourceError: there is none that can.
+      SourceError: no run can be drawn.
     """
     kept = [run for run in histories if metric_of(run, metric)]
     if not kept:
@@ -122,7 +124,7 @@ def _known(histories: Sequence[History], beginning: str = "") -> str:
 
 
 def _one_of_each_seed(histories: Sequence[History], metric: str) -> tuple[list[History], list[str]]:
-    """Return the runs without repetitions of one configuration and seed: of those the one that came furthest stays."""
+    """Return the runs without repetitions of a configuration and seed; the one with the most steps stays."""
     best: dict[str, History] = {}
     notes = []
     for run in histories:
@@ -185,7 +187,7 @@ def minutes_at(clock: Series, steps: np.ndarray) -> np.ndarray:
 
 
 def default_threshold(same_task: Sequence[Group], at: float | None) -> float:
-    """Return the final interquartile mean that the weakest group reaches: one that tells all of them apart in speed.
+    """Return the final interquartile mean of the weakest group, a threshold that compares all groups' speeds.
 
     Groups that have diverged do not count; zero if all have.
     """
@@ -207,7 +209,7 @@ def reaches(group: Group, threshold: float) -> dict[str, list[float]]:
 
 
 def improvements(found: Sequence[Group], at: float | None, rng: np.random.Generator) -> list[dict[str, Any]]:
-    """Return who beats whom: for each pair of labels the tasks both were run on and the probability over these."""
+    """Return, for each pair of labels, their common tasks and the probability of improvement over these."""
     by_label: dict[str, dict[str, np.ndarray]] = {}
     for group in found:
         by_label.setdefault(group.label, {})[group.task] = group.scores(at)

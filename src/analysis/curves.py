@@ -1,4 +1,4 @@
-"""Curves of several seeds brought to common points, and where they first reach a threshold."""
+"""Interpolates curves of several seeds at common points, and finds where they first reach a threshold."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Greedy episodes, step by step on the host, with all that is worth showing of each."""
+"""Greedy episodes, step by step on the host, with the data for films and pages."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -43,11 +43,11 @@ def make_player(
     limit: Callable[[], AbstractContextManager] = nullcontext,
     watcher: Watcher = NOBODY,
 ) -> Play:
-    """Return play(params, key), which plays episodes side by side; compiled at the first call, once.
+    """Return play(params, key), which plays episodes in parallel; compiled once, at the first call.
 
     Args:
-      limit: within what this returns each step is taken; it raises what is to be raised if they take too long.
-      watcher: whose opinions are noted at each step.
+      limit: returns a context for each step, which raises if the step takes too long.
+      watcher: its opinions are recorded at each step.
     """
 
     @jax.jit
@@ -83,7 +83,7 @@ def make_player(
 
 
 def _episode(i: int, states: list, seen: list, shown: list) -> Episode:
-    """Return the i-th of the episodes played side by side, up to its own end."""
+    """Return the i-th of the parallel episodes, up to its own end."""
     length = next(t for t, timestep in enumerate(seen) if timestep.terminated[i] or timestep.truncated[i])
     action, policy, reward, opinions = ([decided[field] for decided in shown[:length]] for field in range(4))
     return Episode(
@@ -108,6 +108,6 @@ def views(obs: list[np.ndarray], last_legal: np.ndarray) -> dict[str, np.ndarray
 
 
 def thoughts(by_step: dict[str, list | None]) -> dict[str, np.ndarray | None]:
-    """Return what was thought at the steps of an episode as an Episode's fields."""
+    """Return the opinions at the steps of an episode as an Episode's fields."""
     names = {"policy": "network", "value": "value", "search_value": "search_value"}
     return {names[name]: None if values is None else np.stack(values) for name, values in by_step.items()}

@@ -1,4 +1,4 @@
-"""What a few seeds say about an algorithm: interquartile means, bootstrap intervals, probabilities of improvement.
+"""Statistics over a few seeds: interquartile means, bootstrap intervals, probabilities of improvement.
 
 The estimators are those of Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice"
 (NeurIPS 2021, arXiv:2108.13264), section 4, made of SciPy's trimmed mean, bootstrap and Mann-Whitney statistic. The
@@ -17,7 +17,7 @@ TRIMMED = 0.25
 
 
 class Estimate(NamedTuple):
-    """A number, or [X] numbers, with the interval around each; the interval is None where one seed gives none."""
+    """A number, or [X] numbers, with the interval around each; the interval is None for a single seed."""
 
     value: Any
     low: Any = None
@@ -44,7 +44,7 @@ def over_seeds(scores: np.ndarray, rng: np.random.Generator) -> Estimate:
 def probability_of_improvement(
     first: Sequence[np.ndarray], second: Sequence[np.ndarray], rng: np.random.Generator
 ) -> Estimate:
-    """Return how likely a run of the first algorithm beats one of the second on a task drawn at random; ties are half.
+    """Return the probability that the first algorithm beats the second in two runs on a random task; ties count half.
 
     The bootstrap is stratified: seeds are drawn anew within each algorithm and task.
 

@@ -19,8 +19,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 STYLES = ("-", "--", "-.", ":")  # for more groups than colours
 STYLE = {
     "text.parse_math": False,  # a $ in a run's name is a letter like others
-    "svg.fonttype": "none",  # text stays text: it can be searched, and edited for a paper
-    "svg.hashsalt": "tandem",  # the same runs give the same file
+    "svg.fonttype": "none",  # text stays text, so that it can be searched, and edited for a paper
+    "svg.hashsalt": "tandem",  # so that the same runs give the same file
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,

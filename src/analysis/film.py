@@ -1,4 +1,4 @@
-"""Episodes -> pictures -> mp4, gif and one strip for TensorBoard."""
+"""Makes films of episodes: mp4, gif and one strip for TensorBoard."""
 
 import contextlib
 import dataclasses
@@ -31,7 +31,7 @@ NOWHERE = Scene((), (0.0, 0.0, 1.0, 1.0), "no picture: the environment returns n
 
 
 class Frames(Sequence):
-    """Pictures [544, 960, 3] uint8, each drawn when it is asked for: memory holds one, and not the film."""
+    """Pictures [544, 960, 3] uint8, each drawn on request, so that memory holds only one."""
 
     def __init__(self, drawers: list[Callable[[], np.ndarray]]):
         self.drawers = drawers
@@ -54,7 +54,7 @@ class Film:
 
 
 def make_film(drawing: Drawing | None, episodes: list[Episode], title: str, fps: int = 0) -> Film:
-    """Return the film of some episodes; `fps` 0 chooses a pace that can be followed."""
+    """Return the film of some episodes; `fps` 0 chooses a suitable speed."""
     lengths = [len(episode.reward) for episode in episodes]
     kept = max(getattr(episode.states, "stride", 1) for episode in episodes)  # of pictures, not all may be
     stride, fps = pace(lengths, kept, fps)
@@ -85,12 +85,12 @@ def write_mp4(film: Film, path: Path) -> None:
         with open(partial_path, "rb") as file:
             file.seek(max(0, partial_path.stat().st_size - INDEX_BYTES))
             if b"moov" not in file.read():
-                raise OSError("ffmpeg could not write the film to its end; is the disk full?")
+                raise OSError("ffmpeg could not finish the film; is the disk full?")
 
 
 @contextlib.contextmanager
 def _whole(path: Path) -> Iterator[Path]:
-    """Give a name to write under, which becomes `path` once all is there."""
+    """Yield a temporary name, which becomes `path` when the file is complete."""
     part = path.with_name(f".{path.name}.part")
     try:
         yield part
@@ -100,7 +100,7 @@ def _whole(path: Path) -> Iterator[Path]:
 
 
 def _encode(film: Film, path: Path) -> None:
-    """Hand frame after frame to ffmpeg."""
+    """Send all frames to ffmpeg."""
     writer = imageio_ffmpeg.write_frames(
         str(path.absolute()),
         (WIDTH, HEIGHT),
@@ -146,7 +146,7 @@ def _scenes(drawing: Drawing | None, episode: Episode, steps: list[int]) -> list
 def _frame(
     drawing: Drawing | None, episode: Episode, step: int, scene: Scene, bounds, title: str, place: str
 ) -> np.ndarray:
-    """Return one picture: the scene before step `step` is taken, with what is decided there."""
+    """Return one picture: the scene before step `step`, with the decisions there."""
     length = len(episode.reward)
     canvas = Canvas(WIDTH, HEIGHT)
     canvas.box((PANEL - 16, 0, WIDTH, HEIGHT), "panel")
@@ -169,7 +169,7 @@ def is_picture(state: Any) -> bool:
 
 
 def _choice(drawing: Drawing | None, episode: Episode, step: int, agent: int) -> Choice:
-    """Return what an agent decided at a step; at the end of the episode, nothing."""
+    """Return an agent's decision at a step; empty at the end of the episode."""
     name = drawing.agents[agent] if drawing else f"agent {agent}"
     alive = bool(episode.alive[step, agent])
     nothing = Choice(agent, name, alive, "" if alive else "dead", -1, np.zeros(0), ())

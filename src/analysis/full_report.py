@@ -1,4 +1,4 @@
-"""A whole comparison of recorded runs: their groups, what to know of them, figure and tables."""
+"""A whole comparison of recorded runs: groups, notes, figure and tables."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ UNITS = {"steps": "environment steps", "time": "minutes of training"}
 
 @dataclasses.dataclass(frozen=True)
 class Question:
-    """What runs are compared by."""
+    """The settings of a comparison."""
 
     metric: str = comparison.RETURN  # more is better
     axis: str = "steps"  # one of comparison.AXES
@@ -37,21 +37,21 @@ def write(
 
     Args:
       left_out: notes on runs that are not among those found.
-      tasks: what each run, by its label, was to do; runs are compared within a task. Default: environment and scenario.
+      tasks: each run's task by its label; runs are compared within a task. Default: environment and scenario.
 
     Raises:
-      SourceError: these runs cannot be compared, or nothing can be written there.
+      SourceError: these runs cannot be compared, or the folder is not writable.
     """
     tasks = tasks or {history.label: task(history.config) for history in found}
     groups, notes = comparison.groups(found, question.metric, question.axis, tasks)
-    if said := problem_of_folder(out):  # before figures are drawn that could not be kept
+    if said := problem_of_folder(out):  # checked before figures are drawn in vain
         raise SourceError(f"--out={said}")
     report(groups, [*left_out, *notes, *remarks(groups, question.axis)], question, out)
 
 
 def report(groups: Sequence[comparison.Group], notes: Sequence[str], question: Question, out: Path) -> None:
     """Write figure and tables, and print the table."""
-    from tandem.analysis import figure  # matplotlib: only when there is something to draw
+    from tandem.analysis import figure  # imports matplotlib, so only if there is something to draw
     from tandem.analysis import report as tables
 
     metric, axis, at = question.metric, question.axis, question.at
@@ -72,7 +72,7 @@ def report(groups: Sequence[comparison.Group], notes: Sequence[str], question: Q
 
 
 def remarks(groups: Sequence[comparison.Group], axis: str) -> list[str]:
-    """Return what a reader of the numbers should know of them."""
+    """Return notes for the reader of the numbers."""
     notes = []
     for group in groups:
         ends = [float(x[-1]) for x, _ in group.curves]
@@ -84,7 +84,7 @@ def remarks(groups: Sequence[comparison.Group], axis: str) -> list[str]:
             judged.setdefault(metric, {})[group.label] = None
     if len(judged) > 1:
         shown = "; ".join(f"{metric} of {', '.join(labels)}" for metric, labels in sorted(judged.items()))
-        notes.append(f"not the same series is compared: {shown}; --metric={POLICY_RETURN} takes the policies alone")
+        notes.append(f"different series are compared: {shown}; --metric={POLICY_RETURN} compares the policies alone")
     if any(1 < len(group.histories) < FEW_SEEDS for group in groups):
         notes.append(f"bootstrap intervals of fewer than {FEW_SEEDS} seeds tend to be too narrow")
     return notes

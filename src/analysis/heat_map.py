@@ -1,4 +1,4 @@
-"""The picture of a transfer matrix: what was trained downwards, what was tested across, scores as colours."""
+"""The figure of a transfer matrix: trained teams as rows, tested tasks as columns, scores as colours."""
 
 import textwrap
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ EXPLANATION = (
 
 
 def draw(rows: Sequence[Row], tasks: Sequence[Task]) -> Figure:
-    """Return the figure; below the matrix stand random play's and the expert's returns."""
+    """Return the figure; below the matrix are the returns of random play and of the expert."""
     with matplotlib.rc_context(STYLE | {"axes.grid": False, "axes.spines.left": False, "axes.spines.bottom": False}):
         size = (2.6 + 1.15 * len(tasks), 1.9 + 0.85 * len(rows))
         figure = Figure(figsize=size, layout="constrained")

@@ -1,5 +1,5 @@
-"""Recorded runs as they are compared: configuration, status and metric series, from Sacred's
-folders or from MongoDB.
+"""Reads recorded runs for comparisons: configuration, status and metric series, from
+Sacred's folders or from MongoDB.
 """
 
 import dataclasses
@@ -23,11 +23,11 @@ from tandem.records.series import of as recorded
 SILENT_SECONDS = 60.0  # a running run's record is touched every ten
 STATUS = {"COMPLETED": "done", "INTERRUPTED": "interrupted", "FAILED": "failed", "RUNNING": "running"}
 LONGEST_ID = 20  # digits
-GAUGES = ("time/", "actors/")  # metrics that say nothing of what is learned
+GAUGES = ("time/", "actors/")  # metrics that do not measure learning
 
 
 class SourceError(ValueError):
-    """Runs that cannot be had; `str` is the message for the user."""
+    """Runs cannot be found or read; `str` is the message for the user."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,13 +40,13 @@ class Series:
 
 @dataclasses.dataclass(frozen=True)
 class History:
-    """What a run left that can be compared."""
+    """The comparable data of a run."""
 
     label: str  # its id, or the path it was read from
     config: Mapping[str, Any]
     status: str  # done, running, cut off, interrupted, failed, diverged
     series: Mapping[str, Series]
-    diverged: int | None = None  # environment step from which its numbers are not finite; what it scores then is chance
+    diverged: int | None = None  # environment step from which its numbers are not finite; later scores are chance
 
     @property
     def seed(self) -> Any:
@@ -58,7 +58,7 @@ class History:
 
 
 def series(steps: Iterable[Any], values: Iterable[Any]) -> Series:
-    """Return a series in order; of a step that was written twice (a resumed run) the later value counts."""
+    """Return a series in order; if a step was written twice (by a resumed run), the later value counts."""
     held = {int(step): float(value) for step, value in zip(steps, values)}
     kept = sorted(step for step, value in held.items() if math.isfinite(value))
     return Series(np.array(kept, dtype=np.int64), np.array([held[step] for step in kept], dtype=np.float64))
@@ -83,7 +83,7 @@ def _end_of_finite(steps: Sequence[Any], values: Sequence[Any]) -> int | None:
 
 
 def status(sacred_status: str, heartbeat: datetime.datetime | None, now: float) -> str:
-    """Return how a run stands; a running one that has long been silent was cut off."""
+    """Return a run's status; a running one without recent writes was cut off."""
     word = STATUS.get(sacred_status, sacred_status.lower() or "unknown")
     if word == "running" and (heartbeat is None or now - heartbeat.timestamp() > SILENT_SECONDS):
         return "cut off"
@@ -91,15 +91,16 @@ def status(sacred_status: str, heartbeat: datetime.datetime | None, now: float) 
 
 
 def from_folders(words: Sequence[str], results_dir: str | Path = "results") -> tuple[list[History], list[str]]:
-    """Return the runs that the words stand for, and notes on those among several that had to be left out.
+    """Return the runs that the words name, and notes on unusable ones among several.
 
     A word is an id ("7"), a range of ids ("3-9"), a folder or a pattern ("results/*/1*"). A folder is a run's, or one
-    of results, whose runs are all meant.
+    of results, which stands for all its runs.
 
     Raises:
-      SourceError: a word stands for no run, or for a single one whose record cannot be used.
+      SourceError: a word names no run, or a single one whose record cannot be used.
     """
-    found, notes = {}, []
+    found: dict[Path, History] = {}
+    notes: list[str] = []
     for word in words:
         several = _several(word, results_dir)
         for name in [word] if several is None else several:
@@ -116,7 +117,7 @@ def from_folders(words: Sequence[str], results_dir: str | Path = "results") -> t
 
 
 def _several(word: str, results_dir: str | Path) -> list[str] | None:
-    """Return the ids or folders of runs if a word stands for several; None if it means one run.
+    """Return the ids or folders of runs if a word names several; None if it names one.
 
     Raises:
       SourceError: there is none.
@@ -140,12 +141,12 @@ def _several(word: str, results_dir: str | Path) -> list[str] | None:
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
-    except OSError:  # a name that is too long; complained of where the run is looked for
+    except OSError:  # the name is too long; the error is raised where the run is searched
         return False
 
 
 def _beside_runs(path: Path) -> bool:
-    """Return whether a folder only lies beside runs. A shell puts it among them: `results/sacred/*` without quotes."""
+    """Return whether a folder only lies beside runs, because a shell expands `results/sacred/*` to it, too."""
     return path.parent.name == "sacred" and not runs.is_number(path.name) and not (path / "config.json").is_file()
 
 
@@ -159,7 +160,7 @@ def _range(word: str) -> tuple[int, int] | None:
 def _folders(pattern: str) -> list[str]:
     """Return the folders of runs or results that a pattern finds, runs in the order of their ids.
 
-    The folders that the pattern begins with count as they are written if there are such, brackets and all.
+    Leading folders of the pattern are taken literally if they exist, even with brackets.
     """
     parts = Path(pattern).parts
     plain = max((cut for cut in range(len(parts)) if _is_folder(Path(*parts[:cut]))), default=0)
@@ -179,7 +180,7 @@ def _natural(path: str) -> tuple[str, int]:
 
 
 def _from_folder(run: runs.StoredRun) -> History:
-    """Return a recorded run's history; files that are not there yet count as empty.
+    """Return a recorded run's history; missing files count as empty.
 
     Raises:
       RecordError: one of its files is damaged, or the run is of another kind of experiment.
@@ -204,7 +205,7 @@ def _history(
 
 
 def _time(text: Any) -> datetime.datetime | None:
-    """Return the time that a record gives in UTC; None if it gives none."""
+    """Return a time in a record in UTC; None if there is none."""
     try:
         return datetime.datetime.fromisoformat(text).replace(tzinfo=datetime.UTC)
     except (TypeError, ValueError):
@@ -212,7 +213,7 @@ def _time(text: Any) -> datetime.datetime | None:
 
 
 def _check_config(config: Any, where: str) -> None:
-    """Complain of a configuration that does not say what was run."""
+    """Raise if a configuration does not say what was run."""
     kinds = {"name": str, "env": str, "env_args": Mapping}
     found = config if isinstance(config, Mapping) else {}
     odd = [key for key, kind in kinds.items() if not isinstance(found.get(key), kind)]
@@ -221,10 +222,10 @@ def _check_config(config: Any, where: str) -> None:
 
 
 def from_mongo(place: Place, words: Sequence[str]) -> list[History]:
-    """Return the runs in a MongoDB whose ids the words stand for: "7", "3-9", "1*".
+    """Return the runs in a MongoDB with the ids that the words name: "7", "3-9", "1*".
 
     Raises:
-      SourceError: no connection, or a word that stands for no run; the message holds no password.
+      SourceError: there is no connection, or a word names no run; the message contains no password.
     """
     try:
         with open_lazily(place).client as client:

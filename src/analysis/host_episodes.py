@@ -1,4 +1,4 @@
-"""Greedy episodes of an environment outside JAX, one after another; its own pictures stand where states are."""
+"""Greedy episodes of an environment outside JAX, one after another, with its pictures in place of states."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -22,12 +22,12 @@ def make_host_player(
     limit: Callable[[], AbstractContextManager] = nullcontext,
     watcher: Watcher = NOBODY,
 ) -> Play:
-    """Return play(params, key), which plays episodes; compiled at the first call, once.
+    """Return play(params, key), which plays episodes; compiled once, at the first call.
 
     Args:
-      most_pictures: so many are kept, of all episodes together, each no larger than `size`, width and height.
-      limit: within what this returns the environment is called; it raises what is to be raised if that takes too long.
-      watcher: whose opinions are noted at each step.
+      most_pictures: number of pictures to keep, of all episodes together, each at most `size` (width, height).
+      limit: returns a context for each call of the environment, which raises if the call takes too long.
+      watcher: its opinions are recorded at each step.
     """
 
     @jax.jit

@@ -1,4 +1,4 @@
-"""What makes two runs the same experiment: their configuration, apart from where it is recorded."""
+"""Decides whether two runs are the same experiment: by their configuration, without the place of records."""
 
 import hashlib
 import json
@@ -7,7 +7,7 @@ from typing import Any
 
 from tandem.config import schema
 
-ABSENT = "absent"  # shown where a configuration has no such key
+ABSENT = "absent"  # shown if a configuration has no such key
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -22,18 +22,18 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def essence(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that decide what a run computes, flat, as JSON would give them back."""
+    """Return the settings that determine a run's results, flat, as read from JSON."""
     kept = {key: value for key, value in config.items() if key not in schema.bookkeeping()}
     return json.loads(json.dumps(flat(kept), sort_keys=True))
 
 
 def fingerprint(config: Mapping[str, Any]) -> str:
-    """Return a text that two configurations share if and only if they make the same run."""
+    """Return a text that is equal for two configurations if and only if they make the same run."""
     return hashlib.sha256(json.dumps(essence(config), sort_keys=True).encode()).hexdigest()[:12]
 
 
 def as_asked(config: Mapping[str, Any], asked: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a run's configuration with the number of actors left open again where `asked` leaves it to the machine."""
+    """Return a run's configuration with an open number of actors if `asked` leaves it to the machine."""
     wanted, found = asked.get("runner_args", {}), config.get("runner_args", {})
     if wanted.get("num_actors") != 0 or "num_actors" not in found:
         return config
@@ -41,7 +41,7 @@ def as_asked(config: Mapping[str, Any], asked: Mapping[str, Any]) -> Mapping[str
 
 
 def without_seed(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration that all seeds of an experiment share."""
+    """Return the configuration that all seeds of an experiment share."""
     return {key: value for key, value in config.items() if key != "seed"}
 
 

@@ -1,4 +1,4 @@
-"""Recorded runs in the JSON layout of marl-eval (Gorsane et al. 2022), whose tools then draw them.
+"""Recorded runs in the JSON layout of marl-eval (Gorsane et al. 2022), for its plotting tools.
 
 The layout is environment > task > algorithm > "seed_K" > "step_1", "step_2", ... > {"step_count", metric: [values]},
 with "absolute_metrics" beside the steps. A record holds the mean over an evaluation's episodes, so each list has one
@@ -20,7 +20,7 @@ Run = dict[str, dict[str, Any]]
 
 
 def write(groups: Sequence[Group], path: Path) -> list[str]:
-    """Write the runs of all groups into a file; return notes on what marl-eval would refuse.
+    """Write the runs of all groups to a file; return notes on what marl-eval would refuse.
 
     Raises:
       OSError: the file cannot be written.
@@ -66,14 +66,14 @@ def _metrics(history: History, judged: str) -> Mapping[str, np.ndarray]:
 
 
 def notes(groups: Sequence[Group]) -> list[str]:
-    """Return a sentence for each thing that has to be the same in all runs of an environment, and is not."""
+    """Return a sentence for each property that should be equal in all runs of an environment, but is not."""
     found = []
     for env in sorted({group.task.partition("/")[0] for group in groups}):
         mine = [group for group in groups if group.task.partition("/")[0] == env]
         counts = {len(run.series[name].steps) for group in mine for run, name in zip(group.histories, group.metrics)}
         seeds = {len(group.histories) for group in mine}
         found += [
-            f"marl-eval wants the same number of {what} in all runs of an environment; those of {env} have {_span(of)}"
+            f"marl-eval needs the same number of {what} in all runs of an environment; those of {env} have {_span(of)}"
             for what, of in (("evaluations", counts), ("seeds", seeds)) if len(of) > 1
         ]  # fmt: skip
     return found

@@ -1,4 +1,4 @@
-"""What a network thinks at each step of an episode, beside what is played: its own policy, and what it expects."""
+"""A network's opinion at each step of an episode: its own policy and its values."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,15 +11,15 @@ from tandem.ops.values import state_value
 
 
 class Opinion(NamedTuple):
-    """What is thought of one step; what a network cannot say is None."""
+    """A network's opinion on one step; missing parts are None."""
 
-    policy: Array | None = None  # [B, N, A] probabilities of the network's policy, where something else plays
+    policy: Array | None = None  # [B, N, A] probabilities of the network's policy, if another player acts
     value: Array | None = None  # [B, M] discounted return that the network expects: the team's, or each agent's (M = N)
     search_value: Array | None = None  # [B] the same as the search found it
 
 
 class Watcher(NamedTuple):
-    """Looks at the steps that somebody else plays."""
+    """Observes the steps of another player."""
 
     params: PyTree
     init: Callable[[int], PyTree]  # batch size -> memory
@@ -33,12 +33,12 @@ NOBODY = Watcher((), lambda batch: (), lambda params, memory, timestep, key, ext
 def make_watcher(
     model: Model, state: LearnerState, acting: Params, policy: Planner | None, returns: Callable[[PyTree, Array], Array]
 ) -> Watcher:
-    """Return who looks at the steps with a network.
+    """Return the watcher of a network.
 
     Args:
       state: `params` with all parameters that values need, and `stats`; the other fields are not read.
       acting: the parameters that players get.
-      policy: plays by the network's policy alone; None where that is what plays.
+      policy: plays by the network's policy alone; None if this is the player.
       returns: `Learner.returns`.
     """
     begin, judge = _values(model)

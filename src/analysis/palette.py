@@ -23,12 +23,14 @@ NAMED = {
 
 def rgb(colour: Colour) -> str | None:
     """Return a colour as "#rrggbb", or None for "none"."""
-    if colour == "none":
-        return None
-    return AGENTS[colour % len(AGENTS)] if isinstance(colour, int) else NAMED.get(colour, colour)
+    return None if colour == "none" else _hex(colour)
 
 
 def pale(colour: Colour, share: float = 0.65) -> str:
     """Return the colour mixed with that share of white."""
-    parts = bytes.fromhex(rgb(colour)[1:])
+    parts = bytes.fromhex(_hex(colour)[1:])
     return "#" + "".join(f"{round(part + share * (255 - part)):02x}" for part in parts)
+
+
+def _hex(colour: Colour) -> str:
+    return AGENTS[colour % len(AGENTS)] if isinstance(colour, int) else NAMED.get(colour, colour)

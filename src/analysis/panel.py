@@ -1,4 +1,4 @@
-"""What stands beside a scene: step, return, and for each agent what it does and how its policy is spread."""
+"""The panel beside a scene: step, return, and each agent's action and policy."""
 
 import math
 from typing import NamedTuple
@@ -22,11 +22,11 @@ class Choice(NamedTuple):
     action: str  # what it does in words; empty at the end of an episode
     chosen: int  # index among its actions, -1 = none
     bars: np.ndarray  # [A] heights in [0, 1]
-    labels: tuple[str, ...]  # [A], empty where there is nothing to choose
+    labels: tuple[str, ...]  # [A], empty if there is no choice
 
 
 def draw_header(canvas: Canvas, place: Place, title: str, lines: tuple[str, ...], score: str) -> None:
-    """Draw what is shown, where in the film we are, and the return so far."""
+    """Draw the title, the position in the film, and the return so far."""
     left, top, right, _ = place
     canvas.text(left, top + 14, title, _fitting(title, 17, right - left))
     for i, line in enumerate(lines):

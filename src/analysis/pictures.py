@@ -1,5 +1,5 @@
-"""The pictures of one episode that an environment outside JAX has drawn: a bounded number
-of them, however long it lasts.
+"""The pictures that an environment outside JAX draws of one episode: a bounded number,
+however long it lasts.
 """
 
 import numpy as np
@@ -7,10 +7,10 @@ from PIL import Image
 
 
 class Pictures:
-    """Pictures by step. Once there are too many, every second one goes and from then on only every second one is kept.
+    """Pictures by step. If there are too many, every second one is dropped, and the interval is doubled.
 
-    An episode of Knights Archers Zombies has 900 pictures of 2.7 MB; nobody looks at all
-    of them, or at all their pixels.
+    An episode of Knights Archers Zombies has 900 pictures of 2.7 MB, which is more than
+    a film needs.
     """
 
     def __init__(self, most: int, size: tuple[int, int]):
@@ -32,7 +32,9 @@ class Pictures:
 
     def __getitem__(self, step: int) -> np.ndarray:
         """Return the picture of a step, or of the nearest one before that is kept."""
-        return self.last if step == self.steps - 1 else self.kept[step // self.stride]
+        if self.last is not None and step == self.steps - 1:
+            return self.last
+        return self.kept[step // self.stride]
 
     def __len__(self) -> int:
         return self.steps

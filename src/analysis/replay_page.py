@@ -1,7 +1,7 @@
-"""Episodes -> one HTML file that plays them: the scene as SVG, and for each agent what it thinks and does.
+"""Writes episodes as one HTML file that plays them: the scene as SVG, and each agent's policies, values and actions.
 
-The file needs nothing but a browser: its style, its program and its data stand in it, and a content security policy
-keeps it from loading anything. `page/` holds the three files that it is made of.
+The file needs only a browser, because it contains its style, its program and its data. A content security policy keeps
+it from loading anything. `page/` has the three files from which it is made.
 """
 
 import base64
@@ -42,7 +42,7 @@ def page(document: dict[str, Any]) -> str:
         ("TITLE", html.escape(document["title"])),
         ("STYLE", (PARTS / "page.css").read_text(encoding="utf-8")),
         ("PROGRAM", (PARTS / "page.js").read_text(encoding="utf-8")),
-        ("DATA", data.replace("<", "\\u003c")),  # so that no text in it can end the script that holds it
+        ("DATA", data.replace("<", "\\u003c")),  # so that no text in it can end the surrounding script
     ):
         text = text.replace(f"@{name}@", content)
     return text
@@ -51,17 +51,17 @@ def page(document: dict[str, Any]) -> str:
 def describe(
     drawing: Drawing | None, episodes: Sequence[Episode], title: str, player: str, discount: float
 ) -> dict[str, Any]:
-    """Return all that the page shows, as JSON takes it.
+    """Return the content of the page for JSON.
 
     Args:
-      player: name of who plays, a key of PLAYERS or of a policy by hand.
-      discount: of what values are compared with, the discounted return from each step on.
+      player: name of the player, a key of PLAYERS or of a scripted policy.
+      discount: of the returns from each step on, with which values are compared.
     """
     kept = max(getattr(episode.states, "stride", 1) for episode in episodes)  # of pictures, not all may be
     stride = kept * math.ceil(sum(len(episode.reward) for episode in episodes) / MOST_STEPS / kept)
     return {
         "title": title,
-        "player": PLAYERS.get(player, "a policy by hand"),
+        "player": PLAYERS.get(player, "a scripted policy"),
         "searches": player == "search",
         "continuous": episodes[0].action.ndim == 3,
         "agents": _agents(drawing, episodes),
@@ -143,7 +143,7 @@ def _as_url(picture: np.ndarray) -> str:
 
 
 def rounded(values: Any) -> Any:
-    """Return numbers as nested lists of a few digits; what is not finite is None."""
+    """Return numbers as nested lists with a few digits; numbers that are not finite are None."""
     if isinstance(values, np.ndarray) and values.dtype.kind in "iub":
         return values.tolist()
     if isinstance(values, list | tuple | np.ndarray) and np.ndim(values):

@@ -16,7 +16,7 @@ Row = dict[str, Any]
 
 
 def row(group: Group, final: Estimate, at: float | None, threshold: float) -> Row:
-    """Return one group's numbers; of the seeds that never reach the threshold none is left out of the median."""
+    """Return one group's numbers; the median includes seeds that never reach the threshold."""
     reached = reaches(group, threshold)
     return {
         "task": group.task,
@@ -50,7 +50,7 @@ def row(group: Group, final: Estimate, at: float | None, threshold: float) -> Ro
 
 
 def _median(values: Sequence[float]) -> float | None:
-    """Return the median over seeds, or None if half of them or more never got there (or have no clock)."""
+    """Return the median over seeds, or None if at least half never reached the threshold (or have no clock)."""
     middle = np.sort(np.asarray(values, dtype=float))[[(len(values) - 1) // 2, len(values) // 2]]
     return _finite(float(middle.sum() / 2))
 
@@ -103,7 +103,7 @@ def _interval(row: Row) -> str:
 
 
 def _reached(row: Row, key: str, form: str) -> str:
-    """Return the median over seeds; how many got there stands behind it unless all did."""
+    """Return the median over seeds, with the number that reached the threshold unless all did."""
     count = "" if row["reached"] == row["seeds"] else f" ({row['reached']} of {row['seeds']})"
     return (form.format(row[key]) if row[key] is not None else "-") + count
 

@@ -1,4 +1,4 @@
-"""What teams trained on one task earn on others: scores of a matrix trained-on x tested-on, and what it says in short.
+"""Scores of teams on other tasks than their own: a matrix of trained-on x tested-on, and its summary.
 
 A score is (R - R_random) / (R_expert - R_random) of mean returns on the task tested on: 0 is random play, 1 the expert.
 """
@@ -25,11 +25,11 @@ class Task:
 
     label: str
     random: Summary
-    expert: Summary | None = None  # None: nobody is known who plays it well
+    expert: Summary | None = None  # None: no good player is known
     expert_name: str = ""
 
     def score(self, played: Summary) -> float | None:
-        """Return the score of what was played here; None without an expert who is better than random play."""
+        """Return the score of the episodes on this task; None without an expert that beats random play."""
         if self.expert is None:
             return None
         lowest, highest = mean(self.random), mean(self.expert)
@@ -38,7 +38,7 @@ class Task:
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """One run and what it earned."""
+    """One run and its returns."""
 
     run: str
     seed: int
@@ -48,7 +48,7 @@ class Trained:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """Runs that differ in their seeds alone."""
+    """Runs that differ only in their seeds."""
 
     label: str
     trained_on: str
@@ -74,7 +74,7 @@ def mean(played: Summary, metric: str = "return") -> float | None:
 def short(rows: Sequence[Row], tasks: Sequence[Task]) -> dict[str, Any]:
     """Return the mean score at home (the diagonal) and elsewhere, and the worst of all with its place.
 
-    What has no score does not count; None stands for a mean of nothing.
+    Missing scores do not count; a mean of nothing is None.
     """
     cells = [(row, task, row.score(task)) for row in rows for task in tasks]
     scored = [cell for cell in cells if cell[2] is not None]
@@ -93,7 +93,7 @@ def _mean(scores: Iterable[float]) -> float | None:
 
 
 def as_json(rows: Sequence[Row], tasks: Sequence[Task]) -> dict[str, Any]:
-    """Return all that was measured."""
+    """Return all measurements."""
     return {
         "tasks": {
             task.label: {"random": task.random, "expert": task.expert, "expert_name": task.expert_name}

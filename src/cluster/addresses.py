@@ -1,4 +1,4 @@
-"""Clusters that others have started: where they are, and whether they accept our token and no other."""
+"""Clusters that others have started: their address, and whether they accept this user's token and no other."""
 
 import re
 
@@ -13,13 +13,13 @@ NO_PROXY = [("grpc.enable_http_proxy", 0)]
 
 
 def find(address: str) -> str:
-    """Return where a cluster is, HOST:PORT, once it is seen that it can be joined.
+    """Return a cluster's address, HOST:PORT, after a check that it can be joined.
 
     Args:
       address: HOST:PORT, or `auto`: what RAY_ADDRESS says, or else the cluster of this machine.
 
     Raises:
-      NoCluster: it cannot; the message says why, in one sentence.
+      NoCluster: it cannot be joined; the message says why in one sentence.
     """
     try:
         token, source = given_token()
@@ -31,19 +31,19 @@ def find(address: str) -> str:
 
 
 def check(place: str, token: str, source: str) -> None:
-    """Complain if Ray does not answer at HOST:PORT, does not take our token, or would take anybody's."""
+    """Raise if Ray does not answer at HOST:PORT, refuses this user's token, or accepts any token."""
     if answer(place) is grpc.StatusCode.OK:
-        raise NoCluster(f"it lets anybody who can reach it run programs there; start it with a token: {HOW}")
+        raise NoCluster(f"anybody who can reach it can run programs there; start it with a token: {HOW}")
     given = answer(place, token)
     if given is grpc.StatusCode.UNAUTHENTICATED:
-        raise NoCluster(f"it does not take the token of {source}; take the cluster's own")
+        raise NoCluster(f"it refuses the token of {source}; use the cluster's own token")
     if given is not grpc.StatusCode.OK:
         how = given.name.lower().replace("_", " ")
         raise NoCluster(f"no Ray answers there ({how}); is `ray start --head` running?")
 
 
 def resolved(address: str) -> str:
-    """Return HOST:PORT as Ray understands an address."""
+    """Return HOST:PORT of an address in Ray's form."""
     from ray._private import services
 
     if address != "auto" and not HOST_PORT.fullmatch(address):

@@ -1,4 +1,4 @@
-"""Ray's tokens: its processes do nothing for anybody without the right one. A run that starts Ray makes its own."""
+"""Ray's tokens: its processes refuse requests without the right one. A run that starts Ray makes its own."""
 
 import os
 import secrets
@@ -16,13 +16,13 @@ HOW = (
 
 
 class NoCluster(RunError):
-    """There is no cluster that can be joined."""
+    """No cluster can be joined."""
 
 
 def own_token(folder: Path) -> dict[str, str | None]:
-    """Write a new token into a folder, and return the environment in which Ray asks everybody for it.
+    """Write a new token into a folder, and return the environment in which Ray requires it.
 
-    Processes inherit the path alone: a process list or a record never shows the token itself.
+    Processes inherit only its path, so a process list or a record never shows the token itself.
     """
     path = folder / "token"
     with open(path, "x", opener=partial(os.open, mode=0o600)) as file:
@@ -31,7 +31,7 @@ def own_token(folder: Path) -> dict[str, str | None]:
 
 
 def given_token() -> tuple[str, str]:
-    """Return the token for clusters that others have started, and where it was found; Ray looks in the same places.
+    """Return the token for clusters that others have started, and its source; Ray searches the same places.
 
     Raises:
       NoCluster: there is none.
@@ -57,9 +57,9 @@ def given_token() -> tuple[str, str]:
 
 
 def refresh() -> None:
-    """Have Ray, which reads mode and token once, read them from the environment again.
+    """Make Ray, which reads mode and token once, read them from the environment again.
 
-    It is done before Ray starts and never after it ended, when threads of Ray's may still be talking to one another.
+    This is done before Ray starts and never after it ended, because Ray's threads may still communicate then.
     """
     from ray._raylet import AuthenticationTokenLoader, Config
 

@@ -1,4 +1,4 @@
-"""A small process beside Ray: if the process that started Ray is killed, it says so and ends what is left.
+"""A small process beside Ray. If the process that started Ray is killed, it reports this and ends Ray's processes.
 
 Started as `python guard.py FOLDER MESSAGE`. Each line of its input is the id of a process to look after, or "done" once
 everything has ended as it should. The input ends without that word when the process that writes it is killed.
@@ -27,4 +27,4 @@ def main(folder: str, message: str, lines: Iterable[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:], sys.stdin)
+    main(sys.argv[1], sys.argv[2], sys.stdin)

@@ -1,4 +1,4 @@
-"""Ray's processes on this machine: told from all others, ended, and looked after in case this one is killed."""
+"""Ray's processes on this machine: finding and ending them, and a guard in case this process is killed."""
 
 import subprocess
 import sys
@@ -17,12 +17,12 @@ SECONDS_TO_END = 15.0  # for Ray's own processes
 
 
 def family() -> set[psutil.Process]:
-    """Return all processes that come from this one."""
+    """Return all descendants of this process."""
     return set(psutil.Process().children(recursive=True))
 
 
 def end(strangers: Collection[psutil.Process]) -> None:
-    """End Ray and whatever else was started here, but for `strangers`, within twice SECONDS_TO_END."""
+    """End Ray and all other processes that were started here, except `strangers`, within twice SECONDS_TO_END."""
     mine = [process for process in family() if process not in strangers]
     hurry = threading.Timer(SECONDS_TO_END, kill, [mine])  # in case Ray waits for a process that does not end
     with deaf():
@@ -41,16 +41,21 @@ def kill(processes: Sequence[psutil.Process]) -> None:
 
 
 class Guard:
-    """The process of guard.py, as seen from here."""
+    """The handle of guard.py's process."""
 
     def __init__(self, folder: Path, message: str):
         command = [sys.executable, str(GUARD), str(folder), message]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "text": True}
-        self.popen = subprocess.Popen(command, start_new_session=True, **pipes)  # out of reach of a terminal's Ctrl-C
+        self.popen = subprocess.Popen(
+            command,
+            start_new_session=True,  # out of reach of a terminal's Ctrl-C
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+        )
         self.process = psutil.Process(self.popen.pid)
 
     def watch(self, processes: Iterable[psutil.Process]) -> None:
-        """Have it end these processes, too, if this one is killed."""
+        """Make it end these processes, too, if this one is killed."""
         self._say(*(str(process.pid) for process in processes))
 
     def dismiss(self) -> None:
@@ -60,14 +65,14 @@ class Guard:
         self.popen.wait()
 
     def _say(self, *lines: str) -> None:
-        with suppress(OSError):  # somebody has killed it
+        with suppress(OSError):  # it was killed
             self.popen.stdin.writelines(f"{line}\n" for line in lines)
             self.popen.stdin.flush()
 
 
 @contextmanager
 def guarded(folder: Path, message: str) -> Iterator[Guard]:
-    """Have a guard say `message`, end Ray's processes and remove their folder, if this process is killed meanwhile."""
+    """If this process is killed within this context, a guard prints `message`, ends Ray and removes its folder."""
     guard = Guard(folder, message)
     try:
         yield guard

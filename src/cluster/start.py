@@ -1,6 +1,6 @@
-"""Ray started for one run or sweep, or a cluster joined; afterwards no process of it is left that was not there before.
+"""Starts Ray for one run or sweep, or joins a cluster; afterwards none of its new processes is left.
 
-Ray that is started here listens on the loopback device alone, and does nothing for anybody who lacks the run's token.
+Ray that is started here listens only on the loopback device, and refuses requests without the run's token.
 """
 
 import shutil
@@ -32,13 +32,13 @@ LONGEST_PATH = 20  # of the temporary folder, because the names of sockets in it
 def cluster(
     address: str, resources: Mapping[str, float], store_bytes: int, message: str, extra: Mapping[str, str] | None = None
 ) -> Iterator[None]:
-    """Start Ray on this machine, or join the cluster at `address`; Ray that this process has already is used as it is.
+    """Start Ray on this machine, or join the cluster at `address`; Ray that this process already has is used unchanged.
 
     Args:
       address: HOST:PORT, or `auto`; "" = start it, whatever RAY_ADDRESS says.
-      resources: what Ray has to give to actors where it is started, {name: amount}.
-      store_bytes: shared memory for objects where it is started.
-      message: for people, should this process be killed.
+      resources: for actors if Ray is started here, {name: amount}.
+      store_bytes: shared memory for objects if Ray is started here.
+      message: for the user if this process is killed.
       extra: environment variables that processes of a cluster need, too; those of this machine inherit them.
 
     Raises:
@@ -59,13 +59,15 @@ def cluster(
                 guard.watch(processes.family() - strangers)
                 yield
             finally:
-                processes.end(strangers)  # still guarded: who waits for it may lose patience
+                processes.end(strangers)  # still guarded, because the user may kill this process while waiting
 
 
 def surroundings(address: str, folder: Path) -> dict[str, str | None]:
-    """Return the environment in which Ray is to start, or to connect with a cluster."""
-    common = {"PYTHONPATH": environment.python_path()}
-    return common | ({authentication.MODE: "token"} if address else ALONE | authentication.own_token(folder))
+    """Return the environment in which Ray starts or connects to a cluster."""
+    path = {"PYTHONPATH": environment.python_path()}
+    if address:
+        return {**path, authentication.MODE: "token"}
+    return {**path, **ALONE, **authentication.own_token(folder)}
 
 
 def start(folder: Path, resources: dict[str, float], store_bytes: int) -> None:
@@ -80,7 +82,7 @@ def start(folder: Path, resources: dict[str, float], store_bytes: int) -> None:
 
 
 def join(place: str, extra: Mapping[str, str]) -> None:
-    """Connect with a cluster that somebody else has started."""
+    """Connect to a cluster that others have started."""
     try:
         ray.init(address=place, runtime_env={"env_vars": environment.told(extra)}, **QUIET)
     except (OSError, RuntimeError, ValueError) as error:
@@ -98,7 +100,7 @@ def own_handlers() -> Iterator[None]:
 
 @contextmanager
 def on_loopback() -> Iterator[None]:
-    """Have Ray, which may have been imported long before, keep to the loopback device, as ALONE tells its processes."""
+    """Keep Ray, which may have been imported before, on the loopback device, as ALONE does for its processes."""
     before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
     try:
         yield
@@ -108,18 +110,16 @@ def on_loopback() -> Iterator[None]:
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
-    """Give a folder for Ray's files that only its owner may enter; Ray opens its own folders to everybody.
+    """Yield a folder for Ray's files that only its owner may enter, because Ray's own folders are open to everybody.
 
     Raises:
-      RunError: there is no place for it.
+      RunError: it cannot be created.
     """
     try:
         own = tempfile.gettempdir()
         folder = Path(tempfile.mkdtemp(prefix="tandem-ray-", dir=own if len(own) <= LONGEST_PATH else "/tmp"))
     except OSError as error:
-        raise RunError(
-            f"Ray needs a folder for temporary files: {error}; set TMPDIR to one that can be written"
-        ) from None
+        raise RunError(f"Ray needs a folder for temporary files: {error}; set TMPDIR to a writable one") from None
     try:
         yield folder
     finally:
@@ -127,7 +127,7 @@ def private_folder() -> Iterator[Path]:
 
 
 def patiently(begin: Callable[[], Any], tries: int = 3) -> Any:
-    """Return what starting Ray returns; it gives its processes 30 seconds, which may be too few on a busy machine."""
+    """Start Ray, repeatedly if needed, because its limit of 30 seconds may be too short on a busy machine."""
     for left in reversed(range(tries)):
         try:
             return begin()

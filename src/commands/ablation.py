@@ -1,5 +1,5 @@
-"""`python src/main.py ablation FILE.yaml`: variants on environments under seeds, batch
-after batch, and their comparison.
+"""`python src/main.py ablation FILE.yaml`: trains variants on environments with several seeds, batch
+after batch, and compares them.
 """
 
 from collections.abc import Sequence
@@ -8,10 +8,10 @@ from pathlib import Path
 from tandem.commands import flags
 from tandem.experiments import ablation, batch
 
-DESCRIPTION = """Train every variant of FILE.yaml on every environment under all seeds; --report compares the records.
+DESCRIPTION = """Train each variant in FILE.yaml on each environment with each seed; --report compares the runs.
 
-Each variant on each environment is a seed batch: called again, finished seeds are skipped and those cut off go on.
-FILE.yaml says
+Each variant on each environment is a batch of seeds. If you call the command again, it skips finished seeds and
+resumes interrupted ones. FILE.yaml has this form:
 
   name: heads                        # what the ablation is called
   seeds: 3                           # as for batch: a count, a list (1,4,7) or a range (2-5)
@@ -22,7 +22,7 @@ FILE.yaml says
     attention: {config: mazero_seq, settings: {network_args: {policy_head: attention}}}
   report: {metric: eval/policy/return, x: time}   # of compare; may be left out
 
-A variant's name labels its runs. Its settings win over the environment's, and these over those of all runs."""
+A variant's name labels its runs. Its settings override the environment's, which override the settings of all runs."""
 EXAMPLE = """examples:
   python src/main.py ablation src/config/ablations/heads.yaml --dry-run
   python src/main.py ablation src/config/ablations/heads.yaml
@@ -50,10 +50,10 @@ def main(words: Sequence[str]) -> int:
 def parser() -> flags.Parser:
     own = flags.parser("ablation", DESCRIPTION)
     own.epilog = EXAMPLE
-    own.add_argument("file", metavar="FILE.yaml", type=flags.path, help="what to vary, and on what")
-    own.take("--seeds", help="instead of the file's")
+    own.add_argument("file", metavar="FILE.yaml", type=flags.path, help="file with the variants and the environments")
+    own.take("--seeds", help="overrides the seeds in the file")
     own.take("--jobs")
-    own.add_argument("--report", action="store_true", help="train nothing; compare what is recorded")
+    own.add_argument("--report", action="store_true", help="train nothing; compare the recorded runs")
     own.add_argument("--dry-run", action="store_true", help="check all configurations and print the batches")
     own.take("--results-dir")
     return own

@@ -1,4 +1,4 @@
-"""What a command line means: the recorded run that it names, or a command's own flags beside a training run's words."""
+"""Reads command lines: the recorded run that one names, or a command's own flags beside a training configuration."""
 
 import argparse
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from tandem.records import runs, zoo
 
 
 def find(run: str, updates: Sequence[Update]) -> runs.StoredRun:
-    """Return the run that is meant, looked for in results/ or where `with results_dir=...` says.
+    """Return the run that the flags name, searched in results/ or in the folder of `with results_dir=...`.
 
     Raises:
       UsageError: there is no such run.
@@ -25,7 +25,7 @@ def parse(own: Parser, words: Sequence[str]) -> tuple[argparse.Namespace, comman
     """Return the command's own flags, and the rest as the configuration of a training run.
 
     Raises:
-      UsageError: a flag that neither knows.
+      UsageError: a flag is unknown to both.
     """
     if {"-h", "--help"} & set(words):
         own.parse_args(["--help"])

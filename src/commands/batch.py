@@ -1,4 +1,4 @@
-"""`python src/main.py batch`: one configuration under several seeds, as many at once as the machine has room for."""
+"""`python src/main.py batch`: trains one configuration with several seeds, as many at once as fit the machine."""
 
 from collections.abc import Sequence
 
@@ -6,10 +6,10 @@ from tandem.commands import arguments, flags
 from tandem.config.commandline import UsageError
 from tandem.experiments import batch, seeds
 
-DESCRIPTION = """Train one configuration under several seeds, as many at once as the machine has room for.
+DESCRIPTION = """Train one configuration with several seeds, as many at once as fit the machine.
 
-It is safe to call again: finished seeds are skipped, those cut off are resumed from their last checkpoint, or from
-their beginning if they had not come to one. Other settings make another batch. Ctrl-C ends all runs and saves them."""
+You can call it again: it skips finished seeds and resumes interrupted ones from their last checkpoint, or from the
+beginning if they have none. Other settings make another batch. Ctrl-C saves and ends all runs."""
 EXAMPLE = "example: python src/main.py batch --config=mazero_seq --env-config=mpe --seeds=5 with max_minutes=20"
 
 
@@ -18,7 +18,7 @@ def main(words: Sequence[str]) -> int:
     given, request = arguments.parse(parser(), words)
     wanted = seeds.parse(given.seeds)
     if any(update.key == "seed" for update in request.updates):
-        raise UsageError("seed=: the seeds of a batch are named by --seeds (./run.sh CONFIG ENV_CONFIG SEEDS)")
+        raise UsageError("seed=...: use --seeds for the seeds of a batch (./run.sh CONFIG ENV_CONFIG SEEDS)")
     return batch.run(request, wanted, batch.asked_jobs(given.jobs))
 
 

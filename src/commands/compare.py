@@ -11,11 +11,11 @@ from tandem.config.commandline import UsageError
 from tandem.records import mongo_place
 from tandem.records.places import task
 
-DESCRIPTION = """Compare recorded runs: curves, final scores, steps to a threshold, and who beats whom.
+DESCRIPTION = """Compare recorded runs: curves, final scores, steps to a threshold, and which group is better.
 
-Runs with the same configuration apart from the seed are one group; groups of one name are distinguished by the settings
-in which they differ. Means are interquartile means, intervals 95 % bootstrap intervals over seeds.
-A run that diverged, whose numbers are not finite at its end, counts as worse than all others."""
+Runs that differ only in the seed form one group. Groups with the same name are labelled by the settings in which they
+differ. Means are interquartile means, and intervals are 95 % bootstrap intervals over seeds. A run that diverged, so
+that its last numbers are not finite, counts as worse than all others."""
 EXAMPLES = """examples:
   python src/main.py compare 1-10
   python src/main.py compare 'results/sacred/*' --x time --out paper/
@@ -46,7 +46,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def export(found: Sequence[histories.History], question: full_report.Question, path: Path) -> None:
-    """Write the runs for marl-eval, and say what it would refuse.
+    """Write the runs for marl-eval, and print notes on what it would refuse.
 
     Raises:
       SourceError: the file cannot be written.
@@ -61,15 +61,15 @@ def export(found: Sequence[histories.History], question: full_report.Question, p
 
 
 def database(url: str) -> mongo_place.Place:
-    """Return the database that a URL stands for, or that the environment names where the URL is empty.
+    """Return the database at a URL, or the one that the environment names if the URL is empty.
 
     Raises:
-      Unusable: neither names one.
+      Unusable: neither names a database.
     """
     found = mongo_place.choose(url or None, None, os.environ)
     if found is None:
         raise mongo_place.Unusable(
-            f"--mongo needs a URL: --mongo=mongodb://HOST:PORT/DATABASE, or one in {mongo_place.VARIABLE}"
+            f"--mongo needs a URL: give --mongo=mongodb://HOST:PORT/DATABASE, or set {mongo_place.VARIABLE}"
         )
     return found
 
@@ -83,19 +83,23 @@ def parser() -> flags.Parser:
     own.take(
         "--metric",
         default=comparison.RETURN,
-        help="series to compare, more is better; default eval/return: with search, or the policy's where there is none",
+        help="metric to compare (more is better); default eval/return, which is with search if the run searches",
     )
     own.add_argument("--x", choices=comparison.AXES, default="steps", help="environment steps, or minutes of training")
-    own.add_argument("--threshold", type=flags.number, help="default: what the weakest group of a task ends at")
-    own.add_argument("--at", type=flags.number, help="score at this x instead of at the end")
-    own.take("--out", type=flags.out_folder, help="folder of the files; default results/compare/<time>")
+    own.add_argument(
+        "--threshold",
+        type=flags.number,
+        help="score whose step is reported; default: the final score of the task's weakest group",
+    )
+    own.add_argument("--at", type=flags.number, help="compare the scores at this x instead of at the end")
+    own.take("--out", type=flags.out_folder, help="folder for the files; default results/compare/<time>")
     marl_eval_help = "also write the runs in marl-eval's JSON layout into this file"
     own.add_argument("--marl-eval", type=flags.out_file, metavar="FILE", help=marl_eval_help)
     own.take(
         "--mongo",
         nargs="?",
         const="",
-        help=f"read from this MongoDB, or that in ${mongo_place.VARIABLE}; RUN is then an id, a range or a pattern",
+        help=f"read from this MongoDB, or the one in ${mongo_place.VARIABLE}; RUN is then an id, a range or a pattern",
     )
     own.take("--results-dir")
     return own

@@ -20,7 +20,7 @@ DESCRIPTION = """Print a script that completes commands, flags, configurations a
   python src/main.py completion zsh > FOLDER/_tandem        (FOLDER is in $fpath)
   python src/main.py completion fish > ~/.config/fish/completions/tandem.fish
 
-The script holds what there is now. Make it anew after a plug-in was installed or Tandem was updated."""
+The script holds the names that exist now. Print it again after you install a plug-in or update Tandem."""
 SHELLS: dict[str, Callable[[completion_scripts.Known], str]] = {
     "bash": completion_scripts.bash, "zsh": completion_scripts.zsh, "fish": completion_scripts.fish,
 }  # fmt: skip
@@ -38,7 +38,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def known() -> completion_scripts.Known:
-    """Return all that can be completed."""
+    """Return everything that can be completed."""
     own = {command: _flags_of_runs(command) for command in COMMANDS}
     own |= {name: _flags_of(module) for name, module in TOOLS.items() if name not in WITHOUT_FLAGS}
     own |= {name: [] for name in WITHOUT_FLAGS}
@@ -48,14 +48,14 @@ def known() -> completion_scripts.Known:
 
 
 def settings() -> dict[str, list[str]]:
-    """Return every setting of the run and of all parts, with the values that it takes where these can be listed."""
+    """Return every setting of the run and of all parts, with its values if they can be listed."""
     found: dict[str, list[str]] = {family: list(parts) for family, parts in FAMILIES.items()}
     found |= _of_section("", schema.RunConfig)
     for section, keys in schema.SECTIONS.items():
         found |= _of_section(f"{section}.", keys)
     for family, parts in FAMILIES.items():
         for entry in parts.values():
-            with contextlib.suppress(ImportError):  # what a part needs may not be installed
+            with contextlib.suppress(ImportError):  # a package that the part needs may be missing
                 if not entry.broken and not entry.fault():
                     for name, values in _of_section(f"{family}_args.", entry.config()).items():
                         found[name] = list(dict.fromkeys([*found.get(name, ()), *values]))
@@ -79,7 +79,7 @@ def topics() -> list[str]:
 
 
 def _flags_of_runs(command: str) -> list[str]:
-    """Return the flags of a command that trains, or prints what would train."""
+    """Return the flags of a command that trains, or that prints a training configuration."""
     if command in WITHOUT_FLAGS:
         return []
     flags = (*commandline.DEFAULTS, *commandline.RUN_FLAGS.get(command, ()), commandline.MONGO)
@@ -87,7 +87,7 @@ def _flags_of_runs(command: str) -> list[str]:
 
 
 def _flags_of(module: str) -> list[str]:
-    """Return the flags of a command's help text, where all are named; those that take a value end with =."""
+    """Return the flags in a command's help text; flags that take a value end with =."""
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
         importlib.import_module(module).main(["--help"])

@@ -1,5 +1,5 @@
-"""`evaluate --run=RUN`: greedy episodes by what a recorded run has learned: with search, given others' actions, by
-the policy alone. `evaluate --scripted=NAME`: by a policy by hand.
+"""`evaluate --run=RUN`: plays greedy episodes with a recorded run's parameters: with search, in turns, and by the
+policy alone. `evaluate --scripted=NAME` plays them with a scripted policy.
 """
 
 import dataclasses
@@ -28,14 +28,14 @@ from tandem.runners.host.envs import HostEnvs
 
 HOST_ENVS = 8  # environments outside JAX that play side by side
 Scores = dict[str, np.ndarray]  # {metric: [episodes]}
-# In turns: agent after agent by its policy, given what those before it play.
+# In turns: agents choose one after another by their policies, and each sees the earlier choices.
 PLAYERS = {"search": "with search", "autoregressive": "in turns", "policy": "policy alone", SCRIPTED: "scripted"}
 COLUMNS = {"mean": "mean", "stderr": "standard error", "min": "min", "max": "max"}
 
 
 def main(words: Sequence[str]) -> int:
     """Evaluate a run or a scripted player, print a table and write a JSON file; return the exit status."""
-    parser = restoring.parser("evaluate", "Play greedy episodes; `with eval_args.episodes=1000` says how many.")
+    parser = restoring.parser("evaluate", "Play greedy episodes; `with eval_args.episodes=1000` sets their number.")
     _, subject = restoring.read(parser, words)
     restored = subject.restored
     key = jax.random.fold_in(jax.random.key(restored.config["seed"]), restored.step)
@@ -55,9 +55,9 @@ def main(words: Sequence[str]) -> int:
 
 
 def keep(result: Mapping[str, Any], folder: Path) -> str:
-    """Write the result into a folder; return in a line where it is, or why it could not be kept.
+    """Write the result into a folder; return a line that says where it is, or why it could not be written.
 
-    Each choice of settings has a file of its own, so that evaluations with different ones stand beside each other.
+    Each set of settings has its own file, so that evaluations with different settings do not overwrite each other.
     """
     settings = f"-{fingerprint(result['settings'])}" if result["settings"] else ""
     path = folder / f"evaluation-{result['env_step']}{settings}.json"
@@ -65,7 +65,7 @@ def keep(result: Mapping[str, Any], folder: Path) -> str:
         folder.mkdir(parents=True, exist_ok=True)
         replace_file(path, json.dumps(result, indent=1) + "\n")
     except OSError as error:
-        return f"not kept: {path} cannot be written ({error.strerror})"
+        return f"not saved: {path} cannot be written ({error.strerror})"
     return f"written: {path}"
 
 
@@ -73,13 +73,13 @@ def play(restored: Restored, planner: Planner, key: Key, batch: int) -> Scores:
     """Return the scores of as many episodes as the configuration asks for, each on a fresh environment.
 
     Args:
-      batch: episodes played side by side; so many as in training, whose compiled program is then used again.
+      batch: episodes played in parallel; with as many as in training, the compiled program is reused.
     """
     return judge(restored, planner, batch)(restored.params, key)
 
 
 def judge(restored: Restored, planner: Planner, batch: int) -> Callable[[Params, Key], Scores]:
-    """Return what plays a planner's episodes with any parameters, as `play` does; compiled once for all of them."""
+    """Return a compiled function that plays a planner's episodes with any parameters, as `play` does."""
     wanted = restored.config["eval_args"]["episodes"]
     if not isinstance(restored.env, Environment):
         return lambda params, key: play_on_host(dataclasses.replace(restored, params=params), planner, key, wanted)
@@ -93,7 +93,7 @@ def judge(restored: Restored, planner: Planner, batch: int) -> Callable[[Params,
 
 
 def play_on_host(restored: Restored, planner: Planner, key: Key, wanted: int) -> Scores:
-    """Return the scores of episodes of an environment outside JAX; the key decides where they begin."""
+    """Return the scores of episodes of an environment outside JAX; the key seeds their beginnings."""
     make_env, spec = build.remake(restored.config).make_env, restored.env.spec
     timeout = restored.config["runner_args"]["env_timeout"]
     envs = HostEnvs(make_env, min(wanted, HOST_ENVS), (), timeout, wanted, setting="eval_args.episodes")
@@ -120,7 +120,7 @@ def summary(scores: Scores) -> dict[str, dict[str, float]]:
 
 
 def show(result: Mapping[str, Any], head: str, kept: str) -> None:
-    """Print the table, and what became of it."""
+    """Print the table, and the line about its file."""
     table = Table(title=head, title_justify="left")
     table.add_column("metric")
     for column in COLUMNS.values():

@@ -1,4 +1,4 @@
-"""`export --run=RUN --format=FORMAT`: a recorded run's decentralised policy as a file that plays without Tandem."""
+"""`export --run=RUN --format=FORMAT`: writes a run's decentralised policy to a file that works without Tandem."""
 
 import argparse
 import json
@@ -15,7 +15,7 @@ from tandem.records.places import replace_file
 from tandem.registry import suggestion
 from tandem.restored import Restored
 
-DESCRIPTION = """Write the policy by which each agent acts on its own, without search, and a card FILE.json beside it.
+DESCRIPTION = """Write the decentralised policy, by which each agent acts without search, and its description FILE.json.
 
 formats:
   stablehlo   a compiled program of any batch size; jax.export.deserialize reads it
@@ -45,7 +45,7 @@ def _write(restored: Restored, run_id: str, form: str, path: Path) -> str:
     """Write a policy's file and its card, and return the card's text.
 
     Raises:
-      UsageError: there is no such policy, it has no such form, or nothing can be written there.
+      UsageError: there is no such policy, it does not exist in this format, or the file cannot be written.
     """
     try:
         policy = playing.of(restored, f"run {run_id}")
@@ -68,7 +68,7 @@ def _parser() -> flags.Parser:
     parser = flags.parser("export", DESCRIPTION)
     parser.take("--run")
     parser.take("--checkpoint", default="best")
-    parser.add_argument("--format", metavar="|".join(FORMATS), required=True, type=_format, help="what to write")
+    parser.add_argument("--format", metavar="|".join(FORMATS), required=True, type=_format, help="format of the file")
     parser.take("--out", metavar="FILE", type=flags.out_file, help="the file; default: policy-STEP.FORMAT with the run")
     return parser
 

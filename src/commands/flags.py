@@ -1,7 +1,7 @@
-"""How the commands declare their flags; what several of them take is declared here, once.
+"""How the commands declare their flags. Flags that several commands share are declared here, once.
 
-A setting has no flag: it stands after `with`, in all commands alike. So `with results_dir=FOLDER` says where recorded
-runs lie. Other spellings that a flag has had are still taken, and no help names them.
+A setting has no flag, because it stands after `with` in all commands. So `with results_dir=FOLDER` says where recorded
+runs are. Earlier spellings of a flag are still accepted, but the help does not list them.
 """
 
 import argparse
@@ -15,18 +15,18 @@ from tandem.config import commandline, values, writable
 from tandem.config.commandline import Update, UsageError
 from tandem.registry import nearest
 
-# What a flag of several commands is; a command may say in `Parser.take` what is particular to it.
+# The flags of several commands; a command may pass its own arguments to `Parser.take`.
 SHARED: dict[str, dict[str, Any]] = {
     "--run": {"required": True, "metavar": "ID|PATH", "help": "a recorded run: its id, or its folder"},
-    "--checkpoint": {"metavar": "best|last|STEP", "help": "which one of the run's (default: best)"},
+    "--checkpoint": {"metavar": "best|last|STEP", "help": "which checkpoint of the run (default: best)"},
     "--seeds": {"help": "a count (3 = seeds 1 to 3), a list (1,4,7) or a range (2-5)"},
-    "--jobs": {"help": "runs at once; default: $JOBS, or what fits"},
-    "--metric": {"help": "series that runs are compared by"},
+    "--jobs": {"help": "number of parallel runs; default: $JOBS, or as many as fit"},
+    "--metric": {"help": "metric by which runs are compared"},
     "--episodes": {"help": "how many"},
     "--player": {"help": "who chooses the actions"},
     "--out": {"help": "where to write"},
     commandline.MONGO: {"metavar": "URL"},
-    "--results-dir": {"help": argparse.SUPPRESS},  # as it was; now `with results_dir=FOLDER`, which it stands for
+    "--results-dir": {"help": argparse.SUPPRESS},  # the earlier spelling of `with results_dir=FOLDER`
 }
 ALIASES: dict[str, Sequence[str]] = {commandline.MONGO: commandline.MONGO_ALIASES}
 
@@ -38,9 +38,9 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{self.prog.split()[-1]}: {message}; see `{self.prog} --help`")
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
-        """Refuse what argparse reads as nobody means it: -seeds=3 as -s, of a flag given twice the last one, and --."""
+        """Refuse what argparse would misread: -seeds=3 as -s, a flag that is given twice, and --."""
         known = {option: action for action in self._actions for option in action.option_strings}
-        others = (*commandline.KNOWN, *commandline.MONGO_ALIASES)  # of a training run, which may stand beside
+        others = (*commandline.KNOWN, *commandline.MONGO_ALIASES)  # flags of a training run, which may be given too
         self._check_words([word for word in args or () if word.startswith("-")], (*known, *others))
         once = [
             action.dest for action in map(known.get, _flags(args or ())) if isinstance(action, argparse._StoreAction)
@@ -51,7 +51,7 @@ class Parser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def _check_words(self, words: Sequence[str], known: Sequence[str]) -> None:
-        """Complain of a flag that there is not, also where it has one dash too few."""
+        """Raise for an unknown flag, also if it has one dash too few."""
         for word in words:
             name = word.partition("=")[0]
             if word.startswith("--") and name not in known:
@@ -61,7 +61,7 @@ class Parser(argparse.ArgumentParser):
                 self.error(f"cannot read '{name}'; a long flag has two dashes")
 
     def take(self, name: str, **particular: Any) -> None:
-        """Take one of the SHARED flags, in all its spellings."""
+        """Declare one of the SHARED flags, with all its spellings."""
         declared = SHARED[name] | particular
         self.add_argument(name, **declared)
         for alias in ALIASES.get(name, ()):
@@ -71,7 +71,7 @@ class Parser(argparse.ArgumentParser):
         """Return the flags and the settings after `with`.
 
         Raises:
-          UsageError: a flag that there is not, or a setting that is not key=value.
+          UsageError: a flag is unknown, or a setting is not key=value.
         """
         words = list(words)
         cut = words.index("with") if "with" in words else len(words)
@@ -83,15 +83,15 @@ class Parser(argparse.ArgumentParser):
         folder = getattr(flags, "results_dir", None)
         if folder is not None:
             if any(update.key == "results_dir" for update in updates):
-                self.error("--results-dir is `with results_dir=...`, which is given too; leave one of them out")
+                self.error("--results-dir and `with results_dir=...` mean the same; leave one of them out")
             updates = (*updates, Update("results_dir", folder, folder))
         return flags, updates
 
     def read_place(self, words: Sequence[str]) -> tuple[argparse.Namespace, str]:
-        """Return the flags and the folder of all records, for commands that take no other setting.
+        """Return the flags and the folder of all records, for commands that accept no other setting.
 
         Raises:
-          UsageError: as in `read`, or another setting.
+          UsageError: as in `read`, or there is another setting.
         """
         flags, updates = self.read(words)
         for update in settings(updates):
@@ -119,7 +119,7 @@ def number(text: str) -> float:
 
 
 def path(text: str) -> str:
-    """Return a flag's path, ~ replaced by the home folder."""
+    """Return a flag's path, with ~ replaced by the home folder."""
     try:
         return values.expanded(text)
     except ValueError as error:
@@ -127,12 +127,12 @@ def path(text: str) -> str:
 
 
 def out_folder(text: str) -> str:
-    """Return a flag's folder for files that are to be written; it may be still to be made, and is not made here."""
+    """Return the folder that a flag names for output. It need not exist, and it is not created here."""
     return _checked_out(text, writable.problem_of_folder)
 
 
 def out_file(text: str) -> Path:
-    """Return a flag's path of a file that is to be written, in a folder that is there."""
+    """Return the path that a flag names for an output file, whose folder must exist."""
     return Path(_checked_out(text, writable.problem_of_file))
 
 
@@ -154,15 +154,15 @@ def parser(name: str, description: str) -> Parser:
 
 
 def results_dir(updates: Sequence[Update]) -> str:
-    """Return the folder in which runs are looked for."""
+    """Return the folder in which runs are searched."""
     said = [update for update in updates if update.key == "results_dir" and update.raw is not None]
     given = [update.value if isinstance(update.value, str) else update.raw for update in said] or ["results"]
     try:
-        return values.expanded(given[-1])  # of a key that is given twice the last counts, as in a configuration
+        return values.expanded(given[-1])  # if a key is given twice, the last value counts, as in a configuration
     except ValueError as error:
         raise UsageError(f"results_dir={given[-1]}: {error}") from None
 
 
 def settings(updates: Sequence[Update]) -> list[Update]:
-    """Return the settings that go over a run's own: all but where it lies."""
+    """Return the settings that override the run's own, so all but `results_dir`."""
     return [update for update in updates if update.key != "results_dir"]

@@ -1,4 +1,4 @@
-"""What a training command is asked for: the configuration, the recorded run that it comes from, and the MongoDB.
+"""Prepares a training command: the configuration, the recorded run that it comes from, and the MongoDB.
 
 Nothing is started or written here.
 """
@@ -14,13 +14,13 @@ from tandem.records import mongo_place, runs
 
 
 def configuration(request: Request) -> tuple[dict[str, Any], Any, Any]:
-    """Return the checked configuration, the recorded run that it is of, if any, and its
-    MongoDB, if any; prepares JAX.
+    """Return the checked configuration, the recorded run that it comes from, if any, and the
+    MongoDB to record in, if any. This also sets up JAX.
     """
     stored = stored_config(request)
     place = choose_mongo(request, stored)
     if request.command == "rerun" or {"--resume", "--run"} & set(request.named):
-        from tandem.commands import resuming  # brings JAX along, as the two below
+        from tandem.commands import resuming  # imports JAX, as do the two below
 
         recorded = resuming.prepare(request)
         return recorded.config, recorded, place
@@ -28,13 +28,13 @@ def configuration(request: Request) -> tuple[dict[str, Any], Any, Any]:
     from tandem.config import loader
 
     chosen = (request.config, request.env_config, request.updates)
-    # Before the parts are imported, which loading does: some libraries (JaxMARL) compute on import.
+    # This comes before the parts are imported (by loading), because some libraries (JaxMARL) compute on import.
     backend.prepare_jax(**loader.peek(*chosen, ("platform", "compile_cache_dir", "runner")))
     return loader.load(*chosen), None, place
 
 
 def trackers(request: Request, config: dict[str, Any]) -> list[Any]:
-    """Return the trackers that a run is to be recorded by, beside its files.
+    """Return the trackers that record a run beside its files.
 
     Raises:
       UsageError: one of them cannot be used.
@@ -55,15 +55,15 @@ def stored_config(request: Request) -> dict[str, Any] | None:
         return None
     try:
         return runs.find(name, results_dir(request.updates)).config
-    except ValueError:  # complained of where the run is looked at
+    except ValueError:  # the error is raised where the run is read
         return None
 
 
 def hold(again: Any) -> Any:
-    """Return the lock of the record of a resumed run, which no other process can take from now on.
+    """Lock the record of a resumed run against other processes; return the lock.
 
     Raises:
-      UsageError: another process has it.
+      UsageError: another process holds the lock.
     """
     try:
         return runs.lock(again.run.folder)
@@ -74,15 +74,15 @@ def hold(again: Any) -> Any:
 
 
 def choose_mongo(request: Request, stored: dict[str, Any] | None = None) -> Any:
-    """Return the MongoDB that flag, configuration or environment name, or None.
+    """Return the MongoDB that the flag, the configuration or the environment names, or None.
 
-    For training it must answer, and that is asked before anything slow is imported: nobody should wait for bad news.
+    For training it must answer. This is checked before the slow imports, so that an error shows at once.
 
     Args:
       stored: the configuration of the recorded run that is resumed or repeated.
 
     Raises:
-      UsageError: it is named in a way that cannot be read, or cannot be reached while `mongo_optional` is False.
+      UsageError: its address cannot be parsed, or it does not answer while `mongo_optional` is False.
     """
     said = (request.config, request.env_config, request.updates, stored)
     try:

@@ -1,4 +1,4 @@
-"""What commands on players have in common: the flags that name a recorded run or a scripted player, and the parts."""
+"""Shared by commands that play: the flags that name a recorded run or a scripted player, and the parts."""
 
 import argparse
 import dataclasses
@@ -13,27 +13,27 @@ from tandem.commands import arguments, flags, scripted
 from tandem.config.commandline import DEFAULTS, Update, UsageError
 from tandem.restored import Restored, restore
 
-BATCH = 256  # episodes that a scripted player plays side by side, at most
+BATCH = 256  # most episodes that a scripted player plays in parallel
 
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """Whose episodes are looked at."""
+    """The player whose episodes are wanted."""
 
-    about: dict[str, Any]  # what an evaluation's file says of it: {"run": its id}, or the player and its environment
-    folder: Path  # for what is made of it
-    batch: int  # episodes played side by side, at most
-    settings: list[Update]  # the command line's
+    about: dict[str, Any]  # its description in an evaluation's file: {"run": its id}, or the player and its environment
+    folder: Path  # where its results are written
+    batch: int  # most episodes played in parallel
+    settings: list[Update]  # the settings of the command line
     restored: Restored
 
 
 def parser(command: str, description: str) -> flags.Parser:
-    """Return a parser that knows --run and --checkpoint, and --scripted and --env-config."""
+    """Return a parser with --run and --checkpoint, and with --scripted and --env-config."""
     made = flags.parser(command, description)
     made.take("--run", required=False)
     made.take("--checkpoint")
     made.add_argument(
-        "--scripted", metavar="NAME", help="instead of a run a policy by hand, which some environments have"
+        "--scripted", metavar="NAME", help="a scripted policy instead of a run; some environments have them"
     )
     env_help = f"its environment (default: {DEFAULTS[scripted.ENV_CONFIG]}); `with env_args.NAME=VALUE` sets it up"
     made.add_argument(scripted.ENV_CONFIG, metavar="NAME", help=env_help)
@@ -41,19 +41,19 @@ def parser(command: str, description: str) -> flags.Parser:
 
 
 def read(parser: flags.Parser, words: Sequence[str]) -> tuple[argparse.Namespace, Subject]:
-    """Return the flags, and whose episodes they ask for.
+    """Return the flags and the player that they name.
 
     Raises:
-      UsageError: wrong flags, no such run or player, or a checkpoint that is not there or cannot be used.
-      ConfigError: the stored configuration, or a setting over it, cannot be used.
+      UsageError: the flags are wrong, or the run, player or checkpoint does not exist or cannot be used.
+      ConfigError: the stored configuration, or a setting that overrides it, cannot be used.
     """
     options, updates = parser.read(words)
     if (options.run is None) == (options.scripted is None):
-        parser.error(f"name either a run, --run=RUN, or a policy by hand, --scripted=NAME {scripted.ENV_CONFIG}=NAME")
+        parser.error(f"name either a run, --run=RUN, or a scripted policy, --scripted=NAME {scripted.ENV_CONFIG}=NAME")
     if options.run is None and options.checkpoint is not None:
-        parser.error("--checkpoint belongs to --run; a policy by hand has none")
+        parser.error("--checkpoint belongs to --run; a scripted policy has no checkpoint")
     if options.run is not None and options.env_config is not None:
-        parser.error(f"{scripted.ENV_CONFIG} belongs to --scripted; a recorded run brings its own")
+        parser.error(f"{scripted.ENV_CONFIG} belongs to --scripted; a recorded run has its own environment")
     settings = flags.settings(updates)
     if options.scripted is not None:
         found = scripted.restored(options.scripted, options.env_config, updates)
@@ -66,10 +66,10 @@ def read(parser: flags.Parser, words: Sequence[str]) -> tuple[argparse.Namespace
 
 
 def restored(run: StoredRun, which: str, settings: Sequence[Update] = ()) -> Restored:
-    """Return the parts of a recorded run with what a checkpoint of it holds.
+    """Return the parts of a recorded run with the parameters of one of its checkpoints.
 
     Raises:
-      UsageError: the checkpoint is not there or cannot be used.
+      UsageError: the checkpoint does not exist or cannot be used.
     """
     try:
         return restore(run, which, settings)

@@ -20,20 +20,20 @@ class Again(NamedTuple):
 
     run: runs.StoredRun
     config: dict[str, Any]
-    resumes: bool  # in the same record; else it is repeated as a new run
-    path: Path | None  # of the checkpoint to go on from; None = there is none yet, from the beginning
+    resumes: bool  # True: continued in the same record; False: repeated as a new run
+    path: Path | None  # of the checkpoint to continue from; None = there is none yet, so from the beginning
 
     @property
     def resume_at(self) -> int | None:
-        """The environment step from which the record goes on; None = a new record."""
+        """The environment step at which the record continues; None = a new record."""
         return (int(self.path.name) if self.path else 0) if self.resumes else None
 
 
 def prepare(request: Request) -> Again:
-    """Return what is to be resumed or repeated; nothing is changed on disk.
+    """Return the run to resume or repeat; nothing on disk changes.
 
     Raises:
-      UsageError: no such run or checkpoint, a setting that may not change, a run that is over or still going on.
+      UsageError: the run or checkpoint does not exist, a setting may not change, or the run is complete or running.
     """
     flag = "--run" if request.command == "rerun" else "--resume"
     _check_flags(request, flag)
@@ -59,24 +59,24 @@ def _check_flags(request: Request, flag: str) -> None:
         raise UsageError("which run? `train --resume=ID|PATH` continues one, `rerun --run=ID|PATH` repeats one")
     for other in ("--config", "--env-config"):
         if other in request.named:
-            raise UsageError(f"{other}: a recorded run brings its own configuration; leave the flag out")
+            raise UsageError(f"{other}: a recorded run has its own configuration; leave the flag out")
     free = [*FREE] + [f"{section}.*" for section in FREE_SECTIONS]
     wrong = [update.key for update in request.updates if update.key.split(".")[0] not in FREE + FREE_SECTIONS]
     if wrong:
         raise UsageError(
-            f"{', '.join(wrong)}: cannot be changed for a recorded run; what can be: {', '.join(free)}. "
+            f"{', '.join(wrong)}: cannot be changed for a recorded run; these can: {', '.join(free)}. "
             "For other settings start a new run"
         )
 
 
 def _check_resumable(run: runs.StoredRun, request: Request) -> None:
-    """Complain of a run that is still going on, or over with nothing left to do."""
+    """Raise if a run is still running, or complete with nothing left to do."""
     if {"-u", "--unobserved"} & set(request.rest):
         raise UsageError("-u: a resumed run needs its record; leave the flag out")
     if run.in_zoo:
         raise UsageError(
-            f"{zoo.ZOO}/{run.id} is of the zoo, which holds what was learned but not the state of the learner; "
-            f"to train the same anew: rerun --run={zoo.ZOO}/{run.id}"
+            f"{zoo.ZOO}/{run.id} is in the zoo, which stores parameters but not the state of the learner; "
+            f"to train the same run again: rerun --run={zoo.ZOO}/{run.id}"
         )
     if run.running:
         raise UsageError(f"run '{run.id}' is still running; stop it first ({run.folder})")
@@ -89,42 +89,42 @@ def _check_resumable(run: runs.StoredRun, request: Request) -> None:
 
 
 def _pick(run: runs.StoredRun, which: str | None) -> Path | None:
-    """Return the checkpoint to go on from; None where a run was killed before it had saved any."""
+    """Return the checkpoint to continue from; None if a run was killed before it saved one."""
     if which is None and checkpoint_folder.just_begun(run):
         return None
     return checkpoint_folder.pick(run.models, which or "last")
 
 
 def _check_same(again: Again) -> None:
-    """Complain of a checkpoint that was made with other settings than the run's.
+    """Raise if a checkpoint was made with other settings than the run's.
 
-    Both may be older than some of today's settings, so both have these filled in before they are compared.
+    Both may be older than some of today's settings, so the missing ones are filled in before the comparison.
     """
     saved = checkpoint_folder.read_meta(again.path).config
-    with contextlib.suppress(loader.ConfigError):  # a part or setting that there is not: it shows as a difference
+    with contextlib.suppress(loader.ConfigError):  # an unknown part or setting shows as a difference
         saved = loader.stored(saved, str(again.path / checkpoint_folder.META))
     odd = checkpoint.differences(decisive(saved), decisive(again.config))
     if odd:
         raise UsageError(
-            f"the checkpoint {again.path} is of another configuration than {again.run.folder / 'config.json'}: "
+            f"the checkpoint {again.path} has another configuration than {again.run.folder / 'config.json'}: "
             f"they differ in {', '.join(odd)}"
         )
 
 
 def _tell_changes(again: Again) -> None:
-    """Say what is not as it was when the run was started: without the same code and packages it ends elsewhere."""
+    """Print what has changed since the run was started, because other code or packages may give other results."""
     diff = again.run.folder / provenance.DIFF
     then = diff.read_text(errors="replace") if diff.exists() else ""
     now, diff_now = provenance.collect(again.config)
     for change in provenance.changes(provenance.read(again.run.folder), then, now, diff_now):
-        print(f"not as in run {again.run.id}: {change}", flush=True)
+        print(f"changed since run {again.run.id}: {change}", flush=True)
 
 
 def state(again: Again, built: Built) -> Resume:
-    """Return where the run goes on.
+    """Return the state in which the run continues.
 
     Raises:
-      UsageError: a checkpoint or a record that is damaged or does not fit.
+      UsageError: a checkpoint or record is damaged or does not fit.
     """
     try:
         return _state(again, built)
@@ -143,11 +143,11 @@ def _state(again: Again, built: Built) -> Resume:
 
 
 def jumps(again: Again, latest: Mapping[str, float], rates: Mapping[str, Any]) -> list[str]:
-    """Return a line on what leaps where a run goes on with another t_max, over which
-    progress and learning rates are laid.
+    """Return a line on what jumps if a run continues with another t_max, which schedules
+    of progress and learning rates span.
 
     Args:
-      latest: values of the metrics until now.
+      latest: newest values of the metrics.
       rates: the learning rates from here on, under their metrics' names.
     """
     before, now, step = again.run.config.get("t_max"), again.config["t_max"], again.resume_at
@@ -155,4 +155,4 @@ def jumps(again: Again, latest: Mapping[str, float], rates: Mapping[str, Any]) -
         return []
     leaps = [f"progress from {min(step / before, 1.0):.2f} to {min(step / now, 1.0):.2f}"]
     leaps += [f"{name} from {latest[name]:.3g} to {float(rate):.3g}" for name, rate in rates.items() if name in latest]
-    return [f"t_max was {before} and is {now}, and schedules are laid over all of it: {', '.join(leaps)}"]
+    return [f"t_max was {before} and is {now}; schedules span all of it, so these jump: {', '.join(leaps)}"]

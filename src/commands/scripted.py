@@ -1,4 +1,4 @@
-"""Scripted players: policies by hand that an environment offers, evaluated and filmed as what a run has learned is."""
+"""Scripted players: policies that come with an environment, evaluated and filmed like trained ones."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,27 +18,27 @@ from tandem.registry import nearest
 from tandem.restored import Restored
 
 ENV_CONFIG = "--env-config"
-# Settings that play without learning depends on.
+# The settings that matter when nothing learns.
 HEEDED = ("seed", "env", "env_args", "eval_args", "results_dir", "platform", "compile_cache_dir")
 
 
 def restored(name: str, env_config: str | None, updates: Sequence[Update]) -> Restored:
-    """Return an environment and one of its scripted players in the place of what a run has learned; prepares JAX.
+    """Return an environment with one of its scripted players in place of a trained one. This also sets up JAX.
 
     Raises:
-      UsageError: the environment has no such player, or a setting is of no use here.
+      UsageError: the environment has no such player, or a setting has no use here.
       ConfigError: the environment cannot be made.
     """
     chosen = (DEFAULTS["--config"], env_config or DEFAULTS[ENV_CONFIG], updates)
-    # Before the environment is imported, for some compute on import.
+    # This comes before the environment is imported, because some compute on import.
     backend.prepare_jax(**loader.peek(*chosen, ("platform", "compile_cache_dir")))
     config = loader.load(*chosen)
     for update in updates:
         if update.key.partition(".")[0] not in HEEDED:
-            problem = f"{update.key} is for training, and nothing is trained; leave it out"
-            raise UsageError(f"--scripted={name}: {problem} (what counts: {', '.join(HEEDED)})")
+            problem = f"{update.key} is a setting of training, and nothing is trained here; leave it out"
+            raise UsageError(f"--scripted={name}: {problem} (accepted: {', '.join(HEEDED)})")
     env = build.environment(config)
-    offered = dict(getattr(env, "scripted", ()))  # programs outside JAX have none
+    offered = dict(getattr(env, "scripted", ()))  # environments outside JAX have none
     if name not in offered:
         raise UsageError(f"--scripted={name}: {_lacking(name, task(config), offered)}")
     player = planner(offered[name], env.spec)
@@ -48,14 +48,14 @@ def restored(name: str, env_config: str | None, updates: Sequence[Update]) -> Re
 
 
 def folder(found: Restored) -> Path:
-    """Return the folder for what is made of a scripted player, one for each environment and its settings."""
+    """Return the folder for a scripted player's results, one for each environment with its settings."""
     of_env = {key: found.config[key] for key in ("env", "env_args")}
     place = Path(found.config["results_dir"]) / SCRIPTED / task(found.config)
     return place / f"{found.config['name']}-{fingerprint(of_env)}"
 
 
 def planner(act: Callable[[Array], Array], spec: EnvSpec) -> Planner:
-    """Return a planner that plays act(obs [N, O]) -> action [N] or [N, A], and learns and remembers nothing."""
+    """Return a planner that plays act(obs [N, O]) -> action [N] or [N, A], without memory or learning."""
 
     def plan(params, carry, timestep: TimeStep, key: Array, explore: bool, progress: Array = 0.0):
         del params, key, explore, progress
@@ -68,7 +68,7 @@ def planner(act: Callable[[Array], Array], spec: EnvSpec) -> Planner:
 
 
 def at_random(spec: EnvSpec) -> Planner:
-    """Return a planner that draws from all legal actions alike, and continuous ones from [-1, 1]: the score 0."""
+    """Return a planner that draws uniformly from the legal actions, or from [-1, 1]. Its score is 0."""
 
     def plan(params, carry, timestep: TimeStep, key: Array, explore: bool, progress: Array = 0.0):
         del params, explore, progress
@@ -84,7 +84,7 @@ def at_random(spec: EnvSpec) -> Planner:
 
 
 def _lacking(name: str, where: str, offered: Any) -> str:
-    """Return that there is no such player, and what to do."""
+    """Return the message that there is no such player, and what to do."""
     if not offered:
         return (
             f"{where} has no scripted players with these settings; docs/extending.md says how an environment gets them"

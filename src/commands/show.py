@@ -1,4 +1,4 @@
-"""`show --run=RUN`: what a recorded run is, where it comes from and what it left."""
+"""`show --run=RUN`: prints what a recorded run is, where it comes from and what it wrote."""
 
 import contextlib
 import shlex
@@ -20,10 +20,12 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "mctx", "flashbax", "orbax-checkpo
 
 def main(words: Sequence[str]) -> int:
     """Print a run's provenance, state, results and settings; return the exit status."""
-    parser = flags.parser("show", "Print what a run is, where it comes from and what it left.")
+    parser = flags.parser("show", "Print what a run is, where it comes from and what it wrote.")
     parser.take("--run")
-    parser.add_argument("--packages", action="store_true", help="all packages, not only the ones that matter most")
-    parser.add_argument("--diff", action="store_true", help="the uncommitted changes to the code it ran with")
+    parser.add_argument("--packages", action="store_true", help="list all packages, not only the most important")
+    parser.add_argument(
+        "--diff", action="store_true", help="print the uncommitted changes to the code that it ran with"
+    )
     options, updates = parser.read(words)
     run = arguments.find(options.run, updates)
     origin = provenance.read(run.folder)
@@ -45,12 +47,12 @@ def main(words: Sequence[str]) -> int:
 def _title(run: runs.StoredRun) -> str:
     try:
         return f"run {run.id}: {title(run.config)}"
-    except (AttributeError, KeyError, TypeError):  # a record of something else
+    except (AttributeError, KeyError, TypeError):  # a record that is not of training
         return f"run {run.id}"
 
 
 def _card(run: runs.StoredRun) -> Iterator[tuple[str, str]]:
-    """Yield what the card of an entry of the zoo says."""
+    """Yield the lines of a zoo entry's card."""
     try:
         card = run.read(runs.CARD)
     except (OSError, runs.RecordError) as error:
@@ -64,7 +66,7 @@ def _card(run: runs.StoredRun) -> Iterator[tuple[str, str]]:
 
 
 def _entry(run: runs.StoredRun) -> Mapping[str, Any]:
-    """Return what run.json says; nothing if it cannot be read, which `_damages` tells."""
+    """Return the content of run.json; empty if it cannot be read, which `_damages` reports."""
     try:
         return run.read("run.json")
     except (OSError, runs.RecordError):
@@ -77,16 +79,16 @@ def _damages(run: runs.StoredRun) -> Iterator[tuple[str, str]]:
     for read in reads:
         try:
             read()
-        except FileNotFoundError:  # what it would say is shown as unknown
+        except FileNotFoundError:  # its values are shown as unknown
             continue
         except (OSError, runs.RecordError) as error:
             yield "damaged", str(error)
 
 
 def _state(run: runs.StoredRun) -> Iterator[tuple[str, str]]:
-    """Yield how the run went."""
+    """Yield lines on the run's status and times."""
     entry = _entry(run)
-    yield "status", (run.status or "unknown") + (", going on" if run.running else "")
+    yield "status", (run.status or "unknown") + (", running" if run.running else "")
     yield "started", str(entry.get("start_time", "unknown"))
     for again in _dicts(entry.get("resumes")):
         yield "resumed", f"{again.get('time')} from step {again.get('step')}"
@@ -101,7 +103,7 @@ def _dicts(value: Any) -> list[dict[str, Any]]:
 
 
 def _ends(run: runs.StoredRun) -> Iterator[tuple[str, str]]:
-    """Yield how far the run came, and its last evaluation."""
+    """Yield lines on the run's last step and its last evaluation."""
     try:
         found = {name: points for name, points in series.of(run.folder).items() if points}
     except (OSError, ValueError) as error:
@@ -114,7 +116,7 @@ def _ends(run: runs.StoredRun) -> Iterator[tuple[str, str]]:
 
 
 def _origin(origin: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield code, machine and command."""
+    """Yield lines on the code, the machine and the command."""
     if not origin:
         yield "provenance", "not recorded"
         return
@@ -138,16 +140,15 @@ def _packages(origin: Mapping[str, Any], everything: bool) -> Iterator[tuple[str
 
 
 def _places(run: runs.StoredRun) -> Iterator[tuple[str, str]]:
-    """Yield where its files are."""
+    """Yield lines on where its files are."""
     yield "records", str(run.folder)
-    with contextlib.suppress(runs.RecordError):  # `_damages` tells of it
+    with contextlib.suppress(runs.RecordError):  # `_damages` reports it
         if curves := provenance.curves(run):
             yield "curves", str(run.results / curves)
     models = run.models
-    steps = checkpoint_folder.steps(models)
-    if steps:
-        best = checkpoint_folder.best(models).name
-        yield "checkpoints", f"{models}: {', '.join(str(step) for step in steps)} (best: {best})"
+    steps, best = checkpoint_folder.steps(models), checkpoint_folder.best(models)
+    if best is not None:
+        yield "checkpoints", f"{models}: {', '.join(str(step) for step in steps)} (best: {best.name})"
     for step in steps:
         try:
             checkpoint_folder.read_meta(models / str(step))

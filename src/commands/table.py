@@ -1,8 +1,8 @@
 """The words that can stand first on the command line."""
 
 COMMANDS = ("train", "rerun", "list", "help", "print_config", "print_dependencies", "save_config")
-# Commands on recorded runs: each a module with its own flags and `main(words) -> exit status`;
-# no run of theirs is recorded.
+# Commands that record no run of their own. Each is a module with its own flags and
+# `main(words) -> exit status`.
 TOOLS: dict[str, str] = {
     "evaluate": "tandem.commands.evaluate",
     "transfer": "tandem.commands.transfer",
@@ -19,4 +19,4 @@ TOOLS: dict[str, str] = {
     "dataset": "tandem.commands.dataset",
     "completion": "tandem.commands.completion",
 }
-READERS = {"show", "upload", "compare", "completion"}  # which compute nothing: room for JAX is not asked for
+READERS = {"show", "upload", "compare", "completion"}  # they compute nothing, so no memory is checked for JAX

@@ -1,5 +1,5 @@
-"""`python src/main.py upload --run=ID`: put recorded runs into MongoDB, as if they had been recorded there, or send
-them to other trackers.
+"""`python src/main.py upload --run=ID`: copies recorded runs into MongoDB, as if they had been recorded there, or
+to other trackers.
 """
 
 import os
@@ -15,10 +15,10 @@ FLAGS = {trackers.WANDB: "--wandb", trackers.MLFLOW: "--mlflow"}
 
 
 def main(words: Sequence[str]) -> int:
-    """Upload runs and return the exit status; doing it twice changes nothing.
+    """Upload runs and return the exit status; a second upload changes nothing.
 
     Raises:
-      UsageError: no such run, no database named, or one that does not answer.
+      UsageError: there is no such run, or no database is named, or it does not answer.
     """
     options, results = parser().read_place(words)
     asked = {trackers.WANDB: options.wandb, trackers.MLFLOW: options.mlflow}
@@ -35,15 +35,15 @@ def main(words: Sequence[str]) -> int:
 
 
 def parser() -> flags.Parser:
-    own = flags.parser("upload", "Put recorded runs into MongoDB, as if they had been recorded there.")
+    own = flags.parser("upload", "Copy recorded runs into MongoDB, as if they had been recorded there.")
     own.take(
         "--run",
         action="append",
-        help="a run; may be given several times; ids are of results/, or of FOLDER `with results_dir=FOLDER`",
+        help="a run; may be given several times; ids refer to results/, or to FOLDER `with results_dir=FOLDER`",
     )
     own.take(
         "--mongo",
-        help=f"the database; without it the run's own `mongo_url` or the environment variable {mongo_place.VARIABLE}",
+        help=f"the database; default: the run's own `mongo_url`, or the environment variable {mongo_place.VARIABLE}",
     )
     own.add_argument("--wandb", metavar="PROJECT", help="send it to Weights & Biases, offline unless WANDB_MODE=online")
     own.add_argument("--mlflow", metavar="URI", help="send it to MLflow: sqlite:///FILE.db or http://HOST:PORT")
@@ -52,22 +52,22 @@ def parser() -> flags.Parser:
 
 
 def send(run: runs.StoredRun, asked: Mapping[str, str | None]) -> None:
-    """Send one run to the trackers that are asked for by the names of their settings.
+    """Send one run to the trackers whose settings are given.
 
     Raises:
-      ValueError: a tracker that cannot be used or written, or a broken record.
+      ValueError: a tracker cannot be used or written, or the record is broken.
     """
     for tracker in trackers.chosen(asked, FLAGS):
         _check_record(run)
         try:
             print(f"{run.folder} -> {tracker.name}: {tracking.send(run, tracker)}", flush=True)
-        except Exception as error:  # of many kinds: the tracker's own
+        except Exception as error:  # trackers raise errors of many kinds
             raise ValueError(f"run {run.id}: {tracker.name} cannot be written: {tracking.reason(error)}") from error
 
 
 def _check_record(run: runs.StoredRun) -> None:
     if run.in_zoo:
-        raise ValueError(f"{run.folder} is of the zoo and has no record that could be uploaded; name a recorded run")
+        raise ValueError(f"{run.folder} is in the zoo and has no record to upload; name a recorded run")
 
 
 def upload(run: runs.StoredRun, url: str | None) -> None:

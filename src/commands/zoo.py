@@ -1,4 +1,4 @@
-"""`zoo`: lists the trained networks that come with the code; `zoo --run=RUN --name=NAME` makes an entry of a run."""
+"""`zoo`: lists the trained networks that come with the code; `zoo --run=RUN --name=NAME` makes an entry from a run."""
 
 import sys
 import time
@@ -21,16 +21,16 @@ from tandem.records.record import decisive
 from tandem.records.runs import RecordError, StoredRun
 from tandem.restored import Restored, restore
 
-DESCRIPTION = """List the trained networks that come with the code. With --run, make an entry of what a run has learned.
+DESCRIPTION = """List the trained networks that come with the code. With --run, make an entry from a trained run.
 
-An entry is played as a run is: `evaluate --run=zoo/NAME`, `render --run=zoo/NAME`."""
+Play an entry like a run: `evaluate --run=zoo/NAME`, `render --run=zoo/NAME`."""
 
 
 def main(words: Sequence[str]) -> int:
     """List the zoo or make an entry; return the exit status.
 
     Raises:
-      UsageError: wrong flags, no such run, or an entry that cannot be made.
+      UsageError: the flags are wrong, there is no such run, or the entry cannot be made.
     """
     options, updates = parser().read(words)
     folder = Path(options.folder) if options.folder else zoo.home()
@@ -58,33 +58,35 @@ def main(words: Sequence[str]) -> int:
 def parser() -> flags.Parser:
     own = flags.parser("zoo", DESCRIPTION)
     own.take("--run", required=False)
-    own.add_argument("--name", help="of the new entry: small letters, digits, and - between words")
+    own.add_argument("--name", help="name of the new entry: small letters, digits, and - between words")
     own.take("--checkpoint")
-    own.add_argument("--replace", action="store_true", help="put it in the place of an entry of that name")
-    own.add_argument("--folder", type=flags.out_folder, help="of all entries (default: zoo)")
+    own.add_argument("--replace", action="store_true", help="replace an existing entry of that name")
+    own.add_argument("--folder", type=flags.out_folder, help="folder of all entries (default: zoo)")
     return own
 
 
 def _refuse_idle(options: Any, updates: Sequence[Update]) -> None:
-    """Complain of flags that belong to a new entry."""
+    """Raise if a flag of a new entry is given without --run."""
     given = [f"--{name}" for name in ("name", "checkpoint", "replace") if getattr(options, name)]
     if given or updates:
         word = given[0] if given else updates[0].key
-        raise UsageError(f"zoo: {word} belongs to a new entry; say of which run: --run=ID|PATH")
+        raise UsageError(f"zoo: {word} belongs to a new entry; name its run with --run=ID|PATH")
 
 
 def check_name(name: str | None, folder: Path, replace: bool) -> None:
-    """Complain of a name that an entry cannot have.
+    """Raise if an entry cannot have this name.
 
     Raises:
-      UsageError: it is missing, odd, or taken.
+      UsageError: the name is missing, has other letters, or is taken.
     """
     if name is None:
-        raise UsageError("zoo: what is the entry to be called? --name=NAME")
+        raise UsageError("zoo: a new entry needs a name; give --name=NAME")
     if not zoo.NAME.fullmatch(name):
-        raise UsageError(f"zoo: --name={name}: small letters, digits, '.', '_' and '-', for instance spread-mappo")
+        raise UsageError(
+            f"zoo: --name={name}: expected small letters, digits, '.', '_' and '-', for instance spread-mappo"
+        )
     if (folder / name).exists() and not replace:
-        raise UsageError(f"zoo: {folder / name} exists; --replace puts the new entry in its place")
+        raise UsageError(f"zoo: {folder / name} exists; give --replace to replace it")
 
 
 def show(folder: Path) -> None:
@@ -112,11 +114,11 @@ def show(folder: Path) -> None:
 
 
 def make(run: StoredRun, which: str, updates: Sequence[Update], folder: Path) -> int:
-    """Make an entry of a run's checkpoint, played anew for its card; return its bytes.
+    """Make an entry from a run's checkpoint, evaluated again for its card; return its size in bytes.
 
     Raises:
-      CheckpointError, RecordError, ValueError: the checkpoint cannot be had, the record does not say where it comes
-        from, or the entry would be too large.
+      CheckpointError, RecordError, ValueError: the checkpoint cannot be read, the record has no provenance,
+        or the entry would be too large.
     """
     restored = restore(run, which, updates)
     scores = evaluated(restored, run.config["eval_args"]["episodes"])
@@ -128,10 +130,10 @@ def make(run: StoredRun, which: str, updates: Sequence[Update], folder: Path) ->
 
 
 def evaluated(restored: Restored, most: int) -> dict[str, Any]:
-    """Return the scores of each way to play, as `evaluate` finds them on the entry.
+    """Return the scores of each way to play, as `evaluate` measures them on the entry.
 
     Args:
-      most: episodes played side by side, as many as in training.
+      most: episodes played in parallel, as many as in training.
     """
     key = jax.random.fold_in(jax.random.key(restored.config["seed"]), restored.step)
     batch = min(restored.config["eval_args"]["episodes"], most)
@@ -142,10 +144,10 @@ def evaluated(restored: Restored, most: int) -> dict[str, Any]:
 
 
 def card(run: StoredRun, restored: Restored, scores: dict[str, Any]) -> dict[str, Any]:
-    """Return what is known of where a network comes from.
+    """Return the provenance of a network.
 
     Raises:
-      ValueError: the run's record does not say.
+      ValueError: the run's record does not have it.
     """
     origin = provenance.read(run.folder)
     if not origin:

@@ -9,13 +9,13 @@ from tandem.config import values
 from tandem.registry import nearest
 
 DEFAULTS = {"--config": "mazero_seq", "--env-config": "mpe"}
-OF_RUNS = ("--resume", "--run", "--checkpoint")  # a recorded run by id or path, and one of its checkpoints
-RUN_FLAGS = {"train": ("--resume", "--checkpoint"), "rerun": ("--run",)}  # which of these a command takes
+OF_RUNS = ("--resume", "--run", "--checkpoint")  # they name a recorded run by id or path, and one of its checkpoints
+RUN_FLAGS = {"train": ("--resume", "--checkpoint"), "rerun": ("--run",)}  # which of these flags a command accepts
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 MONGO = "--mongo"
-SACREDS_MONGO = "--mongo_db"  # under which Sacred would store the URL with all credentials; we take it out
-MONGO_ALIASES = ("-m", SACREDS_MONGO, "--mongo-url")  # still taken: Sacred's spellings, and one that `upload` had
-# Those of Sacred's flags that we take. The others say where or as what a run is recorded, which the configuration does.
+SACREDS_MONGO = "--mongo_db"  # Sacred would store its URL with all credentials, so it is removed
+MONGO_ALIASES = ("-m", SACREDS_MONGO, "--mongo-url")  # Sacred's spellings, and an earlier one of `upload`
+# The flags of Sacred that are accepted. The others set where a run is recorded, which the configuration does here.
 VALUED = {"-m": MONGO, "-c": "--comment", "-F": "--file_storage", "-l": "--loglevel", "-b": "--beat-interval"}
 SWITCHES = {"-u": "--unobserved", "-D": "--pdb", "-p": "--print-config"}
 SHORT = VALUED | SWITCHES
@@ -28,21 +28,21 @@ NEEDS = {
     "--comment": "a text: -c TEXT",
     "--file_storage": "a folder: -F DIR",
     "--loglevel": "a level: -l INFO",
-    "--beat-interval": "seconds between two writings of the record: -b 10",
+    "--beat-interval": "seconds between two writes of the record: -b 10",
 } | {flag: f"a name: {flag}=NAME; `python src/main.py list` prints them" for flag in DEFAULTS}
 
 
 class Update(NamedTuple):
-    """One `key=value`; `value` and `raw` are None where there was no `=`."""
+    """One `key=value`; `value` and `raw` are None if there was no `=`."""
 
     key: str
     value: Any
     raw: str | None
-    source: str = "command line"  # what to call its place in messages
+    source: str = "command line"  # its source, as messages name it
 
 
 class Request(NamedTuple):
-    """What a user typed, taken apart."""
+    """The parsed command line."""
 
     command: str
     topics: tuple[str, ...]  # what follows `list`
@@ -56,17 +56,18 @@ class Request(NamedTuple):
 
 
 class UsageError(ValueError):
-    """A command line that cannot be used; `str` is the message for the user."""
+    """The command line is wrong; `str` is the message for the user."""
 
 
 def parse(argv: Sequence[str], commands: Sequence[str]) -> Request:
     """Return the request in `argv` (without the program's name); the first of `commands` is the default.
 
     Raises:
-      UsageError: a word that means nothing where it stands.
+      UsageError: a word has no meaning at its place.
     """
     if {"-h", "--help"} & set(argv):
-        return Request("help", (), *DEFAULTS.values(), (), tuple(argv), {})
+        config, env_config = DEFAULTS.values()
+        return Request("help", (), config, env_config, (), tuple(argv), {})
     given, plain, rest = _take_flags(argv)
     cut = plain.index("with") if "with" in plain else len(plain)
     command = _command(plain[:cut], commands)
@@ -81,15 +82,15 @@ def parse(argv: Sequence[str], commands: Sequence[str]) -> Request:
 
 
 def updates(words: Sequence[str]) -> tuple[Update, ...]:
-    """Return the settings in the words that follow `with`; of a key that is given twice the last one counts."""
+    """Return the settings in the words after `with`; if a key is given twice, the last one counts."""
     return tuple(_update(word) for word in words)
 
 
 def check_flags(request: Request) -> None:
-    """Complain of flags that a command would pass over.
+    """Raise for flags that a command would ignore.
 
     Raises:
-      UsageError: naming the flag and what it belongs to.
+      UsageError: the command does not take the flag.
     """
     if request.command in ("list", "help"):
         typed = (*request.named, *request.options, *([MONGO] if request.mongo else []))
@@ -109,14 +110,14 @@ def _command(words: Sequence[str], commands: Sequence[str]) -> str:
         return command
     if "=" in command:
         hint = f"settings come after `with`: with {values.shortened(command)}"
-        raise UsageError(f"{values.shown(command)} stands where a command is expected; {hint}")
+        raise UsageError(f"{values.shown(command)} is no command; {hint}")
     guess = nearest(command, commands)
     hint = f"did you mean '{guess}'? " if guess else ""
     raise UsageError(f"unknown command {values.shown(command)}; {hint}known: {', '.join(commands)}")
 
 
 def _take_flags(argv: Sequence[str]) -> tuple[dict[str, Any], list[str], list[str]]:
-    """Return the flags by their long names, the words that are none, and all but those that we take for ourselves."""
+    """Return the flags by their long names, the words that are no flags, and the words that Sacred gets."""
     given: dict[str, Any] = {}
     plain: list[str] = []
     rest: list[str] = []
@@ -141,13 +142,13 @@ def _take_flags(argv: Sequence[str]) -> tuple[dict[str, Any], list[str], list[st
 
 
 def _flag(word: str) -> tuple[str, str | None]:
-    """Return the long name of the flag in a word, and the value that is attached to it, if any.
+    """Return the long name of the flag in a word, and the value attached to it, if any.
 
     Raises:
-      UsageError: there is no such flag; also where a long flag has one dash, and would be read as a short one.
+      UsageError: there is no such flag, or a long flag has one dash, so that it would be read as a short one.
     """
     name, sep, value = word.partition("=")
-    # Its beginnings too, as Sacred takes them.
+    # Abbreviations are accepted too, as in Sacred.
     if name in MONGO_ALIASES[1:] or (len(name) > 2 and SACREDS_MONGO.startswith(name)):
         return MONGO, value if sep else None
     if name in KNOWN and (not sep or name not in SWITCHES.values()):
@@ -161,14 +162,14 @@ def _flag(word: str) -> tuple[str, str | None]:
 
 
 def misread(word: str, known: Sequence[str]) -> bool:
-    """Return whether a word with one dash was not meant as a short flag and its value, as `-config=mappo`."""
+    """Return whether a word with one dash was meant as a long flag, such as `-config=mappo`."""
     name, sep, _ = word.partition("=")
     like = difflib.get_close_matches(f"-{name}", known, n=1, cutoff=0.8)
     return bool(like) or (bool(sep) and "://" not in name)
 
 
 def _hint(name: str, sep: str) -> str:
-    """Return what was probably meant by a flag that there is not."""
+    """Return what an unknown flag probably meant."""
     bare = name.lstrip("-")
     if not bare:
         return "leave it out; "

@@ -1,4 +1,4 @@
-"""The configuration files: which there are and what they say of themselves."""
+"""The configuration files: their names and their descriptions."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parent
 def found(folder: str) -> dict[str, list[Path]]:
     """Return the configurations in `algs` or `envs` by name, sorted: our own, then those of plug-ins.
 
-    A name with several files is a clash; `locate` takes none of them for it.
+    If several files have one name, `locate` accepts none of them.
     """
     places = [FOLDER, *(each.value for each in plugins.folders() if not each.problem)]
     files: dict[str, list[Path]] = {}
@@ -30,14 +30,14 @@ def names(folder: str) -> list[str]:
 
 
 def is_path(name: str) -> bool:
-    """Return whether what follows --config= or --env-config= means a file by its path,
-    not a configuration by its name.
+    """Return whether the value of --config= or --env-config= is the path of a file and
+    not the name of a configuration.
     """
     return "/" in name or (name.endswith((".yaml", ".yml")) and is_file(name))
 
 
 def is_file(path: str | Path) -> bool:
-    """Return whether a file is there; a name that no file can have, for it is too long, is none."""
+    """Return whether a file exists; False for a name that is too long for any file."""
     try:
         return Path(path).is_file()
     except (OSError, ValueError):
@@ -45,7 +45,7 @@ def is_file(path: str | Path) -> bool:
 
 
 def locate(folder: str, name: str) -> Path:
-    """Return the YAML file that a name in `algs` or `envs` or a path stands for; it may not exist."""
+    """Return the YAML file of a name in `algs` or `envs`, or of a path; it may not exist."""
     stem = name.removesuffix(".yaml")
     own = FOLDER / folder / f"{stem}.yaml"
     if "/" in name:
@@ -64,10 +64,10 @@ def description(folder: str, name: str) -> str:
 def peek(
     key: str, config: str, env_config: str, updates: Sequence[Update], stored: Mapping[str, Any] | None = None
 ) -> Any:
-    """Return a run-level value, unchecked, as the loader will find it; in a blink, for nothing slow is imported.
+    """Return a run-level value, unchecked, as the loader will find it. This is fast, because it imports nothing slow.
 
     Args:
-      stored: the configuration of a recorded run, which then stands in for the files.
+      stored: the configuration of a recorded run, which is used instead of the files.
     """
     for update in reversed(updates):
         if update.key == key:
@@ -77,7 +77,7 @@ def peek(
     for path in (locate("algs", config), locate("envs", env_config), FOLDER / "default.yaml"):
         try:
             content = yaml_files.read(path)
-        except yaml_files.Unreadable:  # the loader will complain
+        except yaml_files.Unreadable:  # the loader will raise
             continue
         if isinstance(content, dict) and key in content:
             return content[key]

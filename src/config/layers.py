@@ -1,5 +1,5 @@
-"""Layers of a configuration: what one file or the command line says of each setting, and
-how layers lie over each other.
+"""Layers of a configuration: the settings in one file or on the command line, and how
+layers are merged.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from tandem.registry import FAMILIES, find, nearest
 
 
 class Given(NamedTuple):
-    """One value and where it was written."""
+    """A value and its source."""
 
     value: Any
     source: str
@@ -30,18 +30,18 @@ def sections() -> dict[str, type]:
 
 
 def named_layer(folder: str, name: str, flag: str, mistakes: list[str]) -> dict[Name, Given]:
-    """Return the layer of a file of `folder`, or of a YAML file anywhere."""
+    """Return the layer of a file in `folder`, or of a YAML file at any path."""
     path = locate(folder, name)
     several = found(folder).get(name.removesuffix(".yaml"), ()) if path.parent.name == folder else ()
     if len(several) > 1 and path in several:
         which = " and ".join(map(str, several))
-        mistakes.append(f"{flag}={name}: there are {which}; write the path of the one that is meant")
+        mistakes.append(f"{flag}={name}: there are {which}; write the path of the one that you mean")
         return {}
     if is_file(path):
         own = path.parent == FOLDER / folder
         return file_layer(f"{folder}/{path.name}", mistakes) if own else _read(path, str(path), mistakes)
     if is_path(name):
-        hint = f"{_near(path)}a name without a slash is looked for in src/config/{folder}/"
+        hint = f"{_near(path)}a name without a slash is searched in src/config/{folder}/"
         mistakes.append(f"{flag}={shortened(name, MOST_OF_A_PATH)}: no such file; {hint}")
     else:
         known = names(folder)
@@ -56,7 +56,7 @@ def file_layer(name: str, mistakes: list[str]) -> dict[Name, Given]:
 
 
 def _read(path: Path, source: str, mistakes: list[str]) -> dict[Name, Given]:
-    """Return one YAML file as a layer; `source` is what to call it."""
+    """Return one YAML file as a layer; messages call it `source`."""
     try:
         content = yaml_files.read(path)
     except yaml_files.Unreadable as error:
@@ -69,7 +69,7 @@ def _read(path: Path, source: str, mistakes: list[str]) -> dict[Name, Given]:
 
 
 def nested_layer(content: Mapping[str, Any], source: str) -> dict[Name, Given]:
-    """Return nested settings as a layer; a section with nothing in it says nothing."""
+    """Return nested settings as a layer; an empty section is ignored."""
     layer: dict[Name, Given] = {}
     for key, value in content.items():
         if str(key) in _section_names() and (value is None or isinstance(value, Mapping)):
@@ -104,7 +104,7 @@ def typed_layer(updates: Sequence[Update], mistakes: list[str]) -> dict[Name, Gi
 
 
 def _nest(held: Any, path: Name, value: Any) -> dict:
-    """Return a mapping with `value` at `path`, keeping what `held` has."""
+    """Return a copy of `held` with `value` at `path`."""
     held = dict(held) if isinstance(held, Mapping) else {}
     held[path[0]] = value if len(path) == 1 else _nest(held.get(path[0]), path[1:], value)
     return held
@@ -115,11 +115,11 @@ def _section_names() -> list[str]:
 
 
 def merge(layers: Sequence[Mapping[Name, Given]]) -> dict[Name, Given]:
-    """Return the layers laid over each other, later ones winning.
+    """Return the merged layers; later layers override earlier ones.
 
-    Where a layer names another part than those below it, the settings of lower layers that had named their
-    part go with that part. Settings of layers that named none (an environment's, for whatever planner)
-    stay if the new part has them.
+    If a layer names another part than the layers below, lower layers that had named the old part lose
+    their settings of it. Layers that named no part (an environment's file, for any planner) keep those
+    settings that the new part has.
     """
     merged: dict[Name, Given] = {}
     bound: set[tuple[str, str]] = set()  # (family, source) of layers that named a part
@@ -144,7 +144,7 @@ def merge(layers: Sequence[Mapping[Name, Given]]) -> dict[Name, Given]:
 
 
 def _has(family: str, part: Any, key: str) -> bool:
-    """Return whether a part has a setting; a part that cannot be had is complained about elsewhere."""
+    """Return whether a part has a setting; a part that cannot be loaded is reported elsewhere."""
     try:
         return key in schema.fields(find(family, str(part)).config())
     except (KeyError, ImportError):
@@ -152,7 +152,7 @@ def _has(family: str, part: Any, key: str) -> bool:
 
 
 def _near(path: Path) -> str:
-    """Return a hint at a file beside `path` whose name is like its name."""
+    """Return a hint at a file beside `path` with a similar name."""
     try:
         return _guess(path.name, [found.name for found in path.parent.glob("*.yaml")])
     except (OSError, ValueError):

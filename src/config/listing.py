@@ -16,32 +16,32 @@ Usage:
 Commands:
   train          train and record a run (the default); --resume=RUN continues one that was interrupted
   rerun          repeat a recorded run as a new one: --run=RUN
-  evaluate       play episodes with what a run has learned: --run=RUN [--checkpoint=best|last|STEP]; or by a policy
-                 by hand, which some environments have: --scripted=NAME --env-config=ENVIRONMENT
-  show           print what a run is, where it comes from and what it left: --run=RUN
-  batch          train several seeds, skipping those that are done: --seeds=5 [--jobs=2]; ./run.sh calls it
-  compare        figures and tables of recorded runs: compare RUN ...; `compare --help`
-  transfer       play runs with teams of other sizes, a matrix of scores: --run=RUN,... --sizes=2,3,5,8
-  render         films of episodes, mp4 and gif: --run=RUN [--checkpoint=...] [--episodes=3]; or --scripted=NAME;
-                 --page adds a page that plays them in a browser, with what each agent thinks
-  ablation       variants on environments under seeds, and their comparison: FILE.yaml [--report]; `ablation --help`
+  evaluate       play episodes with a trained run: --run=RUN [--checkpoint=best|last|STEP]; or with a scripted policy
+                 of an environment: --scripted=NAME --env-config=ENVIRONMENT
+  show           print what a run is, where it comes from and what it wrote: --run=RUN
+  batch          train several seeds and skip finished ones: --seeds=5 [--jobs=2]; ./run.sh calls it
+  compare        make figures and tables of recorded runs: compare RUN ...; `compare --help`
+  transfer       play runs with other team sizes and print a matrix of scores: --run=RUN,... --sizes=2,3,5,8
+  render         make films of episodes, mp4 and gif: --run=RUN [--checkpoint=...] [--episodes=3]; or --scripted=NAME;
+                 --page adds a web page of the episodes with each agent's policies and values
+  ablation       train and compare variants of an experiment: FILE.yaml [--report]; `ablation --help`
   tune           search for good settings with Ray Tune: --space=FILE.yaml [--samples=N]; `tune --help`
-  zoo            list trained networks that come with the code: --run=zoo/NAME plays one; `zoo --help`
+  zoo            list the trained networks that come with the code; --run=zoo/NAME plays one; `zoo --help`
   export         write a run's policy for programs without Tandem: --run=RUN --format=stablehlo|onnx|npz
-  record         write a dataset of episodes by what runs have learned: --run=RUN --level=expert --out=DIR
-  dataset        print what a dataset holds: dataset DIR; merge, thin, convert and import datasets: `dataset --help`
-  list           print algorithms, environments and all parts; `list planner.plies` prints a part's settings,
-                 `list run` those of the run itself
-  print_config   print the configuration that the same command line would train with
-  save_config    write it to config.json
+  record         write a dataset of episodes of trained runs: --run=RUN --level=expert --out=DIR
+  dataset        describe a dataset: dataset DIR; merge, thin, convert and import datasets: `dataset --help`
+  list           print algorithms, environments and all parts; `list planner.plies` prints the settings of a part,
+                 and `list run` those of the run itself
+  print_config   print the configuration with which this command line would train
+  save_config    write that configuration to config.json
   upload         put recorded runs into MongoDB: `upload --run=ID`
-  completion     print a script by which a shell completes `tandem`: completion bash|zsh|fish
+  completion     print a script for shell completion of `tandem`: completion bash|zsh|fish
   help           print this text
 
-Configuration, later ones win:
+Configuration (later layers override earlier ones):
   src/config/default.yaml < src/config/envs/ENVIRONMENT.yaml < src/config/algs/ALGORITHM.yaml < KEY=VALUE
-  ALGORITHM and ENVIRONMENT are names there, or paths of YAML files anywhere
-  if a KEY is given twice, the last one counts; a file must not have a key twice
+  ALGORITHM and ENVIRONMENT are names in these folders, or paths of YAML files
+  if a KEY is given twice, the last one counts; a file must not contain a key twice
   without the flags: {defaults}
 
 Flags (some of Sacred's are accepted):
@@ -64,7 +64,7 @@ def usage() -> str:
 
 
 def listing(topics: Sequence[str]) -> str:
-    """Return everything that can be named, or the settings of the parts in `topics` ("planner.plies", "run").
+    """Return all names, or the settings of the parts in `topics` ("planner.plies", "run").
 
     Raises:
       UsageError: a topic that does not exist.
@@ -83,7 +83,7 @@ def _everything() -> str:
 
 
 def _helps(family: str) -> dict[str, str]:
-    """Return a line for each part of a family; that of a plug-in says which package brings it."""
+    """Return a line for each part of a family; a plug-in's line names its package."""
     return {
         name: entry.help + (f" [{entry.origin}]" if entry.origin and not entry.broken else "")
         for name, entry in FAMILIES[family].items()
@@ -91,7 +91,7 @@ def _helps(family: str) -> dict[str, str]:
 
 
 def _strange() -> dict[str, str]:
-    """Return a sentence for each group of entry points that means nothing, and each folder that cannot be found."""
+    """Return a sentence for each unknown group of entry points, and for each folder that does not exist."""
     valid = (*GROUPS, plugins.CONFIGS)
     found = {}
     for group in plugins.groups():
@@ -107,7 +107,7 @@ def _group(title: str, lines: dict[str, str]) -> str:
 
 def _topic(topic: str) -> str:
     """Return a section's settings, or a family's parts."""
-    from tandem.config import schema  # brings JAX along, so only where settings are asked for
+    from tandem.config import schema  # imports JAX, so only if settings are asked for
 
     if topic == "run":
         parts = {"run": schema.RunConfig, "eval_args": schema.EvalConfig, "checkpoint_args": schema.CheckpointConfig}
@@ -124,12 +124,12 @@ def _topic(topic: str) -> str:
     except KeyError as error:
         raise UsageError(f"list {topic}: {error.args[0]}") from None
     if fault := entry.fault():
-        raise UsageError(f"list {topic}: the package '{entry.origin}' brings it, and it cannot be used: {fault}")
+        raise UsageError(f"list {topic}: it comes from the package '{entry.origin}' and cannot be used: {fault}")
     return _settings(f"{family}_args of {family}={name} ({entry.help})", entry.config(), schema)
 
 
 def _settings(title: str, keys: type, schema) -> str:
-    """Return one block per setting: name, default, what it takes, what it means."""
+    """Return one block per setting: its name, default, valid values and meaning."""
     lines = [title]
     for name, field in schema.fields(keys).items():
         default = schema.default(field)

@@ -1,7 +1,7 @@
 """Configuration files and command line -> one checked configuration, in PyMARL's order.
 
 default.yaml < envs/<env-config>.yaml < algs/<config>.yaml < key=value. A layer that names another part
-(`planner: joint`) starts that part's `*_args` afresh, for those below belonged to the part it replaces.
+(`planner: joint`) discards that part's earlier `*_args`, because they belonged to the replaced part.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ class ConfigError(UsageError):
 
 
 def load(config: str, env_config: str, updates: Sequence[Update] = ()) -> dict[str, Any]:
-    """Return the whole configuration, every setting of every named part filled in; lists, numbers and text only.
+    """Return the whole configuration with every setting of every part; it holds lists, numbers and text only.
 
     Raises:
       ConfigError: with all mistakes at once.
@@ -42,15 +42,15 @@ def load(config: str, env_config: str, updates: Sequence[Update] = ()) -> dict[s
 
 
 def stored(config: Mapping[str, Any], source: str, updates: Sequence[Update] = ()) -> dict[str, Any]:
-    """Return a recorded run's own configuration, checked again, with the command line's settings over it.
+    """Return a recorded run's configuration, checked again and overridden by the command line.
 
-    Settings that have come since the run are filled in from default.yaml and the parts' defaults.
+    Settings that are newer than the run are filled in from default.yaml and the parts' defaults.
 
     Args:
-      source: what to call the recorded configuration in messages.
+      source: name of the recorded configuration in messages.
 
     Raises:
-      ConfigError: with all mistakes at once, as where a setting of the run is no more.
+      ConfigError: it lists all mistakes, such as settings of the run that no longer exist.
     """
     mistakes: list[str] = []
     layers = [file_layer("default.yaml", mistakes), nested_layer(config, source), typed_layer(updates, mistakes)]
@@ -66,8 +66,8 @@ def default_settings() -> dict[str, Any]:
 
 
 def own_settings(config: str, updates: Sequence[Update]) -> dict[str, Any]:
-    """Return what an algorithm's file and the settings over it say, without what they stand
-    upon, nested as in a YAML file.
+    """Return the settings of an algorithm's file and of the command line, without the layers
+    below, nested as in a YAML file.
     """
     merged = merge([named_layer("algs", config, "--config", []), typed_layer(updates, [])])
     nested: dict[str, Any] = {}
@@ -80,18 +80,18 @@ def own_settings(config: str, updates: Sequence[Update]) -> dict[str, Any]:
 
 
 def _meant(given: Given) -> Any:
-    """Return a value as a file has to say it: `none`, typed where text is wanted, is a word and not None."""
+    """Return a value as a file must write it: if text is expected, `none` is a word and not None."""
     return given.raw if given.value is None and given.raw == "none" else given.value
 
 
 def peek(config: str, env_config: str, updates: Sequence[Update], keys: Sequence[str]) -> dict[str, Any]:
-    """Return some run-level values, unchecked, without importing any part: what JAX must know before a part uses it."""
+    """Return some run-level values, unchecked, without importing any part; they set up JAX before parts use it."""
     given = _given(config, env_config, updates, [])
     return {key: given[key,].value for key in keys if (key,) in given}
 
 
 def _given(config: str, env_config: str, updates: Sequence[Update], mistakes: list[str]) -> dict[Name, Given]:
-    """Return all that files and command line say, merged."""
+    """Return the merged settings of files and command line."""
     layers = [file_layer("default.yaml", mistakes)]
     layers += [
         named_layer("envs", env_config, "--env-config", mistakes),
@@ -102,7 +102,7 @@ def _given(config: str, env_config: str, updates: Sequence[Update], mistakes: li
 
 
 def _resolve(given: Mapping[Name, Given], mistakes: list[str]) -> dict[str, Any]:
-    """Return the nested configuration with all defaults, appending to `mistakes` what is wrong."""
+    """Return the nested configuration with all defaults; mistakes are appended to `mistakes`."""
     schemas = {"": schema.RunConfig, **sections()}
     named: dict[str, Any] = {}
     for family in FAMILIES:
@@ -138,7 +138,7 @@ def _part(family: str, given: Given | None, mistakes: list[str]) -> str | None:
 
 
 def _load(family: str, part: str, schemas: dict[str, type], mistakes: list[str]) -> None:
-    """Put the part's schema into `schemas`; what it needs may not be installed."""
+    """Put the part's schema into `schemas`; a package that it needs may be missing."""
     entry = find(family, part)
     if fault := entry.fault():
         mistakes.append(f"{family} '{part}' of the package '{entry.origin}' cannot be used: {fault}")
@@ -147,7 +147,7 @@ def _load(family: str, part: str, schemas: dict[str, type], mistakes: list[str])
         schemas[f"{family}_args"] = entry.config()
     except ImportError as error:
         if str(error.name).startswith("tandem"):
-            raise  # our own mistake, not the user's
+            raise  # a mistake of Tandem, not of the user
         mistakes.append(f"{family} '{part}' cannot be loaded: {error}")
 
 
@@ -157,14 +157,15 @@ def _section(section: str, keys: type, given: Mapping[Name, Given], mistakes: li
     for name, field in schema.fields(keys).items():
         path = (section, name) if section else (name,)
         entry = given.get(path)
-        if entry is None and schema.default(field) is schema.REQUIRED:
-            mistakes.append(f"{'.'.join(path)}: not given; expected {schema.describe(keys, name)}")
-        try:
-            if entry is not None:
-                values[name] = schema.checked(keys, name, _as_text(entry, schema.kind(keys, name)))
-            elif schema.default(field) is not schema.REQUIRED:
-                default = schema.default(field)
+        if entry is None:
+            default = schema.default(field)
+            if default is schema.REQUIRED:
+                mistakes.append(f"{'.'.join(path)}: not given; expected {schema.describe(keys, name)}")
+            else:
                 values[name] = list(default) if isinstance(default, tuple) else default
+            continue
+        try:
+            values[name] = schema.checked(keys, name, _as_text(entry, schema.kind(keys, name)))
         except schema.Invalid:
             mistakes.append(
                 f"{'.'.join(path)} ({entry.source}): got {shown(entry.value)}, expected "
@@ -174,13 +175,13 @@ def _section(section: str, keys: type, given: Mapping[Name, Given], mistakes: li
 
 
 def _as_text(entry: Given, kind: Any) -> Any:
-    """Return the value, as typed where text is wanted: name=2024 is a fine name."""
+    """Return the value, or the typed text if text is expected, because name=2024 is a valid name."""
     wants_text = isinstance(kind, type) and issubclass(kind, str)
     return entry.raw if wants_text and entry.raw is not None and not isinstance(entry.value, str) else entry.value
 
 
 def _hint(value: Any, keys: type, name: str) -> str:
-    """Return the nearest choice for a wrong one, or what to write for a value that is nearly right."""
+    """Return the nearest valid choice, or how to write a value that is nearly right."""
     choices, kind = schema.fields(keys)[name].metadata.get("choices"), schema.kind(keys, name)
     if choices and isinstance(value, str):
         guess = nearest(value, choices)
@@ -193,7 +194,7 @@ def _hint(value: Any, keys: type, name: str) -> str:
 
 
 def _unknown(path: Name, entry: Given, schemas: Mapping[str, type], named: Mapping[str, str]) -> str:
-    """Return the sentence for a key that no schema has, with the nearest valid one."""
+    """Return the sentence for an unknown key, with the nearest valid one."""
     key, section = ".".join(path), ".".join(path[:-1])
     said = f"{shortened(key)} ({entry.source})"
     if path[0] in schemas and len(path) == 1:
@@ -201,7 +202,7 @@ def _unknown(path: Name, entry: Given, schemas: Mapping[str, type], named: Mappi
         return f"{said}: got {shown(entry.value)}, expected {wanted}"
     if any("." in part for part in path):
         better = key.replace(".", ":` and below it `")
-        return f"{said}: in a file the parts of a key stand below each other, indented: `{better}: ...`"
+        return f"{said}: write the parts of a key below each other, indented: `{better}: ...`"
     if key in MOVED:
         return f"{said}: {MOVED[key]}"
     family = section.removesuffix("_args")
@@ -226,10 +227,10 @@ def _others_with(family: str, key: str) -> list[str]:
 
 
 def _nearest_key(key: str, schemas: Mapping[str, type]) -> str | None:
-    """Return the valid key that was meant: alike in the same section, else the same name, its initials or like it.
+    """Return the valid key that was probably meant: one in the section, or one with the same name or initials.
 
-    A key with a section of its own is only like those of that section: elsewhere, what
-    looks alike means something else.
+    A key with a section is compared only with keys of that section, because a similar
+    name elsewhere means something else.
     """
     valid = {f"{part}.{name}" if part else name: name for part, keys in schemas.items() for name in schema.fields(keys)}
     valid |= {family: family for family in FAMILIES}

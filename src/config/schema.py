@@ -1,4 +1,4 @@
-"""What a configuration may say: the run-level keys, and the check of one value against one dataclass field."""
+"""The schema of a configuration: the run-level keys, and the check of a value against a dataclass field."""
 
 import dataclasses
 import math
@@ -11,13 +11,13 @@ from typing import Any
 from tandem.config.values import expanded, odd_characters
 from tandem.core import setting
 
-REQUIRED = dataclasses.MISSING  # the value lives in default.yaml, its only home
+REQUIRED = dataclasses.MISSING  # the default value is in default.yaml alone
 
 
-# The device computes steps and sizes in 32-bit whole numbers, the rest in 32-bit floats: what is beyond would wrap.
+# The device computes steps and sizes in 32-bit integers, and the rest in 32-bit floats. Larger numbers would wrap.
 MOST_WHOLE, MOST = 2**31 - 1, 3.4e38
-MOST_STORED = 2**63 - 1  # of a number that we only hand on
-LONGEST_NAME = 200  # bytes: file systems take 255, and names get endings such as a date
+MOST_STORED = 2**63 - 1  # of a number that is only passed on
+LONGEST_NAME = 200  # bytes; file systems allow 255, and names get suffixes such as a date
 LONGEST_TEXT = 4000
 
 
@@ -26,16 +26,16 @@ class FileName(str):
 
 
 class Folder(str):
-    """The kind of a setting that names a folder; ~ is the home folder."""
+    """The kind of a setting that names a folder; ~ stands for the home folder."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """The keys of a run that belong to no part; their values stand in default.yaml."""
+    """The keys of a run that belong to no part; their default values are in default.yaml."""
 
     name: FileName = setting(REQUIRED, "label of the run in records and plots; algorithm files set it")
     seed: int = setting(REQUIRED, "seed of everything random", low=0, high=2**31 - 1)
-    t_max: int = setting(REQUIRED, "environment steps in all; updates with runner=offline", low=1)
+    t_max: int = setting(REQUIRED, "total environment steps; with runner=offline, total updates", low=1)
     max_minutes: float = setting(REQUIRED, "wall-clock limit of training in minutes, without start-up; 0 = none", low=0)
     discount: float = setting(REQUIRED, "discount per environment step", low=0, high=1)
     init_from: str = setting(
@@ -50,20 +50,20 @@ class RunConfig:
     )
     on_nan: str = setting(
         REQUIRED,
-        "what a run does if its losses or parameters are no longer finite numbers: end as failed, or train on",
+        "what a run does if its losses or parameters are no longer finite: stop and fail, or continue",
         choices=("stop", "continue"),
         decides=False,
     )
-    video: bool = setting(REQUIRED, "leave a film of a few episodes in the run's folder at the end", decides=False)
+    video: bool = setting(REQUIRED, "write a film of a few episodes to the run's folder at the end", decides=False)
     mongo_optional: bool = setting(REQUIRED, "start even if MongoDB does not answer", decides=False)
     wandb_project: str = setting(
         REQUIRED,
-        "project of Weights & Biases to record in as well, offline unless WANDB_MODE=online; '' = none",
+        "Weights & Biases project to record in as well, offline unless WANDB_MODE=online; '' = none",
         decides=False,
     )
     mlflow_uri: str = setting(
         REQUIRED,
-        "store of MLflow to record in as well: sqlite:///FILE.db or http://HOST:PORT; '' = none",
+        "MLflow store to record in as well: sqlite:///FILE.db or http://HOST:PORT; '' = none",
         decides=False,
     )
     platform: str = setting(
@@ -92,20 +92,18 @@ class CheckpointConfig:
     every_steps: int = setting(
         REQUIRED, "environment steps between checkpoints; 0 = none by steps", low=0, decides=False
     )
-    keep_last: int = setting(REQUIRED, "number of newest checkpoints that remain", low=1, decides=False)
+    keep_last: int = setting(REQUIRED, "number of newest checkpoints to keep", low=1, decides=False)
     keep_every_steps: int = setting(
-        REQUIRED, "environment steps between checkpoints that remain along the way; 0 = none", low=0, decides=False
+        REQUIRED, "environment steps between checkpoints that are never deleted; 0 = none", low=0, decides=False
     )
-    keep_best: bool = setting(
-        REQUIRED, "whether the checkpoint of the best evaluation is saved and remains", decides=False
-    )
+    keep_best: bool = setting(REQUIRED, "whether to save and keep the checkpoint of the best evaluation", decides=False)
 
 
-SECTIONS = {"eval_args": EvalConfig, "checkpoint_args": CheckpointConfig}  # which belong to no part
+SECTIONS = {"eval_args": EvalConfig, "checkpoint_args": CheckpointConfig}  # sections that belong to no part
 
 
 def bookkeeping() -> tuple[str, ...]:
-    """Return the settings that do not decide what a run computes; a section of such settings counts whole."""
+    """Return the settings that do not change what a run computes; a section counts if all its settings do."""
     own = [name for name, field in fields(RunConfig).items() if not field.metadata["decides"]]
     sections = [
         name for name, keys in SECTIONS.items() if not any(field.metadata["decides"] for field in fields(keys).values())
@@ -114,7 +112,7 @@ def bookkeeping() -> tuple[str, ...]:
 
 
 class Invalid(ValueError):
-    """A value that its field does not take; the text says what was expected."""
+    """A field does not accept a value; the text says what was expected."""
 
 
 def fields(schema: type) -> dict[str, dataclasses.Field]:
@@ -128,15 +126,15 @@ def default(field: dataclasses.Field) -> Any:
 
 
 def kind(schema: type, name: str) -> Any:
-    """Return the annotated type of a field, also where annotations are stored as text."""
+    """Return the annotated type of a field, also if annotations are stored as text."""
     return typing.get_type_hints(schema)[name]
 
 
 def checked(schema: type, name: str, value: Any) -> Any:
-    """Return `value` as its field wants it (an int for a float field becomes a float, tuples become lists).
+    """Return `value` as its field requires (an int for a float field becomes a float, tuples become lists).
 
     Raises:
-      Invalid: wrong type, out of range or none of the choices.
+      Invalid: the value has the wrong type, is out of range or is none of the choices.
     """
     meta = fields(schema)[name].metadata
     value = _typed(kind(schema, name), value)
@@ -146,8 +144,8 @@ def checked(schema: type, name: str, value: Any) -> Any:
 
 
 def beyond(schema: type, name: str, value: Any) -> str:
-    """Return what to say of a number that is too large for any setting; nothing where
-    the setting's own bound says it.
+    """Return the message for a number that is too large for any setting; empty if the
+    setting's own bound already excludes it.
     """
     bounded = fields(schema)[name].metadata.get("high") is not None
     if bounded or isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -159,7 +157,7 @@ def beyond(schema: type, name: str, value: Any) -> str:
 
 
 def describe(schema: type, name: str) -> str:
-    """Return what a field takes in words: "whole number, 1 or more"."""
+    """Return the valid values of a field in words: "whole number, 1 or more"."""
     meta = fields(schema)[name].metadata
     if meta.get("choices"):
         return "one of " + ", ".join(str(choice) for choice in meta["choices"])
@@ -168,7 +166,7 @@ def describe(schema: type, name: str) -> str:
 
 
 def build(schema: type, section: Mapping[str, Any]) -> Any:
-    """Return the dataclass made of a checked section, lists turned into the tuples that its fields declare."""
+    """Return the dataclass of a checked section; lists become tuples where its fields declare them."""
     return schema(**{key: tuple(value) if isinstance(value, list) else value for key, value in section.items()})
 
 
@@ -189,7 +187,7 @@ def _typed(wanted: Any, value: Any) -> Any:
         _require(isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= MOST, wanted, value)
         return float(value)
     if wanted is int and isinstance(value, float) and value.is_integer() and abs(value) <= MOST_WHOLE:
-        return int(value)  # t_max=2e5 is what people type
+        return int(value)  # people type t_max=2e5
     if wanted is int:
         whole = isinstance(value, int) and not isinstance(value, bool)
         return _require(whole and abs(value) <= MOST_WHOLE, wanted, value)
@@ -199,7 +197,7 @@ def _typed(wanted: Any, value: Any) -> Any:
 
 
 def _text(wanted: type, value: Any) -> str:
-    """Return a text that can stand where `wanted` says: in a record, as a file's name, as a folder's."""
+    """Return a text that is valid for `wanted`: in a record, as the name of a file, or as a folder."""
     _require(isinstance(value, str) and len(value) <= LONGEST_TEXT and not odd_characters(value), wanted, value)
     if issubclass(wanted, FileName):
         _require(is_file_name(value), wanted, value)
@@ -213,15 +211,15 @@ def _text(wanted: type, value: Any) -> str:
 
 
 def is_file_name(text: str) -> bool:
-    """Return whether a text can be part of a file's name, and leads nowhere else."""
+    """Return whether a text can be part of a file's name and does not lead to another folder."""
     fits = 0 < len(text.encode(errors="replace")) <= LONGEST_NAME and text == text.strip()
     return fits and "/" not in text and not text.startswith(".") and not odd_characters(text)
 
 
 def _mapping(value: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return a mapping whose names and values every record can hold: JSON, Sacred's and MongoDB's."""
+    """Return a mapping whose names and values fit every record: JSON, Sacred and MongoDB."""
     for key, item in value.items():
-        named = isinstance(key, str) and re.fullmatch(r"(?!\$|py/)[^.=]+", key)
+        named = isinstance(key, str) and re.fullmatch(r"(?!\$|py/)[^.=]+", key) is not None
         _require(named and not odd_characters(key), dict, value)
         _require(_storable(item), dict, value)
     return dict(value)

@@ -1,4 +1,4 @@
-"""Single values: how they are typed, how they are written so that they are read back, and how a message shows them."""
+"""Single values: how they are parsed, how they are written so that parsing returns them, and how messages show them."""
 
 import ast
 import os
@@ -10,25 +10,25 @@ from typing import Any
 from tandem.hiding import hidden
 
 WORDS = {"true": True, "false": False, "null": None, "none": None}
-MOST_OF_A_PATH = 300  # characters of a path, which is of no use if it is cut
-MOST_SHOWN = 80  # characters of a value in a message, so that a wrong value of a megabyte fits a line, too
+MOST_OF_A_PATH = 300  # most characters of a path, which should not be cut
+MOST_SHOWN = 80  # most characters of a value in a message, so that even a value of a megabyte fits on a line
 
 
 def typed(text: str) -> Any:
-    """Return what a word means: a Python literal's value; true, false and null as in YAML; anything else is text."""
+    """Return the value of a word: a Python literal; true, false and null as in YAML; anything else is text."""
     if text.lower() in WORDS:
         return WORDS[text.lower()]
     try:
-        with warnings.catch_warnings():  # Python warns of odd literals ("1is"), which here are text
+        with warnings.catch_warnings():  # Python warns of odd literals ("1is"), which are text here
             warnings.simplefilter("ignore")
             value = ast.literal_eval(text)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # also of what is nested too deeply
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # too deeply nested
         return text
     return value if plain(value) else text
 
 
 def plain(value: Any) -> bool:
-    """Return whether a value is made of numbers, text, True, False, None, lists and mappings, as records hold."""
+    """Return whether a value consists of numbers, text, True, False, None, lists and mappings, as records do."""
     if isinstance(value, Mapping):
         return all(plain(key) and plain(item) for key, item in value.items())
     if isinstance(value, (list, tuple)):
@@ -42,7 +42,7 @@ def written(value: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """Return a value as a message shows it: on one line, printable and not long."""
+    """Return a value as messages show it: on one line, printable and short."""
     try:
         text = repr(value)
     except ValueError:  # Python does not print whole numbers of more than 4300 digits
@@ -51,15 +51,15 @@ def shown(value: Any) -> str:
 
 
 def shortened(text: str, most: int = MOST_SHOWN) -> str:
-    """Return a text, cut where it is longer than a message should be; secrets are hidden
-    first, or half of one may stay.
+    """Return a text, cut to the length of a message. Secrets are hidden first, because the
+    cut could leave half of one.
     """
     text = hidden(text)
     return text if len(text) <= most else f"{text[: most - 20]}... ({len(text)} characters)"
 
 
 def expanded(path: str) -> str:
-    """Return a path with its ~ replaced by the home folder, which a shell does not do within quotes or after `=`.
+    """Return a path with ~ replaced by the home folder, because a shell does not do this in quotes or after `=`.
 
     Raises:
       ValueError: there is no such home folder.
@@ -76,5 +76,5 @@ def odd_characters(text: str) -> bool:
 
 
 def printable(text: str) -> str:
-    """Return a text with what would move a terminal's cursor or cannot be encoded written out; its lines stay."""
+    """Return a text in which control characters and invalid bytes are escaped; line breaks stay."""
     return "".join(letter if letter.isprintable() or letter == "\n" else repr(letter)[1:-1] for letter in text)

@@ -1,4 +1,4 @@
-"""Checks that files can be written where the user asks for them, before anything is computed or created."""
+"""Checks that the output files of a command can be written, before anything is computed or created."""
 
 import os
 from collections.abc import Mapping
@@ -10,17 +10,17 @@ from tandem.config.commandline import UsageError
 
 
 def check_results(config: Mapping[str, Any]) -> None:
-    """Complain if nothing can be recorded where the configuration says.
+    """Raise if the folder of records in the configuration is not writable.
 
     Raises:
-      UsageError: why not.
+      UsageError: it says why.
     """
     if said := problem_of_folder(config["results_dir"]):
         raise UsageError(f"results_dir={said}")
 
 
 def problem_of_folder(folder: str | Path) -> str:
-    """Return why no files can be written into a folder, or nothing if they can; nothing is made."""
+    """Return why no files can be written into a folder, or ""; creates nothing."""
     try:
         if not str(folder) or _odd(folder):
             return f"{values.shown(str(folder))}: no name that a folder can have"
@@ -37,7 +37,7 @@ def problem_of_folder(folder: str | Path) -> str:
 
 
 def problem_of_file(file: str | Path) -> str:
-    """Return why a file cannot be written, or nothing if it can."""
+    """Return why a file cannot be written, or ""."""
     if said := problem_of_folder(Path(file).parent):
         return said
     if not Path(file).parent.is_dir():
@@ -47,5 +47,5 @@ def problem_of_file(file: str | Path) -> str:
 
 
 def _odd(path: str | Path) -> bool:
-    """Return whether no file system would take a path: it has control characters, or a name that is too long."""
+    """Return whether a path is invalid on every file system: it has control characters or too long a name."""
     return values.odd_characters(str(path)) or any(len(os.fsencode(part)) > 255 for part in Path(path).parts)

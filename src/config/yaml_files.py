@@ -1,8 +1,7 @@
-"""YAML files, read strictly: a plain value means what it means on the command line, and nothing is written twice.
+"""Strict YAML files: a plain value means the same as on the command line, and no key may appear twice.
 
-YAML 1.1, which PyYAML reads by itself, takes 012 for ten, 1:30 for ninety, 1e5 for text and yes for True, and of a key
-that is written twice it keeps the last. Here numbers are decimal, as in YAML 1.2, and the rest is text, which the check
-of a number refuses.
+PyYAML follows YAML 1.1, which reads 012 as ten, 1:30 as ninety, 1e5 as text and yes as True, and uses the last of two
+equal keys. Here numbers are decimal, as in YAML 1.2. The rest is text, which the check of a number refuses.
 """
 
 import re
@@ -32,11 +31,11 @@ PLAIN = {  # tag: (pattern, first characters)
 
 
 class Unreadable(ValueError):
-    """A file that cannot be used; `str` says why, to be put after the file's name."""
+    """A file cannot be used; `str` says why and follows the file's name."""
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with our reading of plain values; it refuses keys that are written twice."""
+    """PyYAML's safe loader with the rules above for plain values; it refuses keys that appear twice."""
 
     yaml_implicit_resolvers: dict[str, list] = {}
 
@@ -54,13 +53,13 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """PyYAML's safe dumper, which also puts quotes around text that `_Loader` alone would take for something else."""
+    """PyYAML's safe dumper, which also quotes text that only `_Loader` would read as another value."""
 
 
 def _int(loader: _Loader, node: yaml.ScalarNode) -> int | str:
     try:
         return int(node.value)
-    except ValueError:  # of thousands of digits, or with a tag that does not fit
+    except ValueError:  # for thousands of digits, or a tag that does not fit
         return node.value
 
 
@@ -79,14 +78,16 @@ _Loader.add_constructor(f"{PREFIX}float", _float)
 
 
 def read(path: Path) -> Any:
-    """Return what a file holds.
+    """Return the content of a file.
 
     Raises:
-      Unreadable: it cannot be read, is no UTF-8 or no YAML, or has a key twice.
+      Unreadable: it cannot be read, is not UTF-8 or not YAML, or has a key twice.
     """
     try:
         if path.stat().st_size > MOST_BYTES:
-            raise Unreadable(f"cannot be read: it is larger than {MOST_BYTES:,} bytes, so it is no file of settings")
+            raise Unreadable(
+                f"cannot be read: it is larger than {MOST_BYTES:,} bytes, so it cannot be a file of settings"
+            )
         content = yaml.load(path.read_bytes().decode("utf-8-sig"), _Loader)
         _check(content)
         return content
@@ -100,7 +101,7 @@ def read(path: Path) -> Any:
         raise Unreadable("cannot be read: it is nested too deeply") from None
     except yaml.YAMLError as error:
         raise Unreadable(f"not valid YAML: {yaml_errors.said(error)}") from None
-    except (ValueError, TypeError, AttributeError, LookupError) as error:  # of odd tags
+    except (ValueError, TypeError, AttributeError, LookupError) as error:  # raised for odd tags
         raise Unreadable(f"not valid YAML: {' '.join(str(error).split())}") from None
 
 
@@ -110,7 +111,7 @@ def dump(content: Mapping[str, Any]) -> str:
 
 
 def _check(content: Any) -> None:
-    """Complain of values that no setting has, and of too many: a few anchors (&a, *a) can stand for billions."""
+    """Raise for values that no setting has, and for too many values: a few anchors (&a, *a) can expand to billions."""
     nodes, layer = 0, [content]
     for _ in range(MOST_LEVELS):
         layer = [item for held in layer for item in _inside(held)]
@@ -120,7 +121,7 @@ def _check(content: Any) -> None:
     if layer:
         raise Unreadable(f"cannot be read: it has more than {MOST_NODES:,} values, or more than {MOST_LEVELS} levels")
     if not plain(content):
-        raise Unreadable("cannot be read: it has values that are no number, text, true, false, null, list or mapping")
+        raise Unreadable("cannot be read: a value must be a number, text, true, false, null, a list or a mapping")
 
 
 def _inside(held: Any) -> list[Any]:

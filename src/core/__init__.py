@@ -1,4 +1,4 @@
-"""Shared types and protocols: what crosses the border between two parts, and no logic but `transition`."""
+"""Shared types and protocols for all that parts exchange. `transition` is the only logic here."""
 
 from tandem.core.arrays import Array, Key, Params, PyTree, pytree
 from tandem.core.faces import (

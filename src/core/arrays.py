@@ -1,4 +1,4 @@
-"""What everything is made of: arrays, keys, trees of them, and the decorator that makes a record one."""
+"""Arrays, keys and trees of them, and the decorator that makes a record a tree."""
 
 from typing import Any, dataclass_transform
 

@@ -1,4 +1,4 @@
-"""What a network can be asked: a record of pure functions for each face that it may show.
+"""What a network offers: a record of pure functions for each face that it may have.
 
 A network is a `Model`: `init` and the faces that it has. Planners and learners list the faces that they need in the
 registry, and `build` compares the sets. A new kind of network brings a new record here, and a field of `Model`.
@@ -15,25 +15,25 @@ from tandem.core.step import Transition
 
 @pytree
 class Imagined:
-    """What a model says of one joint action in one state."""
+    """A model's prediction for one joint action in one state."""
 
-    latent: Array  # [..., N, D] the state it leads to
-    reward: Array  # [..., V] logits of the team's reward for it
-    continues: Array  # [...] float32 probability that the episode goes on after it
+    latent: Array  # [..., N, D] the next state
+    reward: Array  # [..., V] logits of the team's reward
+    continues: Array  # [...] float32 probability that the episode continues
 
 
 class Latents(NamedTuple):
-    """States in a space of the model's own, and what joint actions make of them.
+    """States in the model's latent space, and how joint actions change them.
 
-    A memory goes in as it was before the sequence's first step and comes out as it is after its last; where `first`
-    is set it is forgotten before that step. A model without a memory has () for one; it reads every step by itself,
-    so the axes [B, T] may be any leading axes.
+    A function takes the memory before the sequence's first step and returns the memory after its last. Where `first` is
+    set, the memory is reset before that step. A model without a memory has () instead. It reads each step alone, so the
+    axes [B, T] may be any leading axes.
     """
 
     memory: Callable[[int], PyTree]  # batch size -> what is remembered at the beginning
     # params, memory, obs [B, T, N, O], first [B, T] -> memory, latent [B, T, N, D]
     represent: Callable[[Params, PyTree, Array, Array], tuple[PyTree, Array]]
-    # params, latent [..., N, D], action [..., N], key (for models that draw) -> what comes of it
+    # params, latent [..., N, D], action [..., N], key (for stochastic models) -> outcome
     imagine: Callable[[Params, Array, Array, Key], Imagined]
     reward: "Codec"
 
@@ -46,11 +46,11 @@ class Codec(NamedTuple):
 
 
 class TeamPolicy(NamedTuple):
-    """Policies over latents, each of which may see what other agents have committed to.
+    """Policies over latents, each of which may see the actions that other agents have committed to.
 
-    `visible[i, j]` says whether agent i's policy sees the action of agent j. What is visible comes from an order in
-    which agents committed. With nothing visible, agent i's policy depends on `obs[i]` alone: that is the
-    decentralised policy. `logits` is the same function in one pass that `begin`, `commit` and `reply` are ply by ply.
+    `visible[i, j]` says whether agent i's policy sees the action of agent j. It follows from the order in which agents
+    committed. If nothing is visible, agent i's policy depends on `obs[i]` alone, so it is the decentralised policy.
+    `logits` computes in one pass what `begin`, `commit` and `reply` compute ply by ply.
     """
 
     logits: Callable[
@@ -58,15 +58,15 @@ class TeamPolicy(NamedTuple):
     ]  # params, latent, action [..., N], visible [..., N, N] -> [..., N, A]
     begin: Callable[
         [Params, Array], tuple[PyTree, PyTree]
-    ]  # latent -> what each agent knows [..., N, ...], plan of nobody
+    ]  # latent -> each agent's own features [..., N, ...], and the empty plan
     commit: Callable[[Params, PyTree, Array, Array, Array], PyTree]  # plan, latent, agent [...], action [...] -> plan
     reply: Callable[
         [Params, PyTree, PyTree], Array
-    ]  # some rows of what agents know [..., R, ...], plan -> logits [..., R, A]
+    ]  # some rows of these features [..., R, ...], plan -> logits [..., R, A]
 
 
 class TeamValue(NamedTuple):
-    """What a latent state is worth to the team, given what some agents have committed to."""
+    """The team's value of a latent state, given the actions that some agents have committed to."""
 
     logits: Callable[
         [Params, Array, Array, Array], Array
@@ -82,9 +82,9 @@ class SelfSupervision(NamedTuple):
 
 
 class Distribution(NamedTuple):
-    """How an agent's action is drawn: pure functions of a policy's outputs [..., P] and of `legal` [..., A].
+    """The distribution of an agent's action: pure functions of a policy's outputs [..., P] and of `legal` [..., A].
 
-    An action is [...] int32 where it is one of A, and [..., A] float32 where it is made up of A numbers.
+    A discrete action is [...] int32, and a continuous one is [..., A] float32.
     """
 
     sample: Callable[[Key, Array, Array], Array]  # key, outputs, legal -> action
@@ -94,16 +94,16 @@ class Distribution(NamedTuple):
     kl_divergence: Callable[
         [Array, Array, Array], Array
     ]  # outputs of p, outputs of q, legal -> KL(p || q) [...] in nats
-    describe: Callable[[Array, Array], Array]  # outputs, legal -> [..., A] for people: probabilities, or means
+    describe: Callable[[Array, Array], Array]  # outputs, legal -> [..., A] for display: probabilities, or means
 
 
 class ActorCritic(NamedTuple):
     """A policy and a value function of a team, pure functions over params and over whole sequences (one step is T = 1).
 
-    `params` and `memory` are dicts with the entries "actor" and "critic". A memory goes in as it was before the
-    sequence's first step and comes out as it is after its last; where `first` is set it is forgotten before that
-    step. Agent i's policy depends on `obs[i]` and agent i's own past alone; what its outputs [P] mean, `distribution`
-    knows. Values are in the units that the learner fits.
+    `params` and `memory` are dicts with the entries "actor" and "critic". A function takes the memory before the
+    sequence's first step and returns the memory after its last. Where `first` is set, it is reset before that step.
+    Agent i's policy depends on `obs[i]` and agent i's own past alone. `distribution` interprets its outputs [P]. Values
+    are in the units that the learner fits.
     """
 
     memory: Callable[
@@ -123,26 +123,26 @@ class ActorCritic(NamedTuple):
 
 
 class QValues(NamedTuple):
-    """What each agent's actions are worth, and what they are worth together; pure functions over whole sequences.
+    """The Q-values of each agent's actions, and their mix; pure functions over whole sequences.
 
-    A memory goes in as it was before the sequence's first step; where `first` is set it is forgotten before that step.
-    A network without a memory has () for one. Agent i's values depend on `obs[i]` and agent i's own past alone. Values
+    A function takes the memory before the sequence's first step. Where `first` is set, it is reset before that step.
+    A network without a memory has () instead. Agent i's values depend on `obs[i]` and agent i's own past alone. Values
     are in the units that the learner fits.
     """
 
     memory: Callable[[int], PyTree]  # batch size -> what is remembered at the beginning [B, N, ...]
     # params, memory, obs [B, T, N, O], first [B, T], legal [B, T, N, A] -> memory after each step [B, T, N, ...],
-    # values [B, T, N, A]; those of illegal actions mean nothing
+    # values [B, T, N, A]; those of illegal actions are undefined
     values: Callable[[Params, PyTree, Array, Array, Array], tuple[PyTree, Array]]
     # params, one value for each agent [B, T, N], obs, state [B, T, S], alive [B, T, N] -> values [B, T, M] that are
-    # fitted: M = N where `by_agent`, else M = 1, one of the team. None falls when an agent's rises, and what the dead
-    # bring counts as nothing.
+    # fitted: M = N where `by_agent`, else M = 1, one of the team. None falls when an agent's value rises, and the
+    # dead count as zero.
     mix: Callable[[Params, Array, Array, Array, Array], Array]
     by_agent: bool
 
 
 class BehaviourPolicy(NamedTuple):
-    """What the policy that made recorded data does, estimated from what each agent sees and remembers.
+    """An estimate of the policy that produced recorded data, from each agent's observations and memory.
 
     Its parameters are the entry "behaviour" of `params`. Memories are as those of `QValues`. Agent i's logits depend on
     `obs[i]` and agent i's own past alone.
@@ -154,15 +154,15 @@ class BehaviourPolicy(NamedTuple):
 
 
 class SoftActorCritic(NamedTuple):
-    """A policy for each agent and K Q-functions of each agent's actions; of single steps, over any leading axes.
+    """A policy for each agent and K Q-functions of its actions, for single steps with any leading axes.
 
     `params` is a dict with the entries "actor" and "critics". Agent i's policy depends on `obs[i]` alone.
     """
 
     policy: Callable[[Params, Array], Array]  # params, obs [..., N, O] -> logits [..., N, A]
-    # params, obs, state [..., S], what the others play [..., N] -> values [K, ..., N, A]
+    # params, obs, state [..., S], the others' actions [..., N] -> values [K, ..., N, A]
     critics: Callable[[Params, Array, Array, Array], Array]
-    central: bool  # False: critics see obs[i] alone, and neither state nor actions
+    central: bool  # False: critics see obs[i] alone, without the state and the actions
 
 
 class Coordination(NamedTuple):
@@ -222,7 +222,7 @@ class SequenceModel(NamedTuple):
 
 
 class Model(NamedTuple):
-    """A network: how its parameters begin, and its faces; those that it lacks are None."""
+    """A network: its initial parameters, and its faces; missing faces are None."""
 
     init: Callable[[Key], Params]
     acting: Callable[[Params], Params] = lambda params: params  # without what only learning needs

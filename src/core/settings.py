@@ -16,7 +16,7 @@ def setting(
     """Return a dataclass field for a part's `Config`: its default, its one-line meaning and the values it may take.
 
     `low` and `high` are inclusive. The configuration loader checks type, range and choices and prints `help`. A setting
-    with `decides=False` says where and how a run is recorded, so runs that differ in it alone are the same run.
+    with `decides=False` says where and how a run is recorded, so runs that differ only in it count as equal.
     """
     metadata = {"help": help, "low": low, "high": high, "choices": choices, "decides": decides}
     if isinstance(default, (dict, list)):

@@ -1,4 +1,4 @@
-"""What a task's observations, global state and actions are: static facts, hashable, made by an environment."""
+"""Spaces of observations, global states and actions: static, hashable facts about an environment."""
 
 import dataclasses
 
@@ -13,8 +13,8 @@ from tandem.core.arrays import Array
 class Entities:
     """Features of a flat observation that describe `count` things of one kind, `width` features each.
 
-    They lie in one or more parts. A part lists the things one after the other, with some features of each. Where an
-    observation shows the positions of all and behind them the velocities of all, these are two parts.
+    They lie in one or more parts. A part lists the things one after the other, with some features of each. If an
+    observation lists all positions first and then all velocities, these are two parts.
     """
 
     # "own", "ally" (all teammates are in the order of the agents), "enemy", "landmark", ...; no two blocks of an
@@ -23,9 +23,9 @@ class Entities:
     count: int
     parts: tuple[tuple[int, int], ...]  # (index of the part's first feature, how many features of each thing it has)
     first_action: int = -1  # action `first_action + k` targets the k-th of them; -1 = none does
-    absent: tuple[float, ...] = ()  # the row [width] in place of one that is gone or out of sight; () = all are shown
-    place: tuple[int, ...] = ()  # features of a row that say where it is; () = unknown
-    relative: bool = False  # its place is seen from the observer; else it is on the map, as the observer's own is
+    absent: tuple[float, ...] = ()  # the row [width] that marks a thing as gone or out of sight; () = all are visible
+    place: tuple[int, ...] = ()  # features of a row that are its position; () = unknown
+    relative: bool = False  # its position is relative to the observer's; else it is absolute, as the observer's own
     scale: tuple[float, ...] = ()  # [width] the usual size of each feature, by which networks divide; () = about one
 
     @property
@@ -33,18 +33,18 @@ class Entities:
         return sum(width for _, width in self.parts)
 
     def rows(self, obs: Array) -> Array:
-        """Return what observations [..., O] show of the things [..., count, width], the parts side by side."""
+        """Return the rows [..., count, width] of these things in observations [..., O], with all parts joined."""
         parts = [obs[..., start : start + self.count * width] for start, width in self.parts]
         return jnp.concatenate([part.reshape(*obs.shape[:-1], self.count, -1) for part in parts], axis=-1)
 
     def shown(self, rows: Array) -> Array | None:
-        """Return which of the things in rows [..., count, width] are there and seen [..., count]; None: all are."""
+        """Return which things in rows [..., count, width] are present and visible [..., count]; None: all are."""
         return jnp.any(rows != jnp.broadcast_to(jnp.array(self.absent), rows.shape), axis=-1) if self.absent else None
 
 
 @dataclasses.dataclass(frozen=True)
 class Vector:
-    """`size` float32 features; 0 = there are none. `entities` says which of them describe what, where that is known."""
+    """`size` float32 features; 0 = there are none. `entities` says which features describe what, if that is known."""
 
     size: int
     entities: tuple[Entities, ...] = ()
@@ -92,13 +92,13 @@ class Numbers:
         return (self.size,)
 
     def encode(self, action: Array, dtype: jnp.dtype = jnp.float32) -> Array:
-        """Return actions [..., A] as features [..., A], for a network to read: what the environment makes of them."""
+        """Return actions [..., A] as features [..., A] for a network: clipped, as the environment clips them."""
         return jnp.clip(action, -1.0, 1.0).astype(dtype)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Group:
-    """Agents that are alike: what is theirs of the padded spaces of the team."""
+    """Agents with equal spaces: their part of the team's padded spaces."""
 
     name: str
     members: tuple[int, ...]  # indices of agents
@@ -110,8 +110,8 @@ class Group:
 class EnvSpec:
     """The static facts of an environment; hashable, so it may be closed over or passed as a static argument.
 
-    The spaces are those of every agent: where agents differ, observations are padded with zeros, actions are masked by
-    `TimeStep.legal`, and `groups` says what is whose. Without groups all agents are alike.
+    All agents have the same spaces. If agents differ, observations are padded with zeros, actions are masked by
+    `TimeStep.legal`, and `groups` gives each agent's own part. Without groups all agents are alike.
     """
 
     num_agents: int

@@ -1,4 +1,4 @@
-"""What passes from environments through planners to learners, one record for each stage.
+"""The data that flows from environments through planners to learners, one record for each stage.
 
 Axes, everywhere: `B` environment or sequence, `T` time, `N` agents, `A` actions of one agent, `O` observation features,
 `S` global-state features, `D` latent width, `U` unroll steps, `K` sampled joint actions, `V` support bins.
@@ -17,7 +17,7 @@ class TimeStep:
     obs: Array  # [N, O] float32, zero-padded; pictures are [N, height, width, channels]
     state: Array  # [S] float32 global state
     legal: Array  # [N, A] bool, True = may be played (continuous: counts, the others are padding); never all False
-    present: Array  # [N] bool: belongs to this episode's team; False from its first step to its last for who is padding
+    present: Array  # [N] bool: belongs to this episode's team; False at all steps for padding
     alive: Array  # [N] bool: present, and able to act
     reward: Array  # [N] float32, for the action that led here; zero after reset
     terminated: Array  # [] bool: the task ended here, do not bootstrap
@@ -34,28 +34,28 @@ class Candidates:
 
     actions: Array  # [B, K, N] int32
     weights: Array  # [B, K] float32 improved policy over them, zero for duplicates and what is illegal
-    advantages: Array  # [B, K] float32 Q less the model's value of the state; zero for what was not tried
+    advantages: Array  # [B, K] float32 Q minus the model's value of the state; zero for untried actions
 
 
 @pytree
 class SearchExtras:
-    """What a planner that searches leaves for learning."""
+    """Data for learning from a planner that searches."""
 
     policy: Array  # [B, N, A] float32 improved policy, rows sum to one, zero on illegal actions, free of noise
     value: Array  # [B] float32 root value of the search, in units of the (scaled) team return
     rank: Array  # [B, N] int32: agent i saw the committed action of agent j if and only if rank[j] < rank[i]
-    candidates: Candidates | tuple = ()  # () where they are not kept
-    committed: Array  # [B, N] int32 the actions that were committed to; a re-planned row's may differ from those played
+    candidates: Candidates | tuple = ()  # () if they are not stored
+    committed: Array  # [B, N] int32 the committed actions; in a re-planned row they may differ from those played
 
 
 @pytree
 class PolicyExtras:
-    """What a planner without search leaves for learning."""
+    """Data for learning from a planner without search."""
 
     log_prob: Array  # [B, N] float32 log-probability of the chosen actions
-    policy: Array  # [B, N, A] float32 probabilities; where actions are continuous, means
+    policy: Array  # [B, N, A] float32 probabilities; means if actions are continuous
     entropy: Array  # [B, N] float32 of the policy, in nats
-    # [B, ...] what a recurrent model remembered before this step; () where there is nothing to remember
+    # [B, ...] memory of a recurrent model before this step; () without a memory
     memory: PyTree = ()
 
 
@@ -63,7 +63,7 @@ class PolicyExtras:
 class Plan:
     """A planner's answer."""
 
-    action: Array  # [B, N] int32; where actions are continuous, [B, N, A] float32
+    action: Array  # [B, N] int32; if actions are continuous, [B, N, A] float32
     extras: SearchExtras | PolicyExtras
     metrics: dict[str, Array] = dataclasses.field(
         default_factory=dict
@@ -72,7 +72,7 @@ class Plan:
 
 @pytree
 class Transition:
-    """One stored environment step: what was seen, what was done, and what came of it, read BEFORE any reset."""
+    """One stored environment step: observation, action, and outcome, read BEFORE any reset."""
 
     obs: Array  # [N, O]
     state: Array  # [S]
@@ -89,11 +89,11 @@ class Transition:
     next_state: Array  # [S]
     next_legal: Array  # [N, A] bool
     next_alive: Array  # [N] bool
-    env_step: Array  # [] int32 environment steps taken by the run when this row was made; tells the age of data
+    env_step: Array  # [] int32 environment steps of the run when this row was made; gives the age of data
 
 
 def transition(seen: TimeStep, plan: Plan, outcome: TimeStep, env_step: Array) -> Transition:
-    """Return the row of a step: what was acted on, the plan, and its true outcome; any leading axes."""
+    """Return the row of a step from its time step, plan and true outcome; any leading axes."""
     return Transition(
         obs=seen.obs,
         state=seen.state,
@@ -116,7 +116,7 @@ def transition(seen: TimeStep, plan: Plan, outcome: TimeStep, env_step: Array) -
 
 @pytree
 class Stream:
-    """R recorded rows, one after the other, and what followed those E of them that the next row does not follow."""
+    """R recorded rows in order, and the successors of those E rows that the next row does not follow."""
 
     rows: Transition  # [1, R, ...]; its next_* are of the ends alone, [1, E, ...]
     end: Array  # [R] int32: which of the ends a row is, or -1
@@ -127,6 +127,6 @@ class Batch:
     """A sample of stored sequences."""
 
     traj: Transition  # [B, T, ...]
-    index: Array  # [B] int32 where it lies in the replay, for set_priorities and overwrite
+    index: Array  # [B] int32 position in the replay, for set_priorities and overwrite
     weight: Array  # [B] float32 importance weights, 1 for uniform sampling
     priority: Array  # [B] float32 sampling probability's unnormalised value, for reports

@@ -1,1 +1,1 @@
-"""Where rows are stored and sampled from."""
+"""Replays, which store rows and sample from them."""

@@ -15,23 +15,26 @@ from tandem.core import Array, Batch, Key, Replay, Source, Store, Transition, se
 from tandem.data import sequences, sum_tree
 from tandem.data.sequences import Layout
 
-LARGEST = 1e6  # a priority counts as this at most, so that one absurd error cannot drown all others in float32
+LARGEST = 1e6  # upper limit of priorities, so that one absurd error cannot drown all others in float32
 FORGETTING = 0.999  # per update, of the largest priority seen: an early outlier does not favour new rows forever
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     # The sum tree has twice as many nodes, which 32 bits count.
-    capacity: int = setting(50000, "rows (environment steps) that are stored, over all environments", low=2, high=2**30)
-    batch_size: int = setting(128, "sequences in a batch", low=1)
-    min_size: int = setting(2000, "rows stored before learning starts", low=1)
+    capacity: int = setting(
+        50000, "number of stored rows (environment steps), over all environments", low=2, high=2**30
+    )
+    batch_size: int = setting(128, "number of sequences in a batch", low=1)
+    min_size: int = setting(2000, "number of stored rows before learning starts", low=1)
     alpha: float = setting(0.6, "sequences are drawn in proportion to priority^alpha; 0 = uniformly", low=0.0, high=1.0)
     beta_start: float = setting(
-        0.4, "how much of the sampling bias is corrected at the start of the run; 1 = all of it", low=0.0, high=1.0
+        0.4,
+        "beta, how much of the sampling bias is corrected, at the start of the run; 1 = all of it",
+        low=0.0,
+        high=1.0,
     )
-    beta_end: float = setting(
-        1.0, "how much of the sampling bias is corrected at the end of the run", low=0.0, high=1.0
-    )
+    beta_end: float = setting(1.0, "beta at the end of the run", low=0.0, high=1.0)
     priority_floor: float = setting(
         1.0e-3, "added to every priority, so that every sequence can be drawn again", low=1e-8, high=1.0
     )

@@ -1,7 +1,7 @@
-"""A dataset to sample from: all rows of a run without acting, held once, every stretch of them drawn alike.
+"""A dataset to sample from: all rows, stored once, with all sequences equally likely.
 
-Nothing is added to it while a run goes on: `hold` takes the rows whole. What a row was followed by is looked up in the
-next one; it is kept beside the rows only where the next one is of another episode.
+Nothing is added to it during a run, because `hold` takes all rows at once. A row's successor is read from the next row.
+It is stored separately only if the next row belongs to another episode.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from tandem.ops.streams import FOLLOWED_BY
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    batch_size: int = setting(32, "sequences in a batch", low=1)
+    batch_size: int = setting(32, "number of sequences in a batch", low=1)
 
 
 def make(config: Config, num_envs: int, sequence_length: int) -> Replay:
@@ -39,7 +39,7 @@ def hold(held: Stream) -> Stream:
 
 
 def _each_an_end(state: PyTree, rows: Transition) -> Stream:
-    """Return the state of rows [1, R, ...] in which each row keeps what followed it: without a look at their values."""
+    """Return the state of rows [1, R, ...] in which each row has its successor, whatever their values."""
     del state
     return Stream(rows=rows, end=jnp.arange(rows.first.shape[1], dtype=jnp.int32))
 

@@ -1,6 +1,6 @@
-"""The newest rollout, handed out whole and once: for learners that learn from what their present policy did.
+"""The newest rollout, sampled once and whole, for on-policy learners.
 
-Nothing is kept between cycles: `add` holds the rows, and `set_priorities`, which follows every update, lets go of them.
+Nothing is stored between cycles: `add` stores the rows, and `set_priorities`, which follows every update, drops them.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ def make(config: Config, num_envs: int, sequence_length: int) -> Replay:
     del config
     if sequence_length:
         raise ValueError(
-            f"it holds one rollout, but the learner needs sequences of {sequence_length} steps of older ones"
+            f"it stores one rollout, but the learner needs sequences of {sequence_length} steps of older ones"
         )
 
     def add(state: PyTree, rows: Transition) -> Transition:
@@ -34,7 +34,7 @@ def make(config: Config, num_envs: int, sequence_length: int) -> Replay:
         chex.assert_tree_shape_prefix(rows, (num_envs,))
         return rows
 
-    # What is gone after its update cannot be planned again: runners refuse it.
+    # Rows that are dropped after their update cannot be reanalysed, so runners refuse it.
     store = Store(init=lambda row: (), add=add, overwrite_extras=None)
     source = Source(
         ready=lambda state: jnp.array(True),

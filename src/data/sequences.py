@@ -1,4 +1,4 @@
-"""What the replays share: a ring of rows per environment, and where in it whole sequences lie.
+"""Shared by replays: a ring of rows per environment, and the positions of whole sequences in it.
 
 Storage is flashbax's trajectory buffer, [B, C, ...]: one ring of C rows for each of B environments, written side by
 side, so that neighbours in time are neighbours of one environment. A sequence is named by the slot of its first row,
@@ -28,14 +28,14 @@ def make_layout(capacity: int, min_size: int, num_envs: int, length: int) -> Lay
     """Return the layout for `capacity` rows in all.
 
     Raises:
-      ValueError: less capacity than a sequence per environment, or more rows wanted before sampling than ever fit.
+      ValueError: the capacity is less than a sequence per environment, or `min_size` exceeds it.
     """
     layout = Layout(num_envs, capacity // num_envs, length)
     if layout.num_slots < length:
         raise ValueError(
             f"capacity={capacity} is {layout.num_slots} rows for each of {num_envs} environments, less than a "
             "sequence of "
-            f"{length} rows; {length * num_envs} or more would do"
+            f"{length} rows; choose {length * num_envs} or more"
         )
     if min_size > layout.num_slots * num_envs:
         raise ValueError(f"min_size={min_size} is more than the capacity of {layout.num_slots * num_envs} rows")

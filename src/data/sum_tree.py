@@ -1,4 +1,4 @@
-"""Sampling in proportion to priorities with flashbax's sum tree, written and read in our own way.
+"""Sampling in proportion to priorities with flashbax's sum tree, but with other functions to write and read it.
 
 The state is flashbax's `SumTreeState`: a complete binary tree, leaves last, each node the sum of its children. We
 replace how it is written and how it is descended, because of what flashbax 0.1.3 does (each was seen, at 200k leaves):

@@ -15,9 +15,9 @@ from tandem.data.sequences import Layout
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    capacity: int = setting(50000, "rows (environment steps) that are stored, over all environments", low=2)
-    batch_size: int = setting(128, "sequences in a batch", low=1)
-    min_size: int = setting(2000, "rows stored before learning starts", low=1)
+    capacity: int = setting(50000, "number of stored rows (environment steps), over all environments", low=2)
+    batch_size: int = setting(128, "number of sequences in a batch", low=1)
+    min_size: int = setting(2000, "number of stored rows before learning starts", low=1)
 
 
 State = TrajectoryBufferState
@@ -61,6 +61,6 @@ def _sample(config: Config, layout: Layout, state: State, key: Key, progress: Ar
 
 
 def _keep(state: State, index: Array, priorities: Array) -> State:
-    """Return the state as it is: uniform sampling knows no priorities."""
+    """Return the state unchanged, because uniform sampling has no priorities."""
     del index, priorities
     return state

@@ -1,1 +1,1 @@
-"""The environments, and what they have in common."""
+"""The environments, and the code that they share."""

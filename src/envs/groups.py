@@ -1,4 +1,4 @@
-"""Agents that differ, sorted into groups that are alike."""
+"""Groups of agents with equal spaces."""
 
 from collections.abc import Sequence
 
@@ -8,12 +8,12 @@ from tandem.core import Discrete, Group, Image, Numbers, Vector
 def alike(
     names: Sequence[str], obs: Sequence[Vector | Image], actions: Sequence[Discrete | Numbers]
 ) -> tuple[Group, ...]:
-    """Return the groups of agents with equal spaces, in the order of their first members; () where all are alike.
+    """Return the groups of agents with equal spaces, in the order of their first members; () if all are alike.
 
     Args:
-      names: of the agents [N]; a group takes its first member's.
-      obs: what each agent [N] observes, without the padding.
-      actions: what each agent [N] may do, without the padding.
+      names: of the agents [N]; a group has the name of its first member.
+      obs: observation space of each agent [N], without padding.
+      actions: action space of each agent [N], without padding.
     """
     members: dict[tuple, list[int]] = {}
     for i, kind in enumerate(zip(obs, actions, strict=True)):
@@ -24,5 +24,5 @@ def alike(
 
 
 def common(spaces: Sequence[Vector]) -> Vector:
-    """Return the space of observations padded to the largest; it has entities where all agents' spaces are equal."""
+    """Return the space of observations padded to the largest; it has entities if all agents' spaces are equal."""
     return spaces[0] if len(set(spaces)) == 1 else Vector(max(space.size for space in spaces))

@@ -1,4 +1,4 @@
-"""What all JaxMARL environments need: a quiet import, and states whose types do not change from step to step."""
+"""Shared by JaxMARL's environments: a quiet import, and states whose types stay the same at every step."""
 
 import contextlib
 import importlib.util
@@ -15,10 +15,10 @@ from tandem.core import PyTree
 
 @contextlib.contextmanager
 def quiet_import() -> Iterator[None]:
-    """Drop what JaxMARL prints while it is imported, and put both streams back.
+    """Suppress what JaxMARL prints on import, and restore both streams.
 
-    Its import points sys.stdout and sys.stderr at the interpreter's own streams and leaves them there, which would
-    end any capturing in force (Sacred's, pytest's).
+    Its import sets sys.stdout and sys.stderr to the interpreter's own streams and leaves them there, which would end
+    the capturing of Sacred or pytest.
     """
     nowhere = io.StringIO()
     with (
@@ -58,7 +58,7 @@ __all__ = ["SwitchRiddle", "mpe", "quiet_import", "smax", "strong_types", "witho
 
 
 def strong_types(tree: PyTree) -> PyTree:
-    """Return the same values without weak types: JaxMARL's differ between reset and step, and each makes a loop
-    compile anew.
+    """Return the same values without weak types. JaxMARL's types differ between reset and step, and each change makes
+    a loop compile again.
     """
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.asarray(leaf).dtype), tree)

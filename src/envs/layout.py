@@ -1,4 +1,4 @@
-"""How a flat observation is made up, said piece by piece in the order of its features."""
+"""Describes a flat observation piece by piece, in the order of its features."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ import numpy as np
 
 from tandem.core import Entities, Vector
 
-Piece = tuple[str, int, int]  # the kind of things, how many of them, features of each
+Piece = tuple[str, int, int]  # kind of things, number of things, features of each
 
 
 def laid_out(
@@ -23,11 +23,11 @@ def laid_out(
     """Return the space of the observations that consist of these pieces.
 
     Args:
-      pieces: in the order of the features. Those of one kind describe the same things, those of the kind "" nothing.
+      pieces: in the order of the features. Pieces of one kind describe the same things; the kind "" describes nothing.
       first_actions: {kind: the action that targets the first of them}.
-      absent: {kind: the row in place of one that is gone or out of sight, or one number for all its features}.
-      places: {kind: the features of a row that say where it is}.
-      relative: places are seen from the observer, but for its own.
+      absent: {kind: the row of a thing that is gone or out of sight, or one number for all its features}.
+      places: {kind: the features of a row that are its position}.
+      relative: positions are relative to the observer's, except its own.
       scales: {kind: the usual size of each feature of a row}.
     """
     ends = list(accumulate(count * width for _, count, width in pieces))

@@ -1,14 +1,13 @@
-"""Level-Based Foraging (Christianos et al. 2020; Papoudakis et al. 2021), Jumanji's: food that one agent alone is too
-weak to load.
+"""Level-Based Foraging (Christianos et al. 2020; Papoudakis et al. 2021), from Jumanji: some food is
+too heavy for one agent.
 
-Agents on a grid load food next to them; it is eaten if the levels of those who load it reach its own. All food eaten
-makes a team return of 1 in all, and so does nothing else: that is the optimum, where it can be had in time. With
-`force_coop` a piece of food is as heavy as the three weakest agents together: a team of two or three has to come
-whole, of a larger one three
-  are enough.
+Agents on a grid load food next to them. Food is eaten if the sum of the loading agents' levels reaches its level. The
+team's return is 1 if all food is eaten, which is the optimum if the time suffices. With `force_coop` a piece of food
+is as heavy as the three weakest agents together. So a team of two or three has to load together, and three agents of
+a larger team are enough.
 
-What differs from Jumanji: observations are divided by the grid's size, and an episode that ends with the last food on
-its last step has terminated.
+Two things differ from Jumanji: observations are divided by the grid's size, and an episode whose last food is eaten
+on its last step has terminated.
 """
 
 import dataclasses
@@ -29,20 +28,20 @@ ACTIONS = ("stay", "up", "down", "left", "right", "load")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    grid_size: int = setting(8, "cells of each side of the grid", low=5, high=50)
+    grid_size: int = setting(8, "length of the grid's sides in cells", low=5, high=50)
     num_agents: int = setting(2, "number of agents", low=1, high=20)
-    num_food: int = setting(2, "pieces of food", low=1, high=20)
-    field_of_view: int = setting(8, "how many cells away an agent sees; with grid_size it sees everything", low=1)
+    num_food: int = setting(2, "number of pieces of food", low=1, high=20)
+    field_of_view: int = setting(8, "distance that an agent sees, in cells; with grid_size it sees everything", low=1)
     force_coop: bool = setting(True, "every piece of food needs the whole team, or any three agents of a larger one")
-    penalty: float = setting(0.0, "what an attempt to load food that is too heavy costs", low=0.0)
+    penalty: float = setting(0.0, "cost of a failed attempt to load food", low=0.0)
     episode_limit: int = setting(50, "steps after which an episode is truncated", low=1)
 
 
 def make(config: Config) -> Environment:
-    """Build the game; its global state is everybody's observation.
+    """Build the game; its global state is the observations of all agents.
 
     Raises:
-      ValueError: the grid has no room for the food, or an agent would see beyond it.
+      ValueError: the food does not fit on the grid, or `field_of_view` exceeds the grid.
     """
     world = _world(config)
     num_agents, space = config.num_agents, _seen(config)
@@ -87,7 +86,7 @@ def make(config: Config) -> Environment:
 
 
 def _seen(config: Config) -> Vector:
-    """Return the space of observations: row, column and level of each; rows and columns begin where the view does."""
+    """Return the space of observations: row, column and level of each; positions start at the view's edge."""
     nobody = (-1 / config.grid_size, -1 / config.grid_size, 0.0)
     pieces = [("food", config.num_food, 3), ("own", 1, 3), ("ally", config.num_agents - 1, 3), ("clock", 1, 1)]
     places = dict.fromkeys(("food", "own", "ally"), (0, 1))

@@ -1,4 +1,4 @@
-"""MABrax (Rutherford et al. 2023, JaxMARL): robots simulated by brax, whose joints are shared out among several agents.
+"""MABrax (Rutherford et al. 2023, JaxMARL): robots in brax whose joints are divided among several agents.
 
 An action is an agent's torques, each in [-1, 1] and clipped to that; an agent with fewer joints than the others has
 padding.
@@ -37,7 +37,7 @@ SCENARIOS = ("halfcheetah_6x1", "ant_4x2", "hopper_3x1", "walker2d_2x3", "humano
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     scenario: str = setting(
-        "halfcheetah_6x1", "the robot, and how its joints are divided: agents x joints of each", choices=SCENARIOS
+        "halfcheetah_6x1", "the robot, and how its joints are divided: agents x joints per agent", choices=SCENARIOS
     )
     backend: str = setting(
         "positional", "brax's simulation; JaxMARL uses positional", choices=("positional", "spring", "generalized")
@@ -95,7 +95,7 @@ def _spec(config: Config, world: Any) -> EnvSpec:
 
 
 def _show(world: Any, spec: EnvSpec, has: Array, state: RobotState) -> TimeStep:
-    """Return what the agents see; `has` [N, A] says which torques each of them has."""
+    """Return the agents' time step; `has` [N, A] says which torques each agent has."""
     obs = world.get_obs(state.world)
     terminated, truncated = ending(state.world.done > 0, state.num_steps, spec.episode_limit)
     return TimeStep(
@@ -112,16 +112,16 @@ def _show(world: Any, spec: EnvSpec, has: Array, state: RobotState) -> TimeStep:
     )
 
 
-@lru_cache(maxsize=None)  # reading a robot's description takes seconds
+@lru_cache(maxsize=None)  # cached, because reading a robot's description takes seconds
 def _make_world(scenario: str, backend: str) -> Any:
-    """Return JaxMARL's environment, without time limit and resets, with the indices mended."""
+    """Return JaxMARL's environment, without time limit and resets, with corrected indices."""
     try:
         with quiet_import(), without_the_rest():
             from jaxmarl.environments import mabrax
             from jaxmarl.environments.mabrax import mappings
     except ImportError as error:
         raise ImportError(
-            f"it simulates with brax, an optional package ({error}); install it: .venv/bin/python -m pip install {BRAX}"
+            f"it needs brax, an optional package ({error}); install it: .venv/bin/python -m pip install {BRAX}"
         ) from error
     sees = mappings._agent_observation_mapping[scenario]
     drives = mappings._agent_action_mapping[scenario]
@@ -141,9 +141,9 @@ def _make_world(scenario: str, backend: str) -> Any:
 
 @contextlib.contextmanager
 def _without_advice() -> Iterator[None]:
-    """Drop what brax and JaxMARL say of newer simulations, and what MuJoCo, of the robots' files, would print and log.
+    """Suppress brax's and JaxMARL's notes on newer simulations, and MuJoCo's warnings on the robots' files.
 
-    MuJoCo's own answer to its warnings is a file MUJOCO_LOG.TXT in the working directory.
+    MuJoCo would also write its warnings to a file MUJOCO_LOG.TXT in the working directory.
     """
     import mujoco
 
@@ -172,7 +172,7 @@ def _brax_humanoid(seen: np.ndarray) -> np.ndarray:
     bodies = np.array(BODIES)
     speeds = OWN + INERTIA * NUM_BODIES
     forces = speeds + SPEED * NUM_BODIES
-    both = np.concatenate([  # at i: where in MuJoCo's observation the i-th of brax's numbers stands
+    both = np.concatenate([  # at i: index in MuJoCo's observation of brax's i-th number
         np.arange(OWN),
         (OWN + INERTIA * bodies[:, None] + np.arange(INERTIA)).ravel(),
         (speeds + SPEED * bodies[:, None] + np.arange(SPEED)).ravel(),

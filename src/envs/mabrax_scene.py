@@ -1,4 +1,4 @@
-"""What a robot of MABrax looks like: its limbs from the side, in the colours of their agents; the camera follows."""
+"""Draws a robot of MABrax from the side, with limbs in the colours of their agents; the camera follows it."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ import numpy as np
 
 from tandem.scene import Disc, Drawing, Line, Scene
 
-HALF_WIDTH, BELOW, ABOVE = 1.6, 0.4, 1.9  # metres around the torso that are seen
-SPHERE, CAPSULE = 2, 3  # MuJoCo's numbers of a geometry's type
+HALF_WIDTH, BELOW, ABOVE = 1.6, 0.4, 1.9  # metres visible around the torso
+SPHERE, CAPSULE = 2, 3  # MuJoCo's codes of geometry types
 
 
 def make(system: Any, drives: list[np.ndarray]) -> Drawing:

@@ -1,12 +1,12 @@
 """Small cooperative games with known optima: climbing, penalty (Claus and Boutilier, 1998), the two-step game of QMIX
-(Rashid et al., 2018, section 6.1), random games, and any payoff table that one writes down.
+(Rashid et al., 2018, section 6.1), random games, and any payoff table that you write.
 
-The generalisations of the first three, which equal the originals for two agents:
+The first three are generalised to more agents, and equal the originals for two:
 
   climbing, penalty   the team earns what its worst pair earns: the minimum over i < j of payoff[a_i, a_j]. Everyone on
                       the same good action stays the optimum (11 and 10), and one deviator still costs the whole team.
   two_step            the first agent chooses between game A (7 whatever is played) and game B (8 if all play action 1,
-                      0 if none does, 1 otherwise). The optimum stays 8.
+                      0 if none does, 1 otherwise). The optimum is still 8.
 
 A table has an entry for each joint action. Its agents may have different numbers of actions.
 """
@@ -32,11 +32,11 @@ SCENARIOS = ("climbing", "penalty", "two_step", "random")
 class Config:
     scenario: str = setting("climbing", "the game, if no payoff is given", choices=SCENARIOS)
     payoff: tuple = setting(
-        (), "a table of your own: lists nested once for each agent, [[9, 0], [0, 5]]; it sets num_agents"
+        (), "your own payoff table: lists nested once per agent, such as [[9, 0], [0, 5]]; it sets num_agents"
     )
     num_agents: int = setting(2, "number of agents, if no payoff is given", low=2, high=1000)
     num_actions: int = setting(3, "for scenario=random: number of actions of each agent", low=2)
-    game_seed: int = setting(0, "for scenario=random: the number of the game; each number is another game", low=0)
+    game_seed: int = setting(0, "for scenario=random: seed of the game; each number gives another game", low=0)
     relabel: bool = setting(
         False,
         "each agent numbers the moves differently, so that all playing action 0 is no longer the optimum",
@@ -46,13 +46,13 @@ class Config:
 
 @pytree
 class GameState:
-    """Where the team stands."""
+    """The state of a game."""
 
     situation: Array  # [] int32, the last one is "over"
 
 
 class Game(NamedTuple):
-    """What distinguishes one game from another."""
+    """The definition of a game."""
 
     num_actions: tuple[int, ...]  # of each agent
     num_situations: int  # the last is "over"; two_step has the choice, game A and game B before it
@@ -63,15 +63,15 @@ class Game(NamedTuple):
 
 
 def optimum(config: Config) -> float:
-    """Return the largest return a team can reach in one episode."""
+    """Return the largest return that a team can get in one episode."""
     return game_of(config).optimum
 
 
 def make(config: Config) -> Environment:
-    """Build the game; its global state and its observations tell the situation, and each agent who it is.
+    """Build the game. Its global state and its observations show the situation, and each agent sees its own index.
 
     Raises:
-      ValueError: an unknown scenario, a payoff that is no table, too few agents.
+      ValueError: the scenario is unknown, the payoff is no table, or there are too few agents.
     """
     game = game_of(config)
     num_agents, counts, over_at = len(game.num_actions), np.array(game.num_actions), game.num_situations - 1
@@ -106,7 +106,7 @@ def make(config: Config) -> Environment:
             terminated=over,
             truncated=jnp.array(False),
             first=jnp.array(first),
-            # Only the last step of these games is paid, so its reward is the return.
+            # Only the last step of these games has a reward, so that reward is the return.
             metrics={"optimal": jnp.where(over, jnp.isclose(reward, game.optimum), False).astype(jnp.float32)},
         )
 

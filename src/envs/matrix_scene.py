@@ -1,4 +1,4 @@
-"""What the matrix games look like: a payoff table, or the stages of the two-step game, with what the team plays
+"""Draws the matrix games: a payoff table, or the stages of the two-step game, with the team's actions
 framed.
 """
 
@@ -15,7 +15,7 @@ CHOICE, GAME_A, GAME_B = 0, 1, 2  # situations of the two-step game
 
 
 def of_pairs(payoff: np.ndarray, num_agents: int) -> Drawing:
-    """Return how to draw a game of pairs: the table [A, A] in which every pair of agents finds its payoff."""
+    """Return how to draw a game of pairs: the table [A, A] of the payoffs of each pair of agents."""
 
     def scene(state: Any, action: np.ndarray | None) -> Scene:
         played = set() if action is None else set(itertools.combinations((int(a) for a in action), 2))
@@ -29,7 +29,7 @@ def of_pairs(payoff: np.ndarray, num_agents: int) -> Drawing:
 def of_table(payoff: np.ndarray) -> Drawing:
     """Return how to draw a table [A_1, ..., A_N]: the first two agents' payoffs given what the others play.
 
-    When the game is over, what was played is no more known; then the others play their part of the optimum.
+    When the game is over, the actions are not known any more, so the others are shown with their optimal actions.
     """
     best = tuple(int(i) for i in np.unravel_index(payoff.argmax(), payoff.shape))
 

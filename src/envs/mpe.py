@@ -1,20 +1,20 @@
 """JaxMARL's multi-particle environments (Lowe et al., 2017, https://arxiv.org/abs/1706.02275), one trained team in
 each.
 
-What differs from JaxMARL, and why:
+Differences from JaxMARL, with their reasons:
 
   episodes        exactly `episode_limit` steps, ended by truncation; JaxMARL's take one step more and look like
   terminations
   padding         observations are padded with zeros and actions masked, so that agents of different sizes share a
   network
   opponents       agents outside the trained team act by a policy named in the configuration (src/envs/mpe_opponents.py)
-  simple_facmac   its boxes are played by the five moves of the other scenarios; its built-in prey is the opponent
+  simple_facmac   its agents have the five moves of the other scenarios; its built-in prey is the opponent
   'builtin'
   pushes          continuous actions are a push to the right and up instead of JaxMARL's five numbers, of which two
   pairs cancel out
   simple_crypto   colours are one-hot vectors as in the original; JaxMARL's are 255 times larger and drown the reward
 
-The global state is the team's observations one after the other, padding included.
+The global state is the concatenation of the team's observations, with padding.
 """
 
 import dataclasses
@@ -37,11 +37,9 @@ from tandem.envs.time_limit import ending
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     scenario: str = setting("simple_spread", "MPE scenario, with or without 'MPE_' and a version")
-    team: str = setting(
-        "", "which side is trained where there are two, 'agents' or 'adversaries'; '' = the scenario's default"
-    )
+    team: str = setting("", "which of two sides is trained, 'agents' or 'adversaries'; '' = the scenario's default")
     opponent: str = setting(
-        "random", "how everyone outside the team plays: 'random', or a policy by hand that suits the scenario"
+        "random", "how agents outside the team play: 'random', or a scripted policy that fits the scenario"
     )
     num_agents: int = setting(
         0, "size of the trained team in simple_spread and simple_tag; 0 = the scenario's default", low=0, high=1000
@@ -55,7 +53,7 @@ class Config:
     )
     local_ratio: float = setting(
         0.5,
-        "weight of an agent's own reward against the team's, in simple_spread and simple_reference",
+        "weight of an agent's own reward relative to the team's, in simple_spread and simple_reference",
         low=0.0,
         high=1.0,
     )
@@ -69,13 +67,13 @@ class Config:
 
 @dataclasses.dataclass(frozen=True)
 class Scenario:
-    """The static facts of a scenario that JaxMARL does not tell."""
+    """The static facts of a scenario that JaxMARL does not provide."""
 
     world: str  # JaxMARL's class
     kwargs: tuple[tuple[str, Any], ...] = ()
     teams: tuple[str, ...] = ("agents",)  # the first is trained by default
     shared: tuple[str, ...] = ()  # teams whose members always get the same reward
-    sized_by: tuple[tuple[str, tuple[str, ...]], ...] = ()  # team -> arguments that its size sets
+    sized_by: tuple[tuple[str, tuple[str, ...]], ...] = ()  # team -> constructor arguments that depend on its size
     local_ratio: bool = False
 
 
@@ -116,18 +114,18 @@ class MpeState:
 
     world: PyTree  # JaxMARL's state
     num_steps: Array  # [] int32
-    totals: dict[str, Array]  # {name: []} float32, what has been counted in this episode
+    totals: dict[str, Array]  # {name: []} float32, counts of this episode
 
 
 @dataclasses.dataclass(frozen=True)
 class Game:
-    """A scenario with everything fixed but the actions of the trained team; functions over JaxMARL's state."""
+    """A scenario in which only the trained team's actions are free; functions over JaxMARL's state."""
 
     world: Any  # JaxMARL's environment
     team: tuple[str, ...]  # names of the trained agents
     reset: Callable[[Key], tuple[dict, PyTree]]
     step: Callable[[Key, PyTree, Array], tuple[dict, PyTree, dict]]
-    obs: tuple[Vector, ...]  # what each of the team observes, without the padding
+    obs: tuple[Vector, ...]  # observation space of each of the team, without padding
     action_sizes: tuple[int, ...]
 
 
@@ -140,7 +138,7 @@ def make(config: Config) -> Environment:
     """Build a scenario.
 
     Raises:
-      ValueError: for a scenario, team or opponent that does not exist, or an argument that the scenario does not take.
+      ValueError: the scenario, team or opponent does not exist, or the scenario does not take an argument.
     """
     name = short_name(config.scenario)
     check_name("env_args.scenario", name, SCENARIOS)
@@ -207,8 +205,8 @@ def make(config: Config) -> Environment:
 
 
 def _bounds(config: Config, name: str, num_agents: int) -> mpe_metrics.Bounds | None:
-    """Return the returns that are score 0 and 1 in simple_spread; None with settings that they were not measured
-    with.
+    """Return the returns with score 0 and 1 in simple_spread; None for settings for which they were not
+    measured.
     """
     measured = (config.action_type, config.local_ratio) == (Config.action_type, Config.local_ratio)
     bounds = mpe_metrics.SPREAD_BOUNDS.get(num_agents) if name == "simple_spread" and measured else None
@@ -219,7 +217,7 @@ def _make_game(config: Config, name: str, team: str) -> Game:
     """Return the scenario with its opponents inside."""
     scenario = SCENARIOS[name]
     world = getattr(mpe, scenario.world)(**dict(scenario.kwargs), **_arguments(config, name, team))
-    world.max_steps = 2**30  # the time limit is ours
+    world.max_steps = 2**30  # Tandem applies the time limit
     adversaries = tuple(agent for agent in world.agents if "adversary" in agent or agent.startswith("eve"))
     members = {"adversaries": adversaries, "agents": tuple(agent for agent in world.agents if agent not in adversaries)}
     others = tuple(agent for agent in world.agents if agent not in members[team])
@@ -246,7 +244,7 @@ def _make_game(config: Config, name: str, team: str) -> Game:
 
 
 def _arguments(config: Config, name: str, team: str) -> dict[str, Any]:
-    """Return the constructor arguments that the configuration sets, refusing those that the scenario does not take."""
+    """Return the constructor arguments that the configuration sets; raise if the scenario does not take one."""
     scenario, arguments = SCENARIOS[name], {}
     if config.num_agents:
         sized_by = dict(scenario.sized_by)
@@ -262,7 +260,7 @@ def _arguments(config: Config, name: str, team: str) -> dict[str, Any]:
     if config.action_type == "continuous":
         if name in SPEAKING:
             raise ValueError(f"env_args.action_type=continuous: agents of {name} speak, and words are discrete")
-        if not name.startswith("simple_facmac"):  # whose boxes are no choice
+        if not name.startswith("simple_facmac"):  # its continuous actions are not offered
             arguments["action_type"] = "Continuous"
     return arguments
 

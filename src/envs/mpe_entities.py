@@ -1,11 +1,11 @@
-"""What the features of multi-particle observations describe, in the order of `get_obs` in each of JaxMARL's scenarios.
+"""Describes the features of multi-particle observations, in the order of `get_obs` in JaxMARL's scenarios.
 
-Positions are relative to the agent's, but its own is absolute. Other agents come in JaxMARL's order, without the agent.
-JaxMARL shows the velocities of some agents only. Where it shows that of one enemy among several, this one is of the
+Positions are relative to the agent's, except its own, which is absolute. Other agents come in JaxMARL's order, without
+the agent. JaxMARL shows only some agents' velocities. If it shows that of one enemy among several, this enemy has the
 kind "last_enemy".
 
-In simple_speaker_listener and simple_reference agents can speak of a landmark by its index in the block, which is no
-feature. A network that treats all landmarks alike has to add it.
+In simple_speaker_listener and simple_reference, messages name a landmark by its index in the block, which is no
+feature. A network that treats all landmarks alike has to add the index.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ class Seat:
 
     number: int  # in JaxMARL's list of agents, where adversaries come first
     adversary: bool
-    allies: int  # others of its side
+    allies: int  # other agents of its side
     enemies: int
 
     def others(self) -> list[Piece]:
@@ -51,10 +51,10 @@ def of_agent(scenario: str, world: Any, agent: str) -> Vector:
 
 
 def _hidden(scenario: str, seat: Seat) -> tuple[str, ...]:
-    """Return the kinds of things that are zeros where the agent does not see them."""
-    if scenario == "simple_world_comm":  # forests hide who is in them, but not from the leader
+    """Return the kinds of things whose rows are zeros if the agent does not see them."""
+    if scenario == "simple_world_comm":  # forests hide agents in them, but not from the leader
         return () if seat.number == 0 else ("ally", "enemy")
-    if scenario.startswith("simple_facmac"):  # far landmarks vanish all together, and so do far agents
+    if scenario.startswith("simple_facmac"):  # far landmarks and far agents are not shown
         return ("landmark", "ally", "enemy", "last_enemy")
     return ()
 
@@ -90,18 +90,18 @@ def _facmac(world: Any, seat: Seat) -> list[Piece]:
 
 def _world_comm(world: Any, seat: Seat) -> list[Piece]:
     places = [("landmark", world.num_obs, 2), ("food", world.num_food, 2), ("forest", world.num_forests, 2)]
-    inside = ("forest", world.num_forests, 1)  # 1 where the agent is in it, else -1
+    inside = ("forest", world.num_forests, 1)  # 1 if the agent is in it, else -1
     seen = [MOTION, *places, *seat.others()]
     if not seat.adversary:
         return [*seen, inside, ("ally", seat.allies, 2)]
-    word = ("own" if seat.number == 0 else "message", 1, world.dim_c)  # the leader's, who reads itself
+    word = ("own" if seat.number == 0 else "message", 1, world.dim_c)  # the leader's message, which the leader sees too
     return [*seen, ("enemy", seat.enemies, 2), inside, word]
 
 
 def _push(world: Any, seat: Seat) -> list[Piece]:
     if seat.adversary:
         return [VELOCITY, _landmarks(world), *seat.others()]
-    goal = ("goal", 1, 5)  # its position, and the agent's colour, which tells which landmark it is
+    goal = ("goal", 1, 5)  # its position, and the agent's colour, which identifies the landmark
     return [VELOCITY, goal, _landmarks(world), ("landmark", world.num_landmarks, 3), *seat.others()]
 
 

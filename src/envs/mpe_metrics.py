@@ -1,4 +1,4 @@
-"""What an episode of an MPE scenario is judged by, beside its return."""
+"""Metrics of an MPE episode beside its return."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,15 +9,15 @@ from tandem.core import Array, PyTree
 
 Count = Callable[[PyTree, Array], dict[str, Array]]  # of JaxMARL's state after a step, and the reward [N] for it
 Judge = Callable[[PyTree], dict[str, Array]]
-OCCUPIED = 0.1  # MPE's own benchmark counts a landmark as occupied when an agent is this near
+OCCUPIED = 0.1  # MPE's own benchmark counts a landmark as occupied if an agent is this close
 
 
 class Bounds(NamedTuple):
-    """The team returns of an episode that are score 0 and score 1."""
+    """The team returns of an episode with score 0 and score 1."""
 
     random: float
-    optimal: float  # of the hand controller of this name, which can be beaten
-    num_steps: int = 25  # that they were measured with, as they hold for no other number
+    optimal: float  # of the controller of this name, which can be beaten
+    num_steps: int = 25  # of the measured episodes; they hold for no other number
 
 
 # Of simple_spread by its number of agents, means of 8,192 episodes (`python benchmarks/spread_bounds.py` at commit
@@ -46,7 +46,7 @@ def make(scenario: str, world: Any, bounds: Bounds | None = None) -> tuple[Count
     """Return (count, judge): per-step counts that are summed over an episode, and measures of its last state alone.
 
     Args:
-      bounds: of simple_spread, where they are known: with them there is the metric "score".
+      bounds: of simple_spread, if known; the metric "score" needs them.
     """
     if scenario == "simple_spread":
         score = _score(bounds) if bounds else _nothing

@@ -1,6 +1,6 @@
 """Policies of the MPE agents that are not trained.
 
-Each takes JaxMARL's whole state, so a scripted opponent may know more than an agent in its place would see.
+Each gets JaxMARL's whole state, so an opponent may know more than an agent in its place would see.
 """
 
 from collections.abc import Callable
@@ -14,14 +14,14 @@ from tandem.envs.names import check_name
 
 Oppose = Callable[[Key, PyTree], dict[str, Array]]
 
-REACHED = 0.02  # closer than this to its aim, an agent lets go
+REACHED = 0.02  # an agent stops pushing when it is closer than this to its target
 
 
 def make(opponent: str, scenario: str, world: Any, others: tuple[str, ...], sizes: dict[str, int]) -> Oppose:
     """Return oppose(key, state) -> {agent: action []} for all agents in `others`.
 
     Args:
-      opponent: 'random', or a policy that suits the scenario and side.
+      opponent: 'random', or a policy that fits the scenario and side.
       scenario: short name of the scenario.
       world: JaxMARL's environment.
       others: names of the agents to play.
@@ -45,7 +45,7 @@ def make(opponent: str, scenario: str, world: Any, others: tuple[str, ...], size
 
 
 def _policies(scenario: str, side: str) -> dict[str, Callable]:
-    """Return the policies that the untrained side of a scenario may follow."""
+    """Return the names of the policies for the untrained side of a scenario."""
     if side == "none":
         return {"random": _random}
     if scenario == "simple_crypto":
@@ -74,18 +74,18 @@ def _to_nearest(positions: Array, targets: Array) -> Array:
 
 
 def _random(world: Any, key: Key, state: PyTree, indices: Array, num_actions: Array) -> Array:
-    """Any action is as likely as another."""
+    """All actions are equally likely."""
     return jax.random.randint(key, indices.shape, 0, num_actions)
 
 
 def _chase(world: Any, key: Key, state: PyTree, indices: Array, num_actions: Array) -> Array:
-    """Each pursuer runs at the prey nearest to it; the leader of simple_world_comm stays silent about it."""
+    """Each pursuer runs to the nearest prey; the leader of simple_world_comm stays silent."""
     prey = state.p_pos[world.num_adversaries : world.num_agents]
     return steer(_to_nearest(state.p_pos[indices], prey))
 
 
 def _flee(world: Any, key: Key, state: PyTree, indices: Array, num_actions: Array) -> Array:
-    """Each prey runs from the nearest pursuer, and turns back where the field ends."""
+    """Each prey runs from the nearest pursuer, and turns back at the edge of the field."""
     positions = state.p_pos[indices]
     away = -_to_nearest(positions, state.p_pos[: world.num_adversaries])
     outside = jnp.maximum(jnp.abs(positions) - 0.8, 0.0) * jnp.sign(positions)
@@ -93,13 +93,13 @@ def _flee(world: Any, key: Key, state: PyTree, indices: Array, num_actions: Arra
 
 
 def _goal(world: Any, key: Key, state: PyTree, indices: Array, num_actions: Array) -> Array:
-    """Everyone runs to the goal, known or not to one in its place."""
+    """All run to the goal, even those whose observations do not show it."""
     return steer(state.p_pos[world.num_agents + state.goal] - state.p_pos[indices] - 0.3 * state.p_vel[indices])
 
 
 def _guess(world: Any, key: Key, state: PyTree, indices: Array, num_actions: Array) -> Array:
-    """Everyone runs to the landmark that has an agent of the other side nearest to it, as if that gave
-    the goal away.
+    """All run to the landmark that is closest to an agent of the other side, as a guess of the
+    goal.
     """
     landmarks = state.p_pos[world.num_agents :]
     guarded = state.p_pos[world.num_adversaries : world.num_agents]
@@ -108,12 +108,12 @@ def _guess(world: Any, key: Key, state: PyTree, indices: Array, num_actions: Arr
 
 
 def _echo(world: Any, key: Key, state: PyTree, indices: Array, num_actions: Array) -> Array:
-    """Eve takes alice's last message for the goal."""
+    """Eve guesses that alice's last message is the goal."""
     return jnp.argmax(state.c[1])[None].astype(jnp.int32)
 
 
 def _encrypt(world: Any, key: Key, state: PyTree, indices: Array, num_actions: Array) -> Array:
-    """Alice sends goal + key modulo two, and bob takes the key off again."""
+    """Alice sends goal + key modulo two, and bob subtracts the key."""
     secret = jnp.argmax(state.private_key)
     message = (jnp.argmax(state.goal_colour) + secret) % 2
     decoded = (jnp.argmax(state.c[1]) - secret) % 2

@@ -1,7 +1,7 @@
-"""Observations of simple_spread with room for a larger team: zeros stand for those who are not there.
+"""Observations of simple_spread with room for a larger team: absent agents are zeros.
 
-So a network that reads observations flat has one shape for all sizes of team. It is what networks that read entities
-are measured against, not a good way to learn.
+So a network with flat inputs has one shape for all team sizes. It is a baseline for networks that read entities, not a
+good way to learn.
 """
 
 import dataclasses
@@ -15,14 +15,14 @@ OWN = 4  # velocity and place
 
 
 def padded(env: Environment, room: int) -> Environment:
-    """Return simple_spread with observations as they would be long if the team had `room` agents.
+    """Return simple_spread with observations as long as those of a team of `room` agents.
 
     Raises:
-      ValueError: the team is larger than that.
+      ValueError: the team is larger than `room`.
     """
     agents = env.spec.num_agents
     if room < agents:
-        raise ValueError(f"env_args.room_for={room}: the team has {agents} agents; give room for as many at least")
+        raise ValueError(f"env_args.room_for={room}: the team has {agents} agents; set at least this number")
 
     def roomy(timestep: TimeStep) -> TimeStep:
         obs = widened(timestep.obs, room)
@@ -41,7 +41,7 @@ def padded(env: Environment, room: int) -> Environment:
 
 
 def widened(obs: Array, room: int) -> Array:
-    """Return observations [N, O] of a team of N with room for more: landmarks, teammates and their messages."""
+    """Return observations [N, O] of a team of N, padded for a larger one: landmarks, teammates and their messages."""
     agents = obs.shape[0]
     cuts = (OWN, OWN + 2 * agents, OWN + 2 * agents + 2 * (agents - 1))
     own, landmarks, others, messages = jnp.split(obs, cuts, axis=-1)

@@ -1,4 +1,4 @@
-"""What MPE looks like: agents, landmarks, where each agent pushes and what it says."""
+"""Draws MPE: agents, landmarks, and each agent's push and message."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from tandem.scene import Disc, Drawing, Line, Rebuild, Scene
 
 MOVES = ("stay", "left", "right", "down", "up")
 DIRECTIONS = np.array([(0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)], float)
-VIEW, FARTHEST = 1.2, 2.5  # half the width that is always seen, and the most that a lost agent may widen it to
+VIEW, FARTHEST = 1.2, 2.5  # half the width that is always visible, and the largest half width for a lost agent
 PUSH = 0.16  # length of the line that shows a push
 
 
@@ -18,7 +18,7 @@ def make(world: Any, team: tuple[str, ...], action_sizes: tuple[int, ...], rebui
     Args:
       world: JaxMARL's environment.
       team: names of the trained agents.
-      action_sizes: number of actions of each; () where an action is a push in two directions.
+      action_sizes: number of actions of each; () if an action is a push in two directions.
       rebuilt: Drawing.rebuilt.
     """
     radii, colours, entities = np.asarray(world.rad), list(world.colour), world.num_entities
@@ -29,13 +29,14 @@ def make(world: Any, team: tuple[str, ...], action_sizes: tuple[int, ...], rebui
         figures: list = []
         for i in range(world.num_agents, entities):
             note = goals.get(i - world.num_agents, "")
-            figures.append(Disc(*positions[i], radii[i], _hex(colours[i]), note=note))
+            figures.append(Disc(positions[i][0], positions[i][1], radii[i], _hex(colours[i]), note=note))
         for i, name in enumerate(world.agents):
             mine = name in team
             said = _said(state.world, i)
             figures.append(
                 Disc(
-                    *positions[i],
+                    positions[i][0],
+                    positions[i][1],
                     radii[i],
                     team.index(name) if mine else "opponent",
                     str(team.index(name)) if mine else "",
@@ -60,7 +61,7 @@ def make(world: Any, team: tuple[str, ...], action_sizes: tuple[int, ...], rebui
 
 
 def action_names(size: int) -> tuple[str, ...]:
-    """Return what an agent with this many actions does by each: five moves, so many words to say, or both at once."""
+    """Return a name for each action of an agent with this many: five moves, some words, or both at once."""
     if size < len(MOVES):
         return tuple(f"say {word}" for word in range(size))
     words = size // len(MOVES)
@@ -73,7 +74,7 @@ def _direction(action: int, size: int) -> np.ndarray:
 
 
 def _push(position: np.ndarray, radius: float, direction: np.ndarray, colour: int) -> list[Line]:
-    """Return the line from an agent's rim to where it pushes, if it does."""
+    """Return the line from an agent's rim in the direction of its push, if any."""
     strength = float(np.linalg.norm(direction))
     if strength < 1e-3:
         return []
@@ -83,7 +84,7 @@ def _push(position: np.ndarray, radius: float, direction: np.ndarray, colour: in
 
 
 def _apart(positions: np.ndarray, num_agents: int) -> np.ndarray:
-    """Return positions [E, 2] to draw at; agents that have no place (all lie at one point) stand in a row."""
+    """Return positions [E, 2] for drawing; agents without positions (all at one point) stand in a row."""
     if num_agents < 2 or np.ptp(positions[:num_agents], axis=0).any():
         return positions
     row = np.stack([np.linspace(-0.7, 0.7, num_agents), np.zeros(num_agents)], axis=1)
@@ -93,7 +94,7 @@ def _apart(positions: np.ndarray, num_agents: int) -> np.ndarray:
 
 
 def _goals(state: Any) -> dict[int, str]:
-    """Return a note for each landmark that is somebody's goal; with several goals, whose."""
+    """Return a note for each landmark that is a goal; with several goals, it names the agent."""
     if state.goal is None:
         return {}
     goals = np.atleast_1d(np.asarray(state.goal))
@@ -106,7 +107,7 @@ def _goals(state: Any) -> dict[int, str]:
 
 
 def _said(state: Any, agent: int) -> str:
-    """Return what an agent has said, if anything."""
+    """Return an agent's last message, if any."""
     words = np.asarray(state.c)
     heard = agent < len(words) and words[agent].size > 0 and words[agent].any()
     return f"says {int(np.argmax(words[agent]))}" if heard else ""

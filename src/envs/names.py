@@ -1,4 +1,4 @@
-"""One wording for a name that an environment does not know."""
+"""The message for a name that an environment does not know."""
 
 from collections.abc import Iterable
 

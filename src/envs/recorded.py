@@ -1,8 +1,8 @@
-"""A dataset in place of an environment that is not at hand: its episodes are shown again, whatever is done.
+"""A dataset in place of a missing environment: its episodes are replayed, whatever the team does.
 
-There are no consequences, so what is played here says only whom a team acts like. The return of an episode is the share
-of its choices that were made as in the recording: 1 is full agreement. A choice is an action of a living agent that had
-more than one legal one. Rows to learn from keep the rewards that were recorded.
+Actions have no consequences, so playing here only measures whether a team acts like the recorded one. The return of an
+episode is the share of choices that agree with the recording, so 1 is full agreement. A choice is an action of a living
+agent with more than one legal action. Rows for learning have the recorded rewards.
 """
 
 import dataclasses
@@ -19,26 +19,26 @@ from tandem.datasets.dataset import Dataset, chosen, lengths
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    rows: str = setting("", "folder of the dataset whose episodes are shown; take one that is not learned from")
-    episodes: int = setting(256, "how many of its episodes, the first ones", low=1, high=4096)
+    rows: str = setting("", "folder of the dataset whose episodes are replayed; choose one that is not learned from")
+    episodes: int = setting(256, "number of its episodes that are replayed, from the first on", low=1, high=4096)
 
 
 @pytree
 class RecordedState:
-    """Where the recording is."""
+    """The position in the recording."""
 
     episode: Array  # [] int32
-    row: Array  # [] int32, the next to be acted on
+    row: Array  # [] int32, the next row to act on
 
 
 def make(config: Config) -> Environment:
-    """Return the environment that shows a dataset's episodes, each as likely.
+    """Return the environment that replays a dataset's episodes in uniformly random order.
 
     Raises:
       ValueError: there is no such dataset, or its actions are numbers.
     """
     if not config.rows:
-        raise ValueError("env_args.rows: not given; name the folder of the dataset whose episodes are shown")
+        raise ValueError("env_args.rows: not given; name the folder of the dataset whose episodes are replayed")
     data = store.read(Path(config.rows).expanduser())
     if data.card["spec"]["continuous"]:
         raise ValueError(f"env_args.rows={config.rows}: its actions are numbers, which never agree exactly")
@@ -51,7 +51,7 @@ def make(config: Config) -> Environment:
     free = jnp.asarray(free)
 
     def shown(state: RecordedState, over: Array, reward: Array) -> TimeStep:
-        """Return what is seen after `reward`; behind the last row, what followed it."""
+        """Return the time step after `reward`; after the last row, its recorded successor."""
 
         def seen(name: str) -> Array:
             return jnp.where(over, ends[f"next_{name}"][state.episode], rows[name][state.row])

@@ -1,4 +1,4 @@
-"""What a SMAX battle looks like: units with their health, and who shoots at whom."""
+"""Draws a SMAX battle: units with their health, and lines from attackers to targets."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ def make(world: Any, rebuilt: Rebuild | None = None) -> Drawing:
     radii, full_health = np.asarray(world.unit_type_radiuses), np.asarray(world.unit_type_health)
     heals = np.asarray(
         getattr(world, "healer", np.zeros(allies + enemies, bool))
-    )  # medivacs' actions are their own side
+    )  # medivacs' actions target their own side
     ranges, shorthands = np.asarray(world.unit_type_attack_ranges), list(world.unit_type_shorthands)
 
     def disc(i: int, units: Any) -> Disc:
@@ -37,7 +37,7 @@ def make(world: Any, rebuilt: Rebuild | None = None) -> Drawing:
     def scene(state: Any, action: np.ndarray | None) -> Scene:
         units = state.world.state
         alive, positions = np.asarray(units.unit_alive), np.asarray(units.unit_positions, float)
-        figures: list = [Disc(*positions[i], 0.25, "grid", "") for i in np.flatnonzero(~alive)]
+        figures: list = [Disc(positions[i][0], positions[i][1], 0.25, "grid", "") for i in np.flatnonzero(~alive)]
         for i in np.flatnonzero(alive[:allies]) if action is not None else ():
             number = int(action[i]) - len(MOVES)
             target = number if heals[i] else allies + number

@@ -1,14 +1,15 @@
-"""The switch riddle (Foerster et al. 2016, section 5.2), JaxMARL's: prisoners who share one light bulb.
+"""The switch riddle (Foerster et al. 2016, section 5.2) from JaxMARL: prisoners share one light bulb.
 
-Every day one of N >= 3 prisoners, drawn at random, is in the room: alone in seeing the bulb, and alone in choosing.
-Whoever tells that all have been there frees everybody (1) or, if it is not so, ends everybody (-1); after 4 N - 6
-days it is over (0).
+Every day one of N >= 3 prisoners, drawn at random, is in the room. Only this prisoner sees the bulb and chooses an
+action. If a prisoner declares that all have been in the room, all are freed if that is true (1), and lose otherwise
+(-1). After 4 N - 6 days the episode is over (0).
 
-Three things differ from JaxMARL. Only the prisoner in the room has a choice, because the others' actions never counted.
-The last day is a truncation. And `remember` shows every prisoner the day, and whether it has been in the room. World
-models here have no memory, so without that they cannot count.
+Three things differ from JaxMARL. Only the prisoner in the room has a choice, because the others' actions have no
+effect. The last day is a truncation. And `remember` shows every prisoner the day, and whether it has been in the room.
+World models here have no memory, so they cannot count without it.
 
-No team can get more than `upper_bound` on average: the chance that everybody has been there by the last day.
+No team can get more than `upper_bound` on average, which is the probability that all have been in the room by the
+last day.
 """
 
 import dataclasses
@@ -40,10 +41,10 @@ def upper_bound(num_agents: int) -> float:
 
 
 def make(config: Config) -> Environment:
-    """Build the riddle; its global state is who is in the room, who has been, the bulb and the day."""
+    """Build the riddle. Its global state shows who is in the room, who has been there, the bulb and the day."""
     num_agents, days = config.num_agents, 4 * config.num_agents - 6
     world = SwitchRiddle(num_agents=num_agents)
-    world.max_steps = 2**30  # the time limit is ours
+    world.max_steps = 2**30  # Tandem applies the time limit
     spec = EnvSpec(
         num_agents=num_agents,
         obs=Vector(4 if config.remember else 2),
@@ -85,7 +86,7 @@ def make(config: Config) -> Environment:
 
 
 def _drawing(num_agents: int) -> Drawing:
-    """Return the room with its bulb, and beside it those who wait; who has been there is marked."""
+    """Return the room with its bulb, and the waiting prisoners beside it; those who have been there are marked."""
 
     def scene(state: Any, action: np.ndarray | None) -> Scene:
         inside = int(state.agent_in_room)

@@ -1,4 +1,4 @@
-"""When an episode ends, and why: the one place that tells the task's own end from the time limit's."""
+"""Decides when an episode ends, and whether the task or the time limit ended it."""
 
 import jax.numpy as jnp
 
@@ -8,7 +8,7 @@ from tandem.core import Array
 def ending(over: Array, num_steps: Array, episode_limit: int) -> tuple[Array, Array]:
     """Return (terminated [] bool, truncated [] bool), never both.
 
-    A task that ends by itself on the very last allowed step has terminated: nothing was cut off.
+    A task that ends by itself on the last allowed step has terminated, because nothing was cut off.
 
     Args:
       over: [] bool, the task ended by itself.

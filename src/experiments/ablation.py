@@ -1,4 +1,4 @@
-"""Ablations: variants on environments under seeds. What a file asks for, its batches, and their comparison."""
+"""Ablations: variants on environments with several seeds. Reads the file, trains its batches and compares them."""
 
 import dataclasses
 import math
@@ -39,7 +39,7 @@ class Cell:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a file asks for."""
+    """The plan in a file."""
 
     name: str
     seeds: str
@@ -72,7 +72,7 @@ def typed(plan: Plan, cell: Cell, jobs: str | None) -> str:
 
 
 def report(plan: Plan, configs: Sequence[Mapping[str, Any]], results: Path) -> None:
-    """Compare all recorded runs of the plan; the files lie under results/ablations/<name>.
+    """Compare all recorded runs of the plan; the results are written to results/ablations/<name>.
 
     Raises:
       UsageError: there are none, or they cannot be compared.
@@ -98,7 +98,7 @@ def checked(cell: Cell, builds: bool = True) -> dict[str, Any]:
     """Return a cell's configuration.
 
     Args:
-      builds: whether its parts are put together, to see that they fit; what is recorded needs no such proof.
+      builds: whether to build its parts as a check; recorded runs need no such check.
 
     Raises:
       UsageError: it cannot be used, or its parts do not fit each other; the message names variant and environment.
@@ -110,7 +110,7 @@ def checked(cell: Cell, builds: bool = True) -> dict[str, Any]:
 
 
 def read(path: Path, chosen_seeds: str | None, results_dir: str) -> Plan:
-    """Return what a file asks for.
+    """Return the plan in a file.
 
     Raises:
       UsageError: the file cannot be read, or a key is missing, unknown or of the wrong kind.
@@ -140,7 +140,7 @@ def read(path: Path, chosen_seeds: str | None, results_dir: str) -> Plan:
 
 
 def _question(path: Path, given: Any) -> full_report.Question:
-    """Return what the comparison is asked for; a mistake in it is reported now, not after all training."""
+    """Return the settings of the comparison; mistakes are reported now, not after all training."""
     chosen = _mapping(path, "report", given, REPORT)
     axis = chosen.get("x", "steps")
     if axis not in comparison.AXES:
@@ -177,8 +177,9 @@ def _cell(path: Path, variant: str, environment: str, content: Mapping, shared: 
         )
     merged |= {"name": variant, "results_dir": results_dir}
     updates = commandline.updates(f"{key}={written(value)}" for key, value in merged.items())
-    names = {"--config": str(chosen["variants"]), "--env-config": str(chosen["environments"])}
-    return Cell(variant, environment, Request("train", (), *names.values(), updates, (), names))
+    config, env_config = str(chosen["variants"]), str(chosen["environments"])
+    names = {"--config": config, "--env-config": env_config}
+    return Cell(variant, environment, Request("train", (), config, env_config, updates, (), names))
 
 
 def _mapping(path: Path, what: str, value: Any, known: Sequence[str] | None = None) -> dict[str, Any]:

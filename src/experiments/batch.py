@@ -1,4 +1,4 @@
-"""A seed batch: one configuration under several seeds, as many runs at once as the machine has room for."""
+"""A seed batch: one configuration with several seeds, as many runs at once as fit the machine."""
 
 import dataclasses
 import fcntl
@@ -36,7 +36,7 @@ class Job:
 
     seed: int
     state: str = "waiting"  # skipped, elsewhere, running, done, failed, interrupted
-    words: list[str] = dataclasses.field(default_factory=list)  # what to call main.py with
+    words: list[str] = dataclasses.field(default_factory=list)  # the arguments of main.py
     slot: int = -1
     process: subprocess.Popen | None = None
     log: IO | None = None
@@ -55,14 +55,14 @@ def run(request: Request, wanted: Sequence[int], jobs: str) -> int:
     Raises:
       UsageError: the configuration cannot be used, or `jobs` is no number.
     """
-    config = resolve(request, builds=True)  # seeds would all end of the same mistake
+    config = resolve(request, builds=True)  # because all seeds would fail with the same mistake
     devices = capacity.gpus(config["platform"])
     count = number_of_jobs(jobs, len(wanted), len(devices))
     return Drive(seeds.Batch(config, wanted), request, count, capacity.settings(devices, count)).run()
 
 
 def asked_jobs(flag: str | None) -> str:
-    """Return how many runs at once are asked for: by --jobs, else by $JOBS, else AUTO.
+    """Return the requested number of parallel runs: by --jobs, else by $JOBS, else AUTO.
 
     Raises:
       UsageError: it is no number.
@@ -73,10 +73,10 @@ def asked_jobs(flag: str | None) -> str:
 
 
 def number_of_jobs(asked: str, num_seeds: int, num_gpus: int) -> int:
-    """Return how many runs go on at once.
+    """Return the number of parallel runs.
 
     Raises:
-      UsageError: what was asked for is no number.
+      UsageError: the requested number is no number.
     """
     check_jobs(asked)
     fitting = capacity.default_jobs(len(machine.cores()), machine.free_memory().free, num_gpus)
@@ -84,10 +84,10 @@ def number_of_jobs(asked: str, num_seeds: int, num_gpus: int) -> int:
 
 
 def check_jobs(asked: str) -> None:
-    """Complain of a number of runs that is none.
+    """Raise if the requested number of runs is no number.
 
     Raises:
-      UsageError: what was asked for.
+      UsageError: the message shows it.
     """
     if asked != AUTO and not re.fullmatch(r"0*[1-9][0-9]{0,8}", asked):
         raise UsageError(f"jobs {shown(asked)} (--jobs or $JOBS): expected a whole number, 1 or more")
@@ -137,7 +137,7 @@ class Drive:
                 job.words = train_words(self.request, job.seed)
 
     def step(self) -> None:
-        """Take note of runs that have ended, and start others in their place."""
+        """Collect runs that have ended, and start others."""
         for job in self.jobs:
             if job.process and job.process.poll() is not None and job.state == "running":
                 code = job.process.returncode
@@ -152,7 +152,7 @@ class Drive:
             job.state = "elsewhere"
             return self.say(f"seed {job.seed}: another batch is running it")
         job.slot = self.free.pop(0)
-        words = [hidden(word) for word in job.words]  # MongoDB's password is for the run alone
+        words = [hidden(word) for word in job.words]  # only the run gets MongoDB's password
         command = program.named(f"{program.SCRIPT} {shlex.join(words)}")
         job.log.write(f"\n--- {time.strftime('%Y-%m-%d %H:%M:%S')}  {command}\n")
         job.log.flush()
@@ -170,7 +170,7 @@ class Drive:
         )
 
     def stop(self, signals: Counted) -> None:
-        """End whatever still runs."""
+        """End all running runs."""
         running = [job for job in self.jobs if job.state == "running"]
         processes.end([job.process for job in running], signals)
         for job in running:
@@ -180,7 +180,7 @@ class Drive:
         self.console.print(text, markup=False, soft_wrap=True)
 
     def screen(self) -> Any:
-        """Return the live table of a terminal; elsewhere the lines that are said are enough."""
+        """Return the live table of a terminal; other outputs only get lines."""
         if not self.console.is_terminal:
             return nullcontext()
         return Live(get_renderable=self.table, console=self.console, refresh_per_second=1, transient=True)
@@ -191,16 +191,16 @@ class Drive:
 
 
 def train_words(request: Request, seed: int) -> list[str]:
-    """Return what to call main.py with to train one seed: the words of the batch as they were typed."""
+    """Return main.py's arguments that train one seed: the words of the batch as typed."""
     typed = [f"{update.key}={update.raw}" for update in request.updates]
     names = [f"--config={request.config}", f"--env-config={request.env_config}"]
     return ["train", *names, *_mongo(request), "with", f"seed={seed}", *typed]
 
 
 def resume_words(request: Request, run: runs.StoredRun) -> list[str]:
-    """Return what to call main.py with to go on with a run: its own configuration, recorded where this batch says.
+    """Return main.py's arguments that resume a run: its own configuration, with the places of records of this batch.
 
-    A record does not hold the password of its MongoDB, so that must come from here.
+    A record does not contain the password of its MongoDB, so it must come from here.
     """
     kept = [key for key in FREE + FREE_SECTIONS if key not in ("t_max", "max_minutes", "results_dir")]
     typed = [f"{update.key}={update.raw}" for update in request.updates if update.key.split(".")[0] in kept]

@@ -1,4 +1,4 @@
-"""What a person sees of a seed batch: the runs that go on, and the closing table."""
+"""A seed batch's output on the screen: the running runs, and the closing table."""
 
 import statistics
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ WORDS = {"skipped": "done before", "elsewhere": "running elsewhere"}
 
 
 def live_table(states: Mapping[int, str], logs: Mapping[int, str]) -> Table:
-    """Return the short picture of a batch in progress: how many are where, and one line for each that runs."""
+    """Return the summary of a batch in progress: the number of seeds by state, and a line for each running one."""
     counts = {state: list(states.values()).count(state) for state in dict.fromkeys(states.values())}
     title = ", ".join(f"{count} {WORDS.get(state, state)}" for state, count in counts.items())
     table = Table(title=title, title_justify="left", show_header=False, box=None)
@@ -45,7 +45,7 @@ def summary(batch: seeds.Batch, states: Mapping[int, str]) -> Table:
 
 
 def _cells(values: Mapping[str, float]) -> list[str]:
-    """Return one row's numbers as text; "-" for those there are none of."""
+    """Return one row's numbers as text; "-" for missing ones."""
     returns = [f"{values[name]:.2f}" if name in values else "-" for name in COLUMNS]
     steps = f"{values['env_step']:,.0f}" if "env_step" in values else "-"
     minutes = f"{values[TRAINING_SECONDS] / 60:.1f}" if TRAINING_SECONDS in values else "-"

@@ -1,4 +1,4 @@
-"""What the machine has room for: how many runs at once, and which cores and GPU each of them gets."""
+"""The machine's capacity: the number of parallel runs, and the cores and the GPU of each."""
 
 import importlib.util
 import math
@@ -8,7 +8,9 @@ from pathlib import Path
 
 from tandem.machine import GIB
 
-MEMORY_PER_RUN = 2 * GIB  # of a run on the CPU, and room to spare: the main job with joint search took 1.2 GiB at most
+MEMORY_PER_RUN = (
+    2 * GIB
+)  # bytes of a run on the CPU, with a margin: the main job with joint search took 1.2 GiB at most
 MEMORY_USED = 0.8  # share of the free memory that runs may take together
 GPU_MEMORY_USED = 0.9
 

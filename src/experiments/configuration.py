@@ -1,4 +1,4 @@
-"""The configuration of runs that are about to be started as processes of their own."""
+"""The configuration of runs that will be started as separate processes."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from tandem.experiments import capacity
 
 
 def resolve(request: Request, builds: bool = False) -> dict[str, Any]:
-    """Return the checked configuration of the request; this process itself keeps off the accelerators.
+    """Return the checked configuration of the request; this process itself does not use accelerators.
 
     Args:
-      builds: whether its parts are put together as well, to see that they fit, for who is about to train with it.
+      builds: whether to build its parts as a check before training.
 
     Raises:
       UsageError: the configuration cannot be used, its parts do not fit each other, or memory cannot hold such a run.
@@ -22,6 +22,6 @@ def resolve(request: Request, builds: bool = False) -> dict[str, Any]:
     if builds:
         writable.check_results(config)
         built = build.build(config, begins=True)
-        if not capacity.gpus(config["platform"]):  # what an accelerator holds, the run itself will see
+        if not capacity.gpus(config["platform"]):  # the run itself checks an accelerator's memory
             footprint.check(built, config)
     return config

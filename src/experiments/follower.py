@@ -1,4 +1,4 @@
-"""A training run followed while it goes on: what its record in results/sacred/ says so far."""
+"""Follows a running training run by its record in results/sacred/."""
 
 import bisect
 import contextlib
@@ -20,12 +20,12 @@ class Point(NamedTuple):
 
 
 class UnknownMetric(ValueError):
-    """A metric that a run does not report; the text says which ones it does."""
+    """A run does not report this metric; the text lists those that it does."""
 
 
 def default_metric(config: dict[str, Any]) -> str:
-    """Return what runs of this configuration are judged by: evaluation with search, by the
-    policy where nothing searches.
+    """Return the metric that ranks runs of this configuration: the return with search, or of
+    the policy if nothing searches.
     """
     return SEARCH_RETURN if FAMILIES["planner"][config["planner"]].leaves == "search" else POLICY_RETURN
 
@@ -39,7 +39,7 @@ def find(results_dir: str | Path, comment: str, after: int) -> runs.StoredRun | 
             run = runs.find(run_id, results_dir)
             if run.read("run.json")["meta"].get("comment") == comment:
                 return run
-        except (ValueError, OSError, KeyError, AttributeError):  # one that is just being made, or a damaged one
+        except (ValueError, OSError, KeyError, AttributeError):  # the record is just being created, or damaged
             continue
     return None
 
@@ -50,7 +50,7 @@ def last_id(results_dir: str | Path) -> int:
 
 
 class Follower:
-    """The values of one metric while a run goes on; what was read once is not read again."""
+    """The values of one metric of a running run; each call reads only new ones."""
 
     def __init__(self, run: runs.StoredRun, metric: str):
         self.run, self.metric = run, metric
@@ -61,7 +61,7 @@ class Follower:
         """Return the values since the last call, oldest first.
 
         Raises:
-          UnknownMetric: the run has been evaluated, so that all its metrics are known, and this is none of them.
+          UnknownMetric: the run has been evaluated, so that all its metrics are known, and lacks this one.
         """
         try:
             found = self.reader.read()

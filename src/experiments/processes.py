@@ -1,4 +1,4 @@
-"""Training runs as processes of their own: started on their cores, told to end, waited for."""
+"""Training runs as separate processes: starting them on their cores, ending them and waiting for them."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ def start(
 ) -> subprocess.Popen:
     """Start `python src/main.py WORDS` with its output in `log`, in a session of its own: Ctrl-C does not reach it.
 
-    It computes on `cores` if any are named. Should the caller be killed, the run goes on and its log stays locked.
+    It uses only `cores` if any are named. If the caller is killed, the run continues and its log stays locked.
     """
     before = os.sched_getaffinity(0)
     try:
@@ -56,7 +56,7 @@ def end(processes: Collection[subprocess.Popen], signals: Counted, patience: flo
 
 
 def last_line(log: Path) -> str:
-    """Return the last line of a log that says something."""
+    """Return the last line of a log that is not empty."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 4000))

@@ -40,7 +40,7 @@ def read(name: str) -> tuple[Dimension, ...]:
     """Return the space in a YAML file, or in an example of src/config/spaces/ by its name.
 
     Raises:
-      ConfigError: with all mistakes at once.
+      ConfigError: it lists all mistakes.
       UsageError: there is no such file.
     """
     path = find(name)
@@ -73,16 +73,16 @@ def find(name: str) -> Path:
     if not files.is_file(path):
         guess = nearest(name, known)
         hint = f"did you mean {guess}? " if guess else ""
-        raise UsageError(f"--space={shortened(name)}: no such file; {hint}examples to be named: {', '.join(known)}")
+        raise UsageError(f"--space={shortened(name)}: no such file; {hint}examples: {', '.join(known)}")
     return path
 
 
 def check(space: Sequence[Dimension], source: str, request: Request) -> None:
-    """See that every setting exists, and that runs can be configured with its least, largest and other values.
+    """Check that every setting exists, and that runs can be configured with its least, largest and other values.
 
     Args:
-      source: what to call the space's file in messages.
-      request: the configuration that all trials stand upon.
+      source: name of the space's file in messages.
+      request: the configuration that all trials share.
 
     Raises:
       ConfigError: with all mistakes at once.
@@ -118,7 +118,7 @@ def updates(settings: Mapping[str, Any], source: str) -> tuple[Update, ...]:
 
 
 def words(settings: Mapping[str, Any]) -> list[str]:
-    """Return settings as key=value, so written that the command line reads the same values."""
+    """Return settings as key=value, written so that the command line reads the same values."""
     return [f"{key}={written(plain(value))}" for key, value in settings.items()]
 
 
@@ -128,7 +128,7 @@ def plain(value: Any) -> Any:
 
 
 def grid_size(space: Sequence[Dimension]) -> int:
-    """Return how many combinations the lists have; a choice counts once, for one is drawn."""
+    """Return the number of combinations of the lists; a choice counts once, because one value is drawn."""
     return math.prod(len(one.values) for one in space if one.kind == GRID)
 
 
@@ -140,7 +140,7 @@ def _flat(content: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _dimension(key: str, value: Any, where: str, mistakes: list[str]) -> Dimension:
-    """Return one dimension; what is wrong with it goes into `mistakes`."""
+    """Return one dimension; its mistakes are appended to `mistakes`."""
     kind, values = (GRID, value) if isinstance(value, list) else ("", value)
     if isinstance(value, Mapping) and len(value) == 1:
         kind, values = next(iter(value.items()))
@@ -165,7 +165,7 @@ def _wanted(kind: str) -> str:
 
 
 def _check_range(kind: str, values: list, where: str, mistakes: list[str]) -> None:
-    """Complain of bounds that are no numbers, in the wrong order or, of logarithms, not above 0."""
+    """Add a mistake if bounds are no numbers, in the wrong order or, for logarithms, not above 0."""
     whole = "int" in kind
     numbers = [
         value for value in values if isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)

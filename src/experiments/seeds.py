@@ -1,4 +1,4 @@
-"""The runs of a seed batch: which seeds are wanted, and what is already recorded of each."""
+"""The runs of a seed batch: the requested seeds, and the recorded runs of each."""
 
 import dataclasses
 import re
@@ -20,10 +20,10 @@ MOST_SEEDS = 10_000
 
 
 def parse(text: str) -> list[int]:
-    """Return the seeds that "3" (that many: 1, 2, 3), "1,4,7", "2-5" or a mixture ("1,4-6") stands for.
+    """Return the seeds that "3" (1, 2 and 3), "1,4,7", "2-5" or a mixture ("1,4-6") names.
 
     Raises:
-      UsageError: none of these.
+      UsageError: the text has none of these forms.
     """
     if not re.fullmatch(r"N(-N)?(,N(-N)?)*,?".replace("N", "[0-9]{1,20}"), text):
         raise UsageError(f"seeds {shown(text)}: expected a count (3), a list (1,4,7) or a range (2-5)")
@@ -38,7 +38,7 @@ def parse(text: str) -> list[int]:
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """One configuration under several seeds, and where its logs lie."""
+    """One configuration with several seeds, and the folder of its logs."""
 
     config: Mapping[str, Any]  # checked, of any seed
     seeds: Sequence[int]
@@ -49,33 +49,35 @@ class Batch:
 
     @property
     def logs(self) -> Path:
-        """A folder of this configuration alone: other settings have another."""
+        """The folder of this configuration; other settings have another."""
         return self.results / "batches" / f"{self.config['name']}-{fingerprint(without_seed(self.config))}"
 
     def log(self, seed: int) -> Path:
         return self.logs / f"seed-{seed}.log"
 
     def recorded(self) -> dict[int, runs.StoredRun]:
-        """Return the run to look at for each seed that has one: the last finished one, else the last one."""
+        """Return the relevant run of each seed that has one: the last finished one, else the last one."""
         wanted = {fingerprint({**self.config, "seed": seed}): seed for seed in self.seeds}
         found: dict[int, runs.StoredRun] = {}
         for run_id in runs.ids(self.results):
             try:
                 run = runs.find(run_id, self.results)
-            except ValueError:  # a folder that is just being made, or was left half made
+            except ValueError:  # the folder is just being created, or incomplete
                 continue
-            seed = wanted.get(fingerprint(as_asked(run.config, self.config))) or wanted.get(self._filled_in(run))
+            seed = wanted.get(fingerprint(as_asked(run.config, self.config)))
+            if seed is None:
+                seed = wanted.get(self._filled_in(run) or "")
             if seed is not None and (seed not in found or found[seed].status != DONE or run.status == DONE):
                 found[seed] = run
         return found
 
     def _filled_in(self, run: runs.StoredRun) -> str | None:
-        """Return the fingerprint of a run as it would be recorded today, with the settings that have come since."""
+        """Return the fingerprint of a run as it would be recorded today, with newer settings filled in."""
         if any(run.config.get(family) != self.config.get(family) for family in FAMILIES):
-            return None  # other parts make another experiment, and loading them takes time
+            return None  # other parts make another experiment, so they need not be loaded
         try:
             config = loader.stored(run.config, str(run.folder / "config.json"))
-        except UsageError:  # a setting of then is no more
+        except UsageError:  # one of its settings no longer exists
             return None
         return fingerprint(as_asked(config, self.config))
 

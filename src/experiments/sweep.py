@@ -1,4 +1,4 @@
-"""A sweep on Ray Tune: Ray started and ended, or a cluster joined; sampler and scheduler chosen; the trials driven."""
+"""A sweep on Ray Tune: starts Ray or joins a cluster, chooses sampler and scheduler, and drives the trials."""
 
 import fcntl
 import json
@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 from tandem.cluster import start as ray_start  # before Ray
 
 TOLD = {
-    "RAY_AIR_NEW_OUTPUT": "0",  # the other one talks even when told not to
+    "RAY_AIR_NEW_OUTPUT": "0",  # the other one prints even if it is told not to
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the runs' own records are enough
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # signals are ours
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # because the runs have their own records
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Tandem handles signals
 }
 os.environ.update(TOLD)  # before Ray Tune is imported, which reads some of them then
 
@@ -33,7 +33,7 @@ from tandem.experiments.sweep_report import shown  # noqa: E402
 from tandem.experiments.tuning import Search  # noqa: E402
 from tandem.config.commandline import Request, UsageError  # noqa: E402
 
-STORE_BYTES = 100_000_000  # of Ray's object store: nothing large goes through it
+STORE_BYTES = 100_000_000  # bytes of Ray's object store, which holds nothing large
 SECONDS_TO_SPARE = 15.0  # beyond the minute that a run has to save itself
 KILLED = (
     "The sweep's process {pid} was killed (by hand, or because memory ran out), so the sweep has ended. Its trials "
@@ -43,7 +43,7 @@ REDUCTION = 3.0  # ASHA continues the better third at each rung
 
 
 class Cluster(NamedTuple):
-    """What Ray has room for."""
+    """The capacity of Ray."""
 
     concurrent: int  # trials at once
     cores: int  # of each
@@ -52,10 +52,10 @@ class Cluster(NamedTuple):
 
 @contextmanager
 def cluster(address: str | None, slots: int | None, platform: str) -> Iterator[Cluster]:
-    """Start Ray on this machine, or join a cluster; afterwards no process of Ray's is left that was not there before.
+    """Start Ray on this machine, or join a cluster; afterwards none of its new processes is left.
 
     Args:
-      slots: trials at once; None = one for each GPU of the cluster, or for each core where it has none.
+      slots: number of parallel trials; None = one for each GPU of the cluster, or for each core if it has none.
 
     Raises:
       UsageError: there is no such cluster.
@@ -73,7 +73,7 @@ def cluster(address: str | None, slots: int | None, platform: str) -> Iterator[C
 
 
 def joined(slots: int | None, platform: str) -> Cluster:
-    """Return what a cluster that others have started has room for."""
+    """Return the capacity of a cluster that others have started."""
     there = ray.cluster_resources()
     cores, gpus = int(there.get("CPU", 1)), 0 if platform == "cpu" else int(there.get("GPU", 0))
     slots = slots or gpus or cores
@@ -81,12 +81,12 @@ def joined(slots: int | None, platform: str) -> Cluster:
 
 
 def share(gpus: int, slots: int) -> float:
-    """Return how much of a GPU each trial gets: all of one, or a part where trials are more."""
+    """Return each trial's share of a GPU: a whole one, or a part if there are more trials."""
     return min(1.0, gpus / slots) if gpus else 0.0
 
 
 def sweep(folder: Path, metric: str, request: Request, config: Mapping[str, Any], cluster: Cluster) -> Sweep:
-    """Return what all trials share."""
+    """Return the data that all trials share."""
     return Sweep(
         name=folder.name,
         folder=folder.resolve(),
@@ -123,7 +123,7 @@ def search(
             storage_path=str(shared.folder),
             stop=Halt(stopping),
             callbacks=[Told(shared, stopping, say)],
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # runs save themselves
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # because runs save themselves
             verbose=0,
         ),
     )
@@ -184,7 +184,7 @@ class Halt(tune.Stopper):
 
 
 class Told(tune.Callback):
-    """Says what becomes of the trials."""
+    """Prints the progress of the trials."""
 
     def __init__(self, shared: Sweep, stopping: Any, say: Callable[[str], None]):
         self.shared, self.stopping, self.say = shared, stopping, say

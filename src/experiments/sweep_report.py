@@ -1,5 +1,5 @@
-"""What a sweep has found: its trials as their records tell them, the closing table, and
-the best configuration as a YAML.
+"""The results of a sweep: its trials from their records, the closing table, and the best
+configuration as YAML.
 """
 
 import dataclasses
@@ -39,7 +39,7 @@ class Found:
 
 
 def collect(folder: Path, results: Path, metric: str) -> list[Found]:
-    """Return all trials whose facts lie in `folder`, oldest run first."""
+    """Return all trials with files in `folder`, oldest run first."""
     trials = [_read(path, results, metric) for path in sorted(folder.glob("*.json"))]
     return sorted(trials, key=lambda trial: int(trial.run.id) if trial.run else 10**9)
 
@@ -70,8 +70,8 @@ def _diverged(run: runs.StoredRun) -> bool:
 
 
 def best(trials: Sequence[Found], mode: str) -> Found | None:
-    """Return the trial with the best last value: of those that ran to their end, if any
-    did. None of those that diverged.
+    """Return the trial with the best last value among finished ones, or among all if none
+    finished. Diverged trials do not count.
     """
     scored = [trial for trial in trials if math.isfinite(trial.score) and trial.status != "diverged"]
     ended = [trial for trial in scored if trial.status == "done"] or scored
@@ -93,12 +93,12 @@ def table(trials: Sequence[Found], winner: Found | None, metric: str) -> Table:
 
 
 def shown(value: Any) -> str:
-    """Return a setting's value, numbers with few digits."""
+    """Return a setting's value as text, with few digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def write_best(path: Path, winner: Found, request: Request, metric: str) -> None:
-    """Write what --config= takes to train with the winner's settings: the algorithm's file with these over it."""
+    """Write a file for --config= that trains with the winner's settings: the algorithm's file with these overrides."""
     updates = (*request.updates, *search_space.updates(winner.settings, "search space"))
     kept = [update for update in updates if not search_space.fixed(update.key)]
     again = [f"--config={path}", f"--env-config={request.env_config}"]
@@ -106,6 +106,6 @@ def write_best(path: Path, winner: Found, request: Request, metric: str) -> None
         f"{metric} {winner.score:.4g} at step {winner.last.step:,}, the best of a sweep: run {winner.run.id}",
         program.named(f"train with it: {program.SCRIPT} {shlex.join(again)}"),
     ]
-    own = loader.own_settings(request.config, kept).items()  # which may name a MongoDB with its password
+    own = loader.own_settings(request.config, kept).items()  # it may contain the password of a MongoDB
     settings = yaml_files.dump({key: value for key, value in own if key not in schema.bookkeeping()})
     replace_file(path, "".join(f"# {line}\n" for line in head) + "\n" + settings)

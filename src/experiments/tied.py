@@ -1,8 +1,8 @@
-"""Runs a command that ends with whoever started it: `python tether.py COMMAND...`; needs nothing but Python.
+"""Runs a command that ends with the process that started it: `python tied.py COMMAND...`; needs only Python.
 
 Standard input is the tether: once it is closed, on purpose or because the process that held it was killed, the command
 gets SIGTERM, once, and SIGKILL if it has not ended after PATIENCE seconds. A trial needs this because Ray kills the
-children of its workers without a word, and because a run that gets a second signal stops without saving.
+children of its workers without warning, and because a run that gets a second signal stops without saving.
 The command's output goes to standard error; standard output says its exit status.
 """
 
@@ -16,12 +16,12 @@ POLL_SECONDS = 0.2
 
 
 def main(command: list[str]) -> None:
-    """Run the command to its end in a process that is nobody's child, and say how it ended."""
-    if os.fork():  # the starter may be reaped, and with it all its children, but not this one's
+    """Run the command to its end in a detached process, and report its exit status."""
+    if os.fork():  # the starter and its children may be killed, but not the children of this process
         os._exit(0)
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sys.stderr, stderr=sys.stderr)
     while process.poll() is None:
-        if select.select([sys.stdin], [], [], POLL_SECONDS)[0]:  # nothing is ever written there: it was closed
+        if select.select([sys.stdin], [], [], POLL_SECONDS)[0]:  # nothing is ever written there, so it was closed
             process.terminate()
             try:
                 process.wait(PATIENCE)
@@ -30,7 +30,7 @@ def main(command: list[str]) -> None:
                 process.wait()
     try:
         os.write(1, f"{process.returncode}\n".encode())
-    except BrokenPipeError:  # nobody is left to read it
+    except BrokenPipeError:  # no process is left to read it
         pass
 
 

@@ -12,7 +12,7 @@ import sys
 import time
 from collections import deque
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from ray import tune
 
@@ -20,19 +20,19 @@ from tandem import machine
 from tandem.experiments import processes, follower, capacity, search_space, tied
 from tandem.records.places import replace_file
 
-BEAT_SECONDS = 2.0  # how often a trial's run writes its metrics down; Sacred's own 10 would stop trials late
-STEP_SECONDS = 2.0  # how long Ray waits for an answer; meanwhile it cannot stop the trial
+BEAT_SECONDS = 2.0  # seconds between writes of a trial's metrics; Sacred's 10 would stop trials late
+STEP_SECONDS = 2.0  # seconds that Ray waits for an answer; meanwhile it cannot stop the trial
 POLL_SECONDS = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-    """What all trials share."""
+    """The data that all trials share."""
 
     name: str
     folder: Path  # of the sweep's own files; absolute
     results: Path  # where runs are recorded; absolute
-    workdir: str  # what relative paths on the command line are meant from
+    workdir: str  # base of relative paths on the command line
     words: tuple[str, ...]  # of the training command, before `with`
     typed: tuple[str, ...]  # the settings that all trials share, key=value
     metric: str
@@ -47,7 +47,7 @@ class Sweep:
         return self.trials / f"{trial}.log"
 
     def facts(self, trial: str) -> Path:
-        """Return the file that says what a trial is: its settings, its run, what went wrong."""
+        """Return the file that describes a trial: its settings, its run, its error."""
         return self.trials / f"{trial}.json"
 
     def comment(self, trial: str) -> str:
@@ -55,14 +55,14 @@ class Sweep:
 
 
 class Trial(tune.Trainable):
-    """Ray's view of a trial: each step is a new value of the metric, or a few seconds without one."""
+    """A trial for Ray: each step is a new value of the metric, or a few seconds without one."""
 
     def setup(self, config: dict[str, Any], sweep: Sweep) -> None:
         os.chdir(sweep.workdir)
         self.sweep, self.settings, self.run = sweep, config, None
         self.after = follower.last_id(sweep.results)
         self.log = open(sweep.log(self.trial_id), "w")
-        fcntl.flock(self.log, fcntl.LOCK_EX)  # the run inherits it: while the log is locked, the run lives
+        fcntl.flock(self.log, fcntl.LOCK_EX)  # the run inherits it, so the log is locked while the run is alive
         self.tell()
         flags = ["-c", sweep.comment(self.trial_id), "-b", str(BEAT_SECONDS)]
         words = [*sweep.words, "with", *sweep.typed, *search_space.words(config), *flags]
@@ -74,7 +74,7 @@ class Trial(tune.Trainable):
         )
         self.process = Tied(words, self.log, cores, memory)
         self.follower: follower.Follower | None = None
-        self.waiting: deque[follower.Point] = deque()  # read, and not told Ray yet
+        self.waiting: deque[follower.Point] = deque()  # read, but not yet reported to Ray
         self.told, self.last = False, follower.Point(math.nan, 0, 0.0)
 
     def step(self) -> dict[str, Any]:
@@ -85,7 +85,7 @@ class Trial(tune.Trainable):
         """
         deadline = time.monotonic() + STEP_SECONDS
         while True:
-            code = self.process.ended(0.0)  # before the points are read: at the end none is missed
+            code = self.process.ended(0.0)  # checked before the points are read, so that none is missed at the end
             self.waiting.extend(self.points())
             if self.waiting:
                 self.told, self.last = True, self.waiting.popleft()
@@ -122,8 +122,8 @@ class Trial(tune.Trainable):
         )  # at 100 ASHA would stop a run that is just ending
         return {"score": self.last.score, "env_step": self.last.step, "percent": percent, "done": done}
 
-    def fail(self, problem: str, hopeless: bool = False) -> None:
-        """Write down what went wrong and have Ray call the trial failed; a `hopeless` problem is one of all trials."""
+    def fail(self, problem: str, hopeless: bool = False) -> NoReturn:
+        """Record an error and mark the trial as failed in Ray; a `hopeless` error would affect all trials."""
         self.tell(problem=problem, hopeless=hopeless)
         raise RuntimeError(problem)
 
@@ -133,7 +133,7 @@ class Trial(tune.Trainable):
         replace_file(self.sweep.facts(self.trial_id), json.dumps(facts) + "\n")
 
     def cleanup(self) -> None:
-        """End the run, as on Ctrl-C: it saves itself and is recorded as interrupted."""
+        """End the run like Ctrl-C, so that it saves itself and is recorded as interrupted."""
         self.process.end()
         if self.follower:
             self.follower.close()
@@ -142,8 +142,8 @@ class Trial(tune.Trainable):
 
 
 def free_cores(sweep: Sweep) -> tuple[list[int], IO]:
-    """Return cores of this machine that no other trial of the sweep computes on, and
-    what holds them while it is open.
+    """Return cores of this machine that no other trial of the sweep uses, and the file that
+    reserves them while it is open.
     """
     available = machine.cores()
     slots = max(1, len(available) // sweep.cores)
@@ -154,7 +154,7 @@ def free_cores(sweep: Sweep) -> tuple[list[int], IO]:
             return capacity.shares(available, slots)[slot], held
         except BlockingIOError:
             held.close()
-    return available, open(os.devnull, "w")  # more trials at once than shares: wherever there is room
+    return available, open(os.devnull, "w")  # more parallel trials than shares, so any cores are used
 
 
 class Tied:
@@ -179,13 +179,13 @@ class Tied:
             os.sched_setaffinity(0, before)
 
     def ended(self, timeout: float) -> int | None:
-        """Return the exit status; None if it goes on for `timeout` seconds."""
+        """Return the exit status; None if it still runs after `timeout` seconds."""
         if self.code is None and select.select([self.tether.stdout], [], [], timeout)[0]:
-            self.code = int(self.tether.stdout.read() or -9)  # nothing said: the tether itself was killed
+            self.code = int(self.tether.stdout.read() or -9)  # no output, so the tether itself was killed
         return self.code
 
     def end(self) -> None:
-        """Let it end as on Ctrl-C and wait until it has."""
+        """End it like Ctrl-C and wait for it."""
         self.tether.stdin.close()
         self.ended(tied.PATIENCE + 10.0)
         self.tether.stdout.close()

@@ -1,4 +1,4 @@
-"""Hyperparameter search: what a sweep is asked for, its checks, and its course from the first trial to the report."""
+"""Hyperparameter search: the settings of a sweep, their checks, and its course from the first trial to the report."""
 
 import dataclasses
 import math
@@ -31,7 +31,7 @@ MOST_TRIALS = 100_000
 
 @dataclasses.dataclass(frozen=True)
 class Search:
-    """What a sweep is asked for."""
+    """The settings of a sweep."""
 
     file: str  # of the space, as it was typed
     space: tuple[search_space.Dimension, ...]
@@ -39,31 +39,31 @@ class Search:
     samples: int | None = None  # draws from the space; None = SAMPLES
     scheduler: str = "asha"  # one of SCHEDULERS
     grace: float = 11.0  # asha: percent of its budget that every trial gets
-    metric: str | None = None  # None = by what runs of the configuration are judged
+    metric: str | None = None  # None = the metric that ranks runs of the configuration
     mode: str = "max"  # one of MODES
-    concurrent: int | None = None  # trials at once; None = as many as there is room for
+    concurrent: int | None = None  # number of parallel trials; None = as many as fit
     ray_address: str | None = None  # of a cluster to join; None = start Ray here
 
     @property
     def draws(self) -> int:
-        """How often every combination of the space's lists is drawn."""
+        """The number of draws of each combination of the space's lists."""
         return self.samples or (1 if self.sampler == "grid" else SAMPLES)
 
     @property
     def trials(self) -> int:
-        """How many trials the sweep has in all."""
+        """The total number of trials."""
         if self.sampler == "grid":
             return math.prod(len(one.values) for one in self.space)
         return self.draws * (search_space.grid_size(self.space) if self.sampler == "random" else 1)
 
 
 def default_sampler(space: tuple[search_space.Dimension, ...]) -> str:
-    """Return the sampler of a sweep that names none: a grid where the space has only lists."""
+    """Return the default sampler: a grid if the space has only lists."""
     return "grid" if all(one.kind == search_space.GRID for one in space) else "random"
 
 
 def check_sampler(search: Search) -> None:
-    """Complain where the sampler cannot search this space, or would have to try more of it than anybody waits for."""
+    """Raise if the sampler cannot search this space, or if there would be too many trials."""
     if search.trials > MOST_TRIALS:
         raise UsageError(f"--space={search.file}: {search.trials:,} trials; at most {MOST_TRIALS:,} can be run")
     ranges = [one.key for one in search.space if not one.listed]
@@ -81,27 +81,27 @@ def run(search: Search, request: Request) -> int:
     """Check and run a sweep, and return the exit status: 0 a best configuration is written, 1 none, 130 interrupted.
 
     Args:
-      request: the configuration that all trials stand upon.
+      request: the configuration that all trials share.
 
     Raises:
-      UsageError: the space cannot be searched so, or a trial could not be trained.
+      UsageError: the space cannot be searched this way, or a trial could not be trained.
     """
     check_sampler(search)
     config = resolve(request)
     source = str(search_space.find(search.file))
     search_space.check(search.space, source, request)
-    # Trials would all end of the same mistake.
+    # Otherwise all trials would fail with the same mistake.
     resolve(search_space.first_trial(search.space, source, request), builds=True)
     search = dataclasses.replace(search, metric=search.metric or follower.default_metric(config))
     try:
         return drive(search, request, config)
-    except RunError as error:  # its message says all
+    except RunError as error:  # its message is complete
         print(error, file=sys.stderr)
         return FAILED
 
 
 def drive(search: Search, request: Request, config: dict[str, Any]) -> int:
-    """Run the trials, print what they found and return the exit status."""
+    """Run the trials, print the results and return the exit status."""
     from tandem.experiments import sweep  # Ray is slow to import, so mistakes are reported before
 
     console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 120)
@@ -126,7 +126,7 @@ def drive(search: Search, request: Request, config: dict[str, Any]) -> int:
 
 
 def slots(search: Search, config: dict[str, Any]) -> int | None:
-    """Return how many trials go on at once on this machine; None = as a cluster has room for."""
+    """Return the number of parallel trials on this machine; None = as many as fit a cluster."""
     if search.concurrent or search.ray_address:
         return search.concurrent and min(search.concurrent, search.trials)
     num_gpus = len(capacity.gpus(config["platform"]))
@@ -134,7 +134,7 @@ def slots(search: Search, config: dict[str, Any]) -> int | None:
 
 
 def make_folder(config: dict[str, Any]) -> Path:
-    """Return a new folder for what the sweep leaves beside its runs."""
+    """Return a new folder for the sweep's own results."""
     name = f"{config['name']}-{config['env']}-{time.strftime('%Y%m%d-%H%M%S')}"
     base = Path(config["results_dir"]) / "sweeps"
     for suffix in ("", *(f"-{number}" for number in range(2, 100))):
@@ -148,8 +148,8 @@ def make_folder(config: dict[str, Any]) -> Path:
 
 
 class Stopping:
-    """Whether the user asked the sweep to end: at the first signal its runs save
-    themselves, a second one does not wait.
+    """Whether the user asked the sweep to end. At the first signal its runs save
+    themselves; a second one does not wait for them.
     """
 
     def __init__(self):
@@ -164,6 +164,6 @@ class Stopping:
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Within this context SIGINT, SIGTERM and a closed terminal ask for the end."""
+        """Within this context SIGINT, SIGTERM and a closed terminal request the end."""
         with handled(self):
             yield

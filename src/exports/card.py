@@ -1,4 +1,4 @@
-"""What an exported policy says of itself: a JSON text that stands beside it."""
+"""The description of an exported policy: a JSON text beside it."""
 
 import dataclasses
 import json
@@ -16,7 +16,7 @@ ABOUT_ENV = ("env", "env_args", "name", "network", "network_args", "planner", "l
 
 
 def make(function: Function, spec: EnvSpec, config: Mapping[str, Any], run: str, step: int, form: str) -> str:
-    """Return the card: what goes in and out, how to choose an action, and where the policy comes from."""
+    """Return the card: inputs, outputs, how to choose an action, and the policy's origin."""
     actions = spec.actions
     said = {
         "format": form,
@@ -40,5 +40,5 @@ def make(function: Function, spec: EnvSpec, config: Mapping[str, Any], run: str,
 
 
 def _start(array: np.ndarray) -> Any:
-    """Return what a memory [1, ...] of one environment is at first: a number if all its entries are that number."""
+    """Return the initial memory [1, ...] of one environment, or a number if all its entries are equal."""
     return float(array.flat[0]) if array.size and np.all(array == array.flat[0]) else array[0].tolist()

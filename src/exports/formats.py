@@ -1,4 +1,4 @@
-"""The files that a policy can leave in."""
+"""The file formats of exported policies."""
 
 import io
 from collections.abc import Callable
@@ -24,7 +24,7 @@ def stablehlo(function: Function, params: Params) -> bytes:
 
 
 def npz(function: Function, params: Params) -> bytes:
-    """Return the parameters by name, as `numpy.load` reads them; what to compute with them the reader has to know."""
+    """Return the parameters by name, for `numpy.load`; the reader has to know the network."""
     del function
     file = io.BytesIO()
     arrays: dict[str, Any] = named_leaves(params)
@@ -36,7 +36,7 @@ def onnx(function: Function, params: Params) -> bytes:
     """Return the program as an ONNX model for any batch size.
 
     Raises:
-      onnx_graph.Untranslated: the network computes something that has no translation here.
+      onnx_graph.Untranslated: the network has an operation without a translation.
     """
     del params
     return onnx_graph.model(function)

@@ -1,4 +1,4 @@
-"""A decentralised policy as a plain function of arrays: what every format holds."""
+"""A decentralised policy as a plain function of arrays, which every format contains."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ class Port:
     meaning: str
 
     def like(self, batch: Any) -> jax.ShapeDtypeStruct:
-        """Return what an array for it looks like when the axis BATCH has this size, which may be symbolic."""
+        """Return the array's structure for a given size of the axis BATCH, which may be symbolic."""
         return jax.ShapeDtypeStruct(tuple(batch if size == BATCH else size for size in self.shape), self.dtype)
 
 
@@ -35,7 +35,7 @@ class Function:
     call: Callable[..., tuple[Array, ...]]
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
-    memory: tuple[np.ndarray, ...]  # what the inputs memory_0, memory_1, ... are at the beginning, of one environment
+    memory: tuple[np.ndarray, ...]  # initial values of the inputs memory_0, memory_1, ..., for one environment
 
 
 def make(alone: Alone, params: Params, spec: EnvSpec) -> Function:
@@ -52,7 +52,7 @@ def make(alone: Alone, params: Params, spec: EnvSpec) -> Function:
 
     agents, size = spec.num_agents, spec.actions.size
     inputs = [
-        Port("obs", (BATCH, agents, *spec.obs.shape), "float32", "what each agent sees; padded with zeros"),
+        Port("obs", (BATCH, agents, *spec.obs.shape), "float32", "each agent's observation, padded with zeros"),
         Port("legal", (BATCH, agents, size), "bool", "True where an action may be played"),
     ]
     if leaves:
@@ -60,11 +60,11 @@ def make(alone: Alone, params: Params, spec: EnvSpec) -> Function:
     if continuous:
         answer = Port("outputs", (BATCH, agents, 2 * size), "float32", "means, then logarithms of standard deviations")
     else:
-        answer = Port("logits", (BATCH, agents, size), "float32", "of the actions; -1e9 where one is illegal")
+        answer = Port("logits", (BATCH, agents, size), "float32", "logits of the actions; -1e9 if illegal")
     return Function(
         call,
-        (*inputs, *_memories("memory", leaves, "what memory_out of the same number was at the step before")),
-        (answer, *_memories("memory_out", leaves, "what to hand in at the next step")),
+        (*inputs, *_memories("memory", leaves, "the output memory_out with this number at the previous step")),
+        (answer, *_memories("memory_out", leaves, "input of the next step")),
         tuple(np.asarray(x) for x in leaves),
     )
 

@@ -1,7 +1,7 @@
 """A JAX function as an ONNX model: its jaxpr, equation by equation.
 
-Tandem translates its networks itself, because the converter for JAX that there is (jax2onnx 0.17) needs an Orbax older
-than the one that our checkpoints are written with. What depends on no input is computed here and becomes a constant.
+Tandem translates its networks itself, because the existing converter for JAX (jax2onnx 0.17) needs an older Orbax than
+Tandem's checkpoints. Values that depend on no input are computed here and become constants.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from jax import export
 
 from tandem.exports.function import BATCH, Function
 
-OPSET, IR_VERSION = 18, 9  # of the year 2023, which all runtimes of today read
+OPSET, IR_VERSION = 18, 9  # of 2023, which all present runtimes read
 INLINED = {  # primitives that hold a function, by the name of the parameter that it is
     "jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr", "remat2": "jaxpr",
     "checkpoint": "jaxpr", "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr",
@@ -21,11 +21,11 @@ INLINED = {  # primitives that hold a function, by the name of the parameter tha
 
 
 class Untranslated(ValueError):
-    """Something that has no translation; `str` is the message for the user."""
+    """An operation has no translation; `str` is the message for the user."""
 
 
 class Graph:
-    """The model as it is written: nodes, and the constants that they read."""
+    """The model under construction: nodes and constants."""
 
     def __init__(self, batch: Any):
         self.batch = batch  # the symbolic size
@@ -87,7 +87,7 @@ def model(function: Function) -> bytes:
     """Return a serialised ONNX model whose axis BATCH may be of any size.
 
     Raises:
-      Untranslated: the package onnx is missing, or the function computes something that has no translation.
+      Untranslated: the package onnx is missing, or an operation has no translation.
     """
     try:
         import onnx
@@ -167,7 +167,7 @@ def _constant(equation: Any, inputs: list[Value]) -> bool:
 
 
 def _scan(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
-    """Write a loop's steps one after the other: a policy that acts makes one."""
+    """Write a loop's steps one after the other, because an acting policy makes only one."""
     length, body = equation.params["length"], equation.params["jaxpr"]
     num_consts, num_carry = equation.params["num_consts"], equation.params["num_carry"]
     consts, carry = inputs[:num_consts], inputs[num_consts : num_consts + num_carry]

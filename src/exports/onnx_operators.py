@@ -1,4 +1,4 @@
-"""What each primitive of JAX is in ONNX, for those that our networks are made of.
+"""Translations of JAX's primitives to ONNX, for those in Tandem's networks.
 
 A translator gets the graph, an equation of the jaxpr and the names of its inputs, and returns those of its outputs.
 """
@@ -85,7 +85,7 @@ def _not_equal(graph: Graph, equation: Any, inputs: list[str]) -> list[str]:
 
 def _select(graph: Graph, equation: Any, inputs: list[str]) -> list[str]:
     if equation.invars[0].aval.dtype != np.bool_:
-        raise Untranslated("the network selects among several arrays by a number; choose --format=stablehlo")
+        raise Untranslated("the network selects among several arrays by an index; choose --format=stablehlo")
     where, if_false, if_true = inputs
     return [graph.add("Where", where, if_true, if_false)]
 
@@ -143,7 +143,7 @@ def _cut(graph: Graph, x: str, shape: Any, cut: list[tuple]) -> str:
     if not axes:
         return x
     if any(not isinstance(size, int) for i in axes for size in cut[i]):
-        raise Untranslated("the network cuts along the batch's axis; choose --format=stablehlo")
+        raise Untranslated("the network slices along the batch's axis; choose --format=stablehlo")
     columns = [[cut[i][column] for i in axes] for column in (0, 1)] + [axes, [cut[i][2] for i in axes]]
     return graph.add("Slice", x, *(graph.constant(column, np.int64) for column in columns))
 
@@ -161,7 +161,7 @@ def _gather(graph: Graph, equation: Any, inputs: list[str]) -> list[str]:
     numbers, sizes = equation.params["dimension_numbers"], equation.params["slice_sizes"]
     shape, indices = equation.invars[0].aval.shape, graph.constants.get(inputs[1])
     if indices is None or numbers.operand_batching_dims:
-        raise Untranslated("the network indexes by what it computes; choose --format=stablehlo")
+        raise Untranslated("the network indexes by computed values; choose --format=stablehlo")
     if indices.ndim == 1:
         start = dict(zip(numbers.start_index_map, indices.tolist(), strict=True))
         box = [(start.get(i, 0), start[i] + size if i in start else size, 1) for i, size in enumerate(sizes)]

@@ -1,4 +1,4 @@
-"""Implicit constraint Q-learning with mixed critics: the policy imitates the data's actions, the better ones more.
+"""Implicit constraint Q-learning with mixed critics: the policy imitates the data's actions, weighted by their values.
 
 Yang et al. 2021, "Believe what you see: implicit constraint approach for offline multi-agent reinforcement learning",
 section 4. Values are backed up under the data's policy, reweighted by exp(Q / alpha), so no unseen action is ever
@@ -7,8 +7,8 @@ valued. Each agent's policy maximises
     w log pi(a)        w = exp(k Q(a) / alpha) / sum_b beta(b) exp(k Q(b) / alpha)
 
 of the data's actions, where k is the slope of the team's value in the agent's. The authors take a softmax over the
-batch for the weights, which compares what unrelated states are worth: a good action in a bad state weighs nothing
-there. These weights have the mean one in every state. They need the data's policy, fitted to the same batches.
+batch for the weights, which compares the values of unrelated states, so a good action in a bad state
+gets no weight. These weights have mean one in every state. They need the data's policy, fitted to the same batches.
 """
 
 import dataclasses
@@ -34,12 +34,17 @@ class Config(q.Config):
     initial_memory: str = q_offline.initial_memory_setting()
     td_lambda: float = q_offline.td_lambda_setting()
     policy_temperature: float = setting(
-        1.0, "of the weights of the data's actions, in units of the scaled values", low=1e-6
+        1.0, "temperature of the weights of the data's actions, in units of the scaled values", low=1e-6
     )
-    critic_temperature: float = setting(10.0, "of the policy under which values are backed up, likewise", low=1e-6)
-    largest_weight: float = setting(20.0, "an action weighs no more than this", low=1.0)
+    critic_temperature: float = setting(
+        10.0, "temperature of the policy whose values are backed up, in the same units", low=1e-6
+    )
+    largest_weight: float = setting(20.0, "upper limit of an action's weight", low=1.0)
     support_threshold: float = setting(
-        0.3, "metrics: least probability of the data's actions, as a share of the likeliest's", low=0.0, high=0.999
+        0.3,
+        "for metrics: least probability of an action of the data, as a share of the likeliest action's",
+        low=0.0,
+        high=0.999,
     )
 
 
@@ -48,7 +53,7 @@ problems = q.problems
 
 
 def make(config: Config, model: Model, plan: RunPlan) -> Learner:
-    """Return the learner; what plays is the policy, as a network that values the likeliest action most.
+    """Return the learner; the policy plays, as a network whose largest value is that of the likeliest action.
 
     Raises:
       ValueError: as `q.make`.
@@ -64,7 +69,7 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
 
 
 def beside(config: Config, model: Model, plan: RunPlan) -> Beside:
-    """Return what is learned beside the values: the behaviour, and the policy."""
+    """Return what is learned beside the values, which is the behaviour and the policy."""
     face = model.q_values
 
     def init(key: Key, params: Params) -> Params:
@@ -98,7 +103,7 @@ def beside(config: Config, model: Model, plan: RunPlan) -> Beside:
 
 
 def weights(config: Config, learned: Learned) -> Array:
-    """Return how much the data's actions weigh in the policy's loss [B, T, N]; 1 on average under the behaviour."""
+    """Return the weights [B, T, N] of the data's actions in the policy's loss; their mean under the behaviour is 1."""
     rows, behaviour = learned.rows, learned.opinion.now
     values = jnp.where(rows.legal, learned.values, 0.0)
     slope = jax.grad(lambda each: jnp.sum(learned.team(each)))(chosen(values, rows.action))

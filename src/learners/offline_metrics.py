@@ -1,4 +1,4 @@
-"""What tells, without playing, whether values that were learned from recorded data can be trusted."""
+"""Metrics that show, without playing, whether values learned from recorded data can be trusted."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from tandem.ops.backups import chosen, supported
 from tandem.ops.losses import masked_mean
 from tandem.ops.returns import lambda_returns
 
-RAREST = 1e-4  # probability at which divergences from the behaviour end
+RAREST = 1e-4  # floor of the behaviour's probabilities in divergences
 
 METRICS = (
     "offline/q_greedy", "offline/q_gap", "offline/q_bias", "offline/known_share", "offline/ood_share",
@@ -27,8 +27,8 @@ def measured(values: Array, learned: Learned, discount: float, threshold: float)
     """Return the metrics of rows.
 
     Args:
-      values: [B, T, N, A] by which is played; minus infinity for what is not.
-      threshold: share of the likeliest action's probability from which on an action counts as one of the data's.
+      values: [B, T, N, A] that the policy maximises; minus infinity for excluded actions.
+      threshold: least probability of an action of the data, as a share of the likeliest action's.
     """
     rows, opinion, counts = learned.rows, learned.opinion, learned.counts
     action = jnp.argmax(jnp.where(rows.legal, values, -jnp.inf), axis=-1)
@@ -45,7 +45,7 @@ def measured(values: Array, learned: Learned, discount: float, threshold: float)
 
 
 def of_actions(action: Array, rows: Transition, behaviour: Array, threshold: float) -> dict[str, Array]:
-    """Return how far actions [B, T, N], of agents that have a choice, are from what the data play [B, T, N, A]."""
+    """Return the divergence of actions [B, T, N] from the data's policy [B, T, N, A], for agents with a choice."""
     free, probability = choosing(rows), chosen(behaviour, action)
     return {
         "offline/ood_share": masked_mean(1.0 - chosen(supported(behaviour, threshold), action), free),
@@ -55,10 +55,10 @@ def of_actions(action: Array, rows: Transition, behaviour: Array, threshold: flo
 
 
 def returns_to_go(rows: Transition, reward: Array, discount: float, num_values: int) -> tuple[Array, Array]:
-    """Return what the stored episodes paid from each row on, discounted, and where that is known; both [B, T, M].
+    """Return the discounted returns of the stored episodes from each row on, and where they are known; both [B, T, M].
 
-    It is known where the rest of an episode lies within the sequence and ends by itself. After a time limit the values
-    go on and the episode does not. An agent's own value ends with its death, as its targets do.
+    A return is known if the rest of the episode lies within the sequence and ends by itself. Beyond a time limit the
+    values continue, but the episode does not. An agent's own value ends with its death, as its targets do.
 
     Args:
       reward: [B, T] the team's.

@@ -1,7 +1,7 @@
 """What learners from whole rollouts share: their settings, advantages and value targets, and the scales of these.
 
-A rollout [E, T] is judged once, by the parameters that made it, then cut into chunks of consecutive steps; a chunk
-starts from the memory that its first step was acted with. `rollout_updates.py` learns from the chunks.
+A rollout [E, T] is evaluated once, by the parameters that made it, then cut into chunks of consecutive steps. A chunk
+starts from the memory at its first step. `rollout_updates.py` learns from the chunks.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from tandem.ops.team import team_reward
 class RolloutConfig:
     """The settings that all learners from rollouts have."""
 
-    reward: str = setting("team", "reward that an agent maximises: the team's, or its own", choices=("team", "own"))
+    reward: str = setting("team", "which reward an agent maximises: the team's, or its own", choices=("team", "own"))
     clip: float = setting(0.2, "how far PPO lets the ratio of an action's probabilities move from 1", low=0.0)
     entropy_weight: float = setting(0.01, "weight of the entropy bonus", low=0.0)
     value_loss: str = setting("huber", "loss of the value error", choices=("squared", "huber"))
@@ -35,7 +35,7 @@ class RolloutConfig:
         0.0, "how far a value may move in one update, in units of the value; 0 = no limit", low=0.0
     )
     value_normalisation: str = setting(
-        "none", "units of values: as they are (none), running mean and deviation (running), or the same with "
+        "none", "normalisation of values: none, by running mean and deviation (running), or the same with "
         "PopArt (popart)",
         choices=("none", "running", "popart"),
     )  # fmt: skip
@@ -43,32 +43,32 @@ class RolloutConfig:
         False, "whether rewards are divided by the running deviation of discounted returns"
     )
     normalisation_decay: float = setting(
-        0.99, "share of the running means and deviations that remains after each rollout", low=0.0, high=0.999999
+        0.99, "decay of the running means and deviations per rollout", low=0.0, high=0.999999
     )
     advantage_normalisation: bool = setting(
-        True, "whether advantages of living agents get mean zero and deviation one in each rollout"
+        True, "whether advantages of living agents are normalised to mean 0 and deviation 1 in each rollout"
     )
     mask_dead_values: bool = setting(
         False,
-        "whether dead agents are left out of the value loss; the last step of a life bootstraps from their values",
+        "whether the value loss excludes dead agents; an agent's last step bootstraps from its value after death",
     )
     chunk_length: int = setting(
         0, "steps of a training sequence; must divide runner_args.rollout_length; 0 = the whole rollout", low=0
     )
     max_grad_norm: float = setting(
         0.5,
-        "gradients are clipped to this norm, for each network, and for each agent if parameters are not shared",
+        "gradients of each network are clipped to this norm; for each agent if parameters are not shared",
         low=1e-6,
     )
     adam_epsilon: float = setting(1.0e-5, "epsilon of Adam", low=0.0)
     final_rate_fraction: float = setting(
-        0.0, "step sizes at t_max as a share of the first (linear schedule)", low=0.0, high=1.0
+        0.0, "learning rates at t_max as a share of the initial ones (linear schedule)", low=0.0, high=1.0
     )
 
 
 @pytree
 class Chunks:
-    """M pieces of a rollout, L steps each, and what their losses compare with. Values are in the critic's units."""
+    """M chunks of a rollout with L steps each, and the targets of their losses. Values are in the critic's units."""
 
     obs: Array  # [M, L, N, O]
     state: Array  # [M, L, S]
@@ -76,19 +76,19 @@ class Chunks:
     alive: Array  # [M, L, N] bool
     first: Array  # [M, L] bool
     action: Array  # [M, L, N] int32, or [M, L, N, A] float32
-    log_prob: Array  # [M, L, N] of the action, when it was chosen
+    log_prob: Array  # [M, L, N] log-probability of the action when it was chosen
     memory: PyTree  # [M, ...] before the first step
     advantage: Array  # [M, L, N]
     value: Array  # [M, L, N] before the update
     value_target: Array  # [M, L, N]
-    valued: Array  # [M, L, N] bool: whose value is fitted
+    valued: Array  # [M, L, N] bool: agents whose values are fitted
 
 
 def check(config: RolloutConfig, model: ActorCritic, spec: EnvSpec) -> None:
-    """Refuse to train a memory on single steps, or a team's one value on rewards that differ.
+    """Raise if a memory would be trained on single steps, or a team's one value on different rewards.
 
     Raises:
-      ValueError: with what to set instead.
+      ValueError: the message says what to set instead.
     """
     if config.chunk_length == 1 and jax.tree.leaves(jax.eval_shape(lambda: model.memory(1))):
         raise ValueError(
@@ -102,7 +102,7 @@ def check(config: RolloutConfig, model: ActorCritic, spec: EnvSpec) -> None:
 
 
 def chunk_problems(chunk_length: int, plan: RunPlan, minibatches: Mapping[str, int]) -> list[str]:
-    """Return a sentence for each size by which a rollout cannot be cut into chunks and dealt into minibatches.
+    """Return a sentence for each size that does not divide a rollout into chunks and minibatches.
 
     Args:
       chunk_length: the setting; 0 is a whole rollout.
@@ -127,7 +127,7 @@ def init_state(
     if config.reward_normalisation:
         stats["returns"] = jnp.zeros(
             (plan.num_envs, plan.spec.num_agents)
-        )  # so far, of the episodes that go on into the next rollout
+        )  # discounted sums of the episodes that continue in the next rollout
     return LearnerState(params=params, target=(), opt=make_opt(params), step=jnp.zeros((), jnp.int32), stats=stats)
 
 
@@ -135,7 +135,7 @@ def judge(
     config: RolloutConfig, model: ActorCritic, spec: EnvSpec, discount: float, lambdas: tuple[float, float],
     state: LearnerState, traj: Transition, real: Array | None = None,
 ) -> tuple[LearnerState, Chunks, dict[str, Array]]:  # fmt: skip
-    """Return the learner's state with its statistics moved on, the rollout cut into chunks, and metrics.
+    """Return the learner's state with updated statistics, the chunks of the rollout, and metrics.
 
     Args:
       lambdas: of the advantages, and of the value targets.
@@ -171,13 +171,13 @@ def judge(
 
 
 def critic_values(model: ActorCritic, params: Params, traj: Transition) -> tuple[Array, Array]:
-    """Return the critic's values [E, T, N] of what each row was acted on and of its true
-    successor, its memory included.
+    """Return the critic's values [E, T, N] of each row's observation and of its true
+    successor, with the memory at each.
     """
     num_envs, length = traj.first.shape
     stored = traj.extras.memory
     last, values = model.value(params, jax.tree.map(lambda x: x[:, 0], stored), traj.obs, traj.state, traj.first)
-    # The memory after a step is what the next row was acted with, before any reset.
+    # The memory after a step is that of the next row, before any reset.
     after = jax.tree.map(lambda x, end: jnp.concatenate([x[:, 1:], end[:, None]], axis=1), stored, last)
     after, next_obs, next_state = jax.tree.map(
         lambda x: x.reshape(num_envs * length, *x.shape[2:]), (after, traj.next_obs, traj.next_state)
@@ -199,7 +199,7 @@ def advantages(
 
 
 def cut(chunk_length: int, traj: Transition, **targets: Array) -> Chunks:
-    """Return the chunks of a rollout [E, T, ...] and of what was computed for it."""
+    """Return the chunks of a rollout [E, T, ...] with the quantities computed for it."""
     length = chunk_length or traj.first.shape[1]
 
     def chunk(x: Array) -> Array:
@@ -211,7 +211,7 @@ def cut(chunk_length: int, traj: Transition, **targets: Array) -> Chunks:
 
 
 def value_mask(config: RolloutConfig, alive: Array) -> Array:
-    """Return whose values are fitted, [...] bool."""
+    """Return which agents' values are fitted, [...] bool."""
     return alive if config.mask_dead_values else jnp.ones_like(alive)
 
 
@@ -224,7 +224,7 @@ def value_returns(stats: dict, values: Array) -> Array:
 def _rewards(
     config: RolloutConfig, spec: EnvSpec, discount: float, stats: dict, traj: Transition
 ) -> tuple[Array, dict]:
-    """Return what each agent is paid, [E, T, N], and the statistics with this rollout's rewards in them."""
+    """Return each agent's reward [E, T, N], and the statistics updated with this rollout's rewards."""
     reward = traj.reward
     if config.reward == "team":
         reward = jnp.broadcast_to(team_reward(reward, spec.shared_reward)[..., None], reward.shape)

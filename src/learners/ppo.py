@@ -1,5 +1,5 @@
-"""Multi-agent PPO: independent (ippo), with a centralised critic (mappo), with parameters of its
-own for each agent (mappo_ns).
+"""Multi-agent PPO: independent (ippo), with a centralised critic (mappo), with separate
+parameters for each agent (mappo_ns).
 
 Schulman et al. 2017, "Proximal policy optimization"; Yu et al. 2022, "The surprising effectiveness of PPO in
 cooperative multi-agent games". The three differ in the network's settings alone.
@@ -21,10 +21,10 @@ from tandem.ops.clocks import update_problems
 class Config(RolloutConfig):
     epochs: int = setting(4, "passes over each rollout", low=1)
     num_minibatches: int = setting(4, "optimiser steps per pass; must divide the number of chunks in a rollout", low=1)
-    learning_rate: float = setting(5.0e-4, "the policy's first step size", low=0.0)
-    critic_learning_rate: float = setting(5.0e-4, "the critic's first step size", low=0.0)
+    learning_rate: float = setting(5.0e-4, "the policy's initial learning rate", low=0.0)
+    critic_learning_rate: float = setting(5.0e-4, "the critic's initial learning rate", low=0.0)
     value_weight: float = setting(
-        1.0, "weight of the value loss; it matters if policy and critic share a network", low=0.0
+        1.0, "weight of the value loss; it only matters if policy and critic share a network", low=0.0
     )
     gae_lambda: float = setting(0.95, "lambda of advantages and value targets", low=0.0, high=1.0)
 
@@ -36,8 +36,8 @@ METRICS = (
 
 
 def problems(config: Config, plan: RunPlan) -> list[str]:
-    """Return a sentence for each size by which this run's rollouts cannot be cut and dealt, or its
-    steps not counted.
+    """Return a sentence for each size that does not divide this run's rollouts, or that makes
+    its steps overflow.
     """
     steps = update_problems(plan.total_steps, plan.total_updates, config.epochs * config.num_minibatches)
     return steps + chunk_problems(config.chunk_length, plan, {"num_minibatches": config.num_minibatches})
@@ -47,7 +47,7 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
     """Return the learner, which updates once for each of the plan's rollouts.
 
     Raises:
-      ValueError: a memory is to be trained on single steps, or a team's one value on rewards that differ.
+      ValueError: a memory would be trained on single steps, or a team's one value on different rewards.
     """
     begin, acting, model = model.init, model.acting, model.actor_critic
     spec, discount, total_updates = plan.spec, plan.discount, plan.total_updates

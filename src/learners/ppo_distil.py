@@ -34,17 +34,17 @@ from tandem.ops.losses import error_loss, masked_mean
 class Config(RolloutConfig):
     policy_epochs: int = setting(2, "passes of the policy phase over each rollout; 0 = no such phase", low=0)
     policy_minibatches: int = setting(4, "optimiser steps per pass of the policy phase", low=1)
-    policy_learning_rate: float = setting(5.0e-4, "first step size of the policy phase", low=0.0)
+    policy_learning_rate: float = setting(5.0e-4, "initial learning rate of the policy phase", low=0.0)
     policy_gae_lambda: float = setting(0.8, "lambda of the advantages", low=0.0, high=1.0)
     value_epochs: int = setting(1, "passes of the value phase over each rollout; 0 = no such phase", low=0)
     value_minibatches: int = setting(4, "optimiser steps per pass of the value phase", low=1)
-    value_learning_rate: float = setting(5.0e-4, "first step size of the value phase", low=0.0)
+    value_learning_rate: float = setting(5.0e-4, "initial learning rate of the value phase", low=0.0)
     value_gae_lambda: float = setting(0.95, "lambda of the value targets", low=0.0, high=1.0)
     distil_epochs: int = setting(2, "passes of the distillation phase over each rollout; 0 = no such phase", low=0)
     distil_minibatches: int = setting(4, "optimiser steps per pass of the distillation phase", low=1)
-    distil_learning_rate: float = setting(5.0e-4, "first step size of the distillation phase", low=0.0)
+    distil_learning_rate: float = setting(5.0e-4, "initial learning rate of the distillation phase", low=0.0)
     distil_kl_weight: float = setting(
-        1.0, "weight of KL(policy before the phase || policy), which holds the policy", low=0.0
+        1.0, "weight of KL(policy before the phase || policy), which keeps the policy unchanged", low=0.0
     )
     distil_target: str = setting(
         "value", "what is distilled: the value network's values, or its targets", choices=("value", "returns")
@@ -57,13 +57,13 @@ class Lesson:
 
     chunks: Chunks
     outputs: Array  # [M, L, N, P] of the policy before the phase
-    value: Array  # [M, L, N] what the policy network's own value is to become
+    value: Array  # [M, L, N] targets of the policy network's own value
 
 
 class Phase(NamedTuple):
     """One phase: `loss` of one network over minibatches of what `prepare` makes of the chunks."""
 
-    name: str  # also the prefix of the settings that it goes by
+    name: str  # also the prefix of its settings
     network: str  # "actor" or "critic"
     prepare: Callable[[Params, Chunks], Any]
     loss: Callable[[Params, Any], tuple[Array, dict[str, Array]]]
@@ -74,8 +74,8 @@ METRICS = ("value_mean", "explained_variance", "reward_scale")
 
 
 def problems(config: Config, plan: RunPlan) -> list[str]:
-    """Return a sentence for each size by which this run's rollouts cannot be cut and dealt, or its
-    steps not counted.
+    """Return a sentence for each size that does not divide this run's rollouts, or that makes
+    its steps overflow.
     """
     steps = config.policy_epochs * config.policy_minibatches + config.value_epochs * config.value_minibatches
     steps += config.distil_epochs * config.distil_minibatches
@@ -101,9 +101,9 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
     check(config, model, spec)
     phases = make_phases(config, model)
     steps = {phase.name: _of(config, phase, "epochs") * _of(config, phase, "minibatches") for phase in phases}
-    rates = {phase.name: _of(config, phase, "learning_rate") for phase in phases}
+    peaks = {phase.name: _of(config, phase, "learning_rate") for phase in phases}
     adams = {
-        name: make_adam(config, model, rates[name], total_updates * steps[name]) for name in steps
+        name: make_adam(config, model, peaks[name], total_updates * steps[name]) for name in steps
     }  # with schedules
 
     def init(key: Key) -> LearnerState:
@@ -113,7 +113,7 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
         return init_state(config, begin(key), plan, make_opt)
 
     def rates(step: Array) -> dict[str, Array]:
-        rollouts = step // sum(steps.values())  # a phase's schedule counts its own steps
+        rollouts = step // sum(steps.values())  # a phase's schedule counts the phase's own steps
         return {f"train/{name}_learning_rate": adams[name][1](rollouts * own) for name, own in steps.items()}
 
     def update(state: LearnerState, batch: Batch, key: Key):

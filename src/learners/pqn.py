@@ -1,8 +1,8 @@
 """Q-learning from whole rollouts by lambda-returns, without a replay and without a target network.
 
 PQN (Gallici et al. 2024, "Simplifying deep temporal difference learning", algorithm 1): normalised layers keep
-the values bounded, many environments side by side take the replay's place, and the network's own values are
-bootstrapped from. With the mixer `sum` it is the PQN-VDN of JaxMARL. A rollout's targets are made once, by the
+the values bounded, many parallel environments replace the replay, and targets bootstrap from the network's
+own values. With the mixer `sum` it is the PQN-VDN of JaxMARL. A rollout's targets are made once, by the
 parameters that acted.
 """
 
@@ -46,13 +46,15 @@ class Config:
     chunk_length: int = setting(
         0, "steps of a training sequence; must divide runner_args.rollout_length; 0 = all of it", low=0
     )
-    td_lambda: float = setting(0.6, "0: targets of one step; 1: rewards to the rollout's end", low=0.0, high=1.0)
+    td_lambda: float = setting(
+        0.6, "lambda of the targets: 0 = one-step targets, 1 = rewards to the rollout's end", low=0.0, high=1.0
+    )
     reward_scale: float = reward_scale_setting()
-    loss: str = setting("squared", "loss of a value's error", choices=("squared", "huber"))
+    loss: str = setting("squared", "loss function of value errors", choices=("squared", "huber"))
     huber_delta: float = setting(1.0, "huber: errors beyond it count linearly; in units of the value", low=1e-6)
     learning_rate: float = setting(1.0e-3, "at the start", low=0.0)
     final_rate_fraction: float = setting(
-        0.0, "learning rate at the end of t_max over that at the start (linear)", low=0.0, high=1.0
+        0.0, "learning rate at t_max as a share of the initial one (linear schedule)", low=0.0, high=1.0
     )
     max_grad_norm: float = setting(1.0, "gradients are clipped to this global norm", low=1e-6)
     adam_epsilon: float = setting(1.0e-5, "adam", low=0.0)
@@ -63,7 +65,7 @@ METRICS = ("loss", "td_error", "q_data", "q_target", "reward_scale", "grad_norm"
 
 @pytree
 class Chunks:
-    """M pieces of a rollout, L steps each, and what their values are fitted to."""
+    """M chunks of a rollout with L steps each, and the targets of their values."""
 
     traj: Transition  # [M, L, ...]
     memory: PyTree  # [M, N, ...] before the first step
@@ -71,7 +73,7 @@ class Chunks:
 
 
 def problems(config: Config, plan: RunPlan) -> list[str]:
-    """Return a sentence for each size by which rollouts cannot be cut and dealt, or steps not counted."""
+    """Return a sentence for each size that does not divide rollouts, or that makes steps overflow."""
     found = update_problems(plan.total_steps, plan.total_updates, config.epochs * config.num_minibatches)
     return found + chunk_problems(config.chunk_length, plan, {"num_minibatches": config.num_minibatches})
 
@@ -80,7 +82,7 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
     """Return the learner, which updates once for each of the plan's rollouts.
 
     Raises:
-      ValueError: a memory is to be trained on single steps.
+      ValueError: a memory would be trained on single steps.
     """
     face, spec, discount = model.q_values, plan.spec, plan.discount
     if config.chunk_length == 1 and jax.tree.leaves(jax.eval_shape(lambda: face.memory(1))):

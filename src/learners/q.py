@@ -3,8 +3,8 @@
 Independent Q-learners (Tampuu et al. 2017), VDN (Sunehag et al. 2018), QMIX (Rashid et al. 2018, equation 6), with
 double Q-learning and TD(lambda) as in PyMARL2 (Hu et al. 2021, "Rethinking the implementation tricks and monotonicity
 constraint in cooperative multi-agent reinforcement learning"). Every value is fitted to the team's reward. A sequence
-begins with the memory that its first row was acted with, or with none, and with rows that only bring that memory up to
-date (Kapturowski et al. 2019, "Recurrent experience replay in distributed reinforcement learning").
+begins with the memory that its first row was acted with, or with none, and with rows that only warm up that memory
+(Kapturowski et al. 2019, "Recurrent experience replay in distributed reinforcement learning").
 
 `assemble` takes a `Method`: the backup, and what else is learned beside the values. An algorithm for recorded data is
 another method (`q_offline.py`).
@@ -46,27 +46,36 @@ from tandem.ops.team import team_reward
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    sequence: int = setting(8, "T, rows of a sequence that are learned from", low=1, high=1024)
-    burn_in: int = setting(0, "rows before these that only bring the memory up to date", low=0, high=1024)
+    sequence: int = setting(8, "T, rows of a training sequence", low=1, high=1024)
+    burn_in: int = setting(0, "rows before the training sequence that only warm up the memory", low=0, high=1024)
     initial_memory: str = setting(
-        "stored", "memory before a sequence's first row: as it was when that was acted on, or none",
+        "stored", "memory before a sequence's first row: the one stored when acting, or zeros",
         choices=("stored", "zero"),
     )  # fmt: skip
-    double_q: bool = setting(True, "the learning network chooses the next action that the target network values")
-    td_lambda: float = setting(0.6, "0: targets of one step; 1: rewards to the sequence's end", low=0.0, high=1.0)
+    double_q: bool = setting(
+        True, "whether the online network chooses the next action that the target network evaluates"
+    )
+    td_lambda: float = setting(
+        0.6, "lambda of the targets: 0 = one-step targets, 1 = rewards to the sequence's end", low=0.0, high=1.0
+    )
     reward_scale: float = reward_scale_setting()
-    loss: str = setting("huber", "loss of a value's error", choices=("squared", "huber"))
+    loss: str = setting("huber", "loss function of value errors", choices=("squared", "huber"))
     huber_delta: float = setting(1.0, "huber: errors beyond it count linearly; in units of the value", low=1e-6)
-    learning_rate: float = setting(5.0e-4, "peak of the schedule", low=0.0)
-    final_rate_fraction: float = setting(0.1, "learning rate at the end over the peak (cosine)", low=0.0, high=1.0)
-    warmup_updates: int = setting(0, "optimiser steps of linear warm-up", low=0)
+    learning_rate: float = setting(5.0e-4, "peak learning rate of the schedule", low=0.0)
+    final_rate_fraction: float = setting(
+        0.1, "learning rate at the end as a share of the peak (cosine schedule)", low=0.0, high=1.0
+    )
+    warmup_updates: int = setting(0, "optimiser steps of the linear warm-up", low=0)
     max_grad_norm: float = setting(10.0, "gradients are clipped to this global norm", low=1e-6)
     target_period_updates: int = setting(200, "optimiser steps between copies to the target network", low=1)
     target_rate: float = setting(
-        0.0, "share of the network that the target takes over at every step; 0 = copied at intervals", low=0.0, high=1.0
+        0.0, "share of the network that the target takes over per step; 0 = copied at intervals", low=0.0, high=1.0
     )
     largest_error_weight: float = setting(
-        0.9, "a sequence's priority: weight of its largest error, the rest its mean error", low=0.0, high=1.0
+        0.9,
+        "a sequence's priority is this share of its largest error plus the rest of its mean error",
+        low=0.0,
+        high=1.0,
     )
 
 
@@ -79,20 +88,20 @@ def problems(config: Config, plan: RunPlan) -> list[str]:
 
 
 class Opinion(NamedTuple):
-    """What the policy that made the data is taken to do: probabilities [B, T, N, A], zero on illegal actions."""
+    """Estimated policy of the data: probabilities [B, T, N, A], zero on illegal actions."""
 
     now: Array  # at the rows
     then: Array  # at their true successors
 
 
 class Learned(NamedTuple):
-    """What a Q-learner knows of rows [B, T, ...] while it learns from them."""
+    """A Q-learner's quantities for rows [B, T, ...] in an update."""
 
-    rows: Transition  # without those that are burned in
+    rows: Transition  # without the burn-in rows
     weight: Array  # [B] importance weights
     values: Array  # [B, T, N, A] of the learning network
     predicted: Array  # [B, T, M] values of the data's actions, as they are fitted
-    counts: Array  # [B, T, M] bool: which of them are
+    counts: Array  # [B, T, M] bool: which values are fitted
     team: Callable[[Array], Array]  # one value for each agent [B, T, N] -> [B, T, M], by the learning network
     reward: Array  # [B, T] the team's, scaled
     scale: Array | float  # factor on rewards
@@ -100,9 +109,9 @@ class Learned(NamedTuple):
 
 
 class Beside(NamedTuple):
-    """What is learned beside the values, from the same rows, and what it says of the policy that made them."""
+    """A model that is learned beside the values from the same rows, and its estimate of the data's policy."""
 
-    names: tuple[str, ...]  # of its parameters among the network's; each name is clipped and stepped by itself
+    names: tuple[str, ...]  # names of its parameters in the network's; each is clipped and optimised separately
     opinion: Callable[[Params, Transition], Opinion]  # parameters, rows with those that are burned in
     # parameters, rows with those that are burned in, what is learned of the others, key -> loss [], metrics {name: []}
     loss: Callable[[Params, Transition, Learned, Key], tuple[Array, dict[str, Array]]]
@@ -112,7 +121,7 @@ class Beside(NamedTuple):
 
 
 class Method(NamedTuple):
-    """What a Q-learner can be varied in; algorithms for recorded data are other values of these."""
+    """The variable parts of a Q-learner; algorithms for recorded data have other values of these."""
 
     backup: Backup = backups.greedy
     beside: Beside | None = None
@@ -122,13 +131,13 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
     """Return the learner; its learning rate's schedule spans the plan's updates.
 
     Raises:
-      ValueError: rows are burned in without a memory, or rewards are scaled beside a target that moves at every step.
+      ValueError: there are burn-in rows without a memory, or a reward scale with a target that moves at every step.
     """
     return assemble(config, Method(), model, plan)
 
 
 def assemble(config: Config, method: Method, model: Model, plan: RunPlan) -> Learner:
-    """Return the learner that goes by a method.
+    """Return the learner with a given method.
 
     Raises:
       ValueError: as `make`.
@@ -204,9 +213,9 @@ def assemble(config: Config, method: Method, model: Model, plan: RunPlan) -> Lea
 
 
 def apart(optimiser: optax.GradientTransformation, names: tuple[str, ...]) -> optax.GradientTransformation:
-    """Return an optimiser of the named parameters, each for itself, and of all others together.
+    """Return an optimiser that clips each of the named parameters separately, and all others together.
 
-    A large gradient of one must not shorten the others' steps, which are clipped by their norm.
+    Otherwise a large gradient of one would shorten the steps of the others.
     """
     rest = "values"
     return optax.partition(
@@ -246,16 +255,16 @@ def successors(
     config: Config, backup: Backup, face: QValues, networks: tuple[Params, Params], memories: tuple[PyTree, PyTree],
     rows: Transition, behaviour: Array | None = None,
 ) -> Array:  # fmt: skip
-    """Return what the true successors of rows are worth [B, T, M].
+    """Return the values of the rows' true successors [B, T, M].
 
     Args:
-      networks: the learning one, which chooses with double Q-learning, and the target, which values.
+      networks: the online network, which chooses actions with double Q-learning, and the target network.
       memories: of each, before the first row.
-      behaviour: [B, T, N, A] what the policy that made the data does there, for backups that read it.
+      behaviour: [B, T, N, A] the data's policy there, for backups that use it.
     """
 
     def reader(params: Params, memory: PyTree) -> tuple[Params, PyTree]:
-        # Without a memory there is nothing to read rows for; XLA drops what nobody uses.
+        # Without a memory the rows need not be read; XLA removes unused results.
         return params, value_targets.read(face, params, memory, rows).after
 
     valuer = reader(networks[1], memories[1])

@@ -28,7 +28,7 @@ DECAY = 0.999  # of the statistics, per update: the replay changes no faster
 
 
 def reward_scale_setting() -> Any:
-    """Return the setting of a learner that scales rewards, which `make_reward_scale` is given."""
+    """Return the setting `reward_scale` of a learner, the argument of `make_reward_scale`."""
     return setting(
         0.0,
         "factor on the team's rewards before learning; 0 = a learned factor, which brings the root mean "
@@ -49,7 +49,7 @@ class RewardScale(NamedTuple):
 
 
 def make_reward_scale(reward_scale: float, discount: float, length: int, episode_limit: int) -> RewardScale:
-    """Return the scale that a setting names: itself, or with 0 a learned one, from sequences of `length` rows."""
+    """Return the scale of a setting: the given number, or for 0 a learned one, from sequences of `length` rows."""
     return _fixed(reward_scale) if reward_scale > 0 else _learned(discount, length, episode_limit)
 
 
@@ -65,10 +65,10 @@ def _fixed(scale: float) -> RewardScale:
 
 @pytree
 class Moment:
-    """The second moment of what sequences pay, exponentially weighted, and the scale at the last copy."""
+    """The exponentially weighted second moment of sequences' reward sums, and the scale at the last copy."""
 
     square: Array  # [] weighted sum
-    weight: Array  # [] 1 - DECAY^updates; 0 before any reward but zero was seen
+    weight: Array  # [] 1 - DECAY^updates; 0 before the first reward other than zero
     target_scale: Array  # [] the scale of the target network's values
 
 
@@ -80,8 +80,8 @@ def _learned(discount: float, length: int, episode_limit: int) -> RewardScale:
 
     def add(stats: Moment, reward: Array, traj: Transition, weight: Array) -> Moment:
         paid = sequence_returns(reward, traj.terminated, traj.truncated, discount)
-        # Batches of nothing but zeros say nothing: where rewards are rare the scale would grow without end, and the
-        # next reward lie beyond all bins. Rarer than one sequence in a batch counts as that.
+        # Batches of zeros are ignored. With rare rewards the scale would otherwise grow without end, and the
+        # next reward would lie beyond all bins. So rewards count as at least one sequence per batch.
         share = jnp.where(jnp.any(paid != 0), 1.0 - DECAY, 0.0)
         # Weighted as losses are, so that a prioritised replay's choice does not count.
         square = jnp.sum(weight * paid**2) / jnp.sum(weight)

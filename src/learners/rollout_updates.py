@@ -1,4 +1,4 @@
-"""What learners from whole rollouts do with the chunks of one: epochs of minibatches, clipped losses, the optimiser."""
+"""Updates of on-policy learners from the chunks of a rollout: epochs of minibatches, clipped losses, the optimiser."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ def run_epochs(
     step: Callable[[PyTree, Any], tuple[PyTree, dict[str, Array]]], carry: PyTree, chunks: Any, key: Key,
     num_epochs: int, num_minibatches: int,
 ) -> tuple[PyTree, dict[str, Array]]:  # fmt: skip
-    """Return the carry after all steps, and the metrics' means; every epoch deals the chunks into minibatches anew.
+    """Return the carry after all steps, and the metrics' means; every epoch shuffles the chunks into minibatches.
 
     Args:
       step: carry, minibatch -> carry, metrics.
@@ -71,7 +71,7 @@ def value_loss(config: RolloutConfig, value: Array, batch: Chunks) -> Array:
 def make_adam(
     config: RolloutConfig, model: ActorCritic, rate: float, total_steps: int
 ) -> tuple[optax.GradientTransformation, Callable]:
-    """Return adam behind clipping of its gradients' norm, and its schedule: linear over
+    """Return Adam after clipping of the gradients' norm, and its schedule: linear over
     `total_steps` optimiser steps.
     """
     schedule = optax.linear_schedule(rate, rate * config.final_rate_fraction, max(total_steps, 1))
@@ -84,7 +84,7 @@ def make_adam(
 
 
 def _for_each_agent(clip: optax.GradientTransformation) -> optax.GradientTransformation:
-    """Return a stateless transformation of gradients [N, ...] that treats each agent's alone."""
+    """Return a stateless transformation that treats each agent's gradients in [N, ...] separately."""
     return optax.stateless(
         lambda gradients, params: jax.vmap(lambda own: clip.update(own, optax.EmptyState())[0])(gradients)
     )

@@ -1,10 +1,10 @@
 """Soft actor-critic with discrete actions: every agent maximises the team's reward and the entropy of its policy.
 
 Christodoulou 2019, "Soft actor-critic for discrete action settings": all expectations over an agent's own actions are
-exact sums. The entropy that the temperature aims at is that of a policy that plays the best of a row's legal actions
-but for a share of lots: .98 of the greatest entropy, as in that paper, is nearly uniform play and drives the
-temperature up without end. With central critics the others play what was stored, and at the successor what their
-policies draw. `assemble` takes what ties the policy to that of recorded data (`sac_offline.py`).
+exact sums. The temperature's target is the entropy of a policy that plays one legal action, and another one with
+a small probability (`exploration`). The paper's target, .98 of the maximal entropy, is nearly uniform play and drives
+the temperature up without end. With central critics the others play the stored actions, and at the successor actions
+drawn from their policies. `assemble` takes a regulariser that holds the policy near recorded data (`sac_offline.py`).
 """
 
 import dataclasses
@@ -30,20 +30,27 @@ from tandem.ops.team import team_reward
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    sequence: int = setting(4, "T, rows of a sequence that are learned from, each with a target of one step", low=1)
-    initial_temperature: float = setting(0.1, "weight of the entropy at first, in units of the values", low=1e-6)
+    sequence: int = setting(4, "T, rows of a training sequence, each with a one-step target", low=1)
+    initial_temperature: float = setting(0.1, "initial weight of the entropy, in units of the values", low=1e-6)
     exploration: float = setting(
-        0.025, "share of lots of the policy whose entropy the temperature aims at", low=1e-4, high=0.5
+        0.025,
+        "probability of another than the best action in the policy whose entropy is the temperature's target",
+        low=1e-4,
+        high=0.5,
     )
-    tune_temperature: bool = setting(True, "let the temperature aim at an entropy; else it stays as it is")
-    reward_scale: float = setting(1.0, "factor on the team's reward before anything is learned from it", low=1e-9)
-    learning_rate: float = setting(5.0e-4, "of all networks, and of the temperature", low=0.0)
+    tune_temperature: bool = setting(
+        True, "whether the temperature is tuned towards the target entropy, or stays constant"
+    )
+    reward_scale: float = setting(1.0, "factor on the team's reward before learning", low=1e-9)
+    learning_rate: float = setting(5.0e-4, "initial learning rate of all networks, and of the temperature", low=0.0)
     final_rate_fraction: float = setting(
-        0.1, "learning rate at the end over that at the start (cosine)", low=0.0, high=1.0
+        0.1, "learning rate at the end as a share of the initial one (cosine schedule)", low=0.0, high=1.0
     )
-    max_grad_norm: float = setting(10.0, "gradients of policy, critics and temperature are clipped to it", low=1e-6)
+    max_grad_norm: float = setting(
+        10.0, "gradients of policy, critics and temperature are each clipped to this norm", low=1e-6
+    )
     target_rate: float = setting(
-        0.005, "share of the critics that their targets take over at every step", low=1e-6, high=1.0
+        0.005, "share of the critics that their targets take over per step", low=1e-6, high=1.0
     )
 
 
@@ -59,13 +66,13 @@ def problems(config: Config, plan: RunPlan) -> list[str]:
 
 
 class Regulariser(NamedTuple):
-    """What ties a policy to that which made the data, and is learned for it."""
+    """A regulariser that holds a policy near that of the data, with its own parameters."""
 
     names: tuple[str, ...]  # of its parameters, beside the network's
     init: Callable[[Key, Params], Params]  # the network's parameters -> with its own
-    # parameters, policy [..., N, A], obs [..., N, O], legal [..., N, A] -> what the policy pays [..., N]
+    # parameters, policy [..., N, A], obs [..., N, O], legal [..., N, A] -> penalty [..., N]
     cost: Callable[[Params, Array, Array, Array], Array]
-    in_values: bool  # it is paid by the successors' values, too
+    in_values: bool  # whether the successors' values pay it, too
     # parameters, batch, policy [B, T, N, A], values of the data's actions [B, T, N] -> loss [] of its own parameters,
     # metrics {name: []}; no gradient comes through policy and values
     loss: Callable[[Params, Batch, Array, Array], tuple[Array, dict[str, Array]]]
@@ -79,13 +86,13 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
 
 
 def assemble(config: Config, regulariser: Regulariser | None, model: Model, plan: RunPlan) -> Learner:
-    """Return the learner whose policy pays what a regulariser says."""
+    """Return the learner whose policy pays a regulariser's penalty."""
     face, spec = model.soft_actor_critic, plan.spec
     adam, schedule = make_optimiser(
         peak=config.learning_rate, warmup_updates=0, total_updates=plan.total_updates,
         final_fraction=config.final_rate_fraction, weight_decay=0.0, max_grad_norm=config.max_grad_norm,
     )  # fmt: skip
-    # Each by itself: a large gradient of the critics must not shorten the policy's step.
+    # Clipped separately, because a large gradient of the critics must not shorten the policy's step.
     parts = PARTS + (regulariser.names if regulariser else ())
     optimiser = optax.partition(dict.fromkeys(parts, adam), lambda params: {name: name for name in params})
 
@@ -138,7 +145,7 @@ def soft_values(
     face: SoftActorCritic, params: Params, target: Params, traj: Transition, key: Key,
     regulariser: Regulariser | None = None,
 ) -> Array:  # fmt: skip
-    """Return what the rows' true successors are worth to each agent [B, T, N], entropy included; nothing to the dead.
+    """Return each agent's value of the rows' true successors [B, T, N], with entropy; zero for the dead.
 
     Christodoulou 2019, equation 12, with the lesser of the target critics' values (equation 13).
     """
@@ -154,7 +161,7 @@ def soft_values(
 def expectation(logits: Array, values: Array) -> Array:
     """Return the mean [...] of values [..., A] under the policy of masked logits [..., A]."""
     policy = jax.nn.softmax(logits, axis=-1)
-    # What is never played has a log-probability of -1e9, which zero times would be fine with, and its gradient too.
+    # Illegal actions have a log-probability of -1e9, which times zero is fine, also in the gradient.
     return jnp.sum(jnp.where(policy > 0, policy * values, 0.0), axis=-1)
 
 

@@ -1,4 +1,4 @@
-"""Soft actor-critic from recorded data: the policy pays for what the data's policy would not do.
+"""Soft actor-critic from recorded data: the policy pays for its divergence from the data's policy.
 
 Behaviour-regularised actor-critic (BRAC; Wu et al. 2019, "Behavior regularized offline reinforcement learning",
 equations 5 to 7): a divergence (`ops/divergences.py`) times a weight is taken off the policy's gain, and off the values
@@ -27,19 +27,21 @@ LOWEST, HIGHEST = -5.0, 10.0  # of the logarithm of a dual weight; Kumar et al. 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(sac.Config):
     penalty: str = setting(
-        "kl", "what the policy pays: a divergence from the data's policy, or its actions outside of the data's",
+        "kl", "penalty of the policy: a divergence from the data's policy, or actions outside the data (support)",
         choices=tuple(DIVERGENCES),
     )  # fmt: skip
-    penalty_weight: float = setting(1.0, "factor of it, in units of the values; at first, where it is bounded", low=0.0)
-    penalty_limit: float = setting(
-        0.0, "bound on the mean penalty, at which the factor aims; 0 = the factor stays as it is", low=0.0
+    penalty_weight: float = setting(
+        1.0, "weight of the penalty, in units of the values; the initial one if penalty_limit is set", low=0.0
     )
-    penalised: str = setting("values", "who pays: the policy and the values, or the policy alone",
+    penalty_limit: float = setting(
+        0.0, "bound on the mean penalty, to which the weight is tuned; 0 = the weight is constant", low=0.0
+    )
+    penalised: str = setting("values", "what the penalty reduces: the policy's gain and the values, or only the gain",
                              choices=("values", "policy"))  # fmt: skip
     support_threshold: float = setting(
         0.3, "least probability of the data's actions, as a share of the likeliest's", low=0.0, high=0.999
     )
-    kernel_width: float = setting(10.0, "mmd: of the Laplacian kernel", low=1e-6)
+    kernel_width: float = setting(10.0, "penalty=mmd: width of the Laplacian kernel", low=1e-6)
 
 
 MEASURED = (
@@ -55,10 +57,12 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
     """Return the learner.
 
     Raises:
-      ValueError: a bounded penalty whose factor begins at zero, where no step changes it.
+      ValueError: the penalty is bounded and its weight begins at zero, where no step changes it.
     """
     if config.penalty_limit > 0 and config.penalty_weight == 0:
-        raise ValueError("learner_args.penalty_weight=0: a factor that aims at penalty_limit cannot begin at 0; set 1")
+        raise ValueError(
+            "learner_args.penalty_weight=0: a weight that is tuned to penalty_limit cannot begin at 0; set 1"
+        )
     face = model.soft_actor_critic
 
     def held_out(state: LearnerState, rows: Transition) -> dict[str, Array]:
@@ -71,7 +75,7 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
 
 
 def regulariser(config: Config, model: Model, plan: RunPlan) -> Regulariser:
-    """Return what ties the policy to the data's."""
+    """Return the regulariser that holds the policy near the data's."""
     divergence, bounded = DIVERGENCES[config.penalty], config.penalty_limit > 0
     options = Options(config.support_threshold, config.kernel_width)
 

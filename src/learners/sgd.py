@@ -20,7 +20,7 @@ def make_optimiser(
     weight_decay: float,
     max_grad_norm: float,
 ) -> tuple[optax.GradientTransformation, Callable[[Array], Array]]:
-    """Return adamw behind global-norm clipping and its schedule, both counted in optimiser steps."""
+    """Return AdamW after global-norm clipping, and its schedule, both counted in optimiser steps."""
     schedule = warmup_cosine(peak, warmup_updates, total_updates, final_fraction)
     clip = optax.clip_by_global_norm(max_grad_norm)
     return optax.chain(clip, optax.adamw(schedule, weight_decay=weight_decay)), schedule
@@ -30,10 +30,10 @@ def state_with_target(
     params: Params, optimiser: optax.GradientTransformation, stats: PyTree,
     learned: Callable[[Params], Params] = lambda params: params,
 ) -> LearnerState:  # fmt: skip
-    """Return the state of a learner that begins, whose target network is its network; `learned` are those of the
-    parameters that learn.
+    """Return the initial state of a learner, whose target network equals its network; `learned` selects the parameters
+    that are optimised.
     """
-    target = jax.tree.map(jnp.copy, params)  # not an alias, because donating one buffer twice is an error
+    target = jax.tree.map(jnp.copy, params)  # a copy, because donating one buffer twice is an error
     step = jnp.zeros((), jnp.int32)
     return LearnerState(params=params, target=target, opt=optimiser.init(learned(params)), step=step, stats=stats)
 

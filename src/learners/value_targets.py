@@ -1,8 +1,8 @@
-"""What learners of Q-values share: reading a sequence of rows, the values of true successors, lambda-returns from them.
+"""Shared by Q-learners: values of a sequence of rows and of their true successors, and lambda-returns.
 
 Values of agents are [B, T, N]; what is fitted is [B, T, M], as the network mixes them: one value of the team (M = 1),
 or one of each agent (M = N). Rows are read with the memory that their sequence begins with. The successor of a row is
-read with the memory after that row, one step for all rows at once, so a target never reads the stream's next row.
+read with the memory after that row, in one step for all rows, so a target never depends on the stream's next row.
 """
 
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from tandem.ops.returns import lambda_returns
 
 
 class Read(NamedTuple):
-    """What a network makes of sequences."""
+    """A network's outputs for sequences."""
 
     after: PyTree  # memory after each row [B, T, N, ...]
     values: Array  # [B, T, N, A]
@@ -29,7 +29,7 @@ def read(face: QValues, params: Params, memory: PyTree, traj: Transition) -> Rea
 
 
 def remembered(traj: Transition) -> PyTree:
-    """Return the memory [B, N, ...] that the sequences' first rows were acted with."""
+    """Return the memory [B, N, ...] at the sequences' first rows when they were acted on."""
     return jax.tree.map(lambda x: x[:, 0], traj.extras.memory)
 
 
@@ -43,28 +43,28 @@ def successor_values(face: QValues, params: Params, after: PyTree, traj: Transit
 
 
 def alone(tree: PyTree, shape: tuple[int, ...]) -> PyTree:
-    """Return leaves [B, T, ...] as [B * T, ...], each row for itself."""
+    """Return leaves [B, T, ...] as [B * T, ...], so that each row stands alone."""
     return jax.tree.map(lambda x: x.reshape(shape[0] * shape[1], *x.shape[2:]), tree)
 
 
 def cut(tree: PyTree, burn_in: int) -> PyTree:
-    """Return leaves [B, L, ...] without the first rows, which only bring a memory up to date."""
+    """Return leaves [B, L, ...] without the first rows, which only warm up a memory."""
     return jax.tree.map(lambda x: x[:, burn_in:], tree)
 
 
 def mixed(face: QValues, params: Params, values: Array, traj: Transition) -> Array:
-    """Return what is fitted [B, T, M] of values [B, T, N, A]: those of the actions that were played, mixed."""
+    """Return the fitted values [B, T, M] of values [B, T, N, A]: those of the played actions, mixed."""
     played = chosen(values, traj.action)
     return face.mix(params, played, traj.obs, traj.state, traj.alive)
 
 
 def fitted(face: QValues, traj: Transition) -> Array:
-    """Return which of the values [B, T, M] are fitted, bool: not those of the dead, nor of a team with none alive."""
+    """Return which values [B, T, M] are fitted, bool: not those of dead agents or of a team with none alive."""
     return traj.alive if face.by_agent else jnp.any(traj.alive, axis=-1, keepdims=True)
 
 
 class Fit(NamedTuple):
-    """How far the values of rows are from what they are fitted to."""
+    """The errors of rows' values against their targets."""
 
     values: Array  # [B, T, N, A]
     predicted: Array  # [B, T, M] values of the data's actions, mixed
@@ -74,7 +74,7 @@ class Fit(NamedTuple):
 
 
 def fit(face: QValues, params: Params, memory: PyTree, traj: Transition, target: Array) -> Fit:
-    """Return how far rows [B, T, ...] are from their targets [B, T, M], read from the memory before the first row."""
+    """Return the errors of rows [B, T, ...] against targets [B, T, M], from the memory before the first row."""
     values = read(face, params, memory, traj).values
     predicted, counts = mixed(face, params, values, traj), fitted(face, traj)
     error = predicted - target
@@ -90,12 +90,12 @@ def next_values(
     face: QValues, backup: Backup, judge: tuple[Params, PyTree], valuer: tuple[Params, PyTree], traj: Transition,
     behaviour: Array | None = None,
 ) -> Array:  # fmt: skip
-    """Return what the rows' true successors are worth [B, T, M]; agents that died in the step bring nothing.
+    """Return the values of the rows' true successors [B, T, M]; agents that died in the step count as zero.
 
     Args:
       judge: parameters, and memories after each row, of the network by which an action is chosen.
       valuer: those of the network whose values count; the same object as `judge` where one network does both.
-      behaviour: [B, T, N, A] what the policy that made the data does at the successors, for backups that read it.
+      behaviour: [B, T, N, A] the data's policy at the successors, for backups that use it.
     """
     by_judge = successor_values(face, *judge, traj)
     by_valuer = by_judge if valuer is judge else successor_values(face, *valuer, traj)

@@ -2,7 +2,7 @@
 parameters.
 
 MAPPO (Yu et al. 2022): separate networks, orthogonal initialisation, a critic that may see the
-global state. The actor carries a value head of its own, for learners that teach it values as well (DNA, Aitchison and
+global state. The actor has its own value head, for learners that train it on values as well (DNA, Aitchison and
 Sweetser 2022) and for the ablation in which it is the only one.
 """
 
@@ -25,12 +25,12 @@ from tandem.ops import distributions
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(EntityConfig):
     hidden_size: int = setting(128, "width of every layer, and of the memory", low=2, high=4096)
-    num_layers: int = setting(2, "layers from the input to the memory, or to the heads", low=1, high=16)
+    num_layers: int = setting(2, "number of layers before the memory, or before the heads", low=1, high=16)
     activation: str = setting("relu", "nonlinearity of the layers", choices=tuple(ACTIVATIONS))
-    layer_norm: bool = setting(False, "whether the input and every layer's output are normalised (LayerNorm)")
-    actor_memory: str = setting("none", "memory of the policy over time", choices=("none", "gru"))
+    layer_norm: bool = setting(False, "whether to normalise the input and every layer's output (LayerNorm)")
+    actor_memory: str = setting("none", "the policy's memory over time", choices=("none", "gru"))
     critic_memory: str = setting(
-        "none", "memory of the critic over time; a critic of the global state needs none", choices=("none", "gru")
+        "none", "the critic's memory over time; a critic of the global state needs none", choices=("none", "gru")
     )
     critic_input: str = setting(
         "state",
@@ -44,17 +44,17 @@ class Config(EntityConfig):
         "otherwise one for the team",
     )
     separate_critic: bool = setting(
-        True, "whether the critic has a network of its own; False: the actor's value head is the critic"
+        True, "whether the critic has its own network; False: the actor's value head is the critic"
     )
     share_parameters: bool = setting(True, "whether all agents share one set of parameters; False: each has its own")
     agent_id: bool = setting(
-        True, "encoder=flat: adds a one-hot agent id to what an agent sees, if parameters are shared"
+        True, "encoder=flat: whether to add a one-hot agent id to observations, if parameters are shared"
     )
     policy_gain: float = setting(
-        0.01, "size of the policy head's first weights; with a small one the first policy is nearly uniform", low=0.0
+        0.01, "scale of the policy head's initial weights; if small, the initial policy is nearly uniform", low=0.0
     )
     initial_std: float = setting(
-        0.5, "for continuous actions: the first standard deviation, on a range of [-1, 1]", low=1e-3
+        0.5, "for continuous actions: the initial standard deviation, on a range of [-1, 1]", low=1e-3
     )
 
 
@@ -62,8 +62,8 @@ def make(config: Config, spec: EnvSpec) -> Model:
     """Return the actor and critic of a task.
 
     Raises:
-      ValueError: entities or pictures are asked for where there are none, or entities where agents that differ have
-        networks of their own.
+      ValueError: entities or images are requested but there are none, or entities are, and different agents have
+        separate networks.
     """
     groups = _groups(config, spec)
     seeing = pictures.eyes(spec, config.hidden_size)
@@ -114,20 +114,20 @@ def make(config: Config, spec: EnvSpec) -> Model:
 
 
 def _acting(config: Config, params: Params) -> Params:
-    """Return the actor alone, unless the critic has a memory that acting has to carry along."""
+    """Return the actor alone, unless the critic has a memory that acting must carry."""
     return {name: params[name] for name in params if name == "actor" or config.critic_memory != "none"}
 
 
 @dataclasses.dataclass(frozen=True)
 class _Net:
-    """A module's two functions, in the arrangement of agents that was chosen."""
+    """A module's two functions, for shared or separate parameters of the agents."""
 
     init: Callable  # key, memory, x, first -> params
     apply: Callable  # params, memory, x, first -> memory, outputs
 
 
 def _apart(config: Config, spec: EnvSpec, module: nn.Module) -> _Net:
-    """Return a module that maps each agent's x [B, T, N, F]: all by one set of parameters, or each by its own, [N,
+    """Return a module that maps each agent's x [B, T, N, F] with shared parameters, or with its own, [N,
     ...].
     """
     is_critic = isinstance(module, Critic)
@@ -151,7 +151,7 @@ def _apart(config: Config, spec: EnvSpec, module: nn.Module) -> _Net:
 
 
 def _critic(config: Config, spec: EnvSpec, groups: tuple[Group, ...]) -> _Net:
-    """Return the critic: of each agent, of the team, or of each agent by what the team sees."""
+    """Return the critic: of each agent, of the team, or of each agent from the team's input."""
     if not groups:
         own = config.critic_input == "obs"
         seeing = pictures.eyes(spec, config.hidden_size, 1 if own else spec.num_agents)
@@ -199,7 +199,7 @@ def _groups(config: Config, spec: EnvSpec) -> tuple[Group, ...]:
 
 
 def _own_view(config: Config, spec: EnvSpec, obs: Array) -> Array:
-    """Return what each agent sees [B, T, N, F] of obs [B, T, N, O]."""
+    """Return each agent's input [B, T, N, F] from obs [B, T, N, O]."""
     if not (config.agent_id and config.share_parameters):
         return obs
     ids = jnp.broadcast_to(jnp.eye(spec.num_agents, dtype=obs.dtype), (*obs.shape[:-1], spec.num_agents))
@@ -207,7 +207,7 @@ def _own_view(config: Config, spec: EnvSpec, obs: Array) -> Array:
 
 
 def _critic_view(config: Config, spec: EnvSpec, entities: bool, obs: Array, state: Array) -> Array:
-    """Return what the critic sees of obs [B, T, N, O] and state [B, T, S].
+    """Return the critic's input from obs [B, T, N, O] and state [B, T, S].
 
     It is [B, T, F], by agent [B, T, N, F]; all observations that are read as entities stay [B, T, N, O], and are
     [B, T, N, N, O] where every agent has a network of its own.
@@ -228,7 +228,8 @@ def _critic_view(config: Config, spec: EnvSpec, entities: bool, obs: Array, stat
 def _sees_state(config: Config, spec: EnvSpec, entities: bool) -> bool:
     """Return whether the critic sees the global state.
 
-    Read as entities it has to be described, and it is of no use for a value of each agent: it does not say who is who.
+    If the state is read as entities, the environment has to describe it. It cannot give a value for each agent, because
+    it does not identify the agents.
     """
     useful = describes(spec.state) and not _values_agents(config) if entities else spec.state.size > 0
     return config.critic_input == "state" and useful

@@ -16,7 +16,7 @@ VALUE_HEAD = "value_head"
 
 
 class Body(nn.Module):
-    """Layers and memory that the heads stand on."""
+    """Layers and memory below the heads."""
 
     config: Any  # of models.actor_critic
     memory: str
@@ -42,16 +42,16 @@ class Body(nn.Module):
 class Actor(nn.Module):
     """The policy's outputs, and the actor's own value.
 
-    Outputs are logits, or means and log standard deviations; the latter are parameters that no input moves, one for
-    each of an action's numbers (Schulman et al. 2017; Andrychowicz et al. 2021, "What matters in on-policy
-    reinforcement learning").
+    Outputs are logits, or means and log standard deviations; the latter are parameters that do not depend on the
+    input, one for each of an action's numbers (Schulman et al. 2017; Andrychowicz et al. 2021, "What matters in
+    on-policy reinforcement learning").
     """
 
     config: Any
     num_actions: int
     continuous: bool
-    groups: tuple[Group, ...] = ()  # of agents whose x is read as entities; () = x is features
-    eyes: nn.Module | None = None  # what makes features of x otherwise; None = x is features
+    groups: tuple[Group, ...] = ()  # groups of agents whose x is read as entities; () = x is features
+    eyes: nn.Module | None = None  # makes features of images; None = x is features
 
     @nn.compact
     def __call__(self, memory: PyTree, x: Array, first: Array) -> tuple[PyTree, Array, Array]:
@@ -78,7 +78,7 @@ class Critic(nn.Module):
 
     config: Any
     num_values: int
-    eyes: nn.Module | None = None  # what makes features of x; None = x is features
+    eyes: nn.Module | None = None  # encoder of x; None = x is features
 
     @nn.compact
     def __call__(self, memory: PyTree, x: Array, first: Array) -> tuple[PyTree, Array]:

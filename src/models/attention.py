@@ -11,8 +11,8 @@ from tandem.models.dense import Dense
 class AgentAttention(nn.Module):
     """Multi-head self-attention over the agent axis (Vaswani et al. 2017, section 3.2).
 
-    Scores are broadcast products summed over the head's width, not batched matrix products: for teams of a few agents
-    XLA's CPU backend runs thousands of tiny matrix products far slower than one fused elementwise loop.
+    Scores are broadcast products summed over the head's width instead of batched matrix products. For teams of a few
+    agents, XLA's CPU backend runs thousands of tiny matrix products far slower than one fused elementwise loop.
     """
 
     num_heads: int
@@ -38,7 +38,7 @@ class AgentAttention(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Pre-norm attention and feed-forward block over the agent axis; without dropout, so acting equals learning."""
+    """Pre-norm attention and feed-forward block over the agent axis. It has no dropout, so acting equals learning."""
 
     num_heads: int
     hidden: int

@@ -1,6 +1,6 @@
-"""What the values of a team's agents are worth together: no less when any of them rises.
+"""Mixers of the agents' values into the team's value, which never falls when an agent's value rises.
 
-VDN (Sunehag et al. 2018, "Value-decomposition networks") adds them up. QMIX (Rashid et al. 2018, "QMIX: Monotonic
+VDN (Sunehag et al. 2018, "Value-decomposition networks") sums the values. QMIX (Rashid et al. 2018, "QMIX: Monotonic
 value function factorisation", section 4.1 and figure 2) puts them through a layer whose weights are not negative and
 come from hypernetworks over the global state.
 """
@@ -16,20 +16,20 @@ from tandem.models.entities.encoder import Encoder
 from tandem.models.entities.team import WholeTeam
 from tandem.models.entities.view import ALLY, view
 
-GAIN = 0.1  # of a hypernetwork's last layer: the weights begin near their bias, yet apart from one another
+GAIN = 0.1  # scale of a hypernetwork's last layer: the weights start near their bias, but differ from one another
 
 
 class Monotone(nn.Module):
-    """QMIX's mixer. At the start it is nearly a sum, and of values near zero it makes a value near zero."""
+    """QMIX's mixer. At the start it is nearly a sum, so values near zero give a value near zero."""
 
     config: Any  # of models.q_network
-    eyes: nn.Module  # obs, state -> what is known of the team [..., F], and of each agent [..., N, F] or None
+    eyes: nn.Module  # obs, state -> features of the team [..., F], and of each agent [..., N, F] or None
 
     @nn.compact
     def __call__(self, q: Array, obs: Array, state: Array) -> Array:
         """Map q [..., N], obs [..., N, O] and state [..., S] to the team's value [...]."""
         size, hidden = self.config.mixer_size, self.config.hypernet_size
-        share = size**-0.5  # of both layers' weights: their product, summed over the units, is one
+        share = size**-0.5  # scale of both layers' weights: their product, summed over the units, is one
         team, each = self.eyes(obs, state)
         if each is None:
             weights = Hypernet(hidden, q.shape[-1] * size, share, name="first")(team)
@@ -61,7 +61,7 @@ class Hypernet(nn.Module):
 
 
 class FlatEyes(nn.Module):
-    """The global state as it is, or all observations where there is none; the agents are told apart by their place."""
+    """The global state, or all observations if there is none; agents are distinguished by their position in it."""
 
     @nn.compact
     def __call__(self, obs: Array, state: Array) -> tuple[Array, None]:
@@ -70,7 +70,7 @@ class FlatEyes(nn.Module):
 
 
 class StateEyes(nn.Module):
-    """The global state as entities, among them the team; no parameter depends on how many there are."""
+    """The global state as entities, which include the team; no parameter depends on their number."""
 
     config: Any
     spec: EnvSpec
@@ -83,7 +83,7 @@ class StateEyes(nn.Module):
 
 
 class TeamEyes(nn.Module):
-    """What all agents observe, as entities; no parameter depends on how many there are."""
+    """All agents' observations as entities; no parameter depends on their number."""
 
     config: Any
     groups: tuple[Group, ...]
@@ -97,7 +97,7 @@ class TeamEyes(nn.Module):
 
 
 def eyes(config: Any, spec: EnvSpec, groups: tuple[Group, ...]) -> nn.Module:
-    """Return what a mixer sees by; `groups` are those whose observations are read as entities, () where they are not.
+    """Return a mixer's encoder; `groups` are those whose observations are read as entities, () if none are.
 
     The state's entities are used if its teammates are the agents, in their order, as in SMAX.
     """

@@ -1,7 +1,7 @@
-"""Q-values, and beside them the policy that made the data that they are learned from.
+"""Q-values, and an estimate of the policy that produced their training data.
 
-The behaviour has layers and memory of its own, of the same sizes as those of the Q-values. A gradient of the values
-never reaches it, so it cannot be bent by values that are too high.
+The behaviour has its own layers and memory, of the same sizes as those of the Q-values. No gradient of the values
+reaches it, so values that are too high cannot distort it.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ def make(config: Config, spec: EnvSpec) -> Model:
     """Return the Q-values of a task and the behaviour; playing needs both.
 
     Raises:
-      ValueError: entities are asked for where there are none.
+      ValueError: entities are requested but there are none.
     """
     model = q_network.make(config, spec)
     twin = q_network.make(dataclasses.replace(config, dueling=False, mixer="none"), spec)

@@ -1,7 +1,7 @@
-"""What each agent's actions are worth, from what it sees and remembers, and how a team's values are put together.
+"""Q-values of each agent's actions from its observations and memory, and a mixer of the team's values.
 
-The network of the value-decomposition family: IQL (Tampuu et al. 2017) mixes nothing, VDN adds up, QMIX mixes with
-weights that are not negative (`mixers.py`). Parameters are shared by all agents. The memory is a GRU (Hausknecht and
+The network of the value-decomposition family: IQL (Tampuu et al. 2017) mixes nothing, VDN sums, and QMIX mixes
+with non-negative weights (`mixers.py`). Parameters are shared by all agents. The memory is a GRU (Hausknecht and
 Stone 2015, "Deep recurrent Q-learning"). A dueling head (Wang et al. 2016, equation 9) takes the mean over legal
 actions alone.
 """
@@ -25,28 +25,34 @@ from tandem.models.recurrent import GRU
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(EntityConfig):
     hidden_size: int = setting(64, "width of every layer, and of the memory", low=2, high=4096)
-    num_layers: int = setting(2, "layers from the input to the memory, or to the head", low=1, high=16)
+    num_layers: int = setting(2, "number of layers before the memory, or before the head", low=1, high=16)
     activation: str = setting("relu", "nonlinearity of the layers", choices=tuple(ACTIVATIONS))
-    layer_norm: bool = setting(False, "normalise the input and every layer's output (LayerNorm)")
-    memory: str = setting("none", "what an agent remembers of its past", choices=("none", "gru"))
-    dueling: bool = setting(False, "a value of the situation, and the actions' advantages over their mean")
-    agent_id: bool = setting(True, "encoder=flat: append a one-hot agent id to what an agent sees")
-    head_gain: float = setting(0.01, "size of the head's first weights; small = values near zero at first", low=0.0)
+    layer_norm: bool = setting(False, "whether to normalise the input and every layer's output (LayerNorm)")
+    memory: str = setting("none", "each agent's memory over time", choices=("none", "gru"))
+    dueling: bool = setting(
+        False, "whether the head is dueling: a state value plus the actions' advantages over their mean"
+    )
+    agent_id: bool = setting(True, "encoder=flat: whether to add a one-hot agent id to observations")
+    head_gain: float = setting(
+        0.01, "scale of the head's initial weights; if small, initial values are near zero", low=0.0
+    )
     mixer: str = setting(
         "sum",
         "what the agents' values are together: nothing, each is fitted by itself (IQL); their sum (VDN); a function of "
         "the global state that rises with each of them (QMIX)",
         choices=("none", "sum", "monotone"),
     )
-    mixer_size: int = setting(32, "monotone: units of the mixer", low=1, high=1024)
-    hypernet_size: int = setting(64, "monotone: width of the networks that make its weights", low=1, high=4096)
+    mixer_size: int = setting(32, "mixer=monotone: number of the mixer's units", low=1, high=1024)
+    hypernet_size: int = setting(
+        64, "mixer=monotone: width of the hypernetworks that make its weights", low=1, high=4096
+    )
 
 
 def make(config: Config, spec: EnvSpec) -> Model:
     """Return the Q-values of a task.
 
     Raises:
-      ValueError: entities are asked for where there are none.
+      ValueError: entities are requested but there are none.
     """
     groups, shape = teams(config, spec), (1, 1, spec.num_agents)
     agents = Agents(config, spec.actions.size, groups, pictures.eyes(spec, config.hidden_size))
@@ -92,8 +98,8 @@ class Agents(nn.Module):
 
     config: Any
     num_actions: int
-    groups: tuple[Group, ...] = ()  # of agents whose x is read as entities; () = x is features
-    eyes: nn.Module | None = None  # what makes features of x otherwise; None = x is features
+    groups: tuple[Group, ...] = ()  # groups of agents whose x is read as entities; () = x is features
+    eyes: nn.Module | None = None  # makes features of images; None = x is features
 
     @nn.compact
     def __call__(self, memory: PyTree, x: Array, first: Array, legal: Array) -> tuple[PyTree, Array]:

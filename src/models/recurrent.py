@@ -11,8 +11,8 @@ from tandem.models.dense import Dense
 class GRU(nn.Module):
     """A gated recurrent unit (Cho et al. 2014, in the form whose reset gate acts after the product) over time axis 1.
 
-    What the inputs add to the gates is one product for the whole sequence; only the product with the memory is made
-    step by step.
+    The inputs' contribution to the gates is one product for the whole sequence. Only the product with the memory is
+    computed step by step.
     """
 
     hidden: int
@@ -24,7 +24,7 @@ class GRU(nn.Module):
         Args:
           memory: [B, ..., H] before the first step.
           x: [B, T, ..., F] inputs.
-          first: [B, T] bool; where set, the memory is zero before that step.
+          first: [B, T] bool; if set, the memory is zero before that step.
         """
         kernel = self.param("memory", _three_orthogonal, (self.hidden, 3 * self.hidden))
         bias = self.param("memory_bias", nn.initializers.zeros, (self.hidden,))
@@ -47,8 +47,8 @@ def unroll(memory: Array, inputs: Array, going_on: Array, kernel: Array, bias: A
 
     Args:
       memory: [R, H] before the first step.
-      inputs: [T, R, 3 H] what the inputs add to the reset gate, the update gate and the candidate.
-      going_on: [T, R, 1] 0 where the memory is forgotten before the step, else 1.
+      inputs: [T, R, 3 H] the inputs' contribution to the reset gate, the update gate and the candidate.
+      going_on: [T, R, 1] 0 if the memory is reset before the step, else 1.
       kernel: [H, 3 H].
       bias: [H] beside the memory in the candidate.
     """

@@ -1,7 +1,7 @@
 """A policy per agent and two Q-functions, for soft actor-critics with discrete actions; feed-forward.
 
 Discrete soft actor-critic (Christodoulou 2019, "Soft actor-critic for discrete action settings"). Parameters are shared
-by all agents. A critic sees what its agent sees (`own`), or the global state and what the others play (`central`).
+by all agents. A critic sees its agent's observation (`own`), or the global state and the others' actions (`central`).
 """
 
 import dataclasses
@@ -23,22 +23,22 @@ NUM_CRITICS = 2
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(EntityConfig):
     hidden_size: int = setting(64, "width of every layer", low=2, high=4096)
-    num_layers: int = setting(2, "layers from the input to the head", low=1, high=16)
+    num_layers: int = setting(2, "number of layers before the head", low=1, high=16)
     activation: str = setting("relu", "nonlinearity of the layers", choices=tuple(ACTIVATIONS))
-    layer_norm: bool = setting(False, "normalise the input and every layer's output (LayerNorm)")
+    layer_norm: bool = setting(False, "whether to normalise the input and every layer's output (LayerNorm)")
     critic_input: str = setting(
         "own", "what a critic sees: its agent's obs, or the global state (all obs where there is none) and what the "
         "others play", choices=("own", "central"),
     )  # fmt: skip
-    agent_id: bool = setting(True, "append a one-hot agent id where entities are not read, and to central critics")
-    head_gain: float = setting(0.01, "size of the heads' first weights", low=0.0)
+    agent_id: bool = setting(True, "whether to add a one-hot agent id, for encoder=flat and for central critics")
+    head_gain: float = setting(0.01, "scale of the heads' initial weights", low=0.0)
 
 
 def make(config: Config, spec: EnvSpec) -> Model:
     """Return the policy and the critics of a task.
 
     Raises:
-      ValueError: entities are asked for where there are none.
+      ValueError: entities are requested but there are none.
     """
     groups = teams(config, spec)
     reader = Reader(config, spec.actions.size, groups)
@@ -51,7 +51,7 @@ def make(config: Config, spec: EnvSpec) -> Model:
         return jnp.concatenate([x, ids], axis=-1)
 
     def seen(obs: Array, state: Array, action: Array) -> Array:
-        """Return what critics see [..., N, F]."""
+        """Return the critics' input [..., N, F]."""
         if config.critic_input == "own":
             return with_id(obs, not groups)
         whole = state if spec.state.size else obs.reshape(*obs.shape[:-2], -1)
@@ -84,11 +84,11 @@ def make(config: Config, spec: EnvSpec) -> Model:
 
 
 class Reader(nn.Module):
-    """Layers from what is seen of each agent to a number for each of its actions."""
+    """Layers from each agent's input to a number for each of its actions."""
 
     config: Any
     num_actions: int
-    groups: tuple = ()  # of agents whose x is read as entities; () = x is features
+    groups: tuple = ()  # groups of agents whose x is read as entities; () = x is features
 
     @nn.compact
     def __call__(self, x: Array) -> Array:

@@ -42,7 +42,7 @@ from tandem.ops.support import Support, make_support
 class Config(EntityConfig):
     latent_size: int = setting(
         128,
-        "width D of each agent's latent; encoder=entities: of the part that is not about one thing",
+        "width D of each agent's latent; encoder=entities: of its part that is not a thing's token",
         low=2,
         high=4096,
     )
@@ -50,16 +50,16 @@ class Config(EntityConfig):
     hidden_size: int = setting(128, "width of every other hidden layer", low=2, high=4096)
     num_layers: int = setting(
         1,
-        "hidden layers of the dynamics, and of the value and reward heads before the mean over agents",
+        "number of hidden layers of the dynamics, and of the value and reward heads before the mean over agents",
         low=1,
         high=16,
     )
     attention: str = setting(
-        "transformer", "how agents see each other in the dynamics", choices=("none", "transformer")
+        "transformer", "how agents exchange information in the dynamics", choices=("none", "transformer")
     )
     attention_size: int = setting(64, "width of the tokens that agents exchange", low=2, high=4096)
     attention_heads: int = setting(2, "attention heads; must divide attention_size", low=1, high=64)
-    attention_layers: int = setting(1, "transformer blocks in the dynamics", low=1, high=16)
+    attention_layers: int = setting(1, "number of transformer blocks in the dynamics", low=1, high=16)
     projection_size: int = setting(
         64, "width of the space in which predicted and real latents are compared", low=2, high=4096
     )
@@ -73,18 +73,22 @@ class Config(EntityConfig):
     )
     value_bins: int = setting(101, "number of bins of the categorical value", low=3, high=1001)
     value_limit: float = setting(
-        8.0, "value support is [-limit, limit] after h(x); 8 stands for returns up to 79", low=0.1
+        8.0, "value support is [-limit, limit] after the transform h(x); 8 covers returns up to 79", low=0.1
     )
     reward_bins: int = setting(51, "number of bins of the categorical reward", low=3, high=1001)
     reward_limit: float = setting(
-        4.0, "reward support is [-limit, limit] after h(x); 4 stands for rewards up to 24", low=0.1
+        4.0, "reward support is [-limit, limit] after the transform h(x); 4 covers rewards up to 24", low=0.1
     )
     agent_id: bool = setting(
-        False, "encoder=flat: adds a one-hot agent id to each observation, for teams whose roles it does not show"
+        False, "encoder=flat: whether to add a one-hot agent id to each observation, which may not show the roles"
+    )
+    mask_absent: bool = setting(
+        False,
+        "encoder=entities: whether things that are dead or out of sight stay so, and are ignored, in imagined steps",
     )
     compute_dtype: str = setting(
         "float32",
-        "precision of the layers; parameters, losses and everything that reads entities stay float32",
+        "precision of the layers; parameters, losses and encoders of entities stay float32",
         choices=("float32", "bfloat16"),
     )
 
@@ -130,7 +134,7 @@ class Dynamics(nn.Module):
             x = jnp.concatenate([x, tokens], axis=-1)
         change = Dense(
             cfg.latent_size, dtype=dtype
-        )  # made before the hidden layers, for names follow the order of making
+        )  # made before the hidden layers, because parameter names follow this order
         for _ in range(cfg.num_layers):
             x = nn.relu(Dense(cfg.hidden_size, dtype=dtype)(x))
         next_latent = nn.LayerNorm(dtype=jnp.float32)(latent + change(x))
@@ -141,7 +145,7 @@ class Dynamics(nn.Module):
 class TeamHead(nn.Module):
     """A centralised head: the mean of all agents' features to one categorical distribution, uniform at first.
 
-    It does not depend on the order of the agents: what is learned in one role holds for every agent in that role.
+    It does not depend on the order of the agents, so what is learned for one role holds for every agent in it.
     """
 
     hidden: int
@@ -266,7 +270,7 @@ def make(config: Config, spec: EnvSpec) -> Model:
     """Return the world model of a task, which has no memory and imagines no ends of episodes.
 
     Raises:
-      ValueError: if the heads do not divide the attention's width, or the task's actions are continuous.
+      ValueError: the heads do not divide the attention's width, or the task's actions are continuous.
     """
     if config.attention_size % config.attention_heads:
         raise ValueError(
@@ -314,7 +318,7 @@ def _network(config: Config, spec: EnvSpec) -> Network:
         )
     if len(groups) != 1:
         return Network(config, LatentSpace(own=config.latent_size, num_actions=spec.actions.size))
-    space = latent_space(config.latent_size, config.entity_size, spec.obs, spec.actions)
+    space = latent_space(config.latent_size, config.entity_size, spec.obs, spec.actions, config.mask_absent)
     if space.target and config.policy_head != "sum":
         raise ValueError(
             f"network_args.policy_head={config.policy_head}: actions aim at things here, and only policy_head=sum "
@@ -334,7 +338,7 @@ def _network(config: Config, spec: EnvSpec) -> Network:
 
 
 def _latents(represent: Callable, imagine: Callable, reward: Codec) -> Latents:
-    """Return the latents of a network that remembers nothing, draws nothing and lets no episode end."""
+    """Return the latents of a network without memory, randomness and predicted ends of episodes."""
 
     def observe(params: Params, memory: PyTree, obs: Array, first: Array) -> tuple[PyTree, Array]:
         del first

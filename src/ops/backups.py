@@ -1,15 +1,15 @@
-"""What a state is worth, given what its actions are worth: the step from Q-values to a value, as functions to pass in.
+"""Backups: functions that map the Q-values of a state's actions to the state's value.
 
 A backup maps
 
-    values [..., A]      Q-values that the result is made of, of a target network
-    judge [..., A]       Q-values by which an action is chosen; double Q-learning takes the learning network's (van
+    values [..., A]      Q-values of a target network, from which the result is computed
+    judge [..., A]       Q-values that choose an action; double Q-learning takes the online network's (van
                          Hasselt et al. 2016, "Deep reinforcement learning with double Q-learning", equation 4)
-    legal [..., A]       bool; what is illegal has no influence, whatever its values
-    behaviour [..., A]   probabilities of the policy that made the data, zero on illegal actions; None where a backup
-                         is used that does not read it
+    legal [..., A]       bool; illegal actions have no influence, whatever their values
+    behaviour [..., A]   probabilities of the data's policy, zero on illegal actions; None if the backup does not use
+                         it
 
-to a value [...]. All but `greedy` read the behaviour.
+to a value [...]. All but `greedy` use the behaviour.
 """
 
 from collections.abc import Callable
@@ -24,14 +24,14 @@ Backup = Callable[[Array, Array, Array, Array | None], Array]
 
 
 def greedy(values: Array, judge: Array, legal: Array, behaviour: Array | None = None) -> Array:
-    """Return the value of the action that `judge` thinks best: Q-learning; double where `judge` is another network."""
+    """Return the value of `judge`'s best action: Q-learning, or double Q-learning if `judge` is another network."""
     del behaviour
     best = jnp.argmax(masked_logits(judge, legal), axis=-1)
     return chosen(values, best)
 
 
 def support(threshold: float) -> Backup:
-    """Return the greedy backup among actions that the behaviour plays often enough: beta / max beta > threshold.
+    """Return the greedy backup among frequent actions of the behaviour: beta / max beta > threshold.
 
     Discrete BCQ (Fujimoto et al. 2019, "Benchmarking batch deep reinforcement learning algorithms", equation 5).
     """
@@ -43,16 +43,16 @@ def support(threshold: float) -> Backup:
 
 
 def supported(behaviour: Array, threshold: float) -> Array:
-    """Return which actions a behaviour [..., A] plays often enough, [..., A] bool."""
+    """Return which actions of a behaviour [..., A] are frequent enough, [..., A] bool."""
     return behaviour > threshold * jnp.max(behaviour, axis=-1, keepdims=True)
 
 
 def soft_behaviour(temperature: float) -> Backup:
-    """Return alpha log sum_b beta(b) exp(Q(b) / alpha): what the best policy earns that pays alpha KL(policy || beta).
+    """Return alpha log sum_b beta(b) exp(Q(b) / alpha): the best value net of alpha KL(policy || beta).
 
     The closed form of behaviour-regularised backups with a KL divergence (Wu et al. 2019, "Behavior regularized offline
-    reinforcement learning", section 4). As alpha falls it becomes the greatest value that the behaviour may meet, as
-    it rises the behaviour's own value.
+    reinforcement learning", section 4). For small alpha it approaches the greatest value in the behaviour's support,
+    and for large alpha the behaviour's own value.
 
     Args:
       temperature: alpha, in units of the values.
@@ -67,9 +67,9 @@ def soft_behaviour(temperature: float) -> Backup:
 
 
 def reweighted(temperature: float) -> Backup:
-    """Return sum_b p(b) Q(b) with p = beta exp(Q / alpha) / Z: what the policy earns that `soft_behaviour` values.
+    """Return sum_b p(b) Q(b) with p = beta exp(Q / alpha) / Z: `soft_behaviour` without the penalty.
 
-    It pays nothing for its divergence. Implicit constraint Q-learning (Yang et al. 2021, "Believe what you see",
+    Implicit constraint Q-learning (Yang et al. 2021, "Believe what you see",
     equation 10) estimates it by weights of the data's actions; of a known distribution over few actions it is exact.
 
     Args:

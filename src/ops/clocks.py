@@ -1,14 +1,14 @@
-"""The clocks of a run, which count on the device in 32 bits: one that wraps would never reach its end."""
+"""The clocks of a run, which count on the device in 32 bits; one that overflows would never reach its end."""
 
-MOST = 2**31 - 1  # what 32 bits can count to
+MOST = 2**31 - 1  # the largest number in 32 bits
 
 
 def step_problems(t_max: int, cycle: int, report_every: int) -> list[str]:
     """Return a sentence if 32 bits cannot count the steps of a run, which ends with a whole report.
 
     Args:
-      cycle: steps of the run's clock that are taken at once.
-      report_every: steps from one report to the next, as asked for.
+      cycle: steps of the run's clock per cycle.
+      report_every: requested steps between reports.
     """
     report = cycle * max(1, round(report_every / cycle))
     if t_max <= MOST - report:

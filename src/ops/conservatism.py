@@ -1,8 +1,8 @@
-"""What keeps the Q-values of actions low that recorded data do not play: penalties to add to a Q-learner's loss.
+"""Penalties for a Q-learner's loss that keep the Q-values of actions outside the recorded data low.
 
-Conservative Q-learning (Kumar et al. 2020, equation 4): a soft maximum over actions, less the value of what the data
-play. Penalties differ in the actions that the maximum is over. All are in units of the values, so a weight acts as
-weight / (factor on the rewards). Illegal actions have no part in any of them, whatever their values.
+Conservative Q-learning (Kumar et al. 2020, equation 4): a soft maximum over actions, minus the value of the data's
+actions. Penalties differ in the actions of the maximum. All are in units of the values, so a weight acts as
+weight / (factor on the rewards). Illegal actions never contribute, whatever their values.
 
 A new penalty is a function with the arguments of these and a name in `PENALTIES`.
 """
@@ -17,11 +17,11 @@ from tandem.core import Array, Key
 from tandem.ops.backups import chosen
 from tandem.ops.masking import masked_logits, masked_softmax
 
-RAREST = 1e-5  # probability below which it does not matter how rarely the data play an action
+RAREST = 1e-5  # floor of the data's probabilities
 
 
 class Seen(NamedTuple):
-    """What a penalty is made of; N agents, A actions, M values that are fitted: one of the team, or one of each."""
+    """A penalty's inputs; N agents, A actions, M fitted values: one of the team, or one of each agent."""
 
     values: Array  # [..., N, A]
     legal: Array  # [..., N, A] bool
@@ -34,8 +34,8 @@ class Seen(NamedTuple):
 class Options(NamedTuple):
     """Settings of penalties; each reads its own."""
 
-    samples: int = 20  # joint: K, joint actions by lot
-    temperature: float = 0.0  # counterfactual: 0 = all agents weigh alike; else how much those that stray weigh more
+    samples: int = 20  # joint: K, random joint actions
+    temperature: float = 0.0  # counterfactual: 0 = equal weights; else larger weights for agents that leave the data
 
 
 Conservatism = Callable[[Seen, Options, Key], Array]  # -> penalties [..., N], or [..., M]
@@ -48,7 +48,7 @@ def agent(seen: Seen, options: Options, key: Key) -> Array:
 
 
 def joint(seen: Seen, options: Options, key: Key) -> Array:
-    """Return log sum_k exp Q_tot(b_k) - Q_tot(a) [..., M] over K legal joint actions by lot, and the data's own."""
+    """Return log sum_k exp Q_tot(b_k) - Q_tot(a) [..., M] over K random legal joint actions and the data's own."""
     drawn, values = by_lot(key, seen.legal, options.samples), _legal_values(seen)
     total = jax.vmap(lambda action: seen.team(chosen(values, action)))(drawn)
     of_data = seen.team(chosen(values, seen.action))
@@ -56,11 +56,11 @@ def joint(seen: Seen, options: Options, key: Key) -> Array:
 
 
 def by_lot(key: Key, legal: Array, samples: int) -> Array:
-    """Return so many legal actions [samples, ...] for each agent of legal [..., A], each as likely as the others.
+    """Return uniformly random legal actions [samples, ...] for each agent of legal [..., A].
 
     One random number per draw, where Gumbel-max needs A.
     """
-    place = jnp.cumsum(legal, axis=-1)  # which legal action it is, from 1 on
+    place = jnp.cumsum(legal, axis=-1)  # index among the legal actions, from 1 on
 
     def draw(luck: Array) -> Array:
         skipped = jnp.floor(luck * place[..., -1])
@@ -73,7 +73,7 @@ def counterfactual(seen: Seen, options: Options, key: Key) -> Array:
     """Return sum_i l_i [log sum_b exp Q_tot(b, a_others) - Q_tot(a)] [..., 1]: one agent leaves the data at a time.
 
     Shao et al. 2023, "Counterfactual conservative Q-learning for offline multi-agent reinforcement learning", section
-    4. The weights l of living agents sum to one: they are alike, or softmax(temperature KL(softmax Q_tot || beta_i)).
+    4. The weights l of living agents sum to one: they are equal, or softmax(temperature KL(softmax Q_tot || beta_i)).
     """
     del key
     values = _legal_values(seen)
@@ -89,7 +89,7 @@ def counterfactual(seen: Seen, options: Options, key: Key) -> Array:
 
 
 def _shares(seen: Seen, options: Options, totals: Array) -> Array:
-    """Return how much agents weigh [..., N]; no gradient reaches it."""
+    """Return the agents' weights [..., N], without a gradient."""
     if options.temperature == 0.0:
         return seen.alive / jnp.maximum(jnp.sum(seen.alive, axis=-1, keepdims=True), 1)
     policy = masked_softmax(totals, seen.legal)
@@ -100,7 +100,7 @@ def _shares(seen: Seen, options: Options, totals: Array) -> Array:
 
 
 def maximum(seen: Seen, options: Options, key: Key) -> Array:
-    """Return max_b Q_tot(b) - Q_tot(a) [..., M]; the team's best joint action is made of the agents' best actions."""
+    """Return max_b Q_tot(b) - Q_tot(a) [..., M]; the team's best joint action consists of the agents' best actions."""
     del options, key
     best = jnp.max(masked_logits(seen.values, seen.legal), axis=-1)
     return seen.team(best) - seen.team(chosen(_legal_values(seen), seen.action))

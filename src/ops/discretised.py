@@ -1,7 +1,7 @@
 """Whole numbers 0 .. V - 1 as a mixture of rounded logistic distributions, whose cost does not grow with V.
 
 Salimans et al. 2017, "PixelCNN++", section 2.1: what lies beyond the first and the last number counts as these. Here
-components have whole-number units, and their scale a floor, below which a bell is narrower than what rounding leaves.
+components are in whole-number units. Their scale has a floor, below which a bell is narrower than a rounding step.
 """
 
 from typing import NamedTuple

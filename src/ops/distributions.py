@@ -1,9 +1,9 @@
-"""How an agent's action is drawn: one of a list (categorical), or numbers of which each has a
-normal distribution (Gaussian).
+"""Distributions of an agent's action: one of a list (categorical), or numbers with normal
+distributions (Gaussian).
 
 `legal` [..., A] says which entries of a list may be played, and which of the A numbers an agent has; the others are
-padding, are played as zero and count in nothing. Learners and planners see `core.Distribution` alone, so none of them
-asks which it is.
+padding, which is played as zero and ignored. Learners and planners only use `core.Distribution`, so they do not depend
+on the kind.
 
 A Gaussian is not cut off at the range [-1, 1] of an action. The environment clips what it gets, which is part of its
 dynamics, like friction. So PPO needs the density of the sample as it was drawn, and the gradient is unbiased. The
@@ -23,7 +23,7 @@ HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 
 
 def of(actions: Discrete | Numbers) -> Distribution:
-    """Return how actions of a space are drawn, and how likely they are."""
+    """Return the distribution of actions in a space."""
     return GAUSSIAN if actions.continuous else CATEGORICAL
 
 

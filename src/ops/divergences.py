@@ -1,9 +1,9 @@
-"""How far a policy is from the one that made the data, as exact sums over an agent's actions.
+"""Divergences of a policy from the data's policy, as exact sums over an agent's actions.
 
 Penalties of behaviour-regularised actor-critics (Wu et al. 2019, "Behavior regularized offline reinforcement learning",
 section 3; Kumar et al. 2019, "Stabilizing off-policy Q-learning via bootstrapping error reduction", section 5). Both
-policies are distributions [..., A] that are zero on illegal actions. That of the data is estimated, and how rarely it
-plays what it never plays is not known, so its probabilities end at RAREST.
+policies are distributions [..., A] that are zero on illegal actions. The data's policy is estimated, and tiny
+probabilities in it are unreliable, so they have the floor RAREST.
 
 A new penalty is a function with the arguments of these and a name in `DIVERGENCES`.
 """
@@ -18,7 +18,7 @@ from tandem.ops.backups import supported
 from tandem.ops.masking import kl_divergence
 
 RAREST = 1e-4
-SMOOTH = 1e-3  # mmd: its tip is rounded over this width, where the root has no finite slope
+SMOOTH = 1e-3  # mmd: width over which its tip is rounded, because the root has no finite slope there
 
 
 class Options(NamedTuple):
@@ -32,20 +32,20 @@ Divergence = Callable[[Array, Array, Options], Array]  # policy, behaviour [...,
 
 
 def kl(policy: Array, behaviour: Array, options: Options) -> Array:
-    """Return KL(policy || behaviour) in nats: policies are kept from what the data avoid, and may leave things out."""
+    """Return KL(policy || behaviour) in nats: it punishes actions that the data avoid, but not omissions."""
     del options
     return kl_divergence(policy, jnp.maximum(behaviour, RAREST))
 
 
 def js(policy: Array, behaviour: Array, options: Options) -> Array:
-    """Return the Jensen-Shannon divergence, at most log 2: beyond some distance it pulls no more."""
+    """Return the Jensen-Shannon divergence, at most log 2; its pull vanishes at large distances."""
     del options
     middle = 0.5 * (policy + behaviour)
     return 0.5 * (kl_divergence(policy, middle) + kl_divergence(behaviour, middle))
 
 
 def tv(policy: Array, behaviour: Array, options: Options) -> Array:
-    """Return the total variation, at most 1: the share of the decisions that have to be changed."""
+    """Return the total variation, at most 1: the share of decisions that differ."""
     del options
     return 0.5 * jnp.sum(jnp.abs(policy - behaviour), axis=-1)
 
@@ -54,14 +54,14 @@ def mmd(policy: Array, behaviour: Array, options: Options) -> Array:
     """Return the maximum mean discrepancy under a Laplacian kernel on one-hot actions, exp(-|x - y|_1 / (2 width)).
 
     Of two actions it is 1 or exp(-1 / width), so the sum over all pairs is (1 - exp(-1 / width)) |policy - behaviour|^2
-    exactly: the width is a unit, and decides nothing else. BEAR estimates it from a few samples.
+    exactly. So the width only scales it. BEAR estimates it from a few samples.
     """
     square = (1.0 - jnp.exp(-1.0 / options.kernel_width)) * jnp.sum((policy - behaviour) ** 2, axis=-1)
     return jnp.sqrt(square + SMOOTH**2) - SMOOTH
 
 
 def support(policy: Array, behaviour: Array, options: Options) -> Array:
-    """Return the probability of actions that the data do not play often enough; among the others all is free."""
+    """Return the probability of actions that are too rare in the data; all others are free."""
     return jnp.sum(jnp.where(supported(behaviour, options.threshold), 0.0, policy), axis=-1)
 
 

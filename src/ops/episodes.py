@@ -6,10 +6,10 @@ from tandem.core import Transition
 
 
 def given_up(traj: Transition) -> Transition:
-    """Return rows [B, T, ...] of which those that the next one does not go on from are
-    truncated: bootstrap from `next_obs`.
+    """Return rows [B, T, ...] in which a row is truncated if the next row does not continue it.
+    Learners then bootstrap from `next_obs`.
 
-    Where every episode came to its end nothing changes.
+    If every episode is complete, nothing changes.
     """
     lost = traj.first[:, 1:] & ~traj.terminated[:, :-1]
     truncated = jnp.concatenate([traj.truncated[:, :-1] | lost, traj.truncated[:, -1:]], axis=1)

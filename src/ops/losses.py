@@ -40,7 +40,7 @@ def scale_gradient(x: Array, scale: float) -> Array:
 def masked_mean(x: Array, mask: Array) -> Array:
     """Return the mean of x where mask is set, both of one shape; zero if it is set nowhere.
 
-    What is masked may be anything, also not a number. Masks may be fractional weights.
+    Masked entries may be anything, even NaN. Masks may be fractional weights.
     """
     mask = mask.astype(x.dtype)
     return jnp.sum(jnp.where(mask > 0, x, 0.0) * mask) / jnp.maximum(jnp.sum(mask), 1.0)
@@ -48,10 +48,10 @@ def masked_mean(x: Array, mask: Array) -> Array:
 
 def mean_of(x: Array, mask: Array, axis: int | None = None) -> Array:
     """Return the mean along `axis` (None = all) of x where mask is set, both of one
-    shape; zero where it is set nowhere.
+    shape; zero if it is set nowhere.
 
-    Where all is set it is `jnp.mean` itself, selected and not worked out anew, so that a loss and its gradient keep
-    the bits that they have without masks. (A whole run is one program, in which XLA may round in another order.)
+    If the whole mask is set, the result is that of `jnp.mean`, so that a loss and its gradient have the same bits as
+    without masks. (In the program of a whole run, XLA may still round in another order.)
     """
     kept = jnp.sum(jnp.where(mask, x, 0.0), axis=axis)
     count = jnp.sum(mask, axis=axis, dtype=x.dtype)
@@ -83,9 +83,9 @@ def clipped_value_loss(loss, value: Array, old_value: Array, target: Array, clip
 
     Args:
       loss: error [...] -> loss [...].
-      value: prediction; the gradient is its.
+      value: prediction, which gets the gradient.
       old_value: prediction before the update.
-      target: what is predicted.
+      target: of the prediction.
       clip: in the units of the values.
     """
     near = old_value + jnp.clip(value - old_value, -clip, clip)

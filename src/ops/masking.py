@@ -1,4 +1,4 @@
-"""Distributions over the legal actions. `legal` is True where an action may be played, and never False throughout."""
+"""Distributions over the legal actions. `legal` is True for actions that may be played, and never all False."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ TINY = jnp.finfo(jnp.float32).tiny
 
 
 def masked_logits(logits: Array, legal: Array) -> Array:
-    """Return logits [..., A] with illegal actions out of reach."""
+    """Return logits [..., A] with illegal actions set to NEVER."""
     return jnp.where(legal, logits, NEVER)
 
 
@@ -21,7 +21,7 @@ def masked_softmax(logits: Array, legal: Array) -> Array:
 
 
 def renormalise(probabilities: Array, legal: Array) -> Array:
-    """Return probabilities [..., A] restricted to legal actions; uniform over them where nothing legal had weight."""
+    """Return probabilities [..., A] restricted to legal actions; uniform over them if no legal action had weight."""
     kept = jnp.where(legal, probabilities, 0.0)
     total = jnp.sum(kept, axis=-1, keepdims=True)
     uniform = legal / jnp.sum(legal, axis=-1, keepdims=True)
@@ -29,7 +29,7 @@ def renormalise(probabilities: Array, legal: Array) -> Array:
 
 
 def entropy(probabilities: Array) -> Array:
-    """Return the entropy [...] in nats of distributions [..., A]; zeros count for nothing, also in the gradient."""
+    """Return the entropy [...] in nats of distributions [..., A]; zeros contribute nothing, also to the gradient."""
     logs = jnp.log(jnp.where(probabilities > 0, probabilities, 1.0))
     return -jnp.sum(probabilities * logs, axis=-1)
 
@@ -37,7 +37,7 @@ def entropy(probabilities: Array) -> Array:
 def kl_divergence(p: Array, q: Array) -> Array:
     """Return KL(p || q) [...] in nats of distributions [..., A].
 
-    Where p is zero nothing counts; where only q is zero the result is large and finite.
+    Entries with p = 0 contribute nothing; if only q is zero, the result is large and finite.
     """
     ratio = jnp.log(jnp.where(p > 0, p, 1.0)) - jnp.log(jnp.where(p > 0, jnp.maximum(q, TINY), 1.0))
     return jnp.sum(p * ratio, axis=-1)

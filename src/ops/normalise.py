@@ -1,10 +1,10 @@
-"""Scales of what is learned from: running mean and spread, and a batch's own."""
+"""Normalisation of training data by running moments, or by a batch's own."""
 
 import jax.numpy as jnp
 
 from tandem.core import Array, pytree
 
-SMALLEST_STD = 1e-4  # of what is zero throughout: whatever is divided by it stays zero
+SMALLEST_STD = 1e-4  # scale of data that are all zero, which stay zero when divided by it
 
 # The least standard deviation, over the root mean square. What is centred may be nearly constant: below 1e-3
 # the difference of two moments in float32 is rounding error, which 1e-2 keeps out. What keeps its mean comes
@@ -16,7 +16,7 @@ SMALLEST_RATIO_UNCENTRED = 0.1
 
 @pytree
 class Moments:
-    """Exponentially weighted first and second moments of a scalar, with the weight seen so far (at first none)."""
+    """Exponentially weighted first and second moments of a scalar, with their total weight (at first 0)."""
 
     mean: Array  # [] weighted sum
     square: Array  # []
@@ -24,14 +24,14 @@ class Moments:
 
 
 def no_moments() -> Moments:
-    """Return moments of nothing."""
+    """Return moments without any data."""
     return Moments(mean=jnp.zeros(()), square=jnp.zeros(()), weight=jnp.zeros(()))
 
 
 def add_moments(moments: Moments, x: Array, mask: Array, decay: float) -> Moments:
     """Return the moments with those of x where mask is set, both of one shape; unchanged if it is set nowhere.
 
-    What is masked may be anything, also not a number.
+    Masked entries may be anything, even NaN.
     """
     x, count = _chosen(x, mask)
     share = jnp.where(count > 0, 1.0 - decay, 0.0)
@@ -43,15 +43,15 @@ def add_moments(moments: Moments, x: Array, mask: Array, decay: float) -> Moment
 
 
 def mean_and_std(moments: Moments) -> tuple[Array, Array]:
-    """Return (mean [], standard deviation []) without the bias towards zero of the first updates; (0, 1) of nothing.
+    """Return (mean [], standard deviation []) without the bias towards zero of the first updates; (0, 1) without data.
 
-    The standard deviation is for dividing by what the mean was taken from: it has a floor.
+    The standard deviation is meant for dividing centred data, so it has a floor.
     """
     return _mean_and_std(moments, SMALLEST_RATIO)
 
 
 def divisor(moments: Moments) -> Array:
-    """Return the standard deviation [] for dividing by what keeps its mean, as rewards do: its floor is higher."""
+    """Return the standard deviation [] for dividing data that keep their mean, such as rewards; its floor is higher."""
     return _mean_and_std(moments, SMALLEST_RATIO_UNCENTRED)[1]
 
 
@@ -65,7 +65,7 @@ def _mean_and_std(moments: Moments, smallest_ratio: float) -> tuple[Array, Array
 
 def standardise(x: Array, mask: Array) -> Array:
     """Return x with mean zero and spread one where mask is set, both of one shape, and zero
-    elsewhere, whatever stands there.
+    elsewhere.
     """
     chosen, count = _chosen(x, mask)
     count = jnp.maximum(count, 1.0)
@@ -76,6 +76,6 @@ def standardise(x: Array, mask: Array) -> Array:
 def _chosen(x: Array, mask: Array) -> tuple[Array, Array]:
     """Return x with zeros where mask is not set, and how often it is set, [] float32.
 
-    Selected, not multiplied: zero times what is not a number is not a number.
+    Entries are selected, not multiplied, because zero times NaN is NaN.
     """
     return jnp.where(mask > 0, x, 0.0), jnp.sum((mask > 0).astype(jnp.float32))

@@ -1,7 +1,7 @@
 """Numbers and vectors as one of a few codes: fixed bins, finite scalar quantisation, and a learned codebook.
 
-All keep gradients going past what they round (straight-through, Bengio et al. 2013), but for the bins, below which
-nothing is learned.
+All pass gradients through their rounding (straight-through, Bengio et al. 2013), except the bins, whose inputs are
+not learned.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ def to_bins(x: Array, limit: Array | float, num_bins: int) -> Array:
     """Return the nearest bin [...] int32 of numbers [...]: bins are equidistant in symlog(x) from -limit to limit.
 
     Args:
-      limit: the number at which the last bin stands, one for all or [...]; numbers beyond it go there.
+      limit: position of the last bin, one for all or [...]; numbers beyond it go there.
       num_bins: odd, so that zero has a bin.
     """
     most = symlog(jnp.asarray(limit, jnp.float32))
@@ -33,7 +33,7 @@ def from_bins(code: Array, limit: Array | float, num_bins: int) -> Array:
 
 
 def bound(z: Array, levels: Sequence[int]) -> Array:
-    """Return numbers [..., L] so bounded that rounding gives `levels[i]` whole numbers in column i.
+    """Return numbers [..., L], bounded so that rounding gives `levels[i]` whole numbers in column i.
 
     Mentzer et al. 2024, "Finite scalar quantization: VQ-VAE made simple", section 3.1 and appendix A.1. Columns with
     an even number of levels are shifted by a half.
@@ -43,7 +43,7 @@ def bound(z: Array, levels: Sequence[int]) -> Array:
 
 
 def fsq(z: Array, levels: Sequence[int]) -> Array:
-    """Return bounded and rounded numbers [..., L] in [-1, 1]; gradients pass the rounding as if it were not there."""
+    """Return bounded and rounded numbers [..., L] in [-1, 1]; gradients ignore the rounding."""
     bounded = bound(z, levels)
     rounded = bounded + jax.lax.stop_gradient(jnp.round(bounded) - bounded)
     return rounded / _columns(_half_widths(levels), z.ndim)
@@ -67,7 +67,7 @@ def fsq_numbers(code: Array, levels: Sequence[int]) -> Array:
 def nearest(z: Array, codebook: Array) -> Array:
     """Return which vector of the codebook [V, E] is nearest to each of z [..., E]: [...] int32."""
     flat = z.reshape(-1, z.shape[-1])
-    squares = jnp.sum(codebook**2, axis=-1)[None] - 2.0 * flat @ codebook.T  # |z|^2 is the same for all
+    squares = jnp.sum(codebook**2, axis=-1)[None] - 2.0 * flat @ codebook.T  # |z|^2 is the same for all vectors
     return jnp.argmin(squares, axis=-1).astype(jnp.int32).reshape(z.shape[:-1])
 
 
@@ -83,7 +83,7 @@ def moved_codebook(
       z: [M, E] vectors.
       code: [M] the nearest code of each.
       weight: [M] 0 or 1.
-      decay: what is kept of counts and sums.
+      decay: of counts and sums.
     """
     used = jax.nn.one_hot(code, counts.shape[0]) * weight[:, None]
     counts = decay * counts + (1.0 - decay) * jnp.sum(used, axis=0)

@@ -1,5 +1,5 @@
-"""Value targets and masks along one stored stream of rows, which may hold the end of one
-episode and the start of others.
+"""Value targets and masks along one stored stream of rows, which may contain the ends and
+starts of episodes.
 
 Row j is one environment step with its reward, its flags and its true successor, read before any reset. All functions
 take a single stream [T]; callers vmap. n-step returns: Schrittwieser et al. 2020, appendix G. Generalised advantages:
@@ -14,7 +14,7 @@ from tandem.core import Array
 
 
 def _steps(done: Array, n_step: int, unroll: int) -> Array:
-    """Return how many rewards each position's return sums: [U + 1] int32, up to `n_step`, not past the first end."""
+    """Return the number of rewards in each position's return: [U + 1] int32, up to `n_step`, not past the first end."""
     window = jnp.arange(unroll + 1)[:, None] + jnp.arange(n_step)[None, :]
     ends = done[window]  # [U + 1, n]
     return jnp.where(jnp.any(ends, axis=1), jnp.argmax(ends, axis=1) + 1, n_step).astype(jnp.int32)
@@ -67,8 +67,8 @@ def unroll_masks(terminated: Array, truncated: Array, unroll: int) -> tuple[Arra
     """Return (alive, known), both [U + 1] float32, of the positions 0..U of an unroll that starts in row 0.
 
     alive: 1 up to and including the last row of the episode of row 0, then 0.
-    known: 1 where what follows is known: while alive, and after a true end, where everything stays zero; 0 after a
-      cut-off.
+    known: 1 if the future is known: while alive, and after a true end, where everything stays zero; 0 after a
+      time limit.
     Only the first end counts: later flags belong to other episodes. A row with both flags counts as a true end.
 
     Args:
@@ -99,10 +99,10 @@ def generalised_advantages(
 
     Args:
       reward: [T].
-      value: [T] value of what each row was acted on.
-      next_value: [T] value of each row's true successor; not read where the episode terminated.
+      value: [T] value of each row's observation.
+      next_value: [T] value of each row's true successor; not read if the episode terminated.
       terminated: [T] bool; nothing comes after this row.
-      truncated: [T] bool; the episode was cut off after this row, whose successor's value stands for the rest.
+      truncated: [T] bool; the episode was cut off after this row, and the successor's value replaces the rest.
       discount: per step.
       gae_lambda: 0 trusts the values (one-step advantages), 1 the rewards.
     """
@@ -121,10 +121,10 @@ def generalised_advantages(
 def lambda_returns(
     reward: Array, next_value: Array, terminated: Array, truncated: Array, discount: float, td_lambda: float
 ) -> Array:
-    """Return the lambda-returns [T], each within its own episode; what the stream's last row leads to is bootstrapped.
+    """Return the lambda-returns [T], each within its own episode; the last row bootstraps from its successor.
 
-    Unlike `generalised_advantages` they need no value of what was acted on, because the value of a row's successor
-    stands for the next row's. Sutton and Barto 2018, equation 12.20; Peng's Q(lambda) where the values are maxima.
+    Unlike `generalised_advantages` they need no value of the rows' observations, because the value of a row's successor
+    replaces the next row's. Sutton and Barto 2018, equation 12.20; Peng's Q(lambda) if the values are maxima.
 
     Args:
       reward: [T].
@@ -150,10 +150,10 @@ def running_returns(before: Array, reward: Array, first: Array, discount: float)
     """Return the last of the discounted sums of the rewards up to each row, within its
     own episode, and all of them [T].
 
-    Their spread is the scale by which rewards are normalised.
+    Their standard deviation normalises rewards.
 
     Args:
-      before: [] the last sum of the rows before these, from which a stream that begins in mid-episode goes on.
+      before: [] the last sum of the previous rows, from which a stream that starts in mid-episode continues.
       reward: [T].
       first: [T] bool; an episode begins with this row.
       discount: per step.

@@ -1,4 +1,4 @@
-"""Recorded rows in NumPy, with what followed each of them, or, to hold no observation twice, only the ends."""
+"""Recorded rows in NumPy, with all their successors, or only those at ends, to store no observation twice."""
 
 import numpy as np
 
@@ -16,7 +16,7 @@ def stream(rows: Transition) -> Stream:
 
 
 def numbered(end: np.ndarray) -> np.ndarray:
-    """Return which of the ends each row is [R] int32, or -1, where `end` [R] is True at ends."""
+    """Return the index of each row among the ends [R] int32, or -1; `end` [R] is True at ends."""
     return np.where(end, np.cumsum(end) - 1, -1).astype(np.int32)
 
 
@@ -31,7 +31,7 @@ def whole(held: Stream) -> Transition:
 
 
 def successors(own: np.ndarray, at_ends: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """Return what followed every row [R, ...]: the next row of `own`, but for rows `last` [E] those `at_ends`."""
+    """Return the successor of every row [R, ...]: the next row of `own`, but `at_ends` for the rows `last` [E]."""
     after = np.roll(own, -1, axis=0)
     after[last] = at_ends
     return after

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from tandem.core import Array
 
-EPSILON = 1e-3  # slope that h keeps far from zero, so that it has an inverse with a bounded derivative
+EPSILON = 1e-3  # slope of h far from zero, so that its inverse has a bounded derivative
 
 
 class Support(NamedTuple):
@@ -38,7 +38,7 @@ def make_support(low: float, high: float, num_bins: int) -> Support:
 def transform(x: Array, epsilon: float = EPSILON) -> Array:
     """Return h(x) = sign(x) (sqrt(|x| + 1) - 1) + epsilon x, elementwise.
 
-    Written without the difference of near-equal numbers that costs float32 its digits around zero.
+    This form avoids the difference of near-equal numbers, which would lose float32's digits around zero.
     """
     return x / (jnp.sqrt(jnp.abs(x) + 1.0) + 1.0) + epsilon * x
 
@@ -67,7 +67,7 @@ def to_two_hot(x: Array, low: float, high: float, num_bins: int) -> Array:
 
 
 def mean(logits: Array, low: float, high: float) -> Array:
-    """Return the scalars [...] that logits [..., V] stand for: the inverse transform of the bins' mean."""
+    """Return the scalars [...] that logits [..., V] represent: the inverse transform of the bins' mean."""
     probabilities = jax.nn.softmax(logits.astype(jnp.float32), axis=-1)
     bins = jnp.linspace(low, high, logits.shape[-1], dtype=jnp.float32).reshape((1,) * (logits.ndim - 1) + (-1,))
     return inverse_transform(jnp.sum(probabilities * bins, axis=-1))

@@ -48,6 +48,6 @@ def two_hot(x: Array, bins: Array) -> Array:
 
 
 def mean(logits: Array, bins: Array) -> Array:
-    """Return the scalars [...] that logits [..., V] over the bins [V] stand for."""
+    """Return the scalars [...] that logits [..., V] over the bins [V] represent."""
     probabilities = jax.nn.softmax(logits.astype(jnp.float32), axis=-1)
     return jnp.sum(probabilities * bins.reshape((1,) * (logits.ndim - 1) + (-1,)), axis=-1)

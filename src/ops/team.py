@@ -1,4 +1,4 @@
-"""What the team as a whole gets."""
+"""The team's reward."""
 
 from tandem.core import Array
 
@@ -8,6 +8,6 @@ def team_reward(reward: Array, shared: bool) -> Array:
 
     Args:
       reward: [..., N] per agent.
-      shared: every agent carries the team's reward (it counts once); otherwise the team's reward is the agents' sum.
+      shared: every agent has the team's reward (it counts once); otherwise the team's reward is the agents' sum.
     """
     return reward.mean(axis=-1) if shared else reward.sum(axis=-1)

@@ -1,4 +1,4 @@
-"""What a state is worth to a world model."""
+"""A world model's values of states."""
 
 import jax.numpy as jnp
 
@@ -6,13 +6,13 @@ from tandem.core import Array, Params, TeamValue
 
 
 def state_value(value: TeamValue, params: Params, latent: Array) -> Array:
-    """Return the value head's opinion [...] of latent [..., N, D], nobody having committed."""
+    """Return the value head's value [...] of latent [..., N, D] without commitments."""
     nobody = jnp.zeros(latent.shape[:-1], bool)
     return committed_value(value, params, latent, jnp.zeros(nobody.shape, jnp.int32), nobody)
 
 
 def committed_value(value: TeamValue, params: Params, latent: Array, action: Array, committed: Array) -> Array:
-    """Return the value head's opinion [...] of latent [..., N, D] where some have committed
-    [..., N] to their action [..., N].
+    """Return the value head's value [...] of latent [..., N, D] if some agents have committed
+    [..., N] to their actions [..., N].
     """
     return value.codec.mean(value.logits(params, latent, action, committed))

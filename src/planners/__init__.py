@@ -1,1 +1,1 @@
-"""How actions are chosen."""
+"""The planners, which choose actions."""

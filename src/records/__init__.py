@@ -1,1 +1,1 @@
-"""What a run leaves, and how it is read back."""
+"""The records of a run, and how they are read."""

@@ -1,4 +1,4 @@
-"""A run that begins with what another run has learned: its parameters, and the units that its values are in."""
+"""Begins a run with another run's parameters and with the scales of its values."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,13 +13,13 @@ MISFIT = "both need the same network, and for teams of different sizes network_a
 
 
 def of_run(name: str, results_dir: str, init: Callable[[Key], LearnerState]) -> Callable[[Key], LearnerState]:
-    """Return Learner.init with the parameters of a recorded run's best checkpoint in the place of random ones.
+    """Return Learner.init with the parameters of a recorded run's best checkpoint instead of random ones.
 
-    Target networks and the statistics that values are scaled by come along, because the parameters mean nothing
-    without them. The optimiser and its count of steps begin anew.
+    Target networks and the statistics that scale values are copied too, because the parameters mean nothing without
+    them. The optimiser and its step count start from zero.
 
     Args:
-      name: the run's id, or its folder; an entry of the zoo has no target network and serves learners without one.
+      name: the run's id or folder; a zoo entry has no target network, so it fits only learners without one.
 
     Raises:
       ConfigError: there is no such run, or an array does not fit; the message names it.
@@ -32,7 +32,7 @@ def of_run(name: str, results_dir: str, init: Callable[[Key], LearnerState]) -> 
 
 
 def _learned(name: str, results_dir: str, like: LearnerState) -> dict[str, PyTree]:
-    """Return what is taken over of a run, by the fields of a learner's state that looks `like` this."""
+    """Return the arrays to copy from a run, by the fields of a learner's state with the structure of `like`."""
     run = runs.find(zoo.located(name), results_dir)
     like = LearnerState(params=like.params, target=like.target, opt=(), step=(), stats=like.stats)
     path = checkpoint_folder.pick(run.models, "best")
@@ -48,9 +48,9 @@ def _learned(name: str, results_dir: str, like: LearnerState) -> dict[str, PyTre
 
 
 def _check_whole(path: Path, like: LearnerState) -> None:
-    """Complain of an array of the checkpoint that a part of the network which is to be read from it does not have.
+    """Raise if the checkpoint has an array for a copied part of the network that this part lacks.
 
-    Whole parts may be left out: a run that adds values up can begin with the agents of one that has a mixer.
+    Whole parts may be missing: a run that sums values can begin with the agents of one that has a mixer.
     """
     names, _ = checkpoint.split({"learner": {"params": like.params}})
     parts = tuple({".".join(name.split(".")[:3]) + "." for name in names})

@@ -1,9 +1,9 @@
-"""Checkpoints: everything that a run needs to go on, on disk; written whole or not at all.
+"""Checkpoints: everything that a run needs to continue, written completely or not at all.
 
-A checkpoint is a folder `results/models/<run id>/<environment step>/`: `state`, written by orbax, holds the run
-state's arrays under their names ("learner.params.Dense_0.kernel"), `meta.json` what they are. Both are written under
-another name, which becomes the step by one rename, so whatever has a step for a name is whole. Sizes of files and
-checksums of arrays are stored, so that a file which was cut off or altered later is noticed.
+A checkpoint is a folder `results/models/<run id>/<environment step>/`: `state`, written by orbax, contains the run
+state's arrays under their names ("learner.params.Dense_0.kernel"), and `meta.json` describes them. Both are written to
+a folder with another name, which is then renamed to the step. So a folder named by a step is complete. Sizes of files
+and checksums of arrays are stored, so that later damage is noticed.
 """
 
 import contextlib
@@ -24,12 +24,12 @@ from tandem.records.checkpoint_folder import META, PARTIAL, REPLACED, Checkpoint
 
 STATE = "state"
 PLAIN = "arrays.npz"  # holds the arrays of a small checkpoint, instead of orbax's folder
-BYTES_READ_BACK = 2**24  # of what was written; all of it would take as much memory again as the state itself
+BYTES_READ_BACK = 2**24  # bytes that are read back for a check; all of them would take as much memory as the state
 Arrays = dict[str, np.ndarray]
 
 
 def split(state: PyTree) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return a state's arrays by name, random keys as plain numbers, and the generators of those that are keys."""
+    """Return a state's arrays by name, with random keys as plain numbers, and the generators of the keys."""
     arrays, keys = {}, {}
     for path, leaf in jax.tree.leaves_with_path(state):
         name = jax.tree_util.keystr(path, simple=True, separator=".")
@@ -41,12 +41,12 @@ def split(state: PyTree) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def write(path: Path, arrays: Arrays, meta: Meta) -> None:
-    """Write a checkpoint; until the last moment nothing is there under its name."""
-    from orbax import checkpoint as orbax  # half a second to import; a command that saves nothing does without
+    """Write a checkpoint; its name appears only when it is complete."""
+    from orbax import checkpoint as orbax  # takes half a second, and many commands save nothing
 
     partial = path.parent / f"{PARTIAL}{path.name}"
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()  # not its parents: a results folder that was moved away is not made anew
+    partial.mkdir()  # without its parents, because a results folder that was moved away is not created again
     with plainly_named(partial) as folder, orbax.PyTreeCheckpointer() as checkpointer:
         checkpointer.save(folder / STATE, arrays)
     sums = {name: _sum(array) for name, array in arrays.items()}
@@ -63,8 +63,8 @@ def write(path: Path, arrays: Arrays, meta: Meta) -> None:
 def plainly_named(folder: Path) -> Iterator[Path]:
     """Give a folder under a name without special characters.
 
-    Orbax and tensorstore take the brackets of "[v1]" for a pattern and a backslash for a slash, and then write part
-    of a checkpoint elsewhere. An open folder has a second, plain name.
+    Orbax and tensorstore read the brackets of "[v1]" as a pattern and a backslash as a slash, and then write part of a
+    checkpoint elsewhere. An open folder has a second, plain name.
     """
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -79,9 +79,9 @@ def _sum(array: np.ndarray) -> int:
 
 
 def _read_back(partial: Path, arrays: Arrays, sums: Mapping[str, int]) -> None:
-    """Complain if what was just written cannot be read, while the state is still there to be written again.
+    """Raise if the written checkpoint cannot be read, while the state is still there to be written again.
 
-    The smallest arrays are read and compared; for the others the sizes of their files must do.
+    The smallest arrays are read and compared; for the others only the sizes of their files are checked.
     """
     names, size = [], 0
     for name in sorted(arrays, key=lambda name: arrays[name].nbytes):
@@ -96,7 +96,7 @@ def _read_back(partial: Path, arrays: Arrays, sums: Mapping[str, int]) -> None:
 
 
 def _put_in_place(partial: Path, path: Path) -> None:
-    """Give a whole checkpoint its name. One that had the name before is removed only after that; see `tidy`."""
+    """Give a complete checkpoint its name. An earlier one with this name is removed only afterwards; see `tidy`."""
     replaced = path.parent / f"{REPLACED}{path.name}"
     if path.exists():
         shutil.rmtree(replaced, ignore_errors=True)
@@ -107,7 +107,7 @@ def _put_in_place(partial: Path, path: Path) -> None:
 
 
 def sync(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk, also if the power fails."""
+    """Wait until the names in a folder are on the disk, so that they survive a power failure."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -116,14 +116,14 @@ def sync(folder: Path) -> None:
 
 
 def read(path: Path, like: PyTree, under: str = "") -> PyTree:
-    """Return a checkpoint's state as arrays on the device, or, named by `under` ("learner.params"), those of a part
-    that are wanted.
+    """Return a checkpoint's state as arrays on the device, or only the part that `under` names
+    ("learner.params").
 
     Args:
-      like: what is expected: a tree of jax.ShapeDtypeStruct, as jax.eval_shape gives it.
+      like: the expected structure: a tree of jax.ShapeDtypeStruct, as from jax.eval_shape.
 
     Raises:
-      CheckpointError: a file is missing or damaged, or the state is of another shape than `like`.
+      CheckpointError: a file is missing or damaged, or the state has another structure than `like`.
     """
     meta = read_meta(path)
     wanted = {_name(under, at): leaf for at, leaf in jax.tree.leaves_with_path(like)}
@@ -142,7 +142,7 @@ def read_arrays(path: Path, names: Sequence[str]) -> Arrays:
     """Return some of a checkpoint's arrays by their names; the others are not read.
 
     Raises:
-      CheckpointError: one of them is not there, or not as it was written.
+      CheckpointError: an array is missing or was changed.
     """
     sums = read_meta(path).sums
     if lacking := sorted(set(names) - set(sums)):
@@ -155,7 +155,7 @@ def read_arrays(path: Path, names: Sequence[str]) -> Arrays:
 
 
 def write_plain(path: Path, arrays: Arrays, meta: Meta) -> None:
-    """Write a small checkpoint as one file of arrays, into a folder that is made for it."""
+    """Write a small checkpoint as one file of arrays, into a new folder."""
     path.mkdir(parents=True)
     np.savez_compressed(path / PLAIN, **arrays)
     sums = {name: _sum(array) for name, array in arrays.items()}
@@ -167,7 +167,7 @@ def _plain(path: Path, names: Sequence[str]) -> Arrays:
     try:
         with np.load(path / PLAIN, allow_pickle=False) as file:
             return {name: file[name] for name in names}
-    except Exception as error:  # of many kinds: zipfile's, zlib's, NumPy's
+    except Exception as error:  # zipfile, zlib and NumPy raise errors of many kinds
         raise damaged(path, " ".join(str(error).split())[:200]) from error
 
 
@@ -182,12 +182,12 @@ def _restored(path: Path, names: Sequence[str]) -> Arrays:
     with plainly_named(path) as folder, orbax.PyTreeCheckpointer() as checkpointer:
         try:
             return checkpointer.restore(folder / STATE, args=wanted)
-        except Exception as error:  # of many kinds: orbax's, tensorstore's, the system's
+        except Exception as error:  # orbax, tensorstore and the system raise errors of many kinds
             raise damaged(path, " ".join(str(error).split())[:200]) from error
 
 
 def _compare(path: Path, wanted: set[str], there: set[str]) -> None:
-    """Complain of arrays that only one side has."""
+    """Raise if only one side has an array."""
     odd = sorted(wanted ^ there)
     if odd:
         where = "the checkpoint has none" if odd[0] in wanted else "this configuration has none"
@@ -196,7 +196,7 @@ def _compare(path: Path, wanted: set[str], there: set[str]) -> None:
 
 
 def _on_device(path: Path, name: str, array: np.ndarray, like: Any, generator: str | None) -> Any:
-    """Return an array on the device. It may share memory with `array`, which nobody else has."""
+    """Return an array on the device. It may share memory with `array`, which nothing else uses."""
     leaf = jax.device_put(array)
     if generator is not None:
         try:

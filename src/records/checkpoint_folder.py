@@ -1,7 +1,7 @@
-"""A run's folder of checkpoints: which there are, what each says of itself, the newest and the best.
+"""A run's folder of checkpoints: its steps, the description of each, the newest and the best.
 
-It is `results/models/<run id>/`, and a checkpoint is a folder in it, named by its step. What is half written or half
-removed has another name, so whatever has a step for a name is whole.
+It is `results/models/<run id>/`, and a checkpoint is a folder in it, named by its step. Incomplete checkpoints have
+other names, so a folder named by a step is complete.
 """
 
 import contextlib
@@ -15,16 +15,16 @@ from tandem.records import series
 from tandem.records.runs import RecordError, StoredRun, inside, is_number, read_json
 
 META = "meta.json"
-PARTIAL = "."  # folders whose names begin with it are half written or half removed
-REPLACED = f"{PARTIAL}replaced-"  # a whole checkpoint that another of the same step is taking the place of
+PARTIAL = "."  # prefix of incomplete folders, which are half written or half removed
+REPLACED = f"{PARTIAL}replaced-"  # prefix of a complete checkpoint that another of the same step is replacing
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be had or used; `str` is the message for the user."""
+    """A checkpoint cannot be found or used; `str` is the message for the user."""
 
 
 class Misfit(CheckpointError):
-    """A checkpoint that holds other arrays than are wanted."""
+    """A checkpoint has other arrays than expected."""
 
     def __init__(self, message: str, name: str, there: str, wanted: str):
         """Args: name: of an array; there, wanted: its type and shape, "" = none."""
@@ -33,12 +33,12 @@ class Misfit(CheckpointError):
 
 
 class Meta(NamedTuple):
-    """What a checkpoint says of itself."""
+    """The description of a checkpoint."""
 
     step: int
     update: int
-    score: float | None  # of the evaluation at this step, if there was one
-    config: dict[str, Any]  # the settings that decide what the state means
+    score: float | None  # score of the evaluation at this step, if there was one
+    config: dict[str, Any]  # the settings on which the state depends
     keys: dict[str, str]  # random generators' names of those arrays that are keys
     sums: dict[str, int] = {}  # CRC-32 of each array; `write` fills this in
     files: dict[str, int] = {}  # bytes of each file; `write` fills this in
@@ -48,7 +48,7 @@ META_KINDS = {"step": int, "update": int, "config": dict, "keys": dict, "sums": 
 
 
 def folder(results: str | Path, run_id: str) -> Path:
-    """Return where a run's checkpoints lie."""
+    """Return the folder of a run's checkpoints."""
     return Path(results) / "models" / run_id
 
 
@@ -62,7 +62,7 @@ def pick(models: Path, which: str = "last") -> Path:
     """Return the newest checkpoint ("last"), the one with the best evaluation ("best") or that of a step ("1600").
 
     Raises:
-      CheckpointError: there is none; the message says which there are.
+      CheckpointError: there is no such checkpoint; the message lists the existing ones.
     """
     known = steps(models)
     if not known:
@@ -71,7 +71,7 @@ def pick(models: Path, which: str = "last") -> Path:
         return models / str(known[-1])
     if which == "best":
         _check_scores(models, known)
-        return best(models)
+        return best(models) or models / str(known[-1])
     if is_number(which) and int(which) in known:
         return models / which
     raise CheckpointError(f"no checkpoint '{which}' in {models}: choose best, last or one of {_listed(known)}")
@@ -80,7 +80,7 @@ def pick(models: Path, which: str = "last") -> Path:
 def best(models: Path) -> Path | None:
     """Return the checkpoint with the best evaluation, the newest one if none has any; None if there is no checkpoint.
 
-    A checkpoint that does not say its score any more is passed over; `pick` complains of it.
+    A checkpoint whose score cannot be read is skipped; `pick` raises for it.
     """
     ranked = [(_rank(models / str(step)), step) for step in steps(models)]
     return models / str(max(ranked)[1]) if ranked else None
@@ -90,7 +90,7 @@ def score(path: Path) -> float | None:
     """Return the evaluation's score that a checkpoint was saved with; None if there was none, or not a finite one.
 
     Raises:
-      CheckpointError: its meta.json cannot be read. Its other files are not looked at.
+      CheckpointError: its meta.json cannot be read. Its other files are not checked.
     """
     found = _read_meta(path).score
     return None if found is None or not math.isfinite(found) else found
@@ -104,7 +104,7 @@ def _rank(path: Path) -> float:
 
 
 def _check_scores(models: Path, known: Iterable[int]) -> None:
-    """Complain of a checkpoint that does not say its score any more, because it might be the best."""
+    """Raise if a checkpoint's score cannot be read, because it might be the best."""
     for step in known:
         try:
             score(models / str(step))
@@ -117,23 +117,23 @@ def _listed(steps: Iterable[int]) -> str:
 
 
 def resumable(run: StoredRun) -> bool:
-    """Return whether there is anything that a run can be resumed from; its beginning,
-    if it had not saved yet, is one.
+    """Return whether a run can be resumed, from a checkpoint or, if it had not saved yet,
+    from its beginning.
     """
     return just_begun(run) or bool(steps(run.models))
 
 
 def just_begun(run: StoredRun) -> bool:
-    """Return whether a run was ended before it had saved any checkpoint."""
+    """Return whether a run ended before it saved a checkpoint."""
     models = run.models
     return not steps(models) and (models.is_dir() or not series.begun(run.folder))
 
 
 def read_meta(path: Path) -> Meta:
-    """Return what a checkpoint says of itself.
+    """Return the description of a checkpoint.
 
     Raises:
-      CheckpointError: it cannot be read, or one of its files is not as it was written.
+      CheckpointError: it cannot be read, or one of its files was changed.
     """
     meta = _read_meta(path)
     for name, size in meta.files.items():
@@ -149,7 +149,7 @@ def read_meta(path: Path) -> Meta:
 
 
 def _read_meta(path: Path) -> Meta:
-    """Return what a checkpoint says of itself, without a look at its other files."""
+    """Return the description of a checkpoint without checking its other files."""
     if not path.is_dir():
         raise CheckpointError(f"no checkpoint: {path} does not exist")
     try:
@@ -161,7 +161,7 @@ def _read_meta(path: Path) -> Meta:
     odd = [key for key, kind in META_KINDS.items() if not isinstance(getattr(meta, key), kind)]
     odd += [] if isinstance(meta.score, int | float | None) else ["score"]
     if odd:
-        raise damaged(path, f"{META} holds another kind of {odd[0]} than was written")
+        raise damaged(path, f"{META} has a wrong type of {odd[0]}")
     return meta
 
 
@@ -172,7 +172,7 @@ def damaged(path: Path, reason: str) -> CheckpointError:
 
 
 def remove(path: Path) -> None:
-    """Remove a checkpoint; from the first moment nothing is there under its name."""
+    """Remove a checkpoint; its name disappears first."""
     partial = path.parent / f"{PARTIAL}removed-{path.name}"
     shutil.rmtree(partial, ignore_errors=True)
     path.rename(partial)
@@ -180,7 +180,7 @@ def remove(path: Path) -> None:
 
 
 def tidy(models: Path) -> None:
-    """Remove what a killed process had half written or removed, and put back what it had not yet replaced."""
+    """Remove the incomplete checkpoints of a killed process, and restore those that it had not yet replaced."""
     for path in models.glob(f"{REPLACED}*"):
         whole = models / path.name.removeprefix(REPLACED)
         if not whole.exists():

@@ -1,8 +1,8 @@
-"""Reports -> TensorBoard: one folder of event files for each run, for a run that goes on too.
+"""Writes reports to TensorBoard: one folder of event files for each run, even if it is resumed.
 
-Beside the curves it holds what TensorBoard's other tabs show: the settings and final metrics (HParams), the few curves
-that matter most (Custom Scalars), the configuration (Text), distributions, pictures. tensorboardX writes HParams into a
-run of its own, with a clock for a name; here they are the run's own, so that a run has one name in every tab.
+Beside the curves it has the data of TensorBoard's other tabs: the settings and final metrics (HParams), the most
+important curves (Custom Scalars), the configuration (Text), distributions and pictures. tensorboardX would write
+HParams as a separate run named by the time. Here they belong to the run, so that it has one name in every tab.
 """
 
 import time
@@ -31,14 +31,14 @@ from tandem.core.metrics import (
 )
 from tandem.records.events import EventFile
 
-BINS = 30  # as many as TensorBoard draws
-# What a run is judged by, under one name for all algorithms. A name that is sorted first: the
+BINS = 30  # the number that TensorBoard draws
+# The metric that ranks runs, under one name for all algorithms. It is sorted first, because the
 # HParams tab shows five metrics.
 JUDGED = "eval/main/return"
 
-# The curves that matter first: category -> chart -> metric. Charts of metrics that a run does not have
-# are left out. TensorBoard puts the layouts of several runs together by adding what is new at the end:
-# what only some have stands last.
+# The most important curves: category -> chart -> metric. Charts without a metric in the run are left out.
+# TensorBoard merges the layouts of several runs by appending new charts, so those that only some runs
+# have come last.
 RETURNS = {
     "evaluation, with search where there is one": JUDGED,
     "evaluation, without search, seeing earlier agents' actions": AUTOREGRESSIVE_RETURN,
@@ -59,11 +59,11 @@ OF_EVERY_TASK = (
     "return_stderr",
     "length",
     "entropy",
-)  # of an evaluation; the others are the environment's own
+)  # names of an evaluation's own metrics; the others are the environment's
 
 
 def add_image(folder: Path, name: str, picture: np.ndarray, step: int) -> None:
-    """Write a picture [height, width, 3] uint8 beside the curves of a run that has ended."""
+    """Write a picture [height, width, 3] uint8 beside the curves of a finished run."""
     events = EventFile(folder, ".film")
     events.add(image(name, picture, dataformats="HWC"), step)
     events.flush()
@@ -73,11 +73,11 @@ class Curves:
     """The TensorBoard folder of one run."""
 
     def __init__(self, folder: Path, config: Mapping[str, Any], resume_at: int | None = None):
-        """Args: resume_at: environment step from which a run goes on; what is there after
-        it is hidden. None = a new run.
+        """Args: resume_at: environment step from which a run continues; later points
+        are hidden. None = a new run.
         """
         purge = None if resume_at is None else resume_at + 1
-        suffix = "" if resume_at is None else f".{resume_at}"  # a file's name is else the second in which it was begun
+        suffix = "" if resume_at is None else f".{resume_at}"  # without it names are seconds
         self.folder = folder
         self.events = EventFile(folder, suffix, purge)
         self.names: set[str] = set()
@@ -100,19 +100,19 @@ class Curves:
             self._lay_out(report.step)
 
     def flush(self) -> None:
-        """See that all that was added is on the disk.
+        """Write everything that was added to the disk.
 
         Raises:
-          OSError: it is not; it is kept for the next time.
+          OSError: this failed; the data are kept for the next attempt.
         """
         self.events.flush()
 
     def finish(self) -> None:
-        """Say that the run has reached its end; one that was cut off may yet go on, and then says so."""
+        """Write that the run has reached its end; an interrupted run writes this when it is resumed and ends."""
         self._add(session_end(), 0)
 
     def _lay_out(self, step: int) -> None:
-        """Write the layout if it has changed; TensorBoard takes the last one, and puts those of all runs together."""
+        """Write the layout if it has changed; TensorBoard uses the last one, and merges those of all runs."""
         wanted = layout(self.names)
         if wanted != self.layout:
             self.layout = wanted
@@ -143,21 +143,21 @@ def layout(names: Iterable[str]) -> dict[str, dict[str, str]]:
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return the settings that runs are compared by: {"planner_args.num_simulations": 16}."""
-    found = {}
+    """Return the settings by which runs are compared: {"planner_args.num_simulations": 16}."""
+    found: dict[str, Any] = {}
     for key, value in config.items():
-        if not prefix and key in schema.bookkeeping():  # which nobody compares runs by
+        if not prefix and key in schema.bookkeeping():  # runs are not compared by these
             continue
         found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return found
 
 
 def session_start(settings: Mapping[str, Any]) -> Summary:
-    """Return what gives the run its line in the HParams tab.
+    """Return the summary that gives the run its line in the HParams tab.
 
-    There is no summary of the tag `_hparams_/experiment`, which would list the columns: TensorBoard takes it from any
-    one run, and the settings that only another algorithm has would be missing. Without it the columns are those of
-    all runs, settings that differ first, and every metric with its last value.
+    There is no summary with the tag `_hparams_/experiment`, which would list the columns, because TensorBoard takes it
+    from any one run, without the settings of other algorithms. Without it, the columns are those of all runs, with
+    differing settings first and the last value of every metric.
     """
     info = SessionStartInfo(start_time_secs=time.time())
     for key, value in settings.items():
@@ -171,7 +171,7 @@ def session_start(settings: Mapping[str, Any]) -> Summary:
 
 
 def session_end() -> Summary:
-    """Return what says in the HParams tab that the run has reached its end."""
+    """Return the summary that marks the run as finished in the HParams tab."""
     info = SessionEndInfo(status=STATUS_SUCCESS, end_time_secs=time.time())
     return _hparams("_hparams_/session_end_info", HParamsPluginData(session_end_info=info))
 

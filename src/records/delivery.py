@@ -1,8 +1,8 @@
-"""A run's reports on their way to all that keep them: one thread, one order, and nothing lost where one of them fails.
+"""Delivers a run's reports to all observers: by one thread, in one order, without losses if one of them fails.
 
-Sacred would send heartbeats itself, from a thread of its own, and never call an observer again that has raised once:
-a disk that was full for a moment would end the whole record. So its heartbeat is ended when a run is recorded, and this
-one takes its place. Whoever fails keeps its place in the line: its points wait in memory, and are tried at each beat.
+Sacred would send heartbeats from its own thread, and never call an observer again that has raised once. So a disk that
+is full for a moment would end the whole record. Therefore Sacred's heartbeat is stopped, and this one replaces it. If
+an observer fails, its points wait in memory and are tried again at each heartbeat.
 """
 
 import threading
@@ -24,7 +24,7 @@ Stamped = tuple[datetime, Report]
 
 
 class ToObserver:
-    """The way to one of Sacred's observers."""
+    """The connection to one of Sacred's observers."""
 
     def __init__(self, sacred_run: Any, observer: Any):
         self.run, self.observer = sacred_run, observer
@@ -52,13 +52,13 @@ class ToObserver:
         self.observer.heartbeat_event(
             info=self.run.info,
             captured_out=self.run.captured_out,
-            beat_time=datetime.now(UTC).replace(tzinfo=None),  # as Sacred has it
+            beat_time=datetime.now(UTC).replace(tzinfo=None),  # as in Sacred
             result=self.run.result,
         )
 
 
 class ToCurves:
-    """The way to TensorBoard."""
+    """The connection to TensorBoard."""
 
     needed = True
 
@@ -79,7 +79,7 @@ class ToCurves:
 
 
 def points_of(reports: list[Stamped]) -> dict[str, Any]:
-    """Return the numbers of some reports by metric, as Sacred's observers take them."""
+    """Return the numbers of some reports by metric, in the form of Sacred's observers."""
     found: dict[str, Any] = {}
     for at, report in reports:
         for name, value in report.metrics.items():
@@ -95,14 +95,14 @@ def _size(points: dict[str, Any]) -> int:
 
 
 class Delivery:
-    """The thread that brings reports to Sacred's observers and to TensorBoard, at each heartbeat and when asked to."""
+    """The thread that sends reports to Sacred's observers and to TensorBoard, at each heartbeat and on request."""
 
     def __init__(self, sacred_run: Any, curves: Curves, say: Callable[[str], Any]):
-        """Args: say: told in one line what cannot be written, at once, and that it can be again."""
+        """Args: say: gets one line when something cannot be written, and one when it can be again."""
         self.run, self.say = sacred_run, say
         self.ways = [*(ToObserver(sacred_run, observer) for observer in sacred_run.observers), ToCurves(curves)]
         self.reports: deque[Stamped] = deque()
-        self.troubles: dict[str, set[str]] = {}  # what fails by the reason, of which each is said once
+        self.troubles: dict[str, set[str]] = {}  # failing observers by reason; each reason is reported once
         self.problem = ""  # why the last beat did not bring everything to where a run that goes on needs it
         self.lost = False  # a report went by because nothing was taken for long
         self.changed = threading.Condition()  # guards what follows
@@ -113,7 +113,7 @@ class Delivery:
         self.thread.start()
 
     def add(self, report: Report) -> None:
-        """Take a report on its way. This waits only where the thread is far behind, and then not for long."""
+        """Queue a report. This waits only if the thread is far behind, and then not for long."""
         if len(self.reports) >= MANY_REPORTS:
             self._hurry()
         self.reports.append((datetime.now(UTC).replace(tzinfo=None), report))
@@ -129,13 +129,13 @@ class Delivery:
                 self.reports.popleft()
                 if not self.lost:
                     self.lost = True
-                    self.say(f"writing has hung for {PATIENCE:.0f} seconds: the oldest points that wait are being lost")
+                    self.say(f"writing has hung for {PATIENCE:.0f} seconds, so the oldest points are being lost")
 
     def flush(self, timeout: float = PATIENCE) -> None:
         """Wait until all reports until now are on the disk.
 
         Raises:
-          OSError: they are not, because that failed or takes too long; they are kept and tried again at each beat.
+          OSError: writing failed or takes too long; the reports are kept and tried again at each heartbeat.
         """
         with self.changed:
             self.asked = wanted = self.begun + 1
@@ -146,9 +146,9 @@ class Delivery:
             raise OSError(self.problem)
 
     def close(self, patience: float = PATIENCE) -> str:
-        """Bring everything to its place, end, and return why that was not possible, "" if it was.
+        """Write everything and end; return why that was not possible, or "".
 
-        A disk that takes nothing is tried again for `patience` seconds.
+        If the disk fails, this is tried again for `patience` seconds.
         """
         deadline = time.monotonic() + patience
         try:
@@ -168,7 +168,7 @@ class Delivery:
 
     def _losses(self) -> str:
         lacking = [way.name for way in self.ways if way.lost] if not self.lost else ["the record"]
-        return f"{' and '.join(lacking)} had to be left with points missing" if lacking else ""
+        return f"{' and '.join(lacking)} could not be completed and lack points" if lacking else ""
 
     def _work(self) -> None:
         interval = self.run.beat_interval or None
@@ -184,7 +184,7 @@ class Delivery:
                 self.changed.notify_all()
 
     def _beat(self) -> None:
-        """Bring each observer what it lacks; one that fails does not delay the others."""
+        """Send each observer what it lacks; a failing one does not delay the others."""
         self.run._get_captured_output()
         reports = [self.reports.popleft() for _ in range(len(self.reports))]
         points, failed = points_of(reports), {}
@@ -192,14 +192,14 @@ class Delivery:
             try:
                 way.take(reports, points)
                 way.deliver()
-            except Exception as error:  # whatever it is, the run goes on
+            except Exception as error:  # after any error the run continues
                 failed[way.name] = error
         needed = [way.name for way in self.ways if way.needed and way.name in failed]
         self.problem = "; ".join(f"{name} cannot be written: {reason(failed[name])}" for name in needed)
         self._tell(failed)
 
     def _tell(self, failed: dict[str, Exception]) -> None:
-        """Say once that something fails, and once that it is over: a full disk is one trouble, whatever it stops."""
+        """Report once that something fails, and once that it works again. A full disk counts as one failure."""
         now: dict[str, set[str]] = {}
         for name, error in failed.items():
             now.setdefault(reason(error), set()).add(name)
@@ -215,9 +215,9 @@ class Delivery:
 
 
 def _end_sacreds_heartbeat(sacred_run: Any) -> None:
-    """End the thread that Sacred has started for heartbeats; the run's end finds it ended."""
+    """End Sacred's heartbeat thread, so that the run's end finds it ended."""
     if sacred_run._heartbeat is not None:
-        sacred_run._heartbeat.func = lambda: None  # it would send a last one
+        sacred_run._heartbeat.func = lambda: None  # it would send a last heartbeat
         sacred_run._stop_heartbeat_event.set()
         sacred_run._heartbeat.join(PATIENCE)
     sacred_run._failed_observers.clear()

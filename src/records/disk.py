@@ -1,4 +1,4 @@
-"""Writing to a disk that may be full for a while, or away: nothing half written, and nothing lost that memory holds."""
+"""Writing to a disk that may be full or unreachable for a while, without partial files and without losses."""
 
 import contextlib
 import errno
@@ -11,31 +11,31 @@ from typing import TypeVar
 
 from tandem.core import RunError
 
-PATIENCE = 60.0  # seconds that a run waits, at its start and at its end, for a disk that takes nothing
+PATIENCE = 60.0  # seconds that a run waits for a failing disk, at its start and at its end
 RETRY_SECONDS = 1.0
-# What may pass: a full disk or quota, a network disk that is away. Other errors are there to stay.
+# Errors that may pass: a full disk or quota, an unreachable network disk. Other errors are permanent.
 PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENETUNREACH, errno.EHOSTDOWN}
 Result = TypeVar("Result")
 
 
 def tell(text: str) -> None:
-    """Say something to whoever watches; a screen that is gone ends nothing."""
+    """Print a line for the user; a closed screen raises no error."""
     with contextlib.suppress(OSError):
         print(text, file=sys.stderr, flush=True)
 
 
 def reason(error: BaseException) -> str:
-    """Return in a few words what went wrong, without the path, which the sentence around it names."""
+    """Return an error in a few words, without the path, because the surrounding sentence names it."""
     return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
 
 
 def insist(
     what: str, call: Callable[[], Result], say: Callable[[str], None] = tell, patience: float = PATIENCE
 ) -> Result:
-    """Return what `call` returns, which is called again and again while the disk is full or away; this is said once.
+    """Return the result of `call`, which is repeated while the disk is full or unreachable; this is reported once.
 
     Raises:
-      OSError: the disk took nothing for `patience` seconds, or the error is not one that passes.
+      OSError: the disk failed for `patience` seconds, or the error is permanent.
     """
     deadline, told = time.monotonic() + patience, False
     while True:
@@ -51,37 +51,37 @@ def insist(
 
 
 def need(what: str, call: Callable[[], Result], say: Callable[[str], None] = tell) -> Result:
-    """Return what `call` returns, without which no run can start; see `insist`.
+    """Return the result of `call`, without which no run can start; see `insist`.
 
     Raises:
-      RunError: it failed for good; the text says what to do.
+      RunError: it failed permanently; the text says what to do.
     """
     try:
         return insist(what, call, say)
     except OSError as error:
         instead = "make room there or name another results_dir=..."
-        raise RunError(f"{what} cannot be written: {reason(error)}; nothing has been trained: {instead}") from error
+        raise RunError(f"{what} cannot be written: {reason(error)}; nothing has been trained; {instead}") from error
 
 
 class Appended:
-    """A file that grows by whole pieces: a piece is there entirely or not at all, also where the disk is full."""
+    """A file that grows by whole pieces: each is written entirely or not at all, even if the disk is full."""
 
     def __init__(self, path: Path):
         self.path = path
-        self.size: int | None = None  # bytes that are good; None = not opened yet, where the file may be made
+        self.size: int | None = None  # valid bytes; None = not opened yet, so that the file may be created
 
     def write(self, piece: bytes) -> None:
-        """Append a piece and see that it is on the disk.
+        """Append a piece and flush it to the disk.
 
         Raises:
-          OSError: it is not; the file is as it was before, or will be made so at the next attempt.
+          OSError: this failed; the file is unchanged, or will be restored at the next attempt.
         """
         if self.size is None:
             self._make()
         with open(self.path, "r+b", buffering=0) as file:
             if os.fstat(file.fileno()).st_size < self.size:
                 raise OSError(errno.EIO, "the file is shorter than what was written to it", str(self.path))
-            file.truncate(self.size)  # what an attempt before may have left
+            file.truncate(self.size)  # remains of an earlier attempt
             file.seek(self.size)
             try:
                 self._append(file, piece)
@@ -92,7 +92,7 @@ class Appended:
         self.size += len(piece)
 
     def _make(self) -> None:
-        """Open the file for the first time: later a file that is missing has been moved away, and is not made anew."""
+        """Open the file for the first time. A file that is missing later was moved away, and is not created again."""
         with open(self.path, "ab") as file:
             self.size = file.tell()
 

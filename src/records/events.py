@@ -1,8 +1,8 @@
-"""TensorBoard's event file, written by whoever asks: tensorboardX makes the events, and
-none of its threads writes them.
+"""TensorBoard's event file, written by the caller: tensorboardX makes the events, but its
+threads do not write them.
 
-tensorboardX's writer has a thread behind a queue of ten. An error of the disk ends the thread, after which the queue
-fills and the next writer waits forever.
+tensorboardX's writer has a thread behind a queue of ten. A disk error ends this thread. Then the queue fills, and the
+next writer waits forever.
 """
 
 import socket
@@ -18,14 +18,14 @@ from tensorboardX.record_writer import masked_crc32c
 from tandem.records.disk import Appended
 
 VERSION = "brain.Event:2"
-MOST_WAITING = 64_000_000  # bytes of events that are kept for a disk that takes none; those beyond are dropped
+MOST_WAITING = 64_000_000  # bytes of events that are kept while the disk fails; further events are dropped
 
 
 class EventFile:
     """One event file; `add` never waits, `flush` writes."""
 
     def __init__(self, folder: Path, suffix: str = "", purge_step: int | None = None):
-        """Args: purge_step: TensorBoard is to hide what earlier files in the folder have from this step on."""
+        """Args: purge_step: TensorBoard hides the points of earlier files in the folder from this step on."""
         name = f"events.out.tfevents.{str(time.time())[:10]}.{socket.gethostname()}{suffix}"
         self.file = Appended(folder / name)
         self.lock = threading.Lock()
@@ -39,7 +39,7 @@ class EventFile:
                 self._put(event)
 
     def add(self, summary: Summary, step: int, at: float | None = None) -> None:
-        """Add a summary; `at` is the time to show for it, in seconds since 1970."""
+        """Add a summary; `at` is its displayed time, in seconds since 1970."""
         self._put(Event(summary=summary, step=int(step), wall_time=time.time() if at is None else at))
 
     def _put(self, event: Event) -> None:
@@ -54,15 +54,15 @@ class EventFile:
             self.bytes_waiting += len(record)
 
     def flush(self) -> None:
-        """See that all that was added is on the disk.
+        """Write everything that was added to the disk.
 
         Raises:
-          OSError: it is not; it is kept for the next time.
+          OSError: this failed; the data are kept for the next attempt.
         """
         with self.lock:
             taken, self.waiting, self.bytes_waiting = self.waiting, [], 0
         try:
-            if self.file.size is None:  # only then: a folder that is missing later was moved away
+            if self.file.size is None:  # only now, because a folder that is missing later was moved away
                 self.file.path.parent.mkdir(parents=True, exist_ok=True)
             if taken:
                 self.file.write(b"".join(taken))

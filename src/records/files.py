@@ -1,4 +1,4 @@
-"""Sacred's file records, written so that a crash at any moment leaves them whole and a run can be resumed."""
+"""Sacred's file records, written so that they survive a crash at any moment and a run can be resumed."""
 
 import contextlib
 import json
@@ -17,27 +17,27 @@ from tandem.records.disk import PATIENCE, Appended, insist, need, reason, tell
 from tandem.records.places import replace_file, replace_with
 from tandem.records.runs import lock, read_json
 
-FINISHED = ("stop_time", "fail_trace")  # what only the record of an ended run says
-GROWTH = 2  # Sacred's metrics.json is written again when there are so many times as many points, and at the end
+FINISHED = ("stop_time", "fail_trace")  # the fields that only a finished run's record has
+GROWTH = 2  # Sacred's metrics.json is rewritten when the number of points has grown by this factor, and at the end
 
 
 class FileRecord(FileStorageObserver):
-    """Sacred's file observer with every file replaced whole or appended to, and able to go on with an earlier record.
+    """Sacred's file observer, which replaces or appends to files safely, and can continue an earlier record.
 
-    Points are appended to metrics.jsonl (src/records/series.py), because to write all of Sacred's metrics.json at
-    each heartbeat costs more and more.
+    Points are appended to metrics.jsonl (src/records/series.py), because writing all of Sacred's metrics.json at each
+    heartbeat would cost more and more.
     """
 
     def __init__(self, basedir: Path, resume_at: int | None = None, held: Any = None, say: Callable[[str], Any] = tell):
         """Args:
-        resume_at: environment step from which the run with the id that Sacred gives goes on; None = a new run.
-        held: the lock of the record of a resumed run, if the caller has it already.
-        say: told in a line when the disk takes nothing while Sacred starts or ends the run.
+        resume_at: environment step from which the run with Sacred's id continues; None = a new run.
+        held: the lock of a resumed run's record, if the caller already has it.
+        say: gets a line if the disk fails while Sacred starts or ends the run.
         """
         super().__init__(basedir)
         self.resume_at, self.lock, self.say = resume_at, held, say
         self.patience = PATIENCE  # seconds to wait for a full disk when the run ends
-        self.problem = ""  # what the record of an ended run lacks, in a sentence
+        self.problem = ""  # what a finished run's record lacks, as a sentence
         self.points, self.due = 0, 1
 
     def started_event(self, ex_info, command, host_info, start_time, config, meta_info, _id):
@@ -51,7 +51,7 @@ class FileRecord(FileStorageObserver):
         return need(f"the record in {self.basedir}", start, self.say)
 
     def _make_run_dir(self, _id) -> None:
-        """Make the run's folder, once: the start is tried again where the disk is full."""
+        """Create the run's folder once, because the start is repeated if the disk is full."""
         if self.dir is None:
             super()._make_run_dir(_id)
         self.lock = self.lock or lock(Path(self.dir))
@@ -62,10 +62,10 @@ class FileRecord(FileStorageObserver):
         return Appended(Path(self.dir, "cout.txt"))
 
     def _go_on(self, host_info, start_time, config, _id) -> str:
-        """Take up the record of a run; points after the step from which it goes on are dropped."""
+        """Open the record of a resumed run; points after the step at which it continues are dropped."""
         self.dir = os.path.join(self.basedir, str(_id))
         self.lock = self.lock or lock(Path(self.dir))
-        for partial in Path(self.dir).glob(".*.json*.*"):  # of a process that was killed
+        for partial in Path(self.dir).glob(".*.json*.*"):  # left by a killed process
             partial.unlink()
         self._cut()
         entry = self._saved("run.json")
@@ -82,7 +82,7 @@ class FileRecord(FileStorageObserver):
         return _id
 
     def _cut(self) -> None:
-        """Leave the points until the step from which the run goes on, in both files."""
+        """Keep only the points up to the step at which the run continues, in both files."""
         kept = series.until(series.of(Path(self.dir)), self.resume_at)
         replace_with(Path(self.dir, series.LINES), lambda file: series.write_lines(kept, file))
         replace_with(Path(self.dir, series.METRICS), lambda file: series.write_sacreds(kept, file))
@@ -91,7 +91,7 @@ class FileRecord(FileStorageObserver):
         self.due = GROWTH * max(1, self.points)
 
     def find_or_save(self, filename, store_dir: Path):
-        """Return where a source file is stored; never half of it, which would be taken for the file the next time."""
+        """Return the path of a stored source file; a partial copy would be taken for the file the next time."""
         base, ending = os.path.splitext(os.path.basename(filename))
         path = store_dir / f"{base}_{get_digest(filename)}{ending}"
         if not path.exists():
@@ -105,7 +105,7 @@ class FileRecord(FileStorageObserver):
         return path
 
     def _saved(self, name: str) -> dict[str, Any]:
-        """Return what one of the record's files holds; nothing if there is no such file."""
+        """Return the content of one of the record's files; empty if there is no such file."""
         path = Path(self.dir, name)
         return read_json(path) if path.exists() else {}
 
@@ -124,7 +124,7 @@ class FileRecord(FileStorageObserver):
             self.run_entry["artifacts"].append(name)
 
     def log_metrics(self, metrics_by_name: Mapping[str, Mapping[str, list]], info: Any) -> None:
-        """Append new points. An error means that none of them is there, so that the caller can try again."""
+        """Append new points. After an error none of them is written, so that the caller can try again."""
         if not metrics_by_name:
             return
         self.lines.write(series.line(metrics_by_name))
@@ -135,7 +135,7 @@ class FileRecord(FileStorageObserver):
                 self._write_sacreds()
 
     def _write_sacreds(self) -> None:
-        """Write Sacred's metrics.json from the lines."""
+        """Write Sacred's metrics.json from metrics.jsonl."""
         found = series.of(Path(self.dir))
         replace_with(Path(self.dir, series.METRICS), lambda file: series.write_sacreds(found, file))
 
@@ -149,7 +149,7 @@ class FileRecord(FileStorageObserver):
         self._end(lambda: FileStorageObserver.failed_event(self, fail_time, fail_trace))
 
     def _end(self, say_so: Callable[[], None]) -> None:
-        """Write what only the record of an ended run has; a disk that is full is waited for, within bounds."""
+        """Write the fields that only a finished run's record has; this waits for a full disk, but not forever."""
         lines = Path(self.dir, series.LINES)
         try:
             if lines.exists():
@@ -158,12 +158,12 @@ class FileRecord(FileStorageObserver):
             lines.unlink(missing_ok=True)
         except (OSError, ValueError) as error:
             self.patience = 0.0
-            where = f"what it has of the metrics is in {lines.name}"
+            where = f"its metrics are in {lines.name}"
             self.problem = f"the record {self.dir} could not be finished: {reason(error)}; {where}"
         except KeyboardInterrupt:  # whoever does not want to wait does not want to wait again
             self.patience = 0.0
             raise
 
     def join(self) -> None:
-        """Let go of the record: Sacred calls this when the run has ended, however it did."""
+        """Release the record; Sacred calls this when the run has ended in any way."""
         self.lock.close()

@@ -1,4 +1,4 @@
-"""MLflow as a tracker, by its client alone: a SQLite file, another database or a server."""
+"""MLflow as a tracker, through its client: a SQLite file, another database or a server."""
 
 import logging
 import os
@@ -12,13 +12,13 @@ MOST_AT_ONCE = 900  # metrics; a server takes 1000 at once
 MOST_PARAMS = 100
 LONGEST_VALUE = 500  # letters of a parameter
 UID = "tandem.uid"
-# A server that is away is asked again by us; MLflow by itself would ask for minutes before it says so.
+# Tandem repeats requests to an unreachable server; MLflow itself would retry for minutes before an error.
 IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 STATUS = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 
 
 class Mlflow:
-    """A store of MLflow; the environment and its task are the experiment."""
+    """An MLflow store; the experiment is the environment with its task."""
 
     name = "MLflow"
 
@@ -32,8 +32,8 @@ class Mlflow:
         from mlflow.entities import Param
         from mlflow.tracking import MlflowClient
 
-        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it tells of every table that it makes
-        logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # and this of each try
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it logs every table that it creates
+        logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # and this logs each attempt
         self.client = MlflowClient(tracking_uri=self.uri)
         experiment = self.client.get_experiment_by_name(about.task)
         place = experiment.experiment_id if experiment else self.client.create_experiment(about.task)

@@ -3,11 +3,11 @@
 We use the schema of Sacred's MongoObserver, which Omniboard and Incense read, but not the observer itself.
 docs/decisions.md says why. The folder under results/sacred/ is always written, so it is the truth.
 `mongo_upload.Upload` makes the database agree with it, by steps that may all be repeated. So a lost connection is no
-special case: the next round finds out what the server has and adds the rest. `python src/main.py upload` is the same
-code, called once.
+special case, because the next round checks what the server has and adds the rest. `python src/main.py upload` runs the
+same code once.
 
 The points of a running run come from Sacred's events, because reading all metrics every ten seconds would cost more and
-more. They are forgotten when the server has them. If the server is away for long, or loses them, they are read from the
+more. They are dropped when the server has them. If the server is away for long, or loses them, they are read from the
 folder again.
 
 A run has the same number in the database as in results/sacred/, unless another run has it there. Then it gets the next
@@ -30,27 +30,27 @@ from tandem.records.mongo_upload import Upload
 from tandem.records.tracking import say
 
 INTERVAL = 10.0  # seconds from one round to the next
-REST = 100.0  # and at least so many times the processor time of a round, so that it stays below 1 % of a core
+REST = 100.0  # and at least this many times the processor time of a round, so that it stays below 1 % of a core
 SERVER_SECONDS_PER_POINT = 0.5e-6  # of a document that is appended to: mongod writes its old points anew; measured
 POINTS_KEPT = 1_000_000  # in memory, 24 MB, while the server is away
-PATIENCE = 15.0  # seconds after the end of a run in which the server may take nothing, before we stop waiting for it
+PATIENCE = 15.0  # seconds without progress after the end of a run, after which it stops waiting for the server
 
 
 def pause(used: float, touched: int) -> float:
-    """Return how many seconds to wait after a round that keeps both this process's and the
-    server's share of a core small.
+    """Return the seconds to wait after a round, so that this process and the server use only a
+    small share of a core.
 
     Args:
-      used: processor seconds of ours.
+      used: processor seconds of this process.
       touched: points of the documents that were written.
     """
     return REST * max(used, SERVER_SECONDS_PER_POINT * touched)
 
 
 class MongoMirror(RunObserver):
-    """Sacred's observer of a run, whose calls all return at once, and the thread that does the work."""
+    """Sacred's observer of a run, whose calls return at once because a thread does the work."""
 
-    priority = 10  # after the file record, which says what the run's folder is
+    priority = 10  # after the file record, which creates the run's folder
 
     def __init__(
         self,
@@ -65,10 +65,10 @@ class MongoMirror(RunObserver):
         self.interval, self.patience, self.say = interval, patience, say
         self.fresh: dict[str, series.Series] = {}  # what was reported since the last round began
         self.upload: Upload | None = None
-        self.trouble = ""  # what the last round failed of
+        self.trouble = ""  # why the last round failed
         self.logging = threading.Lock()  # of `fresh`
         self.ending = threading.Event()  # the run is over
-        self.given_up = threading.Event()  # nobody waits for the rest any more
+        self.given_up = threading.Event()  # nothing waits for the rest any more
         self.thread = threading.Thread(target=self._work, name="mongo", daemon=True)
 
     def started_event(self, ex_info, command, host_info, start_time, config, meta_info, _id) -> None:
@@ -93,7 +93,7 @@ class MongoMirror(RunObserver):
         self.ending.set()
 
     def join(self) -> None:
-        """Wait until everything has reached the database, or nothing has for a while; say how it ended."""
+        """Wait until the database has everything, or makes no progress for a while; report the result."""
         if self.upload is None:
             return
         ended = time.monotonic()
@@ -108,10 +108,10 @@ class MongoMirror(RunObserver):
             print(f"MongoDB: run {self.upload.run_id} in {self.place}", flush=True)
 
     def _unfinished(self) -> str:
-        """Return what a person must know and do when the database lacks a part of the run."""
+        """Return the message for the user if the database lacks a part of the run."""
         folder = self.upload.folder
         run = folder.name if self.records == Path("results/sacred") else folder
-        because = f" {self.trouble}" if self.trouble else " has not taken everything in time"
+        because = f" {self.trouble}" if self.trouble else " has not stored everything in time"
         command = program.named(f"{program.SCRIPT} upload --run={shlex.quote(str(run))}")
         return (
             f"MongoDB at {self.place}{because}: this run is not complete there. It is in {folder}; to upload it "
@@ -120,7 +120,7 @@ class MongoMirror(RunObserver):
 
     def _work(self) -> None:
         while True:
-            final = self.ending.is_set()  # asked first: what comes after it is for another round
+            final = self.ending.is_set()  # read first, so that later points are left for another round
             began = time.thread_time()
             if self._round(final) and final or self.given_up.is_set():
                 self.upload.database.client.close()
@@ -128,18 +128,18 @@ class MongoMirror(RunObserver):
             if final:
                 self.given_up.wait(min(1.0, self.interval))
             else:
-                touched = 0 if self.trouble else self.upload.touched  # a server that is away is asked again soon
+                touched = 0 if self.trouble else self.upload.touched  # an unreachable server is tried again soon
                 self.ending.wait(max(self.interval, pause(time.thread_time() - began, touched)))
 
     def _round(self, final: bool) -> bool:
-        """Return whether the database is in step now; trouble is said once when it begins and once when it is over."""
+        """Return whether the database is up to date; a failure is reported when it begins and when it ends."""
         try:
             self._hand_over()
             self.upload.sync(final)
-        except Exception as error:  # whatever it is, the run goes on
+        except Exception as error:  # after any error the run continues
             if not self.trouble:
                 self.say(
-                    f"MongoDB at {self.place} {reason(error)}; the run continues, and will upload what is missing later"
+                    f"MongoDB at {self.place} {reason(error)}; the run continues and uploads the missing data later"
                 )
             self.trouble = reason(error)
             return False
@@ -149,7 +149,7 @@ class MongoMirror(RunObserver):
         return True
 
     def _hand_over(self) -> None:
-        """Give what was reported to the upload; more than memory has room for is known by its hash until it is sent."""
+        """Pass the reported points to the upload; if they exceed the memory limit, only their hash is kept."""
         with self.logging:
             fresh, self.fresh = self.fresh, {}
         self.upload.documents.add(fresh)

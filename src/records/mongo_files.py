@@ -1,8 +1,8 @@
-"""Files in MongoDB's GridFS, where Sacred's readers look for them, under ids that follow from their content.
+"""Files in MongoDB's GridFS, where Sacred's readers find them, with ids derived from their content.
 
 The driver's own `put` gives every file a new id, so repeating it after a lost answer stores the file twice. Removing
-half a file would race with others who store the same source file. Here the id of every document follows from its
-content, so that repeated writes are equal.
+half a file would race with others who store the same source file. Here the id of every document is derived from
+its content, so that repeated writes are equal.
 """
 
 import hashlib
@@ -22,16 +22,16 @@ from pymongo.errors import DuplicateKeyError
 from tandem.hiding import hidden, hidden_in
 
 CHUNK = 255 * 1024  # bytes; GridFS's own
-TEXTS = (".json", ".patch")  # what a run says of itself; its code and its videos are stored as they are
+TEXTS = (".json", ".patch")  # files in which secrets are hidden; code and videos are stored unchanged
 
 
 def derived_id(*words: object) -> ObjectId:
-    """Return the id that these words always give."""
+    """Return the id that is derived from these words."""
     return ObjectId(hashlib.sha256("\0".join(map(str, words)).encode()).digest()[:12])
 
 
 class Files:
-    """The GridFS of one database; remembers what it has stored, so that asking again costs one look at the file."""
+    """The GridFS of one database; it remembers stored files, so that a repeated request only checks the file."""
 
     def __init__(self, database: Database, progress: Callable[[], None]):
         self.files, self.chunks = database["fs.files"], database["fs.chunks"]
@@ -44,11 +44,11 @@ class Files:
         self.chunks.create_index([("files_id", 1), ("n", 1)], unique=True)
 
     def forget(self) -> None:
-        """Ask the server again about every file: it may not be the one it was."""
+        """Forget which files are stored, because the server may be another one."""
         self.stored.clear()
 
     def put(self, path: Path, filename: str) -> ObjectId:
-        """Return the id of the file's content under this name, which is stored afterwards."""
+        """Store the file's content under this name if necessary, and return its id."""
         stat = path.stat()
         key = (path, filename, stat.st_mtime_ns, stat.st_size)
         if key not in self.stored:
@@ -81,12 +81,12 @@ class Files:
 def _write(collection, document: dict) -> None:
     try:
         collection.replace_one({"_id": document["_id"]}, document, upsert=True)
-    except DuplicateKeyError:  # somebody else wrote the same document at this moment
+    except DuplicateKeyError:  # another process wrote the same document at this moment
         pass
 
 
 def md5(path: Path) -> str:
-    """Return the digest that Sacred names files by."""
+    """Return the digest by which Sacred names files."""
     digest = hashlib.md5()
     for data in _blocks(path):
         digest.update(data)
@@ -101,7 +101,7 @@ def _blocks(path: Path) -> Iterator[bytes]:
 
 @contextmanager
 def as_file(path: Path) -> Iterator[Path]:
-    """Give a file itself, or a folder as a tar archive that depends on nothing but its files."""
+    """Yield a file itself, or a folder as a tar archive that depends only on its files."""
     if path.is_file():
         yield path
         return
@@ -115,7 +115,7 @@ def as_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def without_secrets(path: Path) -> Iterator[Path]:
-    """Give a file itself, or a copy without the passwords that a record of an earlier version may hold."""
+    """Yield a file itself, or a copy without the passwords that an earlier version may have stored."""
     text = path.read_text(errors="surrogateescape") if path.suffix in TEXTS else ""
     if hidden(text) == text:
         yield path
@@ -127,7 +127,7 @@ def without_secrets(path: Path) -> Iterator[Path]:
 
 
 def _hidden_json(text: str) -> str:
-    """Return JSON with its texts hidden one by one, so that it stays JSON; what is none is hidden as a whole."""
+    """Return JSON with secrets hidden in each text, so that it stays JSON; other content is hidden as a whole."""
     try:
         return json.dumps(hidden_in(json.loads(text)), indent=1)
     except ValueError:

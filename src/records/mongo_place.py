@@ -1,4 +1,4 @@
-"""Which MongoDB a run is recorded in, and how that is said without its credentials."""
+"""The MongoDB in which a run is recorded, and its name without credentials."""
 
 import dataclasses
 import re
@@ -16,22 +16,22 @@ DEFAULT_DATABASE = "sacred"  # Sacred's and Omniboard's
 SECONDS_TO_ANSWER = 3.0  # until a server counts as unreachable
 FORMS = "mongodb://USER:PASSWORD@HOST:PORT/DATABASE, HOST:PORT:DATABASE or HOST:PORT"
 REFUSED = {
-    13: "lets us in but not write",
-    18: "does not take the user and password (of another database? add ?authSource=admin)",
+    13: "accepts the login but does not allow writing",
+    18: "refuses the user and password (if they belong to another database, add ?authSource=admin)",
 }
 
 
 class Unusable(ValueError):
-    """A database that cannot be used; `str` is the message for the user, without secrets."""
+    """A database cannot be used; `str` is the message for the user, without secrets."""
 
 
 class Unreachable(Unusable):
-    """A server that does not answer or does not let us in."""
+    """A server does not answer or refuses the login."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """A database, and who named it. The URL holds credentials: it is for pymongo alone, not to be printed or stored."""
+    """A database, and the source of its name. The URL contains credentials, so only pymongo gets it."""
 
     url: str = dataclasses.field(repr=False)
     source: str  # "--mongo", "mongo_url" or the environment variable
@@ -42,13 +42,13 @@ class Place:
 
 
 def choose(flag: str | None, configured: str | None, environ: Mapping[str, str]) -> Place | None:
-    """Return where to record, or None: as --mongo says, else the configuration's `mongo_url`, else TANDEM_MONGO_URL.
+    """Return where to record, or None: by --mongo, else the configuration's `mongo_url`, else TANDEM_MONGO_URL.
 
-    `mongo_url=''` means nowhere, whatever the variable says. A URL read back from a record has its credentials hidden:
-    it gives way to the variable.
+    `mongo_url=''` means nowhere, whatever the variable says. A URL from a record has no credentials, so the variable
+    overrides it.
 
     Raises:
-      Unusable: a text that names no database.
+      Unusable: the text names no database.
     """
     variable = environ.get(VARIABLE) or None
     lost = configured is not None and GONE in configured
@@ -60,7 +60,7 @@ def choose(flag: str | None, configured: str | None, environ: Mapping[str, str])
 
 
 def parse(text: str, source: str) -> Place:
-    """Return the place that a MongoDB URL, or the text that Sacred takes for one, stands for.
+    """Return the place of a MongoDB URL, or of the short form that Sacred accepts.
 
     Raises:
       Unusable: it is neither.
@@ -74,7 +74,7 @@ def parse(text: str, source: str) -> Place:
     try:
         _check_credentials(place.url)
         with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)  # of an option, of which it would name a piece
+            warnings.simplefilter("error", UserWarning)  # for an option, of which the message would quote a part
             _client(place).close()
     except (
         InvalidURI,
@@ -82,7 +82,7 @@ def parse(text: str, source: str) -> Place:
         ValueError,
         TypeError,
         UserWarning,
-    ) as error:  # whose texts may quote a piece of a password
+    ) as error:  # their texts may quote part of a password
         raise Unusable(
             f"{source}={hidden(text)}: not a MongoDB URL, or one with an option that is not known or has a wrong value "
             f"({type(error).__name__}); write {FORMS}, with special characters of user, password and options "
@@ -92,9 +92,9 @@ def parse(text: str, source: str) -> Place:
 
 
 def _check_credentials(url: str) -> None:
-    """Complain of an @ that stands anywhere but between password and host.
+    """Raise if there is an @ anywhere but between password and host.
 
-    The driver takes the first / for the end of the hosts. Of a password with a / it would make a host, look for it and
+    The driver takes the first / as the end of the hosts. It would read a password with a / as a host, search for it and
     name it in its error.
 
     Raises:
@@ -102,7 +102,7 @@ def _check_credentials(url: str) -> None:
     """
     before, *after = re.split("[/?#]", url.partition("://")[2], maxsplit=1)
     if before.count("@") > 1 or "@" in "".join(after):
-        raise ValueError("an @ in a password, or after a / in one")
+        raise ValueError("an @ in a password, or after a / in a password")
 
 
 def _from_sacreds_form(text: str, source: str) -> str:
@@ -114,10 +114,10 @@ def _from_sacreds_form(text: str, source: str) -> str:
 
 
 def connect(place: Place) -> Database:
-    """Return the database, after it has answered and has let us write.
+    """Return the database after a check that it answers and allows writing.
 
     Raises:
-      Unreachable: within a few seconds, with the reason.
+      Unreachable: it does not; this takes a few seconds, and the message gives the reason.
     """
     database = open_lazily(place)
     try:
@@ -130,7 +130,7 @@ def connect(place: Place) -> Database:
 
 
 def open_lazily(place: Place) -> Database:
-    """Return the database without asking it anything."""
+    """Return the database without a request to it."""
     return _client(place).get_default_database(DEFAULT_DATABASE)
 
 
@@ -147,7 +147,7 @@ def _client(place: Place) -> pymongo.MongoClient:
 
 
 def reason(error: Exception) -> str:
-    """Return what a failed request says about the server: "does not answer: ..."."""
+    """Return the reason of a failed request: "does not answer: ..."."""
     if isinstance(error, OperationFailure):
         return REFUSED.get(error.code or 0, f"refuses: {hidden(str(error.details or error))[:200]}")
     if isinstance(error, PyMongoError):

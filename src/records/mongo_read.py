@@ -1,4 +1,4 @@
-"""Runs read back from MongoDB."""
+"""Reads runs from MongoDB."""
 
 import re
 from typing import Any
@@ -7,11 +7,11 @@ from pymongo.database import Database
 
 from tandem.records import series
 
-PART = re.compile(r" \[(\d+)\]$")  # of a series too long for one document: "loss", "loss [2]", ...
+PART = re.compile(r" \[(\d+)\]$")  # documents of a series that is too long for one: "loss", "loss [2]", ...
 
 
 def read_series(database: Database, run_id: Any) -> dict[str, series.Series]:
-    """Return a run's series by metric, whole, whatever number of documents each is kept in."""
+    """Return a run's complete series by metric, joined from all their documents."""
     documents = {one["name"]: one for one in database["metrics"].find({"run_id": run_id})}
     found: dict[str, series.Series] = {}
     for name in sorted(documents, key=_part):

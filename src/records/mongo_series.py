@@ -1,9 +1,9 @@
-"""A run's series as MongoDB keeps them: one document for each metric, and what is known of its points.
+"""A run's series as MongoDB stores them, in one document for each metric, and the state of its points.
 
 The state of a document is the number of its points and a hash of all of them in their order, so two documents have the
-same state only if they hold the same points. The hash grows with the series: what a round costs follows from the new
-points. Points that the server has taken are forgotten here, because 100,000 reports of 48 metrics are 115 MB; they are
-read from the run's folder again if the server loses them.
+same state only if they hold the same points. The hash is extended with the series, so the cost of a round depends only
+on the new points. Points that the server has stored are dropped here, because 100,000 reports of 48 metrics are 115 MB.
+They are read from the run's folder again if the server loses them.
 """
 
 import hashlib
@@ -18,19 +18,19 @@ from tandem.records import series
 from tandem.records.mongo_files import derived_id
 from tandem.records.series import Series
 
-POINTS_PER_DOCUMENT = 250_000  # a document may have 16 MB, a point takes up to 48 bytes
+POINTS_PER_DOCUMENT = 250_000  # a document may have 16 MB, and a point takes up to 48 bytes
 POINT = np.dtype([("step", "<i8"), ("value", "<f8"), ("time", "<i8")])
 
 
 class State(NamedTuple):
-    """How many points a document has, and the hash of them all."""
+    """The number of a document's points, and the hash of them all."""
 
     size: int
     digest: str
 
 
 class Document:
-    """The points of one document; those before `forgotten` are known by their hash alone."""
+    """The points of one document; of those before `forgotten` only the hash is kept."""
 
     def __init__(self, uid: str, metric: str, part: int):
         self.uid, self.metric, self.part = uid, metric, part
@@ -49,7 +49,7 @@ class Document:
         self.points.times.extend(points.times[begin:end])
 
     def state(self, size: int | None = None) -> State | None:
-        """Return the state that the document has with its first `size` points (default: all); None if it forgot it."""
+        """Return the document's state after its first `size` points (default: all); None if it was dropped."""
         size = len(self) if size is None else size
         if not self.forgotten <= size <= len(self):
             return None
@@ -58,7 +58,7 @@ class Document:
         return State(size, known.hexdigest())
 
     def forget(self, size: int) -> None:
-        """Keep no more of the first `size` points than their hash."""
+        """Drop the first `size` points and keep only their hash."""
         count = max(0, size - self.forgotten)
         self.hash.update(_packed(self.points, count))
         for field in (self.points.steps, self.points.values, self.points.times):
@@ -66,7 +66,7 @@ class Document:
         self.forgotten += count
 
     def fields(self, begin: int, end: int) -> dict[str, list]:
-        """Return points [begin, end), none of them forgotten, as Sacred has them in its documents."""
+        """Return points [begin, end), none of them dropped, in the form of Sacred's documents."""
         part, points = slice(begin - self.forgotten, end - self.forgotten), self.points
         times = [DatetimeMS(time) for time in points.times[part]]
         return {"steps": points.steps[part].tolist(), "values": points.values[part].tolist(), "timestamps": times}
@@ -76,14 +76,14 @@ class Documents:
     """All documents of one run's series."""
 
     def __init__(self, uid: str):
-        self.uid = uid  # tells the run from all others, and so do the documents' ids
+        self.uid = uid  # identifies the run, and so do the documents' ids
         self.parts: dict[str, list[Document]] = {}
 
     def __iter__(self) -> Iterator[Document]:
         return (document for metric in sorted(self.parts) for document in self.parts[metric])
 
     def add(self, found: dict[str, Series]) -> None:
-        """Move points into their documents; `found` is empty afterwards, so that no point is in memory twice."""
+        """Move points into their documents and empty `found`, so that no point is in memory twice."""
         while found:
             metric, points = found.popitem()
             begin = 0
@@ -101,20 +101,20 @@ class Documents:
         return parts[-1]
 
     def unsent(self) -> int:
-        """Return how many points are in memory."""
+        """Return the number of points in memory."""
         return sum(len(document.points) for document in self)
 
     def forget(self) -> None:
-        """Keep no more of all points than their hashes."""
+        """Drop all points and keep only their hashes."""
         for document in self:
             document.forget(len(document))
 
 
 def recall(documents: Sequence[Document], folder: Path) -> None:
-    """Bring the forgotten points of documents back from the run's folder.
+    """Read the dropped points of documents from the run's folder again.
 
     Raises:
-      ValueError: the folder does not hold them, or holds others.
+      ValueError: the folder does not have them, or has others.
     """
     found = series.of(folder) if documents else {}
     for document in documents:
@@ -126,11 +126,11 @@ def recall(documents: Sequence[Document], folder: Path) -> None:
 
 
 def content(stored: Mapping[str, Any]) -> State | None:
-    """Return the state of a document's content as the server holds it; None if these are no points."""
+    """Return the state of a document's content on the server; None if it has no points."""
     points = Series()
     try:
         points.extend(stored["steps"], stored["values"], stored["timestamps"])
-    except (KeyError, TypeError, ValueError, OverflowError):  # not of our making
+    except (KeyError, TypeError, ValueError, OverflowError):  # not written by Tandem
         return None
     if not len(points.steps) == len(points.values) == len(points.times):
         return None
@@ -138,10 +138,10 @@ def content(stored: Mapping[str, Any]) -> State | None:
 
 
 def _packed(points: Series, count: int) -> bytes:
-    """Return the bytes of the first `count` points, which are the same wherever the points were read."""
+    """Return the bytes of the first `count` points, which do not depend on where the points were read."""
     packed = np.empty(count, POINT)
     packed["step"], packed["value"], packed["time"] = (
         np.asarray(field[:count]) for field in (points.steps, points.values, points.times)
     )
-    packed["value"][np.isnan(packed["value"])] = np.nan  # a processor makes several NaNs, and JSON keeps one
+    packed["value"][np.isnan(packed["value"])] = np.nan  # a processor makes several NaNs, but JSON has only one
     return packed.tobytes()

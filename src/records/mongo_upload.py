@@ -1,7 +1,7 @@
-"""A run's folder -> MongoDB, in Sacred's schema (`runs`, `metrics`, GridFS), so that Omniboard and Incense read it.
+"""Uploads a run's folder to MongoDB, in Sacred's schema (`runs`, `metrics`, GridFS), for Omniboard and Incense.
 
-Everything here may be repeated. Ids follow from the run and from content. Points are appended only if the points that
-the server has are the first of ours. A run counts as finished in the database only after all the rest is there.
+Every step may be repeated. Ids are derived from the run and from content. Points are appended only if the server's
+points are a prefix of the run's. The run is marked as finished in the database only after everything else is there.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from tandem.records import record_files
 from tandem.records.mongo_files import Files, as_file
 from tandem.records.mongo_series import Document, Documents, State, content, recall
 
-POINTS_PER_REQUEST = 50_000  # about 10 MB while they are put together, and 2 MB on the way
+POINTS_PER_REQUEST = 50_000  # about 10 MB while they are assembled, and 2 MB when sent
 
 
 class Slice(NamedTuple):
@@ -33,18 +33,18 @@ class Slice(NamedTuple):
 
 
 class OutOfStep(ValueError):
-    """The server does not hold what it was believed to hold; the next attempt asks it first."""
+    """The server does not have what was expected; the next attempt asks it first."""
 
 
 @dataclasses.dataclass
 class Upload:
-    """Keeps one run's documents in step with its folder; whoever makes it adds the run's points to `documents`."""
+    """Keeps one run's documents up to date with its folder; the owner adds the run's points to `documents`."""
 
     folder: Path
     database: Database
-    check_content: bool = False  # read the server's points themselves, whatever hash is stored with them
+    check_content: bool = False  # read the server's points themselves instead of their stored hash
     run_id: int | str | None = None  # in the database
-    last_progress: float = 0.0  # time.monotonic() of the last thing the server took
+    last_progress: float = 0.0  # time.monotonic() of the last successful write
 
     def __post_init__(self) -> None:
         self.runs: Collection = self.database["runs"]
@@ -52,21 +52,21 @@ class Upload:
         self.files = Files(self.database, self._progress)
         self.uid = record_files.identity(self.folder)
         self.documents = Documents(self.uid)
-        self.held: dict[Any, State | None] | None = None  # what the server has by document; None: to be asked for
-        self.touched = 0  # points of the documents that the last attempt wrote to, old ones included
-        self.replaced: list[str] = []  # series that the server held with other points
+        self.held: dict[Any, State | None] | None = None  # the server's state by document; None: unknown
+        self.touched = 0  # number of points in the documents of the last attempt, including old ones
+        self.replaced: list[str] = []  # series of which the server had other points
         self.sent: dict[str, Any] = {}  # the run's document as the server has it
 
     def sync(self, final: bool) -> None:
-        """Bring the database up to what the folder and the series hold now; `final` adds what only a finished run has.
+        """Bring the database up to date with the folder and the series; `final` adds what only a finished run has.
 
         Raises:
-          PyMongoError: the server is away or refuses; everything is tried anew at the next call.
+          PyMongoError: the server is unreachable or refuses; the next call tries everything again.
           OSError, ValueError: a file of the record cannot be read.
         """
         try:
             self._sync(final)
-        except OutOfStep:  # found out by asking; now it is known
+        except OutOfStep:  # the server was asked, so its state is known
             self._sync(final)
 
     def _sync(self, final: bool) -> None:
@@ -87,7 +87,7 @@ class Upload:
         self.last_progress = time.monotonic()
 
     def _doubt(self) -> None:
-        """Take nothing for granted about the server: an answer was lost, or it came back with another memory."""
+        """Forget the server's state, because an answer was lost, or the server has restarted with other data."""
         self.held, self.run_id = None, None
         self.sent.clear()
         self.files.forget()
@@ -95,7 +95,7 @@ class Upload:
     # The run's own document.
 
     def _find_or_insert(self, entry: dict[str, Any]) -> int | str:
-        """Return the run's `_id` in the database: its own number where that is free there, else the next free one."""
+        """Return the run's `_id` in the database: its own number if that is free there, else the next free one."""
         self.runs.create_index("tandem.uid", unique=True, sparse=True)
         self.metrics.create_index("run_id")
         self.files.prepare()
@@ -108,7 +108,7 @@ class Upload:
             beginning = {key: entry.get(key) for key in ("tandem", "start_time", "heartbeat")}
             try:
                 self.runs.insert_one({"_id": wanted, "status": "RUNNING", **beginning})
-            except DuplicateKeyError:  # another run has this number, or somebody uploads this very run
+            except DuplicateKeyError:  # another run has this number, or another process uploads this run
                 wanted = None
 
     def _next_free(self) -> int:
@@ -116,8 +116,8 @@ class Upload:
         return last["_id"] + 1 if last else 1
 
     def _sync_entry(self, entry: dict[str, Any]) -> None:
-        """Write the fields that have changed, and take away those that a resumed run no longer has."""
-        entry = hidden_in(force_bson_encodeable(entry))  # a record of an earlier version may hold secrets
+        """Write the changed fields, and remove those that a resumed run no longer has."""
+        entry = hidden_in(force_bson_encodeable(entry))  # a record of an earlier version may contain secrets
         changed = {key: value for key, value in entry.items() if key not in self.sent or self.sent[key] != value}
         gone = {
             key: "" for key in ("stop_time", "fail_trace") if key not in entry and (not self.sent or key in self.sent)
@@ -144,24 +144,24 @@ class Upload:
         return [{"name": one.name, "id": str(one.key)} for one in self.documents]
 
     def _ask(self) -> dict[Any, State | None]:
-        """Return what the server holds of this run's series."""
+        """Return the server's state of this run's series."""
         fields = {"size": {"$cond": [{"$isArray": "$steps"}, {"$size": "$steps"}, -1]}, "tandem": 1}
         found = list(self.metrics.aggregate([{"$match": {"run_id": self.run_id}}, {"$project": fields}]))
         return {one["_id"]: self._state(one["_id"], one["size"], one.get("tandem")) for one in found}
 
     def _state(self, key: Any, size: int, stored: dict[str, Any] | None) -> State | None:
-        """Return a document's state as it was stored with its points; where it was not, as they give it."""
+        """Return a document's state as stored with its points; if missing, it is computed from the points."""
         if stored and stored.get("size") == size and not self.check_content:
             return State(**stored)
         return content(self.metrics.find_one({"_id": key}) or {})
 
     def _common(self, document: Document, held: dict[Any, State | None]) -> int:
-        """Return how many points the server has that are the first of ours, with none after them."""
+        """Return the number of the server's points if they are a prefix of the run's."""
         there = held.get(document.key)
         return there.size if there and there == document.state(there.size) else 0
 
     def _slices(self, stale: Sequence[Document], held: Mapping[Any, State | None]) -> Iterator[Slice]:
-        """Cut what the server lacks into pieces that neither side needs much memory for."""
+        """Cut the missing points into pieces that need little memory on both sides."""
         for document in stale:
             common = self._common(document, held)
             if not common and document.key in held:
@@ -170,7 +170,7 @@ class Upload:
                 yield Slice(document, begin, min(begin + POINTS_PER_REQUEST, len(document)))
 
     def _send(self, batch: Sequence[Slice], held: dict[Any, State | None]) -> None:
-        """Have the server take pieces, in their order, and forget them."""
+        """Send pieces to the server in order, and drop them."""
         result = self.metrics.bulk_write([self._request(*piece) for piece in batch])
         if result.matched_count + result.upserted_count != len(batch):
             raise OutOfStep("a series on the server has changed")
@@ -181,7 +181,7 @@ class Upload:
         self._progress()
 
     def _request(self, document: Document, begin: int, end: int) -> pymongo.UpdateOne | pymongo.ReplaceOne:
-        """Return the request that appends a piece to the server's points, or begins the document anew with it."""
+        """Return the request that appends a piece to the server's points, or restarts the document with it."""
         points, state = document.fields(begin, end), document.state(end)._asdict()
         if not begin:
             fields = {"run_id": self.run_id, "name": document.name, "tandem": state, **points}
@@ -193,7 +193,7 @@ class Upload:
     # Files.
 
     def _sync_files(self, entry: dict[str, Any], final: bool) -> set[Any]:
-        """Store sources and artifacts, and put their ids where Sacred has them; return ids that are of no use now."""
+        """Store sources and artifacts, and put their ids into Sacred's fields; return ids that are no longer used."""
         experiment = entry["experiment"]
         experiment["sources"] = [
             [name, self.files.put(path, str(Path(experiment.get("base_dir", "")) / name))]
@@ -215,7 +215,7 @@ class Upload:
 
 
 def _batches(slices: Iterable[Slice]) -> Iterator[list[Slice]]:
-    """Put pieces together until a request is full."""
+    """Group pieces until a request is full."""
     batch: list[Slice] = []
     for piece in slices:
         if batch and sum(end - begin for _, begin, end in [*batch, piece]) > POINTS_PER_REQUEST:

@@ -1,4 +1,4 @@
-"""What a run is called and where its records lie."""
+"""A run's name and the places of its records."""
 
 import contextlib
 import os
@@ -12,39 +12,39 @@ from tandem.records import checkpoint_folder
 
 
 def title(config: Mapping[str, Any]) -> str:
-    """Return what is being run in one line."""
+    """Return a run's title in one line."""
     return f"{config['name']} on {task(config)}, seed {config['seed']}"
 
 
 def task(config: Mapping[str, Any]) -> str:
-    """Return the environment and which of its tasks: "mpe/simple_spread"."""
+    """Return the environment and its task: "mpe/simple_spread"."""
     scenario = config["env_args"].get("scenario", config["env_args"].get("map_name"))
     return f"{config['env']}/{scenario}" if scenario else config["env"]
 
 
 def replace_file(path: Path, content: str | bytes) -> None:
-    """Write a file so that at any moment either the old content or the new is there, whole."""
+    """Write a file so that at any moment it has either the complete old or the complete new content."""
     replace_with(path, lambda file: file.write(content), "wb" if isinstance(content, bytes) else "w")
 
 
 def replace_with(path: Path, write: Callable[[IO], Any], mode: str = "w") -> None:
-    """Have a file written so that at any moment either the old content or the new is there, whole."""
+    """Replace a file so that at any moment it has either the complete old or the complete new content."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         with open(partial, mode) as file:
             write(file)
         partial.replace(path)
     except BaseException:
-        with contextlib.suppress(OSError):  # on a full disk it would take the room of what is tried next
+        with contextlib.suppress(OSError):  # on a full disk it would take up space for the next attempt
             partial.unlink(missing_ok=True)
         raise
 
 
 class Places:
-    """Where a run's records lie."""
+    """The places of a run's records."""
 
     def __init__(self, config: Mapping[str, Any], run_id: str | None, curves: str | None = None):
-        """Args: curves: folder of the curves of a run that goes on, under the results folder; None = a new one."""
+        """Args: curves: folder of a resumed run's curves, under the results folder; None = a new one."""
         results = Path(config["results_dir"])
         self.record = results / "sacred" / run_id if run_id else None
         self.models = checkpoint_folder.folder(results, run_id) if run_id else None

@@ -1,4 +1,4 @@
-"""How far a run is, and how fast."""
+"""The progress and the speed of a run."""
 
 import dataclasses
 import math
@@ -12,13 +12,13 @@ SHOWN = {SEARCH_RETURN: "search", POLICY_RETURN: "policy", TRAIN_RETURN: "train"
 
 
 def not_finite(metrics: Mapping[str, float]) -> list[str]:
-    """Return the names of the metrics that are not finite numbers. What a report has nothing to say of is not in it."""
+    """Return the names of the metrics that are not finite numbers. Metrics without a value are not in a report."""
     return sorted(name for name, value in metrics.items() if not math.isfinite(value))
 
 
 @dataclasses.dataclass
 class Progress:
-    """How far a run is. Training time is the runner's own count if it reports one, else since the first report."""
+    """A run's progress. Training time is the runner's own count if reported, else the time since the first report."""
 
     t_max: int
     max_seconds: float  # of training; 0 = no limit
@@ -27,7 +27,7 @@ class Progress:
     step: int = 0
     update: int = 0
     begun: float = dataclasses.field(default_factory=time.monotonic)
-    first: tuple[float, int, float] | None = None  # time, step, training time at the first report: all is compiled
+    first: tuple[float, int, float] | None = None  # time, step, training time at the first report
 
     def add(self, report: Report) -> None:
         self.step, self.update = report.step, report.update
@@ -56,12 +56,12 @@ class Progress:
 
     @property
     def ended_by_the_clock(self) -> bool:
-        """Whether max_minutes leaves no more time, short of t_max."""
+        """Whether max_minutes has passed before t_max."""
         return 0 < self.max_seconds <= self.training_seconds and self.step < self.t_max
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds until t_max or max_minutes, whichever comes first; None while nobody can tell."""
+        """Seconds until t_max or max_minutes, whichever comes first; None if still unknown."""
         limits = []
         if self.steps_per_second:
             limits.append((self.t_max - self.step) / self.steps_per_second)
@@ -79,7 +79,7 @@ class Progress:
         return " | ".join(parts)
 
     def actors(self) -> str:
-        """Return what actors do, and how they and the learner keep pace; "" where they are not apart."""
+        """Return the actors' speed and how they keep pace with the learner; "" without separate actors."""
         if "actors/learner_idle" not in self.last:
             return ""
         speeds = [value for name, value in self.last.items() if name.startswith("actors/steps_per_second/")]

@@ -1,4 +1,4 @@
-"""Where a run comes from: the code, the packages, the machine and the settings that it ran with."""
+"""A run's provenance: its code, packages, machine and settings."""
 
 import contextlib
 import importlib.metadata
@@ -22,13 +22,13 @@ from tandem.records.places import Places, replace_file
 from tandem.records.runs import RecordError, StoredRun, inside, read_json
 
 NAME, DIFF = "provenance.json", "diff.patch"
-LOGS = "tb_logs"  # where the curves of all runs lie, in the results folder
-SOURCES = "src"  # what is kept of files that git does not know
-LARGEST_SOURCE, ALL_SOURCES = 300_000, 3_000_000  # bytes; what is larger is hardly a source, and only its name is kept
+LOGS = "tb_logs"  # folder of all runs' curves, in the results folder
+SOURCES = "src"  # limits on stored files that git does not know
+LARGEST_SOURCE, ALL_SOURCES = 300_000, 3_000_000  # bytes; a larger file is hardly a source, so only its name is stored
 
 
 def collect(config: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """Return (what a run comes from, the working tree's difference from its commit), both free of credentials."""
+    """Return (provenance, difference of the working tree from its commit), both without credentials."""
     diff = hidden(difference())
     facts = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -51,10 +51,9 @@ def collect(config: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
 
 
 def difference() -> str:
-    """Return what the working tree has that its commit has not; files unknown to git count if they are sources.
+    """Return the working tree's difference from its commit, including sources that git does not know.
 
-    They are entered into a copy of git's index as files to come, so that git shows them as new and its own index
-    stays as it is.
+    These are added to a copy of git's index, so that git shows them as new while its own index stays unchanged.
     """
     sources = _unknown_sources()
     with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
@@ -67,7 +66,7 @@ def difference() -> str:
 
 
 def _unknown_sources() -> list[str]:
-    """Return the files under src/ that git does not know and does not ignore, as many as a record has room for."""
+    """Return the files under src/ that git neither knows nor ignores, up to the record's limit."""
     root = program.checkout()
     if root is None:
         return []
@@ -84,15 +83,15 @@ def _unknown_sources() -> list[str]:
 
 
 def git(*words: str, index: Path | None = None) -> str:
-    """Return what git says of our code's tree; nothing where there is no git or no commit, or where it is installed.
+    """Return git's output for Tandem's tree; empty without git or a commit, or if Tandem is installed.
 
-    Args: index: the file to use for git's own index.
+    Args: index: the file to use instead of git's own index.
     """
     environment = {**os.environ, "GIT_INDEX_FILE": str(index)} if index else None
     root = program.checkout()
-    if root is None:  # a repository around site-packages is not ours; `packages` says which version this is
+    if root is None:  # a repository around site-packages is not Tandem's; `packages` has the version
         return ""
-    command = ["git", "-C", str(root), "--literal-pathspecs", *words]  # a name may hold brackets
+    command = ["git", "-C", str(root), "--literal-pathspecs", *words]  # a name may contain brackets
     try:
         done = subprocess.run(command, capture_output=True, check=False, env=environment)
     except OSError:
@@ -115,7 +114,7 @@ def _cpu() -> str:
 
 
 def add(sacred_run: Any, config: Mapping[str, Any], places: Places, resumed_at: int | None) -> None:
-    """Put provenance.json and diff.patch with a run's record; if it is resumed,
+    """Write provenance.json and diff.patch to a run's record; if it is resumed,
     provenance-<step>.json and so on.
     """
     if places.record is None:
@@ -130,16 +129,16 @@ def add(sacred_run: Any, config: Mapping[str, Any], places: Places, resumed_at: 
 
 
 def read(record: Path) -> dict[str, Any]:
-    """Return what a run comes from as its record says; nothing if it does not say, or not in the form of `collect`."""
+    """Return a run's recorded provenance; empty if it is missing or not in the form of `collect`."""
     try:
-        facts = hidden_in(read_json(record / NAME))  # older ones hold options of URLs with their secrets
+        facts = hidden_in(read_json(record / NAME))  # older records contain options of URLs with secrets
     except (OSError, RecordError):
         return {}
     return facts if _fits(facts) else {}
 
 
 def _fits(facts: Mapping[str, Any]) -> bool:
-    """Return whether all is there that is shown and compared."""
+    """Return whether all fields are there that are shown and compared."""
     kinds = {"git": dict, "machine": dict, "packages": dict, "devices": list, "command": list}
     kinds |= {"python": str, "platform": str}
     if not all(isinstance(facts.get(key), kind) for key, kind in kinds.items()) or "seed" not in facts:
@@ -157,10 +156,10 @@ def _fits(facts: Mapping[str, Any]) -> bool:
 
 
 def curves(run: StoredRun) -> str | None:
-    """Return the folder of a run's curves, from its results folder on; None if its record names none.
+    """Return the folder of a run's curves, relative to its results folder; None if its record names none.
 
     Raises:
-      RecordError: the record names a folder that does not lie among the curves of all runs.
+      RecordError: the record names a folder outside the curves of all runs.
     """
     try:
         named = run.read(NAME).get("curves")
@@ -174,26 +173,26 @@ def curves(run: StoredRun) -> str | None:
 
 
 def changes(before: Mapping[str, Any], diff_before: str, now: Mapping[str, Any], diff_now: str) -> list[str]:
-    """Return in a sentence each what has changed since a run: commit, uncommitted
-    changes, packages, Python, devices.
+    """Return a sentence for each change since a run: commit, uncommitted changes,
+    packages, Python, devices.
     """
     if not before:
-        return ["nothing is known of the code and packages that the run was made with"]
+        return ["the run's code and packages are unknown"]
     found = []
     if before["git"]["commit"] != now["git"]["commit"]:
         found.append(
-            f"the code is at commit {now['git']['commit'][:10]}, then at {before['git']['commit'][:10] or 'none'}"
+            f"the code is now at {now['git']['commit'][:10]}, then it was at {before['git']['commit'][:10] or 'none'}"
         )
     if diff_before.strip() != diff_now.strip():
-        found.append("the uncommitted changes to the code are not those of then (diff.patch)")
+        found.append("the uncommitted changes to the code differ from those of the run (diff.patch)")
     names = sorted(before["packages"].keys() | now["packages"].keys(), key=str.lower)
     versions = [(name, before["packages"].get(name, "none"), now["packages"].get(name, "none")) for name in names]
-    found += [f"{name} is {new}, then {old}" for name, old, new in versions if old != new]
+    found += [f"{name} is now {new}, then it was {old}" for name, old, new in versions if old != new]
     for what, new, old in (
         ("Python", now["python"], before["python"]),
         ("the processor", now["machine"]["cpu"], before["machine"]["cpu"]),
         ("the device", now["devices"][0]["kind"], before["devices"][0]["kind"]),
     ):
         if new != old:
-            found.append(f"{what} is {new}, then {old}")
+            found.append(f"{what} is now {new}, then it was {old}")
     return found

@@ -1,5 +1,5 @@
-"""Reports -> Sacred, TensorBoard and the screen, run states -> checkpoints: who drives
-a run and keeps what it yields.
+"""Drives a run: reports go to Sacred, TensorBoard and the screen, and run states to
+checkpoints.
 """
 
 import contextlib
@@ -27,40 +27,40 @@ from tandem.records.screen import Screen, summary
 from tandem.records.transcript import Transcript
 from tandem.signals import Stopping
 
-# Settings that decide neither what is learned nor what a state means: a run may be gone on
-# with others. Its length is one.
+# Settings that change neither what is learned nor what a state means, so that they may change
+# when a run is resumed. Its length is one.
 FREE = ("t_max", "max_minutes", *(key for key in schema.bookkeeping() if key not in schema.SECTIONS))
 FREE_SECTIONS = tuple(key for key in schema.bookkeeping() if key in schema.SECTIONS)
 
 
 class Resume(NamedTuple):
-    """Where a run that was cut off goes on."""
+    """The point at which an interrupted run continues."""
 
     run_id: str
-    step: int  # of the checkpoint; what was recorded after it is dropped and made anew
+    step: int  # of the checkpoint; later records are dropped and made again
     state: PyTree  # None = from the beginning
     metrics: dict[str, float]  # latest value of each until then
     curves: str | None  # folder of its curves, under the results folder
 
 
 def decisive(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that decide what is learned and what a run state means."""
+    """Return the settings that determine what is learned and what a run state means."""
     return {key: value for key, value in config.items() if key not in FREE + FREE_SECTIONS}
 
 
 def record(sacred_run: Any, config: Mapping[str, Any], run: Runner, resume: Resume | None = None) -> float | None:
-    """Drive a run to its end, writing down every report, and return the last return of an
-    evaluation (with search, if any).
+    """Drive a run to its end, record every report, and return the last evaluation's return
+    (with search, if any).
 
     Every metric goes to the Sacred run's observers and to TensorBoard under its own name, at its environment step.
-    A signal ends the run at its next report; what was reported until then is kept, and its state saved.
+    A signal ends the run at its next report; all reports are recorded, and its state is saved.
 
     Raises:
       RunError: the numbers of the run are no longer finite, and on_nan is "stop".
-      KeyboardInterrupt: after an interrupted run is written and summed up, so that Sacred marks it INTERRUPTED.
-      RunError: the run has reached its end, but the disk did not take all of its record or its last checkpoint.
+      KeyboardInterrupt: the run was interrupted; raised after it is saved, so that Sacred marks it INTERRUPTED.
+      RunError: the run has reached its end, but its record or last checkpoint could not be written completely.
     """
-    # It warns of every NaN; we say it once.
+    # It warns of every NaN; Tandem warns once.
     logging.getLogger("tensorboardX").setLevel(logging.ERROR)
     places = Places(config, sacred_run._id, resume.curves if resume else None)
     progress = Progress(config["t_max"], 60 * config["max_minutes"], getattr(run, "clock", "environment steps"))
@@ -81,7 +81,7 @@ def record(sacred_run: Any, config: Mapping[str, Any], run: Runner, resume: Resu
             screen.say(summary(config, progress, places, interrupted))
             if interrupted and saver and checkpoint_folder.steps(saver.models):
                 again = f"{program.SCRIPT} train --resume={shlex.quote(str(places.record))}"
-                screen.say(program.named(f"to go on: {again}"))
+                screen.say(program.named(f"to continue: {again}"))
         finally:
             waited = saver and saver.problem  # for the same disk
             unwritten = delivery.close(PATIENCE if stopping.patient and not waited else 0.0)
@@ -90,7 +90,7 @@ def record(sacred_run: Any, config: Mapping[str, Any], run: Runner, resume: Resu
 
 
 class Broken:
-    """Watches for numbers that are not finite, and says so once."""
+    """Watches for numbers that are not finite, and reports them once."""
 
     def __init__(self, stops: bool):
         self.stops, self.told = stops, False
@@ -112,7 +112,7 @@ class Broken:
 
 
 class Drive(NamedTuple):
-    """What keeps a run's reports and states while it goes on."""
+    """The recorder of a running run's reports and states."""
 
     sacred_run: Any
     progress: Progress
@@ -123,10 +123,10 @@ class Drive(NamedTuple):
     broken: Broken
 
     def to_the_end(self, reports: Generator[tuple[Report, PyTree]]) -> bool:
-        """Drive the run and return whether it was interrupted, however that came about.
+        """Drive the run and return whether it was interrupted in any way.
 
         Raises:
-          RunError: numbers that are not finite; the state that has them is not saved.
+          RunError: numbers are not finite; the state with them is not saved.
         """
         try:
             with self.screen, contextlib.closing(reports):
@@ -135,7 +135,7 @@ class Drive(NamedTuple):
             return True
 
     def _drive(self, reports: Iterable[tuple[Report, PyTree]]) -> bool:
-        """Take report after report; return whether the run was told to stop before its end."""
+        """Record all reports; return whether the run was asked to stop before its end."""
         last = None
         for report, state in reports:
             last, self.stopping.reported = (report, state), True  # from here on there is something to save
@@ -154,18 +154,18 @@ class Drive(NamedTuple):
         return interrupted
 
     def _keep(self, report: Report) -> None:
-        """Write a report down and show it."""
+        """Record a report and show it."""
         self.progress.add(report)
         self.delivery.add(report)
         if result(report.metrics) is not None:
-            self.sacred_run.result = _finite(result(report.metrics))  # kept with the run even if it never finishes
+            self.sacred_run.result = _finite(result(report.metrics))  # recorded even if the run never finishes
         self.screen.show(report)
         for note in report.notes:
             self.screen.say(note)
 
 
 def _begin(sacred_run, config, places: Places, progress: Progress, screen: Screen, resume: Resume | None) -> Curves:
-    """Say what begins or goes on, write down where it comes from, and return its curves."""
+    """Print that the run begins or continues, record its provenance, and return its curves."""
     step = resume.step if resume else None
     screen.say(f"{title(config)}\n{places}")
     if resume:
@@ -179,16 +179,16 @@ def _begin(sacred_run, config, places: Places, progress: Progress, screen: Scree
 
 
 def _end(sacred_run: Any, problems: Iterable[str | None], interrupted: bool, screen: Screen) -> None:
-    """Say what could not be written, if anything, and how the run ends.
+    """Report what could not be written, if anything, and raise if the run did not end well.
 
     Raises:
-      KeyboardInterrupt, RunError: it was interrupted, its record is not whole.
+      KeyboardInterrupt, RunError: the run was interrupted, or its record is incomplete.
     """
     problem = "; ".join(filter(None, problems))
     if problem:
         for observer in sacred_run.observers:
             if isinstance(observer, FileRecord):
-                observer.patience = 0.0  # it has been waited for
+                observer.patience = 0.0  # the wait is over
     if interrupted:
         if problem:
             screen.say(problem)
@@ -204,16 +204,16 @@ def _finite(score: float | None) -> float | None:
 def _saver(
     config: Mapping[str, Any], places: Places, delivery: Delivery, resume: Resume | None, say: Callable[[str], Any]
 ) -> Saver | None:
-    """Return what saves checkpoints; nothing where the run leaves no record that they could belong to."""
+    """Return the saver of checkpoints; None if the run has no record to which they could belong."""
     if places.models is None:
         return None
 
     def flush(step: int) -> None:
-        """See that all metrics up to a step are on the disk: a run that goes on from there does not make them again."""
+        """Write all metrics up to a step to the disk, because a run that resumes there does not compute them again."""
         delivery.flush()
 
     def prepare() -> None:
-        if resume is None and places.models.exists():  # of a run whose record was removed
+        if resume is None and places.models.exists():  # left by a run whose record was removed
             stamp = time.strftime("%Y%m%d-%H%M%S")
             places.models.rename(places.models.with_name(f"{places.models.name}.before-{stamp}"))
         places.models.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A run's folder read back as the document that Sacred would have put into MongoDB."""
+"""Reads a run's folder as the document that Sacred would have put into MongoDB."""
 
 import contextlib
 import hashlib
@@ -12,11 +12,11 @@ from typing import Any
 from tandem.records import checkpoint_folder, runs
 
 FORMAT = "MongoObserver-0.7.0"  # Sacred's name for the schema
-IDENTITY = "mongo.json"  # what tells the run from all others in a database, whatever becomes of its other files
+IDENTITY = "mongo.json"  # the file that identifies the run in a database, whatever happens to its other files
 TIMES = ("start_time", "stop_time", "heartbeat")
-OUTPUT_LIMIT = 4_000_000  # characters of captured output, the last ones: a document may have 16 MB
+OUTPUT_LIMIT = 4_000_000  # last characters of the captured output, because a document may have 16 MB
 VIDEOS = ("*.mp4", "*.gif")
-CHECKPOINT_LIMIT = 256_000_000  # bytes; a larger one stays where it is, and the run's document says so
+CHECKPOINT_LIMIT = 256_000_000  # bytes; a larger one is not uploaded, and the run's document says so
 SECONDS_TO_WRITE = 2.0  # a file; until then what cannot be read is taken to be half written
 
 
@@ -42,7 +42,7 @@ def read_entry(folder: Path) -> dict[str, Any]:
 
 
 def read_run(path: Path) -> dict[str, Any]:
-    """Return run.json, with what is put together from it there and in the right form.
+    """Return run.json after a check of the fields that are used.
 
     Raises:
       FileNotFoundError, RecordError: there is no such file, or it is damaged.
@@ -58,14 +58,14 @@ def read_run(path: Path) -> dict[str, Any]:
 
 
 def _are_pairs(sources: Any) -> bool:
-    """Return whether these are source files as Sacred lists them: [[name, where the copy lies], ...]."""
+    """Return whether these are source files in Sacred's form: [[name, path of the copy], ...]."""
     return isinstance(sources, list) and all(
         isinstance(pair, list) and len(pair) == 2 and all(isinstance(part, str) for part in pair) for pair in sources
     )
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return what a JSON file holds; where Sacred is writing it at this moment, what it holds afterwards.
+    """Return the content of a JSON file; if Sacred is writing it at this moment, the content afterwards.
 
     Raises:
       FileNotFoundError, RecordError: there is no such file, or it is damaged.
@@ -81,13 +81,13 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def identity(folder: Path) -> str:
-    """Return the run's name among all runs: as it was first written down, else from when and where it began."""
+    """Return the run's unique name: as first stored, else derived from its time and place."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         return str(json.loads((folder / IDENTITY).read_text())["uid"])
     entry, config = read_run(folder / "run.json"), read_json(folder / "config.json")
     origin = [folder.name, entry.get("start_time"), entry["host"].get("hostname"), config]
     uid = hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()[:24]
-    with contextlib.suppress(OSError):  # a folder that may not be written gives the same name the next time
+    with contextlib.suppress(OSError):  # a read-only folder gives the same name the next time
         partial = folder / f".{IDENTITY}"
         partial.write_text(json.dumps({"uid": uid}) + "\n")
         os.replace(partial, folder / IDENTITY)
@@ -95,21 +95,21 @@ def identity(folder: Path) -> str:
 
 
 def sources(folder: Path, entry: dict[str, Any]) -> list[tuple[str, Path]]:
-    """Return the names of a run's source files, and where Sacred keeps them, beside the runs.
+    """Return the names of a run's source files, with Sacred's copies beside the runs.
 
     Raises:
-      RecordError: the record names a file that does not lie there.
+      RecordError: the record names a file outside that folder.
     """
     named = [(name, runs.inside(folder.parent, where)) for name, where in entry["experiment"]["sources"]]
     return [(name, path) for name, path in named if path.is_file()]
 
 
 def artifacts(folder: Path, entry: dict[str, Any], final: bool) -> dict[str, Path]:
-    """Return a run's artifacts by name: the resolved configuration, what the run added itself and, if `final`, its
-    videos and the checkpoint of its best evaluation, a folder.
+    """Return a run's artifacts by name: the resolved configuration, the files that the run added and, if `final`, its
+    videos and the folder of its best checkpoint.
 
     Raises:
-      RecordError: the record names an artifact that does not lie in the run's folder.
+      RecordError: the record names an artifact outside the run's folder.
     """
     found = {"config.json": folder / "config.json"}
     named = {name: runs.inside(folder, name) for name in entry["artifacts"]}
@@ -118,7 +118,7 @@ def artifacts(folder: Path, entry: dict[str, Any], final: bool) -> dict[str, Pat
         found |= {path.name: path for pattern in VIDEOS for path in sorted(folder.rglob(pattern))}
         best = best_checkpoint(folder)
         size = sum(file.stat().st_size for file in best.rglob("*") if file.is_file()) if best else 0
-        if size > CHECKPOINT_LIMIT:
+        if best and size > CHECKPOINT_LIMIT:
             entry["tandem"]["left_out"] = f"best checkpoint, {size // 10**6} MB: {best.resolve()}"
         elif best:
             found["best_checkpoint.tar"] = best

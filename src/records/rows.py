@@ -1,4 +1,4 @@
-"""The rows that an earlier run stored: read from its newest checkpoint, in the order in which they were made."""
+"""Reads the stored rows of an earlier run from its newest checkpoint, in the order in which they were made."""
 
 from pathlib import Path
 
@@ -8,18 +8,18 @@ import numpy as np
 from tandem.records import checkpoint, checkpoint_folder, runs
 from tandem.core import Transition
 
-RING = "replay.experience"  # where a run state keeps its rows
+RING = "replay.experience"  # the place of the rows in a run state
 
 
 def load(results: str | Path, name: str, row: Transition) -> Transition:
-    """Return the rows [1, R, ...] of a recorded run, one environment's after the other's.
+    """Return the rows [1, R, ...] of a recorded run, environment by environment.
 
-    Where the rows of the next environment begin, `first` is set: a sequence that crosses the border is cut there when
-    it is sampled, as at an episode that was abandoned.
+    `first` is set where the next environment's rows begin, so that a sampled sequence is cut there, as at an abandoned
+    episode.
 
     Args:
       name: the run's number, or its folder.
-      row: what one row has to look like: a tree of jax.ShapeDtypeStruct.
+      row: the expected structure of a row: a tree of jax.ShapeDtypeStruct.
 
     Raises:
       ValueError: there is no such run, it stored no rows, or they do not fit; the message names the field.
@@ -44,7 +44,7 @@ def load(results: str | Path, name: str, row: Transition) -> Transition:
 
 
 def _length(stored: dict[str, np.ndarray]) -> int:
-    """Return how many rows of each environment a ring holds."""
+    """Return the number of rows of each environment in a ring."""
     slots = next(array.shape[1] for key, array in stored.items() if key.startswith(RING))
     return slots if stored["replay.is_full"] else int(stored["replay.current_index"])
 

@@ -1,7 +1,7 @@
-"""Recorded runs on disk: found by id or path, read back, and how they stand.
+"""Recorded runs on disk: finding them by id or path, reading them, and their status.
 
-A record may be somebody else's, or damaged. So each of its JSON files is read by `read_json`, which checks what kind of
-thing it holds, and each name that stands in it by `inside`, which holds it to its folder.
+A record may come from someone else, or be damaged. So all its JSON files are read by `read_json`, which checks the type
+of the content, and all names in them by `inside`, which keeps them within their folder.
 """
 
 import dataclasses
@@ -14,20 +14,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-LOCK = ".lock"  # the file in a record that the run's process holds locked as long as it lives
+LOCK = ".lock"  # the file in a record that the run's process keeps locked
 FLOCK = "hhqqi"  # the system's struct flock: type, whence, start, length, process
 WHOLE_FILE = struct.pack(FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-CARD = "card.json"  # what tells an entry of the zoo from a recorded run: src/records/zoo.py
+CARD = "card.json"  # the file that marks an entry of the zoo: src/records/zoo.py
 KINDS = {dict: "an object", list: "a list", str: "text", int: "a number", float: "a number", bool: "true or false"}
 
 
 class RecordError(ValueError):
-    """A record that cannot be used; `str` is the message for the user."""
+    """A record cannot be used; `str` is the message for the user."""
 
 
 @dataclasses.dataclass(frozen=True)
 class StoredRun:
-    """What Sacred's files hold of a run."""
+    """A recorded run, as in Sacred's files."""
 
     folder: Path  # results/sacred/<id>
     config: dict[str, Any]  # as it was checked when the run began
@@ -38,12 +38,12 @@ class StoredRun:
 
     @property
     def in_zoo(self) -> bool:
-        """Whether it is an entry of the zoo, which holds what a run has learned but not its record."""
+        """Whether it is an entry of the zoo, which has a run's parameters but not its record."""
         return (self.folder / CARD).is_file()
 
     @property
     def results(self) -> Path:
-        """The results folder that the run lies in; of an entry of the zoo, that of what is made of it."""
+        """The results folder of the run; for an entry of the zoo, the folder for new results."""
         return Path("results") if self.in_zoo else self.folder.parent.parent
 
     @property
@@ -53,7 +53,7 @@ class StoredRun:
 
     @property
     def status(self) -> str:
-        """Sacred's word for how the run stands: COMPLETED, RUNNING, INTERRUPTED or FAILED; "" if there is none."""
+        """Sacred's status of the run: COMPLETED, RUNNING, INTERRUPTED or FAILED; "" if there is none."""
         try:
             word = self.read("run.json").get("status")
         except (OSError, RecordError):
@@ -62,7 +62,7 @@ class StoredRun:
 
     @property
     def running(self) -> bool:
-        """Whether a process holds the run's record, so that the run is going on, whatever started it."""
+        """Whether a process has locked the run's record, so that the run is running."""
         return is_locked(self.folder)
 
     def read(self, name: str) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class StoredRun:
 
         Raises:
           FileNotFoundError: there is no such file (yet).
-          RecordError: the file is damaged or holds something else.
+          RecordError: the file is damaged or has other content.
         """
         return read_json(self.folder / name)
 
@@ -79,7 +79,7 @@ def find(run: str, results_dir: str | Path = "results") -> StoredRun:
     """Return the recorded run with this id under `results_dir`, or at this path.
 
     Raises:
-      RecordError: there is no such run, or its record cannot be used; one sentence that says what was looked for.
+      RecordError: there is no such run, or its record cannot be used; one sentence says what was searched.
     """
     folder = _folder(run, Path(results_dir))
     try:
@@ -96,13 +96,13 @@ def find(run: str, results_dir: str | Path = "results") -> StoredRun:
 
 
 def _folder(run: str, results_dir: Path) -> Path:
-    """Return the folder that an id or a path stands for."""
+    """Return the folder of an id or a path."""
     path = Path(run)
     try:
         folder = results_dir / "sacred" / run if is_number(run) else path.parent if path.is_file() else path
-        if folder.is_dir():  # `..` and `.` have no name of their own, and ./7 lies in no visible results folder
+        if folder.is_dir():  # `..` and `.` have no name, and ./7 is in no visible results folder
             return folder if len(folder.parts) > 2 and ".." not in folder.parts else Path(os.path.abspath(folder))
-    except OSError as error:  # a name that is too long, or a folder that may not be searched
+    except OSError as error:  # the name is too long, or the folder may not be read
         raise RecordError(f"no run '{run}': {error.strerror}") from error
     known = ids(results_dir)
     there = f"there are runs {', '.join(known[-10:])}" if known else "there are no runs there"
@@ -110,22 +110,22 @@ def _folder(run: str, results_dir: Path) -> Path:
 
 
 def ids(results_dir: str | Path = "results") -> list[str]:
-    """Return the ids of all recorded runs, oldest first; whatever else lies beside them is passed over."""
+    """Return the ids of all recorded runs, oldest first; other files beside them are ignored."""
     found = (path for path in (Path(results_dir) / "sacred").glob("[0-9]*") if is_number(path.name))
     return sorted((path.name for path in found if path.is_dir()), key=int)
 
 
 def is_number(text: str) -> bool:
-    """Return whether a text is a whole number in plain digits: Python calls "²" a digit, too, but cannot read it."""
+    """Return whether a text is a whole number in plain digits, because Python also calls "²" a digit."""
     return text.isascii() and text.isdigit()
 
 
 def read_json(path: Path, kind: type = dict) -> Any:
-    """Return what a JSON file of a record holds.
+    """Return the content of a record's JSON file.
 
     Raises:
       FileNotFoundError: there is no such file.
-      RecordError: the file cannot be read, or holds something of another kind; one sentence that names the file.
+      RecordError: the file cannot be read, or has another type of content; one sentence names the file.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -141,7 +141,7 @@ def read_json(path: Path, kind: type = dict) -> Any:
 
 
 def read_series(path: Path) -> dict[str, dict[str, list]]:
-    """Return the series that a run's metrics.json holds, by metric.
+    """Return the series in a run's metrics.json, by metric.
 
     Raises:
       FileNotFoundError, RecordError: as `read_json`; also if a series is not as Sacred writes it.
@@ -159,13 +159,13 @@ def _is_series(series: Any) -> bool:
     columns = series.values()
     if not {"steps", "values"} <= series.keys() or not all(isinstance(column, list) for column in columns):
         return False
-    kinds = {"steps": {int}, "values": {int, float}, "timestamps": {str}}
+    kinds: dict[str, set[type]] = {"steps": {int}, "values": {int, float}, "timestamps": {str}}
     even = len({len(column) for column in columns}) == 1
     return even and all({type(item) for item in series.get(name, ())} <= kind for name, kind in kinds.items())
 
 
 def inside(folder: Path, name: Any) -> Path:
-    """Return what a record calls `name`, which lies in `folder` for sure, links followed.
+    """Return the path of `name` from a record, after a check that it lies in `folder` when links are followed.
 
     Raises:
       RecordError: the name is absolute, holds `..`, or is a link that leads out of the folder.
@@ -181,10 +181,10 @@ def inside(folder: Path, name: Any) -> Path:
 
 
 def check_contents(folder: Path) -> None:
-    """Complain of anything in a record's folder that is not a file or folder of its own.
+    """Raise if anything in a record's folder is not its own file or folder.
 
     Raises:
-      RecordError: a link that leads out of the folder, or a device or pipe, at which reading would hang.
+      RecordError: there is a link that leads out of the folder, or a device or pipe, at which reading would hang.
     """
     for parent, folders, files in os.walk(folder):
         for path in (Path(parent, name) for name in (*folders, *files)):
@@ -195,23 +195,23 @@ def check_contents(folder: Path) -> None:
 
 
 def is_locked(folder: Path) -> bool:
-    """Return whether a process holds a record.
+    """Return whether a process has locked a record.
 
-    Asking takes no lock itself, and a run that starts at this moment is not refused because of it.
+    This check takes no lock itself, so a run that starts at this moment is not refused.
     """
     try:
         with open(folder / LOCK, "rb") as file:
             answer = fcntl.fcntl(file, fcntl.F_OFD_GETLK, WHOLE_FILE)
-    except OSError:  # there is no lock yet, or the file system has none: nobody can tell
+    except OSError:  # there is no lock yet, or the file system has no locks, so this is unknown
         return False
     return struct.unpack(FLOCK, answer)[0] != fcntl.F_UNLCK
 
 
 class Lock:
-    """Holds a record for this process until it is closed or nobody has it any more, also if the process is killed."""
+    """Locks a record for this process until it is closed or garbage-collected, or the process ends."""
 
     def __init__(self, handle: int):
-        self.close = weakref.finalize(self, os.close, handle)  # which may be called again
+        self.close = weakref.finalize(self, os.close, handle)  # may be called again
 
     def __enter__(self) -> "Lock":
         return self
@@ -221,10 +221,10 @@ class Lock:
 
 
 def lock(folder: Path) -> Lock:
-    """Return what holds a record.
+    """Lock a record and return the lock.
 
     Raises:
-      BlockingIOError: another process holds it.
+      BlockingIOError: another process has locked it.
     """
     handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     held = Lock(handle)
@@ -233,6 +233,6 @@ def lock(folder: Path) -> Lock:
     except BlockingIOError:
         held.close()
         raise
-    except OSError:  # a file system without locks: nobody can tell
+    except OSError:  # the file system has no locks
         pass
     return held

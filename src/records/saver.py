@@ -1,4 +1,4 @@
-"""When a run's checkpoints are written, in the background, and which are kept."""
+"""Writes a run's checkpoints in the background, and decides which ones to keep."""
 
 import math
 import threading
@@ -18,14 +18,14 @@ from tandem.core import PyTree, Report
 from tandem.core.metrics import result
 from tandem.records.disk import PATIENCE, RETRY_SECONDS, reason, tell
 
-HANGING_SECONDS = 600.0  # a checkpoint that takes longer will never be there
+HANGING_SECONDS = 600.0  # a checkpoint that takes longer will never be complete
 
 
 class Saver:
-    """Saves run states: at an interval, after the best evaluation so far, and when told to.
+    """Saves run states: at an interval, after the best evaluation so far, and on request.
 
-    Training waits only while the state is copied in memory. What keeps the state is written by a thread of its own, one
-    checkpoint at a time: one that is due by the interval while another is being written waits for the next report.
+    Training waits only while the state is copied in memory. A thread then writes one checkpoint at a time. If one is
+    due by the interval while another is being written, it waits for the next report.
     """
 
     def __init__(
@@ -39,9 +39,9 @@ class Saver:
         """Args:
         models: the folder of the run's checkpoints.
         settings: the section `checkpoint_args`.
-        config: the settings that decide what a state means, kept with it.
-        before: called in the thread with the environment step, before a checkpoint of that step can be seen.
-        say: told in one line that a checkpoint cannot be written, at once, and that it has been.
+        config: the settings on which a state depends, stored with it.
+        before: called in the thread with the environment step, before a checkpoint of that step is visible.
+        say: gets one line when a checkpoint cannot be written, and one when it has been written.
         """
         self.models, self.settings, self.config, self.before, self.say = models, settings, dict(config), before, say
         self.best = _best(models)
@@ -49,14 +49,15 @@ class Saver:
         self.buffers: Arrays = {}
         self.preparing: Future | None = None
         self.writing: Future | None = None
-        self.give_way = threading.Event()  # what cannot be written is to be left, for a newer state or at the end
-        self.hung = False  # the thread has not come back for very long
+        self.give_way = threading.Event()  # set to give up a failing write, for a newer state or at the end
+        self.hung = False  # the thread has hung for very long
         self.problem: str | None = None  # why the last checkpoint could not be written
-        self.blocked, self.written = [], []  # seconds of each checkpoint: training waited, in all
+        self.blocked: list[float] = []  # seconds that training waited, for each checkpoint
+        self.written: list[float] = []  # seconds until each checkpoint was written
 
     def start_at(self, begun: int) -> None:
-        """Go on from a step: what half a checkpoint a killed process left is removed,
-        and checkpoints after the step.
+        """Continue from a step: remove incomplete checkpoints of a killed process, and
+        checkpoints after the step.
         """
         checkpoint_folder.tidy(self.models)
         for step in checkpoint_folder.steps(self.models):
@@ -84,7 +85,7 @@ class Saver:
         return by_steps or along_the_way or 0 < 60 * minutes <= time.monotonic() - self.last_time
 
     def save(self, report: Report, state: PyTree) -> None:
-        """Copy the state and have it written; a checkpoint being written is waited for, one that fails is left."""
+        """Copy the state and start writing it, after the present checkpoint is written or has failed."""
         if not self._leave_what_fails():
             return
         began = time.monotonic()
@@ -98,13 +99,13 @@ class Saver:
         self.writing = _in_background(self._write, meta, began)
 
     def _prepare(self, shapes: Mapping[str, tuple]) -> None:
-        """Get the memory that states are copied to; getting it takes longer than copying
+        """Allocate the memory for copies of states, because this takes longer than copying
         (0.14 s against 0.02 for 56 MB).
         """
         self.buffers = {name: np.full(shape, 0, dtype) for name, (shape, dtype) in shapes.items()}
 
     def _copy(self, arrays: Mapping[str, Any]) -> None:
-        """Copy arrays into the memory kept for them."""
+        """Copy arrays into their allocated memory."""
         for name, array in jax.device_get(dict(arrays)).items():
             if name in self.buffers:
                 np.copyto(self.buffers[name], array)
@@ -112,20 +113,20 @@ class Saver:
                 self.buffers[name] = np.array(array)
 
     def _write(self, meta: Meta, began: float) -> None:
-        """Write what was copied, again and again until it is there; runs in the thread."""
+        """Write the copy, and repeat until this succeeds; runs in the thread."""
         while not self._written(meta) and not self.give_way.wait(RETRY_SECONDS):
             pass
         self.written.append(time.monotonic() - began)
 
     def _written(self, meta: Meta) -> bool:
-        """Write a checkpoint, remove what need not be kept, and return whether that went well; trouble is said once."""
+        """Write a checkpoint, remove old ones, and return whether this succeeded; a failure is reported once."""
         try:
             self.before(meta.step)
             checkpoint.write(self.models / str(meta.step), self.buffers, meta)
             for step in _superfluous(self.models, self.settings):
                 checkpoint_folder.remove(self.models / str(step))
         except Exception as error:  # a full disk must not end the training
-            checkpoint_folder.tidy(self.models)  # what is half written takes the room of what is tried next
+            checkpoint_folder.tidy(self.models)  # an incomplete checkpoint takes up space for the next attempt
             what = f"the checkpoint at step {meta.step:,}"
             if self.problem is None:
                 self.say(f"{what} cannot be written: {reason(error)}; it is tried again")
@@ -137,7 +138,7 @@ class Saver:
         return True
 
     def _wait(self, seconds: float = HANGING_SECONDS) -> bool:
-        """Return whether the thread has ended, waiting for it no longer than so many seconds."""
+        """Return whether the thread has ended, after at most this many seconds."""
         tasks = [task for task in (self.preparing, self.writing) if task is not None]
         done, left = wait(tasks, seconds)
         for task in done:
@@ -157,8 +158,8 @@ class Saver:
         return True
 
     def _hang(self) -> None:
-        """Note that the thread does not come back, as where a network disk is gone, and say it once."""
-        self.problem = f"a checkpoint in {self.models} has hung for {HANGING_SECONDS:.0f} seconds while it was written"
+        """Note that the thread hangs, for instance on an unreachable network disk, and report it once."""
+        self.problem = f"a checkpoint in {self.models} has hung for {HANGING_SECONDS:.0f} seconds while being written"
         if not self.hung:
             self.say(f"{self.problem}; the run continues without checkpoints")
         self.hung = True
@@ -166,7 +167,7 @@ class Saver:
     def close(self, last: tuple[Report, PyTree] | None, patience: float = PATIENCE) -> None:
         """Save the run's last state, if it is not saved yet, and wait until it is on the disk.
 
-        A disk that takes nothing is waited for `patience` seconds; `problem` says then what is missing.
+        If the disk fails, this waits for `patience` seconds; then `problem` says what is missing.
         """
         if last is not None and last[0].step != self.last_step:
             self.save(*last)
@@ -179,8 +180,8 @@ class Saver:
                 return
 
 
-def _in_background(call: Callable[..., None], *args: Any) -> Future:
-    """Call in a thread that keeps no process from ending, as one of an executor would if the disk hangs."""
+def _in_background(call: Callable[..., Any], *args: Any) -> Future:
+    """Call in a daemon thread, because an executor's thread would keep the process alive if the disk hangs."""
     future: Future = Future()
 
     def work() -> None:
@@ -194,7 +195,7 @@ def _in_background(call: Callable[..., None], *args: Any) -> Future:
 
 
 def _score(report: Report) -> float | None:
-    """Return what checkpoints are compared by, if this report holds an evaluation."""
+    """Return the score that ranks checkpoints, if this report has an evaluation."""
     score = result(report.metrics)
     return None if score is None or not math.isfinite(score) else float(score)
 
@@ -213,8 +214,8 @@ def _saved_score(path: Path) -> float:
 
 
 def along_the_way(steps: list[int], apart: int) -> set[int]:
-    """Return which of the ascending steps remain where checkpoints are kept so many steps apart: the first after each
-    multiple of `apart`; none where it is 0.
+    """Return which of the ascending steps to keep for a distance of `apart`: the first after each multiple; none for
+    0.
     """
     if not apart:
         return set()
@@ -223,9 +224,10 @@ def along_the_way(steps: list[int], apart: int) -> set[int]:
 
 
 def _superfluous(models: Path, settings: Mapping[str, Any]) -> list[int]:
-    """Return the steps of checkpoints that are neither among the last, nor the best, nor kept along the way."""
+    """Return the steps of checkpoints to remove: not among the last, not the best, and not kept by distance."""
     steps = checkpoint_folder.steps(models)
     kept = set(steps[-settings["keep_last"] :]) | along_the_way(steps, settings["keep_every_steps"])
-    if settings["keep_best"]:
-        kept.add(int(checkpoint_folder.best(models).name))
+    best = checkpoint_folder.best(models)
+    if settings["keep_best"] and best is not None:
+        kept.add(int(best.name))
     return [step for step in steps if step not in kept]

@@ -1,4 +1,4 @@
-"""What a person sees of a run: one progress bar, and a closing table."""
+"""A run's output on the screen: one progress bar, and a closing table."""
 
 import contextlib
 import sys
@@ -23,14 +23,14 @@ SECONDS_BETWEEN_LINES = 10.0  # of plain output
 
 
 class Screen:
-    """One progress bar on a terminal; elsewhere a line now and then, and the transcript gets those
-    lines in any case.
+    """One progress bar on a terminal, and otherwise a line at intervals. The transcript always gets
+    these lines.
     """
 
     def __init__(self, progress: Progress, transcript: Transcript):
         self.transcript = transcript
         terminal = sys.stdout.isatty()
-        # As in the transcript, text is shown as it is: [i], [/usr] and :name: in a traceback are no markup.
+        # Text is shown unchanged, as in the transcript: [i], [/usr] and :name: in a traceback are no markup.
         self.console = Console(highlight=False, markup=False, emoji=False, width=None if terminal else 120)
         self.progress = progress
         self.last_line = float("-inf")
@@ -54,32 +54,32 @@ class Screen:
         self._print(what)
 
     def _print(self, what: Any) -> None:
-        """Print, if there is anything to print to: a closed terminal, pipe or full disk must not end the training."""
+        """Print if possible, because a closed terminal or pipe or a full disk must not end the training."""
         with contextlib.suppress(OSError):
             self.console.print(what, soft_wrap=isinstance(what, str))
             self.console.file.flush()
 
     def show(self, report: Report) -> None:
-        """Take note of a report: plain output gets a line if it holds an evaluation or one is due."""
+        """Show a report: plain output gets a line if it has an evaluation or a line is due."""
         due = time.monotonic() - self.last_line > SECONDS_BETWEEN_LINES
         if due or result(report.metrics) is not None:
             self.last_line = time.monotonic()
             self._plain(" | ".join(lines(self.progress)))
 
     def _plain(self, line: str) -> None:
-        """Say what a terminal's bar shows already."""
+        """Print a line with the content of a terminal's bar."""
         self.transcript.say(line)
         if not self.live:
             self._print(line)
 
 
 def lines(progress: Progress) -> list[str]:
-    """Return how far a run is, what its actors do, if it has any, and its last returns."""
+    """Return a run's progress, its actors' work, if any, and its last returns."""
     return [line for line in (progress.pace(), progress.actors(), progress.returns()) if line]
 
 
 def bar(progress: Progress) -> Any:
-    """Return what a terminal shows while a run goes on: bar, pace, last returns."""
+    """Return a terminal's display of a running run: bar, pace, last returns."""
     if progress.first is None:
         return Spinner("dots", f"{COMPILING} {clock(time.monotonic() - progress.begun)}")
     rows = Table.grid(expand=True)
@@ -102,7 +102,7 @@ def summary(config: Mapping[str, Any], progress: Progress, places: Places, inter
         reached = f"{100 * progress.step / progress.t_max:.1f} % of t_max={progress.t_max:,}"
         table.add_row(
             "ended by",
-            f"max_minutes={config['max_minutes']:g}, at {reached}, over which learning rates and schedules are laid",
+            f"max_minutes={config['max_minutes']:g}, at {reached}, which schedules of learning rates span",
         )
     if progress.clock != "updates":
         table.add_row("updates", f"{progress.update:,}")

@@ -1,9 +1,9 @@
-"""The points of one metric, in few bytes, and the one reader of a run's series on the disk.
+"""Compact points of a metric, and the only reader of a run's series on the disk.
 
-While a run goes on, its points are appended to `metrics.jsonl`: a line for each heartbeat, {metric: [steps,
-values, times]}, times in milliseconds since 1970. Sacred's `metrics.json` is written from it now and then, and
-at the end, when the lines are removed. So all points are in the lines where there are any, and else in
-Sacred's file, as in older records.
+During a run its points are appended to `metrics.jsonl`: a line for each heartbeat, {metric: [steps, values, times]},
+with times in milliseconds since 1970. Sacred's `metrics.json` is written from it at intervals and at the end, when
+`metrics.jsonl` is removed. So all points are in `metrics.jsonl` if it exists, and else in Sacred's file, as in older
+records.
 """
 
 import json
@@ -27,7 +27,7 @@ class Series:
     def __init__(self) -> None:
         self.steps = array("q")
         self.values = array("d")
-        self.times = array("q")  # milliseconds since 1970, UTC: what MongoDB keeps
+        self.times = array("q")  # milliseconds since 1970, UTC, as in MongoDB
 
     def __len__(self) -> int:
         return len(self.times)  # appended to last
@@ -36,7 +36,7 @@ class Series:
         self.extend_raw(steps, values, map(milliseconds, times))
 
     def extend_raw(self, steps: Iterable[int], values: Iterable[float], times: Iterable[int]) -> None:
-        """Append points whose times are milliseconds already."""
+        """Append points with times in milliseconds."""
         self.steps.extend(int(step) for step in steps)
         self.values.extend(float(value) for value in values)
         self.times.extend(times)
@@ -47,18 +47,20 @@ def milliseconds(time: datetime) -> int:
 
 
 class Reader:
-    """A run's series while they grow: each time it is asked it reads only what is new."""
+    """A growing run's series; each call reads only new points."""
 
     def __init__(self, folder: Path, only: Collection[str] | None = None):
         """Args: only: the metrics to keep; None = all. The names of all are in `names`."""
         self.folder, self.only = folder, only
         self.names: set[str] = set()
         self.series: dict[str, Series] = {}
-        self.file: IO[bytes] | None = None  # kept open: it can be read to its end also after the run has removed it
-        self.rest = b""  # a line that is only half there
+        self.file: IO[bytes] | None = (
+            None  # kept open, so that it can be read to its end even after the run has removed it
+        )
+        self.rest = b""  # an incomplete line
 
     def read(self) -> dict[str, Series]:
-        """Return the series with all that has been written until now.
+        """Return the series with everything that has been written so far.
 
         Raises:
           OSError, ValueError: a file cannot be read; the text names it.
@@ -97,7 +99,7 @@ class Reader:
 
 
 def of(folder: Path) -> dict[str, Series]:
-    """Return all series of the run with this folder, by metric; none where nothing was measured yet.
+    """Return all series of the run in this folder, by metric; empty if nothing was measured yet.
 
     Raises:
       OSError, ValueError: a file cannot be read; the text names it.
@@ -110,7 +112,7 @@ def of(folder: Path) -> dict[str, Series]:
 
 
 def read(path: Path) -> dict[str, Series]:
-    """Return the series by metric that Sacred's metrics.json holds; none where there is no such file."""
+    """Return the series in Sacred's metrics.json, by metric; empty if there is no such file."""
     if not path.exists():
         return {}
     found: dict[str, Series] = {}
@@ -124,12 +126,12 @@ def read(path: Path) -> dict[str, Series]:
 
 
 def add(to: dict[str, Series], name: str, steps: Any, values: Any, times: Iterable[datetime]) -> None:
-    """Append points to a metric's series, which begins here if there is none yet."""
+    """Append points to a metric's series, which is created if necessary."""
     to.setdefault(name, Series()).extend(steps, values, times)
 
 
 def until(found: Mapping[str, Series], step: int) -> dict[str, Series]:
-    """Return the series without the points after `step`: a run that goes on from there makes them anew."""
+    """Return the series without the points after `step`, because a run that resumes there makes them again."""
     kept = {}
     for name, points in found.items():
         places = np.flatnonzero(np.frombuffer(points.steps, np.int64) <= step)
@@ -146,7 +148,7 @@ def begun(folder: Path) -> bool:
 
 
 def line(metrics_by_name: Mapping[str, Mapping[str, list]]) -> bytes:
-    """Return new points, as Sacred hands them on, as they are appended."""
+    """Return new points from Sacred's form in the form for appending."""
     columns = {
         name: [points["steps"], points["values"], [milliseconds(time) for time in points["timestamps"]]]
         for name, points in metrics_by_name.items()
@@ -162,8 +164,8 @@ def write_lines(found: Mapping[str, Series], file: IO[str]) -> None:
 
 
 def write_sacreds(found: Mapping[str, Series], file: IO[str]) -> None:
-    """Write whole series as Sacred has them in metrics.json, one metric after another, so that
-    memory holds only one as text.
+    """Write whole series in the form of Sacred's metrics.json, one metric after another, so that
+    only one is in memory as text.
     """
     for number, name in enumerate(sorted(found)):
         points = found[name]

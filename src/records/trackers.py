@@ -1,4 +1,4 @@
-"""Which trackers a configuration asks for, and whether they can be used; asked before anything is computed."""
+"""Finds the trackers in a configuration, and checks that they can be used, before anything is computed."""
 
 import importlib.util
 import re
@@ -18,13 +18,13 @@ DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
 
 def chosen(config: Mapping[str, Any], names: Mapping[str, str] = {WANDB: WANDB, MLFLOW: MLFLOW}) -> list[Tracker]:
-    """Return the trackers that a configuration asks for; nothing is started and no package of theirs imported.
+    """Return the trackers of a configuration, without starting them or importing their packages.
 
     Args:
-      names: what the settings are called in messages.
+      names: of the settings in messages.
 
     Raises:
-      UsageError: a package is not installed, or a store that MLflow cannot write.
+      UsageError: a package is not installed, or MLflow cannot write to the store.
     """
     found: list[Tracker] = []
     if project := config.get(WANDB):
@@ -57,4 +57,4 @@ def _need(given: str, modules: list[str], package: str) -> None:
     lacking = [name for name in modules if importlib.util.find_spec(name) is None]
     if lacking:
         wanted = " ".join(dict.fromkeys([package if name in ("wandb", "mlflow") else name for name in lacking]))
-        raise UsageError(f"{given}: {', '.join(lacking)} is not installed; to have it: pip install {wanted}")
+        raise UsageError(f"{given}: {', '.join(lacking)} is not installed; install it: pip install {wanted}")

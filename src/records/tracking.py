@@ -1,8 +1,8 @@
-"""Trackers beside the file record: a background thread brings a run's metrics to somebody else's program.
+"""Trackers beside the file record: a background thread sends a run's metrics to another program.
 
-The folder under results/sacred/ is always written and stays the truth. A tracker that cannot be reached, is slow or
-raises anything is told of in one line, what it lacks waits in memory and is tried again, and the run goes on. If it has
-not taken everything when the run ends, `python src/main.py upload` sends the whole record later.
+The folder in results/sacred/ is always written and stays the reference. If a tracker is unreachable, slow or raises an
+error, one line reports this and the run continues. Its data wait in memory and are sent again. If it has not stored
+everything when the run ends, `python src/main.py upload` sends the whole record later.
 """
 
 import sys
@@ -20,15 +20,15 @@ from tandem.records.places import task, title
 from tandem.records.runs import StoredRun
 
 INTERVAL = 10.0  # seconds from one round to the next
-PATIENCE = 60.0  # seconds after the end of a run without progress; starting a tracker's program takes some
-TROUBLED = 0.2  # share of it for one that could not be written last
+PATIENCE = 60.0  # seconds to wait without progress after a run's end; a tracker's program takes some to start
+TROUBLED = 0.2  # share of it for a tracker whose last write failed
 LONGEST_REASON = 200  # letters
-MOST_POINTS = 1_000_000  # wait in memory; then the oldest are left to `upload`
+MOST_POINTS = 1_000_000  # points in memory; beyond these the oldest are left to `upload`
 ENDS = {"COMPLETED": "finished", "INTERRUPTED": "interrupted", "FAILED": "failed"}
 
 
 class About(NamedTuple):
-    """What a tracker is told of a run before its metrics."""
+    """A run's description for trackers, sent before its metrics."""
 
     uid: str  # the run's name among all runs, of 24 letters
     title: str
@@ -47,25 +47,25 @@ class Row(NamedTuple):
 
 
 class Tracker(Protocol):
-    """A program that keeps runs. Its functions may raise anything and are called again then, from one thread."""
+    """A program that stores runs. Its functions may raise anything and are then called again, from one thread."""
 
-    name: str  # for people: what it is
+    name: str  # its name for users
 
     def begin(self, about: About) -> None:
-        """Begin a run, or go on with it if it is there."""
+        """Begin a run, or continue it if it exists."""
         ...
 
     def log(self, rows: list[Row]) -> None:
-        """Take metrics; the same rows may come again."""
+        """Store metrics; the same rows may be sent again."""
         ...
 
     def end(self, status: str, result: float | None) -> str:
-        """End the run, "finished", "interrupted" or "failed", and return in words where it is."""
+        """End the run, "finished", "interrupted" or "failed", and return its place as text."""
         ...
 
 
 def about(run: StoredRun) -> About:
-    """Return what trackers are told of a recorded run."""
+    """Return a recorded run's description for trackers."""
     config = run.config
     words = f"{title(config)}, run {run.id}"
     return About(record_files.identity(run.folder), words, config["name"], task(config), config, run.results)
@@ -75,7 +75,7 @@ Point = tuple[str, int, int, float]  # metric, step, milliseconds since 1970, va
 
 
 def rows(points: Iterable[Point]) -> list[Row]:
-    """Return points by step; of two values of a metric at a step the last counts."""
+    """Return points by step; if a metric has two values at a step, the last counts."""
     values: dict[int, dict[str, float]] = {}
     times: dict[int, int] = {}
     for name, step, at, value in points:
@@ -85,7 +85,7 @@ def rows(points: Iterable[Point]) -> list[Row]:
 
 
 def recorded_rows(folder: Path) -> list[Row]:
-    """Return all metrics that a run's record holds."""
+    """Return all metrics in a run's record."""
     return rows(
         (name, step, at, value)
         for name, held in series.of(folder).items()
@@ -102,7 +102,7 @@ def send(run: StoredRun, tracker: Tracker) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Return an error in one line without the secrets of an address that it may name."""
+    """Return an error in one line, without the secrets of addresses in it."""
     return f"{type(error).__name__}: {' '.join(hidden(str(error)).split())[:LONGEST_REASON]}"
 
 
@@ -111,9 +111,9 @@ def say(text: str) -> None:
 
 
 class TrackerMirror(RunObserver):
-    """Sacred's observer of a run, whose calls all return at once, and the thread that feeds a tracker."""
+    """Sacred's observer of a run, whose calls return at once because a thread feeds the tracker."""
 
-    priority = 9  # after the file record, which says what the run's folder is
+    priority = 9  # after the file record, which creates the run's folder
 
     def __init__(
         self,
@@ -164,7 +164,7 @@ class TrackerMirror(RunObserver):
         self.ending.set()
 
     def join(self) -> None:
-        """Wait until the tracker has everything, or has taken nothing for a while; say how it ended."""
+        """Wait until the tracker has everything, or makes no progress for a while; report the result."""
         if self.run is None:
             return
         self.progress = time.monotonic()
@@ -189,13 +189,13 @@ class TrackerMirror(RunObserver):
 
     def _work(self) -> None:
         while not self.given_up.is_set():
-            final = self.ending.is_set()  # asked first: what comes after it is for another round
+            final = self.ending.is_set()  # read first, so that later points are left for another round
             if self._round(final) and final:
                 return
             (self.given_up if final else self.ending).wait(min(1.0, self.interval) if final else self.interval)
 
     def _round(self, final: bool) -> bool:
-        """Return whether the tracker has everything now; trouble is said once when it begins, and once at its end."""
+        """Return whether the tracker has everything; a failure is reported when it begins and when it ends."""
         with self.changing:
             taken, self.waiting = self.waiting, []
         try:
@@ -206,17 +206,17 @@ class TrackerMirror(RunObserver):
             taken, self.progress = [], time.monotonic()
             if final:
                 self.where = self.tracker.end(self.status, self.result)
-        except BaseException as error:  # whatever it is, also its SystemExit, the run goes on
+        except BaseException as error:  # after any error, even SystemExit, the run continues
             with self.changing:
                 self.waiting = taken + self.waiting
             return self._tell(reason(error))
         return not self._tell("") or True
 
     def _tell(self, trouble: str) -> bool:
-        """Say what is new about trouble, and return False."""
+        """Report a new failure, and return False."""
         if trouble and not self.trouble:
             self.say(
-                f"{self.tracker.name} cannot be written: {trouble}; the run goes on, and what waits is tried again"
+                f"{self.tracker.name} cannot be written: {trouble}; the run continues, and waiting data are sent again"
             )
         if self.trouble and not trouble:
             self.say(f"{self.tracker.name} can be written again, and nothing is missing there")

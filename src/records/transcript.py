@@ -1,4 +1,4 @@
-"""What a run says in plain lines, kept for its record: the progress bar and its control codes never get here."""
+"""A run's output in plain lines for its record, without the progress bar and its control codes."""
 
 import io
 from typing import Any
@@ -11,15 +11,22 @@ class Transcript:
 
     def __init__(self) -> None:
         self._text = io.StringIO()
-        plain = {"highlight": False, "markup": False, "emoji": False, "force_terminal": False, "color_system": None}
-        self._console = Console(file=self._text, width=120, **plain)
+        self._console = Console(
+            file=self._text,
+            width=120,
+            highlight=False,
+            markup=False,
+            emoji=False,
+            force_terminal=False,
+            color_system=None,
+        )
 
     def say(self, what: Any) -> None:
         """Add a line or a rich table."""
         self._console.print(what, soft_wrap=isinstance(what, str))
 
     def keep_with(self, sacred_run: Any) -> None:
-        """From now on the run's captured output is this text; Sacred asks for it at each heartbeat."""
+        """Use this text as the run's captured output, which Sacred reads at each heartbeat."""
         sacred_run.captured_out_filter = lambda _: self.text
 
     @property

@@ -1,4 +1,4 @@
-"""Weights & Biases as a tracker; offline unless the environment's WANDB_MODE says otherwise."""
+"""Weights & Biases as a tracker; offline unless the environment variable WANDB_MODE says otherwise."""
 
 import os
 from collections.abc import Mapping
@@ -34,10 +34,10 @@ class Wandb:
             resume="allow",
             settings=wandb.Settings(
                 silent=True, console="off", disable_git=True, save_code=False, x_disable_stats=True
-            ),  # what it would find out of machine and code, the record has
+            ),  # the record already has the data on machine and code
         )
         self.run.define_metric("step")
-        self.run.define_metric("*", step_metric="step")  # a run that goes on would repeat its own count
+        self.run.define_metric("*", step_metric="step")  # a resumed run would repeat its step count
 
     def log(self, rows: list[Row]) -> None:
         for row in rows:
@@ -51,10 +51,10 @@ class Wandb:
         offline = self.run.offline
         url = None if offline else self.run.url
         self.run.finish(exit_code=int(status == "failed"))
-        wandb.teardown()  # `finish` returns before an offline run is on the disk
+        wandb.teardown()  # `finish` returns before an offline run is completely written
         return f"{folder}; to upload it: wandb sync {folder}" if offline else str(url or folder)
 
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration of plain dicts, of which it makes "planner_args.num_simulations" itself."""
+    """Return a configuration of plain dicts, from which it makes names like "planner_args.num_simulations"."""
     return {key: _plain(value) if isinstance(value, Mapping) else value for key, value in config.items()}

@@ -1,9 +1,8 @@
-"""The zoo: trained networks that come with the code, each with a card that says where it comes from.
+"""The zoo: trained networks that come with the code, each with a card about its origin.
 
-An entry is a folder `zoo/NAME/`: `card.json` and the same for people as `README.md`, `config.json`, and in
-`models/STEP/` the parameters and the statistics that give values their units. It is read as a recorded run is, so
-whatever plays a run's network plays an entry: `--run=zoo/NAME`. What only learning needs (optimiser, target network,
-replay) is not there, and neither are curves.
+An entry is a folder `zoo/NAME/` with `card.json`, the same as text in `README.md`, `config.json`, and in `models/STEP/`
+the parameters and the statistics that scale values. It is read like a recorded run, so all commands that play a run
+also play an entry: `--run=zoo/NAME`. It lacks curves and what only learning needs (optimiser, target network, replay).
 """
 
 import json
@@ -22,7 +21,7 @@ from tandem.records.runs import CARD, RecordError, read_json
 from tandem.registry import nearest
 
 ZOO = "zoo"
-MOST_BYTES = 5_000_000  # of an entry: it stays in the repository for ever
+MOST_BYTES = 5_000_000  # most bytes of an entry, because it stays in the repository forever
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,60}")
 HEAD = """# Trained networks
 
@@ -33,10 +32,10 @@ table; docs/guides/zoo.md says how entries are used and made.
 
 
 def located(run: str) -> str:
-    """Return the path that a run's name stands for: "zoo/NAME" is looked for here, then beside the code.
+    """Return the path of a run's name: "zoo/NAME" is searched in the current folder, then beside the code.
 
     Raises:
-      RecordError: the zoo has no such entry; the message says which there are.
+      RecordError: the zoo has no such entry; the message lists its entries.
     """
     path = Path(run)
     if path.parts[:1] != (ZOO,) or len(path.parts) != 2 or path.exists():
@@ -51,7 +50,7 @@ def located(run: str) -> str:
 
 
 def home() -> Path:
-    """Return the zoo's folder: here if there is one, else beside the code. An installed Tandem has none of its own."""
+    """Return the zoo's folder: in the current folder, else beside the code. An installed Tandem has none."""
     here, root = Path(ZOO), program.checkout()
     return here if here.is_dir() or root is None else root / ZOO
 
@@ -65,13 +64,13 @@ def cards(folder: Path) -> dict[str, dict[str, Any]]:
     """Return the cards of all entries by name.
 
     Raises:
-      RecordError: a card that cannot be read.
+      RecordError: a card cannot be read.
     """
     return {path.name: read_json(path / CARD) for path in entries(folder)}
 
 
 def portable(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a run's configuration without what says where and how it was recorded, which takes default values."""
+    """Return a run's configuration with default values for the settings that say where and how it was recorded."""
     here = {
         "results_dir": "results",
         "video": True,
@@ -84,7 +83,7 @@ def portable(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def command(words: list[str]) -> str:
-    """Return the command that trains the same, from the words of the run's: without what says where it is recorded."""
+    """Return the command that trains the same, from the run's words, without the settings of its records."""
     free = (*schema.bookkeeping(), "jobs")
     kept = [word for word in words[1:] if word.partition("=")[0].partition(".")[0] not in free]
     kept = kept[:-1] if kept and kept[-1] == "with" else kept
@@ -94,10 +93,10 @@ def command(words: list[str]) -> str:
 def write(
     folder: Path, card: Mapping[str, Any], config: Mapping[str, Any], arrays: checkpoint.Arrays, meta: Meta
 ) -> int:
-    """Write an entry, in the place of one that is there, and return its bytes.
+    """Write an entry, replacing an existing one, and return its size in bytes.
 
     Raises:
-      ValueError: it is too large; nothing is changed.
+      ValueError: the entry is too large; nothing is changed.
     """
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
@@ -118,7 +117,7 @@ def write(
 
 
 def page(name: str, card: Mapping[str, Any]) -> str:
-    """Return a card for people."""
+    """Return a card as Markdown."""
     machine, trained = card["machine"], card["trained"]
     lines = [
         f"# {name}", "", f"`{card['algorithm']}` on {card['task']}, {card['agents']} agents.", "",
@@ -153,7 +152,7 @@ def rows(found: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
 
 
 def headline(card: Mapping[str, Any]) -> str:
-    """Return the scores that an entry is known by: those of the first player, without an episode's length."""
+    """Return the main scores of an entry: those of the first player, without the episode's length."""
     metrics = next(iter(card["scores"].values()))
     kept = [name for name in metrics if name not in ("length", "entropy")]
     chosen = [name for name in ("return", "score", "won", "eaten") if name in kept] or kept[:2]

@@ -1,1 +1,1 @@
-"""What drives the other parts."""
+"""The runners, which drive the other parts of a run."""

@@ -13,7 +13,7 @@ from tandem.ops.team import team_reward
 
 @pytree
 class Actors:
-    """E environments and what is known of their running episodes."""
+    """E environments and statistics of their running episodes."""
 
     env: PyTree  # [E, ...]
     timestep: TimeStep  # [E, ...] to act on next
@@ -24,11 +24,11 @@ class Actors:
 
 @pytree
 class Episodes:
-    """Sums over finished episodes, and over all steps of what the planner reports."""
+    """Sums over finished episodes, and sums of the planner's metrics over all steps."""
 
     count: Array  # []
     sums: dict[str, Array]  # {name: []}
-    plans: dict[str, Array]  # a group of metrics: {"count": [], "search/<name>": []}; {} where the planner reports none
+    plans: dict[str, Array]  # a group of metrics: {"count": [], "search/<name>": []}; {} if the planner reports none
 
 
 def start(env: Environment, planner: Planner, key: Key, num_envs: int) -> Actors:
@@ -81,8 +81,8 @@ def collect(
 def evaluate(env: Environment, planner: Planner, params: Params, key: Key, num_episodes: int) -> dict[str, Array]:
     """Return {metric: [num_episodes]} of greedy play, each episode on a fresh environment.
 
-    "entropy" is [num_episodes, N]: of the policies that the planner left for each agent, in nats, mean over the steps
-    that the agent was alive at.
+    "entropy" is [num_episodes, N]: the entropy of each agent's policy in nats, averaged over the steps at which the
+    agent was alive.
     """
     reset_key, key = jax.random.split(key)
     actors = start(env, planner, reset_key, num_episodes)
@@ -113,7 +113,7 @@ def evaluate(env: Environment, planner: Planner, params: Params, key: Key, num_e
 
 
 def policy_entropy(extras: PyTree) -> Array:
-    """Return the entropy [B, N] in nats of the policies that a planner left."""
+    """Return the entropy [B, N] in nats of the policies in a planner's extras."""
     return extras.entropy if isinstance(extras, PolicyExtras) else entropy(extras.policy)
 
 
@@ -133,7 +133,7 @@ def as_timestep(row: Transition) -> TimeStep:
     )
 
 
-def of_plans(metrics: dict[str, Array]) -> dict[str, Array]:
+def of_plans(metrics: dict[str, Array]) -> dict[str, Array | float]:
     """Return one step of a planner's metrics {name: [B]} as a group of metrics, means over the environments."""
     if not metrics:
         return {}
@@ -141,7 +141,7 @@ def of_plans(metrics: dict[str, Array]) -> dict[str, Array]:
 
 
 def _count(env: Environment, actors: Actors, outcome: TimeStep, plan: Plan) -> tuple[Actors, Episodes]:
-    """Return the actors with their episodes' sums moved on, and the episodes that ended at this step."""
+    """Return the actors with updated sums of their episodes, and the episodes that ended at this step."""
     total = actors.episode_return + team_reward(outcome.reward, env.spec.shared_reward)
     length = actors.episode_length + 1
     ended = outcome.terminated | outcome.truncated

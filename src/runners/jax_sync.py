@@ -32,14 +32,14 @@ class Config:
     num_envs: int = setting(32, "E, number of parallel environments", low=1)
     rollout_length: int = setting(25, "steps of each environment per cycle", low=1)
     updates_per_step: float = setting(
-        0.08, "updates per environment step; learners from rollouts make one per rollout", low=0.0
+        0.08, "updates per environment step; on-policy learners make one per rollout", low=0.0
     )
-    reanalyse_per_step: float = setting(0.0, "stored rows that are planned again per environment step", low=0.0)
-    report_every: int = setting(1600, "environment steps per report; one compiled call each", low=1)
+    reanalyse_per_step: float = setting(0.0, "stored rows planned again (reanalysed) per environment step", low=0.0)
+    report_every: int = setting(1600, "environment steps per report; each report is one compiled call", low=1)
 
 
 def plan(config: Config, spec: EnvSpec, discount: float, t_max: int, on_policy: bool) -> RunPlan:
-    """Return the sizes of a run of `t_max` environment steps; learners from rollouts update once for each of them."""
+    """Return the sizes of a run of `t_max` environment steps; on-policy learners update once per rollout."""
     rows = config.num_envs * config.rollout_length
     return RunPlan(
         spec=spec, discount=discount, clock=ENV_STEPS, total_steps=t_max,
@@ -61,15 +61,13 @@ def problems(config: Config, plan: RunPlan) -> list[str]:
     if plan.on_policy and config.reanalyse_per_step > 0:
         found.append("runner_args.reanalyse_per_step: a rollout is used once and not stored; set it to 0")
     elif isinstance(plan.extras, PolicyExtras) and config.reanalyse_per_step > 0:
-        found.append(
-            "runner_args.reanalyse_per_step: a planner without search leaves nothing to plan anew; set it to 0"
-        )
+        found.append("runner_args.reanalyse_per_step: a planner without search has no plans to renew; set it to 0")
     return found
 
 
 @pytree
 class RunState:
-    """Everything a run needs to go on."""
+    """Everything that a run needs to continue."""
 
     learner: LearnerState
     replay: PyTree
@@ -98,11 +96,11 @@ def make(
     """Return the runner: called with a seed, it yields (Report, RunState) until `t_max`
     steps or `max_minutes` are over.
 
-    A yielded state is dead once the next one is asked for: its buffers are donated. Save it before.
-    `max_minutes` counts training alone, from the end of the first report (which compiles); 0 means no limit.
+    A yielded state is dead once the next one is requested, because its buffers are donated. Save it before.
+    `max_minutes` counts training only, from the end of the first report (which compiles); 0 means no limit.
 
     Args:
-      pretrain: what the learner's pre-training learns from, where it has one.
+      pretrain: the rows that the learner is pre-trained on, if it is.
     """
     parts = Parts(config, env, planner, learner, replay, t_max)
     cycles = max(1, round(config.report_every / parts.steps_per_cycle))
@@ -157,7 +155,7 @@ def _init(parts: Parts, key: Key) -> RunState:
 
 
 def _example(parts: Parts, params: Params, actors: Actors, key: Key) -> Transition:
-    """Return a row of zeros, as the replay will get them."""
+    """Return a row of zeros with the structure of the replay's rows."""
     _, rows, _ = jax.eval_shape(
         lambda: collect(parts.env, parts.planner, params, actors, key, 1, jnp.zeros((), jnp.int32), jnp.zeros(()))
     )

@@ -1,4 +1,4 @@
-"""What every runner does with new rows: into the replay, the updates that are due, some stored rows planned again."""
+"""The steps of every runner after new rows: add them to the replay, do the due updates, reanalyse some stored rows."""
 
 import dataclasses
 from typing import Any
@@ -12,7 +12,7 @@ from tandem.runners.collect import as_timestep
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
-    """What a cycle is made of."""
+    """The parts of a cycle."""
 
     config: Any  # the runner's, which has num_envs, rollout_length, updates_per_step, reanalyse_per_step
     env: Any  # Environment or HostEnvironment
@@ -59,12 +59,12 @@ def absorb(
 
 
 def progress_at(parts: Parts, env_step: Array) -> Array:
-    """Return how far the run is after so many environment steps: [] in [0, 1]."""
+    """Return the progress of the run after this many environment steps: [] in [0, 1]."""
     return jnp.minimum(env_step / parts.t_max, 1.0)
 
 
 def updates_due(per_step: float, config: Any, cycle: Array, ready: Array) -> Array:
-    """Return how many of something that happens `per_step` times per environment step fall into this cycle: []."""
+    """Return the number [] of events in this cycle, if there are `per_step` per environment step."""
     per_cycle = per_step * config.num_envs * config.rollout_length
     due = jnp.floor((cycle + 1) * per_cycle) - jnp.floor(cycle * per_cycle)
     return jnp.where(ready, due, 0).astype(jnp.int32)
@@ -98,7 +98,7 @@ def learn_once(
 
 
 def _learn_whole(parts: Parts, learner: LearnerState, replay: PyTree, key: Key, progress: Array):
-    """Return learner and replay after the one update that a whole rollout is for, and its metrics."""
+    """Return learner and replay after the one update with a whole rollout, and its metrics."""
     sample_key, update_key = jax.random.split(key)
     batch = parts.replay.source.sample(replay, sample_key, progress)
     learner, metrics, priorities = parts.learner.update(learner, batch, update_key)
@@ -124,7 +124,7 @@ def batch_metrics(batch: Batch, env_step: Array) -> dict[str, Array]:
 def _reanalyse(
     parts: Parts, learner: LearnerState, replay: PyTree, key: Key, cycle: Array, ready: Array, progress: Array
 ):
-    """Return the replay with the plans of some stored rows made anew, a sampled batch of them at a time."""
+    """Return the replay after reanalysis of some stored rows, one sampled batch at a time."""
 
     def again(i: Array, replay: PyTree):
         index, seen, plan_key = draw_seen(parts.replay, replay, key, i, progress)
@@ -137,8 +137,8 @@ def _reanalyse(
 
 
 def draw_seen(replay: Replay, state: PyTree, key: Key, i: Array, progress: Array) -> tuple[Array, TimeStep, Key]:
-    """Return what to plan again in the i-th batch of a cycle: rows at index [B], the steps [B,
-    ...] they saw, and the plan's key.
+    """Return the i-th batch of a cycle's reanalysis: the rows' index [B], their time steps [B,
+    ...], and the plan's key.
     """
     sample_key, plan_key = jax.random.split(jax.random.fold_in(key, i))
     batch = replay.source.sample(state, sample_key, progress)
@@ -146,6 +146,6 @@ def draw_seen(replay: Replay, state: PyTree, key: Key, i: Array, progress: Array
 
 
 def replans_due(parts: Parts, replay: PyTree, cycle: Array, ready: Array) -> Array:
-    """Return how many batches are to be planned again in this cycle: []."""
+    """Return the number [] of batches to reanalyse in this cycle."""
     shapes = jax.eval_shape(parts.replay.source.sample, replay, jax.random.key(0), jnp.zeros(()))
     return updates_due(parts.config.reanalyse_per_step / shapes.index.shape[0], parts.config, cycle, ready)

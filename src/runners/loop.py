@@ -17,22 +17,22 @@ from tandem.core.metrics import (
 )  # fmt: skip
 from tandem.runners.collect import Episodes, evaluate
 
-ACTORS, PRETRAINING = 2, 3  # what of a seed's key is theirs; `keys` has 0 and 1
+ACTORS, PRETRAINING = 2, 3  # their indices in a seed's key; `keys` has 0 and 1
 NOTHING: Mapping[str, float] = {}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Loop:
-    """A run's clocks, and what it does at each. Run states have `learner`, `last_eval`, `training_seconds`."""
+    """A run's clocks and their actions. Run states have `learner`, `last_eval`, `training_seconds`."""
 
     train: Callable  # state -> state, sums; the state that goes in is dead afterwards
     evaluators: Mapping[str, Callable]  # by name: params, key -> {metric: [episodes]}, entropy [episodes, N]
-    priorities: Callable | None  # replay state, key -> [B] of a sample; None where nothing is kept to sample from
+    priorities: Callable | None  # replay state, key -> priorities [B] of a sample; None without a replay
     steps_per_report: int  # of the run's clock
     t_max: int
     max_seconds: float
     eval_every: int
-    learner: Learner  # for the parameters that acting needs, and its remarks, of which each is passed on once
+    learner: Learner  # gives the parameters for acting, and remarks, each of which is passed on once
     now: Callable = lambda state: state.env_step  # what the run's clock shows: state -> []
 
     def __call__(
@@ -77,10 +77,10 @@ class Loop:
         return step >= self.t_max or 0 < self.max_seconds <= training_seconds
 
     def _evaluation(self, state: PyTree, key: Key, norm: float) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-        """Return the metrics of every evaluator and the time they took, and the distributions worth a look.
+        """Return the metrics and the time of all evaluators, and distributions for histograms.
 
-        Parameters whose `norm` is not finite are not played: whatever they get is chance. A policy that is not a
-        number plays action 0, which is the best one of some games. So their return is not a number either.
+        Parameters whose `norm` is not finite are not evaluated, because their score would be chance. A policy that is
+        not a number plays action 0, which is the best one in some games. So their return is not a number either.
         """
         if not np.isfinite(norm):
             return {evaluated(name, "return"): float("nan") for name in self.evaluators}, {}
@@ -94,7 +94,7 @@ class Loop:
             }
         if self.priorities:
             priorities = jax.device_get(self.priorities(state.replay, key))
-            if np.ptp(priorities):  # where all are equal, as in uniform sampling, there is nothing to see
+            if np.ptp(priorities):  # skipped if all are equal, as in uniform sampling
                 histograms["histograms/priority"] = priorities
         return metrics | {EVAL_SECONDS: time.monotonic() - began}, histograms
 
@@ -114,7 +114,7 @@ def make_loop(
 
 
 def compiled_evaluators(env: Environment, players: Mapping[str, Planner], num_episodes: int) -> dict[str, Callable]:
-    """Return, for each way to play, what plays it greedily: params, key -> {metric: [num_episodes]}."""
+    """Return a greedy evaluator for each way to play: params, key -> {metric: [num_episodes]}."""
     return {
         name: jax.jit(partial(evaluate, env, player, num_episodes=num_episodes)) for name, player in players.items()
     }
@@ -128,10 +128,10 @@ def report_problems(report_every: int, plan: RunPlan) -> list[str]:
 
 
 def compiled_once(function: Callable) -> Callable:
-    """Return a compiled function that is meant to run once, as a run's beginning is.
+    """Return a compiled function that is meant to run once, such as a run's initialisation.
 
     It is compiled without optimisation, because that takes a third of the time: 6 s instead of 16 s of one core for the
-    parameters of `mappo` with entities (jax 0.10.2). JAX refuses the options inside of a function that it traces.
+    parameters of `mappo` with entities (jax 0.10.2). JAX refuses the options inside a traced function.
     """
     return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
 
@@ -148,14 +148,14 @@ def keys(seed: int) -> tuple[Key, Key]:
 def actor_key(seed: int, index: int) -> Key:
     """Return the random key of one actor among several.
 
-    A key folded with i is the i-th of those that it splits into: folding the seed's own key with the index would hand
-    the first two actors the keys above.
+    A key folded with i equals the i-th of its splits, so folding the seed's own key with the index would give the first
+    two actors the keys above.
     """
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), ACTORS), index)
 
 
 def _means(sums: dict[str, dict[str, np.ndarray]]) -> dict[str, float]:
-    """Return the mean of every metric that was seen at all."""
+    """Return the mean of every metric with at least one value."""
     means = {}
     for group in sums.values():
         count = float(group.get("count", 0.0))
@@ -165,14 +165,14 @@ def _means(sums: dict[str, dict[str, np.ndarray]]) -> dict[str, float]:
 
 
 def priorities(replay: Replay, state: PyTree, key: Key) -> Array:
-    """Return the priorities [B] of a sample; the rows themselves are not gathered, for nobody asks for them."""
+    """Return the priorities [B] of a sample; the rows themselves are not gathered, because nobody uses them."""
     return replay.source.sample(state, key, jnp.ones(())).priority
 
 
 def _summary(name: str, scores: dict[str, np.ndarray]) -> dict[str, float]:
     metrics = {evaluated(name, metric): float(np.mean(values)) for metric, values in scores.items()}
     returns = scores["return"]
-    if len(returns) > 1:  # of a single episode it is unknown, which is not 0
+    if len(returns) > 1:  # unknown for a single episode, which is not 0
         metrics[evaluated(name, "return_stderr")] = float(np.std(returns, ddof=1) / len(returns) ** 0.5)
     return metrics
 

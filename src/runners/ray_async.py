@@ -1,11 +1,11 @@
-"""The asynchronous runner: actors in processes of their own, here or on a Ray cluster;
+"""The asynchronous runner: actors in their own processes, here or on a Ray cluster;
 learner and replay in this process.
 
-A cycle is what it is in `jax_sync`: every environment takes `rollout_length` steps, the rows go into the replay, the
-learner takes the updates that are due. The trajectories of a cycle are made with the parameters of an earlier one:
-`max_staleness` cycles earlier at most, for no actor is asked for more. So a slow learner slows the actors and slow
-actors the learner, updates and steps keep their ratio, and, environments in JAX being functions, neither speed nor the
-death of an actor changes what is computed.
+A cycle is the same as in `jax_sync`: every environment takes `rollout_length` steps, the rows go into the replay, and
+the learner does the due updates. The trajectories of a cycle are made with the parameters of an earlier one, at most
+`max_staleness` cycles ago, because actors are not asked for more. So a slow learner slows the actors, slow actors slow
+the learner, and updates and steps keep their ratio. Environments in JAX are functions, so neither speed nor the death
+of an actor changes the results.
 """
 
 import dataclasses
@@ -36,23 +36,23 @@ from tandem.signals import deaf
 class Config(jax_sync.Config):
     num_actors: int = setting(
         0,
-        "number of actors, each with num_envs / num_actors environments; 0 = one for each core that the learner leaves",
+        "number of actors, each with num_envs / num_actors environments; 0 = one per core that the learner leaves free",
         low=0,
     )
     max_staleness: int = setting(
-        1, "cycles that actors may be ahead of the learner; learners from rollouts always have 0", low=0
+        1, "cycles that actors may be ahead of the learner; on-policy learners always use 0", low=0
     )
-    reanalyse_actors: int = setting(0, "processes that plan stored rows again; 0 = the learner does so", low=0)
+    reanalyse_actors: int = setting(0, "processes that reanalyse stored rows; 0 = the learner does so", low=0)
     cpus_per_actor: float = setting(1.0, "cores that Ray reserves for each actor", low=0.0)
-    threads_per_actor: int = setting(1, "threads that each actor computes with", low=1)
+    threads_per_actor: int = setting(1, "threads of each actor", low=1)
     actor_resources: dict = setting(
-        {}, "other resources of Ray that each actor needs, {name: amount}; actors go where those are"
+        {}, "other resources of Ray that each actor needs, {name: amount}; actors run on nodes that have them"
     )
     ray_address: str = setting(
         "", "HOST:PORT of a Ray cluster to join, or auto; '' = Ray is started on this machine for the run"
     )
     object_store_mb: int = setting(
-        500, "megabytes of shared memory for trajectories and parameters, if Ray is started for the run", low=80
+        500, "megabytes of shared memory for trajectories and parameters, if the run starts Ray", low=80
     )
     env_timeout: float = setting(
         60.0, "seconds that a step or a reset of an environment outside JAX may take; 0 = no limit", low=0.0
@@ -88,14 +88,14 @@ def make(
     """Return the runner: called with a seed, it yields (Report, RunState) until `t_max`
     steps or `max_minutes` are over.
 
-    As with `jax_sync`, a yielded state is dead once the next one is asked for.
+    As with `jax_sync`, a yielded state is dead once the next one is requested.
 
     Args:
-      remake: makes what acts in another process; picklable by name.
-      pretrain: what the learner's pre-training learns from, where it has one.
+      remake: makes the acting parts in another process; picklable by name.
+      pretrain: the rows that the learner is pre-trained on, if it is.
 
     Raises:
-      ValueError: environments cannot be dealt out to the actors.
+      ValueError: the environments cannot be divided among the actors.
     """
     num_actors = config.num_actors or default_actors(config.num_envs)
     if config.num_envs % num_actors:
@@ -130,12 +130,10 @@ def problems(config: Config, plan: RunPlan) -> list[str]:
 
 
 def _idle_planners(config: Config, plan: RunPlan) -> list[str]:
-    """Return a sentence if there are actors that plan stored rows again, and never any rows for them."""
+    """Return a sentence if there are actors for reanalysis, but never any rows for them."""
     actors = config.reanalyse_actors
     if actors and plan.on_policy:
-        return [
-            f"runner_args.reanalyse_actors={actors}: rollouts are learned from once and not planned again; set it to 0"
-        ]
+        return [f"runner_args.reanalyse_actors={actors}: rollouts are used once and not reanalysed; set it to 0"]
     if actors and not config.reanalyse_per_step:
         return [
             f"runner_args.reanalyse_actors={actors}: runner_args.reanalyse_per_step=0 leaves them nothing to do; "
@@ -146,23 +144,23 @@ def _idle_planners(config: Config, plan: RunPlan) -> list[str]:
 
 
 def settled(args: Mapping[str, Any]) -> dict[str, Any]:
-    """Return this runner's settings with the number of actors that this machine is given, where nobody said one."""
+    """Return this runner's settings with the number of actors for this machine, if it was not set."""
     return {**args, "num_actors": args["num_actors"] or default_actors(args["num_envs"])}
 
 
 def cores_of_learner() -> int:
-    """Return on how many of this machine's cores the learner computes, the rest being the actors'."""
+    """Return the number of this machine's cores for the learner; actors use the others."""
     return max(1, len(machine.cores()) // 4)
 
 
 def default_actors(num_envs: int) -> int:
-    """Return how many actors there are beside the learner where nobody said a number."""
+    """Return the default number of actors beside the learner."""
     return most_actors(num_envs, len(machine.cores()) - cores_of_learner())
 
 
 def most_actors(num_envs: int, room: int) -> int:
-    """Return the largest number of actors, at most `room` but one at least, that
-    environments can be dealt out to evenly.
+    """Return the largest number of actors from 1 to `room` among which the environments
+    can be divided evenly.
     """
     return max(number for number in range(1, max(1, room) + 1) if num_envs % number == 0)
 
@@ -174,10 +172,8 @@ class AsyncRunner:
     clock = ENV_STEPS
     parts: Parts
     remake: Callable[[], Acting]
-    start: Callable | None  # key -> one actor's environments; None where they are not in JAX
-    evaluators: dict[
-        str, Any
-    ]  # as of Loop; where environments are not in JAX, the episodes of an evaluation that actors play
+    start: Callable | None  # key -> one actor's environments; None if they are not in JAX
+    evaluators: dict[str, Any]  # as in Loop; if environments are not in JAX, the number of episodes that actors play
     priorities: Callable | None
     # RunState with actors=(), rows [E, T, ...] -> RunState, sums, key for planning again; donates the first
     learn: Callable
@@ -196,7 +192,7 @@ class AsyncRunner:
             tuple(self.start(jax.random.fold_in(env_key, i)) for i in range(config.num_actors)) if self.start else ()
         )
         example = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), self.example())
-        env_step, cycle, last_eval = (jnp.zeros((), jnp.int32) for _ in range(3))  # apart, for they are donated
+        env_step, cycle, last_eval = (jnp.zeros((), jnp.int32) for _ in range(3))  # copies, because they are donated
         return RunState(
             learner=learner,
             replay=jax.jit(parts.replay.store.init)(example),
@@ -209,7 +205,7 @@ class AsyncRunner:
         )
 
     def example(self) -> Transition:
-        """Return what a row looks like, leaves are jax.ShapeDtypeStruct."""
+        """Return the structure of a row with jax.ShapeDtypeStruct leaves."""
         parts = self.parts
         params = jax.eval_shape(lambda key: parts.learner.acting(parts.learner.init(key)), jax.random.key(0))
         if not self.start:
@@ -223,7 +219,7 @@ class AsyncRunner:
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[2:], x.dtype), found)
 
     def __call__(self, seed: int, resume: RunState | None = None) -> Iterator[tuple[Report, RunState]]:
-        from tandem.runners.actors.session import Session  # brings Ray along
+        from tandem.runners.actors.session import Session  # imports Ray
 
         began, config, known = time.monotonic(), self.parts.config, {}
         if resume is None:

@@ -1,8 +1,8 @@
-"""How many failures are too many: they are counted against the environment steps that are taken meanwhile."""
+"""Counts failures per environment steps, and says when there are too many."""
 
 from collections import deque
 
-WINDOW = 1_000_000  # environment steps, after which a failure is forgotten
+WINDOW = 1_000_000  # environment steps after which a failure no longer counts
 SETTING = "runner_args.max_failures"
 ADVICE = "repair what fails, or allow more failures there"
 
@@ -12,14 +12,14 @@ class Tally:
 
     def __init__(self, most: int, setting: str = SETTING):
         """Args:
-        most: so many are lived with in any WINDOW steps.
-        setting: the name of what says so, for people.
+        most: failures tolerated in any WINDOW steps.
+        setting: name of the setting with this number, for messages.
         """
         self.most, self.setting, self.total = most, setting, 0
-        self.steps: deque[int] = deque(maxlen=most + 1)  # at which the last ones happened
+        self.steps: deque[int] = deque(maxlen=most + 1)  # steps of the last failures
 
     def add(self, step: int) -> None:
-        """Count a failure; `step` is how many environment steps have been taken so far."""
+        """Count a failure; `step` is the number of environment steps so far."""
         self.total += 1
         self.steps.append(step)
 

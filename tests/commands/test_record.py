@@ -109,7 +109,7 @@ def test_a_team_learns_from_random_rows_what_it_never_saw_played(results, writte
             "capacity=100 is less than the 120 rows",
         ),
         (["runner_args.holdout=0.5"], "runner_args.holdout=0.5: this learner does not foretell the data's actions"),
-        (["runner=jax_sync"], "replay 'recorded' holds recorded rows alone"),
+        (["runner=jax_sync"], "replay 'recorded' stores only recorded rows"),
     ],
 )
 def test_a_dataset_that_does_not_fit_is_refused_before_anything_is_trained(results, written, capsys, words, told):

@@ -157,7 +157,7 @@ def test_a_film_that_cannot_be_made_changes_nothing_of_the_finished_run(tmp_path
 
 def test_a_film_that_ffmpeg_does_not_finish_leaves_no_file(tmp_path, monkeypatch):
     monkeypatch.setattr(film, "_encode", lambda made, path: path.write_bytes(b"only half"))
-    with pytest.raises(OSError, match="could not write the film to its end"):
+    with pytest.raises(OSError, match="could not finish the film"):
         film.write_mp4(None, tmp_path / "a.mp4")
     assert list(tmp_path.iterdir()) == []
 

@@ -63,7 +63,7 @@ def test_a_scripted_player_is_filmed(typed, tmp_path):
         (["--scripted=optimal", "--env-config=mpee"], ["--env-config", "mpee", "mpe"]),
         (["--scripted=optimal", "with", "learner_args.learning_rate=0.1"], ["learner_args.learning_rate", "leave it"]),
         (["--scripted=optimal", "with", "env_args.num_agent=5"], ["did you mean env_args.num_agents"]),
-        (["--scripted=optimal", "--run=1"], ["either a run", "or a policy by hand"]),
+        (["--scripted=optimal", "--run=1"], ["either a run", "or a scripted policy"]),
         (["--scripted=optimal", "--checkpoint=last"], ["--checkpoint belongs to --run"]),
         (["--run=1", "--env-config=mpe"], ["--env-config belongs to --scripted"]),
         ([], ["--run=RUN", "--scripted=NAME", "--help"]),

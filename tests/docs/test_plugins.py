@@ -86,10 +86,10 @@ def test_plug_ins_are_listed_with_the_package_that_brings_them(site, tmp_path):
 
 
 BROKEN = {
-    "taken name": ({PROJECT: ("\nalike =", "\nactor =")}, "actor", "taken by Tandem itself as well; rename"),
+    "taken name": ({PROJECT: ("\nalike =", "\nactor =")}, "actor", "also used by Tandem itself; rename"),
     "no such module": ({PROJECT: (".entries:ALIKE", ".entry:ALIKE")}, "alike", "No module named '.*entry'"),
     "no such entry": ({PROJECT: ("entries:ALIKE", "entries:ALIK")}, "alike", "has no attribute 'ALIK'"),
-    "no entry": ({PROJECT: ("entries:ALIKE", "entries:__doc__")}, "alike", "a str, and has to be a .*Entry"),
+    "no entry": ({PROJECT: ("entries:ALIKE", "entries:__doc__")}, "alike", "a str, but must be a .*Entry"),
     "a mistake inside": ({f"{NAME}/alike.py": ("import dataclasses\n", "import dataclass\n")}, "alike", "'dataclass'"),
     "another mistake": ({f"{NAME}/alike.py": ("import dataclasses\n", "1 / 0\n")}, "alike", r"ZeroDiv.*, line \d\)"),
     "no settings": ({f"{NAME}/alike.py": ("Config", "Settings")}, "alike", "has no dataclass `Config`"),
@@ -132,9 +132,9 @@ def test_a_broken_plug_in_is_complained_of_where_it_is_asked_for(put, tmp_path, 
 
 def test_two_packages_that_take_one_name_are_both_named(put, site, tmp_path):
     put(site, install(tmp_path / "other", {PROJECT: files()[PROJECT].replace('"signals-for-tandem"', '"another"')}))
-    with pytest.raises(UsageError, match="'signals-for-tandem' cannot be used: the name is taken by another as well"):
+    with pytest.raises(UsageError, match="'signals-for-tandem' cannot be used: the name is also used by another"):
         loader.load("ippo", "matrix_game", [Update("planner", "alike", "alike")])
-    with pytest.raises(UsageError, match="write the path of the one that is meant"):
+    with pytest.raises(UsageError, match="write the path of the one that you mean"):
         loader.load("ippo_alike", "matrix_game")
 
 

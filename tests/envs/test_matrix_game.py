@@ -142,10 +142,10 @@ def test_relabelled_moves_of_a_table_go_around_each_agents_own_number_of_actions
 @pytest.mark.parametrize(
     ("payoff", "told"),
     [
-        ((3.0, 2.0), "env_args.payoff: one list is a game of one agent, expected 2 or more: nest one for each"),
+        ((3.0, 2.0), "env_args.payoff: one list is a game of one agent, expected 2 or more; nest a list for each"),
         (
             ([1, 2], [3]),
-            r"payoff\[1\]: it is a list of shape 1, but env_args.payoff\[0\] is a list of shape 2; make them alike",
+            r"payoff\[1\]: it is a list of shape 1, but env_args.payoff\[0\] is a list of shape 2; give them the",
         ),
         (([1, 2], 3), r"payoff\[1\]: it is a number, but env_args.payoff\[0\] is a list of shape 2"),
         (([1, "two"], [3, 4]), r"payoff\[0\]\[1\]: got 'two', expected a finite number"),

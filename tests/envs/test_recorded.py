@@ -62,4 +62,4 @@ def test_what_it_cannot_show_is_refused(folder, tmp_path, capsys):
         recorded.make(recorded.Config(rows=str(tmp_path)))
     words = ["--config=vdn", "with", "env=recorded", f"env_args.rows={folder}", f"results_dir={tmp_path}"]
     assert main(words) == 2
-    assert "env 'recorded' shows recorded rows alone; runner 'jax_sync'" in capsys.readouterr().err
+    assert "env 'recorded' only replays recorded rows, but runner 'jax_sync'" in capsys.readouterr().err

@@ -94,7 +94,7 @@ def test_a_seed_starts_a_new_game_and_none_goes_on_with_the_old(smac):
 def test_a_game_that_breaks_off_is_an_error_and_not_an_episode(smac, monkeypatch):
     monkeypatch.setattr(StarCraft2Env, "breaks_at", 3)
     env = sc2.make(sc2.Config())
-    with pytest.raises(RuntimeError, match="broke off in the middle of a battle"):
+    with pytest.raises(RuntimeError, match="stopped during a battle"):
         episode(env, 1, np.random.default_rng(0))
     env.close()
 

@@ -159,7 +159,7 @@ def test_what_has_no_translation_is_named():
         onnx_graph.Untranslated, match="computes 'sort', which is not translated to ONNX; choose --form"
     ):
         onnx_graph.model(odd(lambda x: jnp.sort(x, axis=-1)))
-    with pytest.raises(onnx_graph.Untranslated, match="indexes by what it computes"):
+    with pytest.raises(onnx_graph.Untranslated, match="indexes by computed values"):
         onnx_graph.model(odd(lambda x: jnp.take_along_axis(x, jnp.argmax(x, -1, keepdims=True), -1) + x))
     with pytest.raises(onnx_graph.Untranslated, match="compute_dtype=float32"):
         onnx_graph.model(odd(lambda x: x.astype(jnp.bfloat16).astype(jnp.float32)))

@@ -128,7 +128,7 @@ def test_a_disk_that_stays_full_while_a_run_starts_is_told_in_a_sentence(start, 
     disk.full = True
     monkeypatch.setattr(insist, "__defaults__", (print, 0.1))
     with pytest.raises(
-        RunError, match="cannot be written: No space left on device; nothing has been trained: make room"
+        RunError, match="cannot be written: No space left on device; nothing has been trained; make room"
     ):
         start(reports(90))
 
@@ -220,7 +220,7 @@ def test_training_does_not_wait_for_ever_for_a_disk_that_hangs(start, tmp_path, 
     with pytest.raises(OSError, match="has not answered"):
         way.flush(0.05)
     gate.set()
-    assert "points missing" in way.close(5.0) and not way.thread.is_alive()
+    assert "lack points" in way.close(5.0) and not way.thread.is_alive()
 
 
 def test_what_waits_for_an_observer_that_fails_is_bounded(start, tmp_path, monkeypatch):
@@ -233,7 +233,7 @@ def test_what_waits_for_an_observer_that_fails_is_bounded(start, tmp_path, monke
             failing.clear()
 
     watcher_beats = Watcher()
-    with pytest.raises(RunError, match="points missing"):
+    with pytest.raises(RunError, match="lack points"):
         start(reports(600, disturb), observers=[watcher, watcher_beats])
     assert 0 < len(watcher.steps) < 20 and watcher.steps[-1] == 600
     assert everything(tmp_path)[0] == list(range(30, 601, 30))

@@ -80,9 +80,9 @@ def test_what_cannot_be_read_is_told_without_the_password(text):
 @pytest.mark.parametrize(
     ("user", "options", "words"),
     [
-        (f"writer:not{SECRET}", "?authSource=admin", "does not take the user and password"),
+        (f"writer:not{SECRET}", "?authSource=admin", "refuses the user and password"),
         (f"writer:{SECRET}", "", "authSource=admin"),
-        ("", "", "lets us in but not write"),
+        ("", "", "accepts the login but does not allow writing"),
     ],
 )
 def test_a_wrong_password_and_a_missing_one_are_told_at_once(guarded, user, options, words):

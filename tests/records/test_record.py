@@ -268,8 +268,8 @@ def test_what_has_changed_since_a_run_is_told():
     older["packages"] |= {"jax": "0.0.1", "gone": "1"}
     older["git"]["commit"] = "0" * 40
     told = " / ".join(provenance.changes(older, diff + "\nmore", facts, diff))
-    assert "jax is" in told and "then 0.0.1" in told and "gone is none, then 1" in told
-    assert "then at 0000000000" in told and "uncommitted changes" in told
+    assert "jax is" in told and "then it was 0.0.1" in told and "gone is now none, then it was 1" in told
+    assert "then it was at 0000000000" in told and "uncommitted changes" in told
 
 
 @pytest.mark.parametrize(

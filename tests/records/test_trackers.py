@@ -214,8 +214,8 @@ def test_a_tracker_that_cannot_be_used_is_told_before_any_work(monkeypatch, sett
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"wandb_project": "teams"}, "wandb_project=teams: wandb is not installed; to have it: pip install wandb"),
-        ({"mlflow_uri": "http://localhost:1"}, "mlflow is not installed; to have it: pip install mlflow-skinny"),
+        ({"wandb_project": "teams"}, "wandb_project=teams: wandb is not installed; install it: pip install wandb"),
+        ({"mlflow_uri": "http://localhost:1"}, "mlflow is not installed; install it: pip install mlflow-skinny"),
     ],
 )
 def test_a_missing_package_is_one_message(monkeypatch, settings, message):

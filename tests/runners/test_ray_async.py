@@ -143,7 +143,7 @@ def test_an_actor_that_is_killed_is_replaced_and_nothing_is_lost_or_there_twice(
             assert len(actors) == ACTORS
             actors[0].send_signal(signal.SIGKILL)
     assert found[-1].report.metrics["actors/restarts"] == 1.0
-    assert any("was started again" in note for seen in found[2:] for note in seen.report.notes)
+    assert any("was restarted" in note for seen in found[2:] for note in seen.report.notes)
     assert same([(x.params, x.replay) for x in found], [(x.params, x.replay) for x in history()])
 
 
@@ -176,7 +176,7 @@ def test_programs_that_fail_and_die_cost_their_episodes_alone(tmp_path):
     seen = watch(runner(partial(remakes.on_host, str(tmp_path)), num_actors=1, env_timeout=2.0), 1)
     notes = "\n".join(note for s in seen for note in s.report.notes)
     assert "the game has crashed" in notes and "no answer for 2 seconds" in notes and "Traceback" in notes
-    assert "actor 0 was started again" in notes
+    assert "actor 0 was restarted" in notes
     last = seen[-1].report
     assert (last.step, last.update) == (T_MAX, due(8))
     assert (last.metrics["actors/env_failures"], last.metrics["actors/restarts"]) == (2.0, 1.0)

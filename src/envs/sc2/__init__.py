@@ -16,8 +16,8 @@ from tandem.core import Discrete, EnvSpec, RunPlan, Vector, setting
 from tandem.envs.sc2.environment import StarCraftEnvironment
 from tandem.envs.sc2.installed import game_class
 
-# SMACv2's three generated maps, and the teams of its paper: unit types, how often each is drawn, which may not fight
-# alone.
+# SMACv2's three generated maps, with the teams of its paper: unit types, the probability of each, and the types that
+# may not fight alone.
 GENERATED = {
     "10gen_terran": (("marine", "marauder", "medivac"), (0.45, 0.45, 0.1), ("medivac",)),
     "10gen_zerg": (("zergling", "baneling", "hydralisk"), (0.45, 0.1, 0.45), ("baneling",)),
@@ -40,29 +40,29 @@ class Config:
         "7", "strength of the built-in opponent; SMAC's results are at 7", choices=tuple("123456789A")
     )
     num_units: int = setting(5, "size of the team on smacv2's generated maps", low=1)
-    num_enemies: int = setting(5, "size of the other side on smacv2's generated maps", low=1)
-    max_envs: int = setting(8, "most games that a run may start at a time; each is a process of about 1 GB", low=1)
+    num_enemies: int = setting(5, "size of the enemy team on smacv2's generated maps", low=1)
+    max_envs: int = setting(8, "most games that a run may have open; each is a process of about 1 GB", low=1)
     sc2_args: dict = setting({}, "other arguments of the package's StarCraft2Env: env_args.sc2_args.reward_sparse=True")
 
 
 def problems(config: Config, plan: RunPlan) -> list[str]:
-    """Return a sentence if a run would start more games than there is room for."""
+    """Return a sentence if a run would open more games than `max_envs`."""
     if plan.num_envs <= config.max_envs:
         return []
     most = config.max_envs
     return [
-        f"runner_args.num_envs={plan.num_envs}: each environment is a program with memory of its own; set "
+        f"runner_args.num_envs={plan.num_envs}: each environment is a program with its own memory; set "
         f"runner_args.num_envs={most} or "
-        f"less, or raise env_args.max_envs={most} where there is room"
+        f"less, or raise env_args.max_envs={most} if there is enough memory"
     ]
 
 
 def make(config: Config) -> StarCraftEnvironment:
-    """Build a map; the game is started by the first reset.
+    """Build a map; the first reset starts the game.
 
     Raises:
-      ImportError: the package, the game or its maps are missing; one message says what to do.
-      ValueError: a map or an argument that the package does not know.
+      ImportError: the package, the game or its maps are missing; the message says what to do.
+      ValueError: the package does not know a map or an argument.
     """
     game = game_class(config.package, generated=config.map_name in GENERATED)
     taken = [name for name in OURS if name in config.sc2_args]
@@ -94,14 +94,14 @@ def _start(game: type, config: Config, seed: int | None) -> Any:
     """Return the package's environment; the game itself is not running yet."""
     arguments = copy.deepcopy(dict(config.sc2_args))
     if config.map_name in GENERATED:
-        as_in_paper = {"conic_fov": False, "obs_own_pos": True, "use_unit_ranges": True}  # else all shoot equally far
+        as_in_paper = {"conic_fov": False, "obs_own_pos": True, "use_unit_ranges": True}  # else equal ranges
         arguments = {"capability_config": _capabilities(config)} | as_in_paper | arguments
-    # `continuing_episode` makes it say which ends are the time limit's.
+    # `continuing_episode` makes it report which episodes the time limit ended.
     return game(map_name=config.map_name, difficulty=config.difficulty, seed=seed, continuing_episode=True, **arguments)
 
 
 def _capabilities(config: Config) -> dict[str, Any]:
-    """Return how SMACv2 draws teams and where they begin, as its paper does."""
+    """Return how SMACv2 draws teams and start positions, as in its paper."""
     units, weights, not_alone = GENERATED[config.map_name]
     team = {"dist_type": "weighted_teams", "unit_types": list(units), "weights": list(weights), "observe": True}
     return {

@@ -12,8 +12,8 @@ class StarCraftEnvironment:
     """One game and its battles.
 
     Of the packages' environment it uses reset(), step(actions) -> (reward, terminated, info), get_obs(), get_state(),
-    get_avail_actions(), render(mode) and close(). A seed holds from the start of the game on, so each `reset` with one
-    starts the game anew; that takes seconds.
+    get_avail_actions(), render(mode) and close(). A seed is set at the start of the game, so each `reset` with a seed
+    restarts the game, which takes seconds.
     """
 
     def __init__(self, start: Callable[[int | None], Any], spec: EnvSpec):
@@ -35,20 +35,20 @@ class StarCraftEnvironment:
         """Play the actions [N] int, which must be legal.
 
         Raises:
-          RuntimeError: no battle has begun, or the game broke off in the middle of it.
+          RuntimeError: no battle has begun, or the game stopped during the battle.
         """
         if not self._playing:
             raise RuntimeError("the battle is over: reset the environment before the next step")
         reward, ended, info = self._game.step(np.asarray(action).tolist())
-        if "battle_won" not in info:  # how the packages say that they lost the game and have started another
-            raise RuntimeError("StarCraft II broke off in the middle of a battle")
+        if "battle_won" not in info:  # the packages report this way that they lost the game and have started another
+            raise RuntimeError("StarCraft II stopped during a battle")
         truncated = bool(ended and info.get("episode_limit", False))
         self._playing = not ended
         return self._show(reward, bool(ended and not truncated), truncated, False, bool(info["battle_won"]))
 
     def render(self) -> np.ndarray:
         """Return the packages' own picture of the battle [H, W, 3] uint8."""
-        game = getattr(self._game, "env", self._game)  # SMACv2's wrapper passes no mode on
+        game = getattr(self._game, "env", self._game)  # SMACv2's wrapper does not pass on a mode
         return np.asarray(game.render(mode="rgb_array"), np.uint8)
 
     def close(self) -> None:

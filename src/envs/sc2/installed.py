@@ -1,4 +1,4 @@
-"""What StarCraft II needs on the machine: found, or named in one message."""
+"""Finds what StarCraft II needs on the machine, or names what is missing in one message."""
 
 import importlib
 import os
@@ -9,20 +9,21 @@ GAME = "https://github.com/Blizzard/s2client-proto#downloads"
 
 
 def game_class(package: str, generated: bool) -> type:
-    """Return the class of a package that speaks to the game: its StarCraft2Env, or what draws SMACv2's teams around it.
+    """Return a package's class that runs the game: its StarCraft2Env, or SMACv2's wrapper that draws teams.
 
     Args:
       package: "smac" or "smacv2".
-      generated: the map's teams are drawn anew for each episode.
+      generated: the map's teams are drawn for each episode.
 
     Raises:
-      ImportError: with one message that names all that is missing.
+      ImportError: the message names everything that is missing.
       ValueError: smac has no generated maps.
     """
     if generated and package != "smacv2":
         raise ValueError("env_args.map_name: the 10gen maps are SMACv2's: set env_args.package=smacv2")
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # its pictures are drawn by pygame
-    missing, found = [], None
+    found: type | None = None
+    missing: list[str] = []
     try:
         if generated:
             found = importlib.import_module("smacv2.env.starcraft2.wrapper").StarCraftCapabilityEnvWrapper
@@ -31,14 +32,14 @@ def game_class(package: str, generated: bool) -> type:
     except (ImportError, AttributeError, TypeError) as error:
         missing.append(_package_advice(package, error))
     missing += _game_advice(package)
-    if missing:
+    if found is None or missing:
         raise ImportError("; ".join(missing))
     return found
 
 
 def _package_advice(package: str, error: Exception) -> str:
     """Return what to do about a package that cannot be imported."""
-    if isinstance(error, TypeError):  # of protobuf: the packages' messages are older than its C++ code takes
+    if isinstance(error, TypeError):  # raised by protobuf, because its C++ code refuses the packages' old messages
         said = str(error).splitlines()[0]
         return f"{package} cannot be imported ({said}): set PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=python"
     other = "; PyPI's 'smac' is another program, not StarCraft" if package == "smac" else ""
@@ -49,7 +50,7 @@ def _package_advice(package: str, error: Exception) -> str:
 
 
 def _game_advice(package: str) -> list[str]:
-    """Return what to do about a game or maps that are not where the packages look."""
+    """Return what to do about a game or maps that the packages do not find."""
     place = Path(os.environ.get("SC2PATH") or "~/StarCraftII").expanduser()
     if not (place / "Versions").is_dir():
         return [

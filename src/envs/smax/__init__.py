@@ -1,8 +1,8 @@
-"""JaxMARL's SMAX battles (Rutherford et al., 2023, https://arxiv.org/abs/2311.10090): the allies against scripted
+"""JaxMARL's SMAX battles (Rutherford et al., 2023, https://arxiv.org/abs/2311.10090): allies against scripted
 enemies.
 
-All maps of SMAC and JaxMARL's random ones (`maps`); those with medivacs, banelings, colossi or a spine crawler add
-these to JaxMARL's simulation (`units`, `battle`, `enemies`), the others are JaxMARL's as it is.
+The maps are those of SMAC and JaxMARL's random ones (`maps`). Maps with medivacs, banelings, colossi or a spine crawler
+add these to JaxMARL's simulation (`units`, `battle`, `enemies`). The others use JaxMARL's simulation unchanged.
 
 A battle that is won or lost terminates; one that the time limit ends is truncated (JaxMARL tells no difference). An
 army of
@@ -31,14 +31,14 @@ from tandem.envs.time_limit import ending
 class Config:
     map_name: str = setting("3m", "one of SMAC's maps (3m, 2s3z, MMM2, corridor, ...) or smacv2_{5,10,20}_units")
     enemy_shoots: bool = setting(True, "whether the enemies shoot back")
-    attack_mode: str = setting("closest", "whom an enemy attacks", choices=("closest", "random"))
+    attack_mode: str = setting("closest", "which ally an enemy attacks", choices=("closest", "random"))
     see_enemy_actions: bool = setting(True, "whether the enemies' last actions are observed")
     observation_type: str = setting(
         "unit_list",
         "unit_list: features of each unit; conic: features of each segment of the view",
         choices=("unit_list", "conic"),
     )
-    walls_cause_death: bool = setting(True, "whether the edge of the map kills")
+    walls_cause_death: bool = setting(True, "whether units die at the edge of the map")
     won_battle_bonus: float = setting(1.0, "reward of a victory", low=0.0)
     world_steps_per_env_step: int = setting(8, "steps of the simulation per action", low=1)
     episode_limit: int = setting(
@@ -58,10 +58,10 @@ def make(config: Config) -> Environment:
     """Build a battle.
 
     Raises:
-      ValueError: for a map, attack mode or observation type that does not exist.
+      ValueError: the map, attack mode or observation type does not exist.
     """
     world = _make_world(config)
-    actions = Discrete(5 + world.num_enemies)  # directions, stop, a shot at each enemy (a medivac heals its own side)
+    actions = Discrete(5 + world.num_enemies)  # moves, stop, attacks (a medivac's heal its side)
     spaces = [entities.of_ally(world, number) for number in range(world.num_allies)]
     fights = _fights(config.map_name, world)
     spec = EnvSpec(
@@ -114,7 +114,7 @@ def make(config: Config) -> Environment:
 
 
 def _make_world(config: Config) -> Any:
-    """Return JaxMARL's environment, with its own time limit out of the way."""
+    """Return JaxMARL's environment without its time limit."""
     check_name("env_args.map_name", config.map_name, maps.NAMES_OF_MAPS)
     check_name("env_args.attack_mode", config.attack_mode, ("closest", "random"))
     check_name("env_args.observation_type", config.observation_type, ("unit_list", "conic"))

@@ -1,16 +1,16 @@
-"""JaxMARL's SMAX with the units it lacks: a subclass whose simulation step adds what they do to JaxMARL's own step.
+"""JaxMARL's SMAX with more units: a subclass that adds their effects to JaxMARL's simulation step.
 
 JaxMARL moves all units, counts cooldowns, decides who fires and deals its own six types' damage. Added to that, in
 this order and within the same 1/16 s: single-target damage and bonuses, colossus beams, baneling blasts, healing of
-whoever still lives.
+units that are still alive.
 
-JaxMARL's state and observations serve unchanged, because two entries of `unit_weapon_cooldowns` mean something else. A
+JaxMARL's state and observations stay unchanged, because `unit_weapon_cooldowns` has other meanings for two units. A
 medivac's is the share of its first 50 energy that is spent (1 = empty, negative = charged beyond 50). A baneling's is 1
 once it has exploded. A medivac's actions 5, 6, ... heal its own side's unit of that number. Allies are numbered from
 the first, as in SMAC, and enemies from the last, because JaxMARL numbers them backwards.
 
-An army of which only medivacs are left is beaten, as in SMAC. The reward is the enemies' net loss of health. Healing
-takes it back, so that a round of hurting and healing is worth nothing.
+An army with only medivacs left is beaten, as in SMAC. The reward is the enemies' net loss of health. Healing subtracts
+from it, so that damage that is healed earns nothing.
 """
 
 from typing import Any
@@ -22,25 +22,25 @@ from tandem.core import Array, Key, PyTree
 from tandem.envs.jaxmarl_bridge import smax
 from tandem.envs.smax import units
 
-NO_TARGET = 5  # actions below this aim at nobody
+NO_TARGET = 5  # actions below this have no target
 
 
 class Battle(smax.SMAX):
-    """JaxMARL's environment with ten unit types; the units of a battle are fixed, so who is what is known while
-    tracing.
+    """JaxMARL's environment with ten unit types. The units of a battle are fixed, so their types are known when JAX
+    traces.
 
     `U` counts the units of both sides, allies first.
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        """Raise a ValueError where a healing side has fewer attack actions than units."""
+        """Raise a ValueError if a healing side has fewer attack actions than units."""
         super().__init__(**kwargs)
         self.types = types = np.asarray(self.scenario).astype(int)  # [U], known while tracing
         names = np.array(units.NAMES)[types]
         ally = np.arange(self.num_agents) < self.num_allies
         if (names[ally] == "medivac").any() and self.num_enemies < self.num_allies:
             raise ValueError(
-                "a side with medivacs needs at least as many enemies as it has units: an action for each to heal"
+                "a side with medivacs needs at least as many enemies as units, so that each unit has a heal action"
             )
         self.healer, self.flies = names == "medivac", names == "medivac"
         self.fixed = np.asarray(self.unit_type_velocities)[types] == 0
@@ -57,7 +57,7 @@ class Battle(smax.SMAX):
         self.unit_type_attacks = self.unit_type_attacks.at[len(units.JAXMARL_NAMES) :].set(0.0)
 
     def targets(self, attacks: Array) -> Array:
-        """Return the unit each unit aims at, [U] int32; itself where it aims at nobody.
+        """Return the target of each unit, [U] int32; the unit itself if it has none.
 
         Args:
           attacks: [U] int, attack actions, below NO_TARGET for none.
@@ -78,7 +78,7 @@ class Battle(smax.SMAX):
         after = super()._world_step(key, state, (movements, attacks))
         fired = (
             after.unit_weapon_cooldowns > state.unit_weapon_cooldowns
-        )  # JaxMARL's are set by a shot and fall without
+        )  # JaxMARL's cooldowns are set by a shot and decrease otherwise
         hits = (
             jnp.zeros(self.num_agents)
             .at[target]
@@ -90,7 +90,7 @@ class Battle(smax.SMAX):
         return self._heals(state, after, target)
 
     def _beams(self, state: PyTree, target: Array, fired: Array) -> Array:
-        """Return the damage that the colossi's strips deal to each unit, [U]."""
+        """Return the damage of the colossi's beams to each unit, [U]."""
         c = self.colossi
         positions = state.unit_positions
         aim = positions[target[c]] - positions[c]
@@ -105,9 +105,9 @@ class Battle(smax.SMAX):
         return jnp.where(touched, self.extra[c], 0.0).sum(axis=0)
 
     def _blasts(self, state: PyTree, after: PyTree, fired: Array) -> PyTree:
-        """Return the state with the banelings exploded that attacked or have been killed.
+        """Return the state after the explosion of banelings that attacked or were killed.
 
-        One that another's blast kills explodes in the next step, 1/16 s later.
+        A baneling that another's blast kills explodes in the next step, 1/16 s later.
         """
         b = self.banelings
         waiting = state.unit_weapon_cooldowns[b] <= 0.0
@@ -142,13 +142,13 @@ class Battle(smax.SMAX):
         )
 
     def _push_units_away(self, state: PyTree, firmness: float = 1.0) -> PyTree:
-        """Return the state with overlapping units apart; who flies is in nobody's way, who is rooted stays."""
+        """Return the state with overlapping units moved apart; flying units do not collide, rooted ones do not move."""
         pushed = super()._push_units_away(state.replace(unit_alive=state.unit_alive & ~self.flies), firmness)
         positions = jnp.where(self.fixed[:, None], state.unit_positions, pushed.unit_positions)
         return state.replace(unit_positions=positions)
 
     def get_avail_actions(self, state: PyTree) -> dict[str, Array]:
-        """Return each agent's legal actions; of a medivac, whom of its own side it can heal (the enemies' are
+        """Return each agent's legal actions; a medivac's are the units of its side that it can heal (the enemies' are
         JaxMARL's).
         """
         legal = super().get_avail_actions(state)
@@ -167,7 +167,7 @@ class Battle(smax.SMAX):
         return legal
 
     def compute_reward(self, state: PyTree, health_before: Array, health_after: Array) -> dict[str, Array]:
-        """Return each agent's reward: the other side's net loss of health as a share of all it has, and the bonus."""
+        """Return each agent's reward: the other side's net loss as a share of its full health, plus the bonus."""
         lost = (health_before - health_after) / self.unit_type_health[state.unit_types]
         fights = state.unit_alive & ~self.healer
         n = self.num_allies

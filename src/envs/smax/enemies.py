@@ -1,4 +1,4 @@
-"""JaxMARL's scripted enemies for battles with the new units: they aim at units that they can hit, and medivacs heal.
+"""JaxMARL's scripted enemies for battles with the new units: they attack units that they can hit, and medivacs heal.
 
 A scripted medivac heals the nearest wounded unit of its side within reach. If none is within reach, it flies towards
 the nearest wounded one that it sees. If it sees none, it flies towards the middle of those it sees, and stops within
@@ -41,7 +41,7 @@ class ScriptedEnemies(smax.HeuristicEnemySMAX):
         return actions, policy_state
 
     def _can_be_aimed_at(self) -> np.ndarray:
-        """Return a mask of observations [E, O], zero for the allies that an enemy has no weapon against."""
+        """Return a mask of observations [E, O], zero for allies that the enemy's weapon cannot hit."""
         world = self._env
         features, friends = len(world.unit_features), world.num_enemies - 1
         aim = world.may_hit[world.num_allies :, : world.num_allies][

@@ -1,4 +1,4 @@
-"""What the features of SMAX's observations describe."""
+"""Describes the features of SMAX's observations."""
 
 from typing import Any
 
@@ -9,14 +9,14 @@ from tandem.envs.layout import laid_out
 from tandem.envs.smax import units
 from tandem.envs.smax.battle import NO_TARGET
 
-POSITION = (1, 2)  # where a unit's features say where it is
+POSITION = (1, 2)  # the features of a unit that are its position
 
 
 def of_ally(world: Any, number: int) -> Vector:
     """Return the space of an ally's observations; `number` is its index among JaxMARL's agents.
 
-    Allies and enemies are in JaxMARL's order, without the agent itself. It sees zeros where a unit is dead or out of
-    sight, and nothing but zeros when it is dead itself.
+    Allies and enemies are in JaxMARL's order, without the agent itself. Units that are dead or out of sight are
+    zeros, and a dead agent sees only zeros.
     """
     if world.observation_type == "conic":
         return Vector(world.obs_size)
@@ -32,9 +32,9 @@ def of_ally(world: Any, number: int) -> Vector:
 
 
 def of_state(world: Any) -> Vector:
-    """Return the space of the global state: all units at their places on the map; the dead are zeros.
+    """Return the space of the global state: all units with their positions on the map; dead units are zeros.
 
-    Who is on which side, and of which type, follows in features that say nothing new.
+    The features of side and type that follow add nothing new, so they describe no entity.
     """
     width, units_on_map = len(world.own_features), world.num_allies + world.num_enemies
     scale = np.ones(width)
@@ -49,10 +49,10 @@ def of_state(world: Any) -> Vector:
 
 
 def _targets(world: Any, number: int) -> dict[str, int]:
-    """Return which action aims at the first of whom.
+    """Return the first action that targets each kind of unit.
 
-    A medivac's actions aim at all allies, itself included. The first ally, which medivacs are on all maps, aims at the
-    others without a gap; for one in the middle no first action would be right.
+    A medivac's actions target all allies, itself included. Medivacs that are the first ally (as on all maps) target the
+    others without a gap. A medivac in the middle would have no valid first action.
     """
     if not _heals(world, number):
         return {"enemy": NO_TARGET}

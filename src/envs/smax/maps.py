@@ -1,7 +1,7 @@
 """The maps: SMAC's (Samvelyan et al., 2019, https://arxiv.org/abs/1902.04043) and JaxMARL's random ones of SMACv2.
 
-Numbers of units and episode limits are those of SMAC's map registry and of the table in its documentation. 2m_vs_1m
-is not SMAC's: an easier map of the same kind, with 3m's limit. SMACv2's random maps last 200 steps, as its 10gen_*
+Numbers of units and episode limits come from SMAC's map registry and the table in its documentation. 2m_vs_1m is not
+from SMAC: it is an easier map of the same kind, with 3m's limit. SMACv2's random maps last 200 steps, as its 10gen_*
 maps do; JaxMARL draws their units from all of its six types. 4m, 5m, 6m, 10m and 12m are those that teams of other
 sizes are tested on in ODIS (Zhang et al., ICLR 2023), with its limits. There is no terrain: corridor has no choke
 point, 2c_vs_64zg no cliffs.
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from tandem.envs.jaxmarl_bridge import smax
 from tandem.envs.smax.units import JAXMARL_NAMES, NAMES
 
-Army = dict[str, int]  # {unit: how many}, in the order of the agents
+Army = dict[str, int]  # {unit: number}, in the order of the agents
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Map:
 
     @property
     def new_units(self) -> bool:
-        """Whether it needs units that JaxMARL lacks."""
+        """Whether the map needs units that JaxMARL lacks."""
         return not {*self.allies, *self.enemies} <= set(JAXMARL_NAMES)
 
 
@@ -75,7 +75,7 @@ NAMES_OF_MAPS = (*MAPS, *RANDOM_MAPS)
 
 
 def scenario(allies: Army, enemies: Army) -> Any:
-    """Return the battle as JaxMARL writes it: all units' types [U], the allies first, and how many of each side."""
+    """Return the battle in JaxMARL's form: all units' types [U], allies first, and the size of each side."""
     types = [NAMES.index(name) for army in (allies, enemies) for name, count in army.items() for _ in range(count)]
     return smax.Scenario(jnp.array(types, jnp.uint8), sum(allies.values()), sum(enemies.values()), False, False)
 

@@ -1,14 +1,14 @@
-"""The units of SMAC's maps that JaxMARL lacks, in JaxMARL's units, and whom a unit may hit.
+"""The units of SMAC's maps that JaxMARL lacks, in JaxMARL's units, and which units each can hit.
 
-JaxMARL's conventions (its `SMAX.__init__`): health counts shields in; speed in map units per second; cooldowns in
+JaxMARL's conventions (its `SMAX.__init__`): health includes shields; speed in map units per second; cooldowns in
 seconds of StarCraft II's "faster" clock; ranges from centre to centre, 2.0 for every melee unit; no armour and no
-regeneration. Its own six types keep their numbers, and what they do to one another is JaxMARL's.
+regeneration. Its own six types keep their numbers and their effects on one another.
 
 Sources of the numbers below: Liquipedia, "Legacy of the Void" page of each unit (hit points, shields, damage, bonus,
 cooldown,
 range, speed, sight, splash radius); radii are half of the sizes in SMAClite (https://arxiv.org/abs/2305.05566), whose
 statistics
-come from there too, but the spine crawler's, half the side of its 2x2 footprint. What we decided:
+come from there too, but the spine crawler's, half the side of its 2x2 footprint. Our decisions:
 
 - medivac: heals 12.6 health/s at 1 energy for 3 health (Liquipedia, "Heal"), starts with 50 energy of 200, gains
 0.7875/s
@@ -86,7 +86,7 @@ STRIP_WIDTH, STRIP_DEPTH = 2.8, 0.3
 
 
 def statistics() -> dict[str, Any]:
-    """Return SMAX's constructor arguments for all ten types: JaxMARL's own numbers with the new units' behind them."""
+    """Return SMAX's constructor arguments for all ten types: JaxMARL's numbers, then those of the new units."""
     plain = smax.SMAX()
     own = {
         "velocities": "speed", "attacks": "attack", "attack_ranges": "attack_range", "sight_ranges": "sight",
@@ -104,9 +104,9 @@ def statistics() -> dict[str, Any]:
 
 
 def extra_damage(attacker: str, target: str) -> float:
-    """Return the damage of one hit beyond what JaxMARL deals: all of a new unit's, the bonus of one of JaxMARL's.
+    """Return the damage of one hit beyond JaxMARL's: all of a new unit's damage, or the bonus of a unit of JaxMARL.
 
-    JaxMARL's step deals nothing for the new units (`battle.py` hands it 0), for their damage depends on whom it hits.
+    JaxMARL's step deals no damage for new units (`battle.py` passes 0), because their damage depends on the target.
     """
     new = {unit.name: unit.attack for unit in NEW}
     if attacker not in new and target not in new:

@@ -1,1 +1,1 @@
-"""Networks that see a flat observation as things and relations between them; none of their sizes is a count."""
+"""Networks that read a flat observation as things and their relations; no size depends on a number of things."""

@@ -1,4 +1,4 @@
-"""The settings of networks that see entities, and whether a task's observations describe any."""
+"""The settings of networks that read entities, and whether a task's observations describe any."""
 
 import dataclasses
 
@@ -13,17 +13,17 @@ class EntityConfig:
         "no parameter depends on their number; conv, as pictures; auto, as what the environment shows",
         choices=("flat", "entities", "conv", "auto"),
     )
-    entity_size: int = setting(16, "encoder=entities: width of the token of each thing", low=2, high=1024)
+    entity_size: int = setting(16, "encoder=entities: width of each thing's token", low=2, high=1024)
     relations: str = setting(
         "allies",
         "encoder=entities: whose distances a thing's token holds: nobody's (none), the teammates' "
         "(allies), everything's (all)",
         choices=("none", "allies", "all"),
     )
-    relation_size: int = setting(8, "encoder=entities: width of what describes a pair of things", low=1, high=256)
+    relation_size: int = setting(8, "encoder=entities: width of the features of a pair of things", low=1, high=256)
     pooling: str = setting(
         "attention_max",
-        "encoder=entities: how the things of one kind are put together",
+        "encoder=entities: how the things of one kind are pooled",
         choices=("mean", "max", "attention", "attention_max"),
     )
 
@@ -32,8 +32,8 @@ def teams(config: EntityConfig, spec: EnvSpec) -> tuple[Group, ...]:
     """Return the groups of agents whose observations are read as entities; () where observations are read flat.
 
     Raises:
-      ValueError: entities or pictures are asked for, and the environment shows none; or it shows pictures, and they are
-        to be read as something else.
+      ValueError: entities or images are requested, and the environment has none; or it has images, and another encoder
+        is requested.
     """
     if isinstance(spec.obs, Image) != (config.encoder == "conv") and config.encoder != "auto":
         shown = (

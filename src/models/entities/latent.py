@@ -24,6 +24,7 @@ class LatentSpace:
     kinds: tuple[tuple[str, int], ...] = ()  # (name, count) of the things, in order
     target: str = ""  # the kind that actions aim at; "" = none
     first_action: int = 0  # the action that aims at the first of them
+    masked: tuple[str, ...] = ()  # the kinds whose tokens stay zeros, and count for nothing, once they are zeros
 
     @property
     def size(self) -> int:
@@ -50,6 +51,10 @@ class LatentSpace:
             found[name] = part.reshape(*latent.shape[:-1], count, self.token)
             start += count * self.token
         return found
+
+    def there(self, tokens: dict[str, Array]) -> dict[str, Array]:
+        """Return which things of the masked kinds have a token, {kind: [..., C] bool}."""
+        return {name: jnp.any(tokens[name] != 0, axis=-1) for name in self.masked}
 
     def join(self, whole: Array, tokens: dict[str, Array]) -> Array:
         """Return latents [..., D] of their parts."""
@@ -78,8 +83,12 @@ class LatentSpace:
         return jnp.concatenate([plain[..., :first], at_targets, plain[..., first:]], axis=-1)
 
 
-def latent_space(own: int, token: int, obs: Vector, actions: Discrete) -> LatentSpace:
-    """Return the space of latents that hold a token of each thing in an observation."""
+def latent_space(own: int, token: int, obs: Vector, actions: Discrete, mask_absent: bool = False) -> LatentSpace:
+    """Return the space of latents that hold a token of each thing in an observation.
+
+    Args:
+      mask_absent: whether things that an observation marks as absent stay absent in imagined steps.
+    """
     blocks = [block for block in obs.entities if block.kind != OWN]
     target = next((block for block in blocks if block.first_action >= 0), None)
     return LatentSpace(
@@ -89,4 +98,5 @@ def latent_space(own: int, token: int, obs: Vector, actions: Discrete) -> Latent
         kinds=tuple((block.kind, block.count) for block in blocks),
         target=target.kind if target else "",
         first_action=target.first_action if target else 0,
+        masked=tuple(block.kind for block in blocks if block.absent and mask_absent),
     )

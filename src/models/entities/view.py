@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from tandem.core import Array, Entities, Vector
 
 OWN, ALLY = "own", "ally"
-TINY = 1e-6  # under a root, whose slope at zero has no bound
+TINY = 1e-6  # under a root, because its slope at zero has no bound; in tokens, which then differ from zeros
 
 
 class Kind(NamedTuple):

@@ -1,9 +1,10 @@
 """A world model's parts over entities: tokens of things inside each agent's latent, and what moves them.
 
-An agent's latent holds what it knows as a whole and a token of each thing that it sees, so that the things are still
-there after several imagined steps. A token of zeros stands for a thing that is not there. The tokens of teammates are
-moved by what the teammates themselves know and do; all other tokens by the agent's own move, by the teammates that
-are near, and by how many agents aim at them.
+An agent's latent has a part about the whole observation and a token of each thing that the agent sees, so that the
+things persist in imagined steps. A token of zeros stands for an absent thing. The tokens of teammates move by the
+teammates' own latents and actions. All other tokens move by the agent's action, by the teammates nearby, and by the
+number of agents that aim at them. Kinds in `LatentSpace.masked` have a mask: their tokens of zeros stay
+zeros, and nothing else depends on them.
 """
 
 import flax.linen as nn
@@ -17,7 +18,7 @@ from tandem.models.dense import Dense
 from tandem.models.entities.config import EntityConfig
 from tandem.models.entities.encoder import Encoder
 from tandem.models.entities.latent import LatentSpace
-from tandem.models.entities.view import ALLY, view
+from tandem.models.entities.view import ALLY, TINY, view
 
 
 class EntityRepresentation(nn.Module):
@@ -37,7 +38,10 @@ class EntityRepresentation(nn.Module):
         x = nn.relu(Dense(self.hidden)(features))
         whole = nn.LayerNorm()(Dense(self.space.own)(x))
         there = {name: x if shown[name] is None else x * shown[name][..., None] for name, x in tokens.items()}
-        return self.space.join(whole, {name: bounded(x) for name, x in there.items()})
+        there = {name: bounded(x) for name, x in there.items()}
+        for name in self.space.masked:
+            there[name] = present(there[name], shown[name])
+        return self.space.join(whole, there)
 
 
 class EntityDynamics(nn.Module):
@@ -71,6 +75,7 @@ class EntityDynamics(nn.Module):
     def _move(self, x: Array, tokens: dict[str, Array], action: Array) -> dict[str, Array]:
         """Return the tokens {kind: [..., N, C, h]} after the agents, who know x [..., N, H], have acted."""
         size, moved, names = self.space.token, {}, sorted(tokens, key=lambda name: name != ALLY)
+        there = self.space.there(tokens)
         team = ALLY in tokens and tokens[ALLY].shape[-2] == x.shape[-2] - 1
         # One product for all that agents say to things, because many narrow ones are slow.
         said = jnp.split(Dense(size * (len(names) + team), name="agent")(x), len(names) + team, axis=-1)
@@ -81,17 +86,25 @@ class EntityDynamics(nn.Module):
             if name == ALLY and team:
                 inputs += others(said[-1])
             if related:
-                inputs += self._near(name, mine, moved[ALLY])
+                inputs += self._near(name, mine, moved[ALLY], there.get(ALLY))
             if name == self.space.target:
                 inputs += self._hits(action)
             moved[name] = bounded(nn.relu(tokens[name] + Dense(size, name=f"{name}_change")(nn.relu(inputs))))
+            if name in there:
+                moved[name] = present(moved[name], there[name])
         return {name: moved[name] for name, _ in self.space.kinds}
 
-    def _near(self, name: str, mine: Array, allies: Array) -> Array:
-        """Return what teammates with tokens [..., E, h] are to things known by mine [..., C, R]: [..., C, h]."""
+    def _near(self, name: str, mine: Array, allies: Array, there: Array | None) -> Array:
+        """Return relations [..., C, h] of things with features `mine` [..., C, R] to teammates' tokens [..., E, h].
+
+        Args:
+          there: [..., E] bool, which teammates count; None = all.
+        """
         theirs = Dense(self.relation_size, name=f"{name}_ally")(allies)[..., None, :, :]
-        pair = nn.relu(mine[..., :, None, :] + theirs).max(axis=-2)
-        return Dense(self.space.token, use_bias=False, name=f"{name}_near")(pair)
+        pair = nn.relu(mine[..., :, None, :] + theirs)
+        if there is not None:
+            pair = jnp.where(there[..., None, :, None], pair, 0.0)
+        return Dense(self.space.token, use_bias=False, name=f"{name}_near")(pair.max(axis=-2))
 
     def _hits(self, action: Array) -> Array:
         """Return what the agents' aims are to each target [..., N, C, h]: the agent's own, and everybody's."""
@@ -112,6 +125,11 @@ def others(x: Array) -> Array:
 def bounded(tokens: Array) -> Array:
     """Return tokens [..., h] of a length that cannot grow from step to step; zeros stay zeros."""
     return tokens * jax.lax.rsqrt(jnp.mean(tokens**2, axis=-1, keepdims=True) + 1.0)
+
+
+def present(tokens: Array, there: Array) -> Array:
+    """Return tokens [..., C, h], never zeros for things that are there [..., C], and zeros for all others."""
+    return jnp.where(there[..., None], tokens + TINY, 0.0)
 
 
 class RelationalHead(nn.Module):

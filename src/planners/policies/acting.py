@@ -1,4 +1,4 @@
-"""What planners share without search: looking at a step, asking the team's policies, acting by a policy alone."""
+"""Shared by planners without search: encoding a step, the team's policies, and acting by a policy alone."""
 
 from typing import Any
 
@@ -17,20 +17,20 @@ def observe(latents: Latents, params: Params, memory: PyTree, timestep: TimeStep
 
 
 def decentralised(policy: TeamPolicy, params: Params, latent: Array) -> Array:
-    """Return every agent's logits [..., N, A] at latent [..., N, D] when nobody sees what the others do."""
+    """Return every agent's logits [..., N, A] at latent [..., N, D] if no agent sees the others' actions."""
     return policy.reply(params, *policy.begin(params, latent))
 
 
 def imagined_legal(timestep: TimeStep) -> Array:
-    """Return what agents may be taken to play in states imagined after this one [B, N, A].
+    """Return the actions [B, N, A] that are assumed legal in states imagined after this one.
 
-    What is legal there is not known, but the dead stay dead: a search does not try what they might have done.
+    The true legal actions there are unknown. But the dead stay dead, so a search does not try actions for them.
     """
     return timestep.legal | timestep.alive[..., None]
 
 
 def rows(knowledge: PyTree, agent: Array) -> PyTree:
-    """Return the one row [B, 1, ...] of agent [B] out of what everybody knows [B, N, ...]."""
+    """Return the row [B, 1, ...] of agent [B] from all agents' features [B, N, ...]."""
     return jax.tree.map(lambda x: jax.vmap(lambda each, i: each[i][None])(x, agent), knowledge)
 
 
@@ -43,7 +43,7 @@ def act(distribution: Distribution, outputs: Array, legal: Array, key: Key, expl
 
 
 def planned(distribution: Distribution, outputs: Array, legal: Array, action: Array) -> Plan:
-    """Return the plan of actions [B, N] that policies with outputs [B, N, P] have chosen."""
+    """Return the plan with actions [B, N] drawn from policies with outputs [B, N, P]."""
     extras = PolicyExtras(
         log_prob=distribution.log_prob(outputs, legal, action),
         policy=distribution.describe(outputs, legal),
@@ -53,12 +53,14 @@ def planned(distribution: Distribution, outputs: Array, legal: Array, action: Ar
 
 
 def sampled_setting() -> Any:
-    """Return the setting of a planner whose policy can also be played as `sampled` does."""
-    return setting(False, "evaluate a second time, with actions drawn from the policy in place of the likeliest ones")
+    """Return the setting of planners that `sampled` can evaluate, too."""
+    return setting(
+        False, "whether to evaluate a second time with actions sampled from the policy instead of the likeliest ones"
+    )
 
 
 def sampled(planner: Planner) -> Planner:
-    """Return a planner that is also evaluated with its actions drawn from its policy, as it plays while exploring."""
+    """Return a planner that is also evaluated with actions sampled from its policy, as in exploration."""
 
     def plan(params, carry, timestep: TimeStep, key: Array, explore: bool, progress: Array = 0.0):
         del explore

@@ -1,4 +1,4 @@
-"""No search: every agent acts by the policy of an actor-critic, from its own observations, past ones included."""
+"""No search: every agent acts by the policy of an actor-critic, from its present and past observations."""
 
 import dataclasses
 
@@ -16,7 +16,7 @@ class Config:
 def make(config: Config, model: Model, spec: EnvSpec, discount: float) -> Planner:
     """Return the planner: it samples while exploring and plays the likeliest legal action otherwise.
 
-    Its carry is the model's memory. While exploring the critic remembers as well, for the learner goes on from there.
+    Its carry is the model's memory. While exploring it includes the critic's, because the learner starts from it.
     """
     del spec, discount
     face = model.actor_critic

@@ -1,7 +1,7 @@
-"""No search: agent after agent acts by its policy, given what the agents before it committed to.
+"""No search: agents act one after another by their policies, given the earlier agents' actions.
 
-The middle between a search and the decentralised policy: those who act later need to be told what those before them
-chose and, because a commitment's token holds it, what they saw.
+This lies between a search and the decentralised policy. Later agents need the actions of earlier ones and, because a
+commitment's token contains it, their latents.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ ORDERS = ("fixed", "random", "most_certain_first")
 class Config:
     order: str = setting(
         "random",
-        "who commits first: agent 0 (fixed), an order drawn at each step (random), or the lowest policy "
+        "order of the commitments: by index (fixed), drawn at each step (random), or by the lowest policy "
         "entropy (most_certain_first)",
         choices=ORDERS,
     )
@@ -57,7 +57,7 @@ def make(config: Config, model: Model, spec: EnvSpec, discount: float) -> Planne
 
 
 def choose_order(order: str, key: Key, logits: Array) -> Array:
-    """Return which agent moves at each ply [B, N] int32; logits [B, N, A] are those of the agents by themselves."""
+    """Return which agent moves at each ply [B, N] int32, from the decentralised policies' logits [B, N, A]."""
     batch, num_agents = logits.shape[:2]
     if order == "fixed":
         score = jnp.broadcast_to(jnp.arange(num_agents, dtype=jnp.float32), (batch, num_agents))

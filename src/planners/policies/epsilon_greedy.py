@@ -1,6 +1,6 @@
-"""No search: every agent plays the action that it values most, and now and then one by lot.
+"""No search: every agent plays its action of greatest value, and with probability epsilon a random one.
 
-The share of lots falls in a line over the beginning of a run (Mnih et al. 2015). Evaluations play none.
+Epsilon falls linearly over the beginning of a run (Mnih et al. 2015). It is zero in evaluations.
 """
 
 import dataclasses
@@ -17,22 +17,24 @@ from tandem.planners.policies.acting import act
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    epsilon_start: float = setting(1.0, "share of actions by lot at the start of a run", low=0.0, high=1.0)
-    epsilon_end: float = setting(0.05, "the same once it has fallen", low=0.0, high=1.0)
-    epsilon_share: float = setting(0.1, "part of the run in which it falls, in a line", low=0.0, high=1.0)
+    epsilon_start: float = setting(
+        1.0, "epsilon, the probability of a random action, at the start of a run", low=0.0, high=1.0
+    )
+    epsilon_end: float = setting(0.05, "epsilon after its linear fall", low=0.0, high=1.0)
+    epsilon_share: float = setting(0.1, "share of the run in which epsilon falls linearly", low=0.0, high=1.0)
 
 
 def make(config: Config, model: Model, spec: EnvSpec, discount: float) -> Planner:
-    """Return the planner; its extras are of the mixture of greedy and random play that it plays by.
+    """Return the planner; its extras describe its mixture of greedy and random play.
 
-    Its carry is the network's memory. Outside of this program it plays greedily: what is put out is the values.
+    Its carry is the network's memory. Exports contain the values, so they play greedily.
     """
     del discount
     face = model.q_values
     planner = playing(config, face.memory, face.values)
 
     def outputs(params, memory, obs: Array, first: Array):
-        # The legal actions move the values of all actions alike, so they do not change which is best.
+        # The legal actions shift the values of all actions equally, so they do not change which is best.
         every = jnp.ones((*obs.shape[:-1], spec.actions.size), bool)
         after, values = face.values(params, memory, obs[:, None], first[:, None], every[:, None])
         return jax.tree.map(lambda x: x[:, 0], after), values[:, 0]
@@ -41,7 +43,7 @@ def make(config: Config, model: Model, spec: EnvSpec, discount: float) -> Planne
 
 
 def playing(config: Config, memory: Callable, values: Callable) -> Planner:
-    """Return the planner that goes by values; `memory` and `values` are functions as those of `QValues`."""
+    """Return the planner for values; `memory` and `values` are functions like those of `QValues`."""
 
     def plan(params, carry, timestep: TimeStep, key: Array, explore: bool, progress: Array = 0.0):
         seen = (timestep.obs[:, None], timestep.first[:, None], timestep.legal[:, None])
@@ -58,12 +60,12 @@ def playing(config: Config, memory: Callable, values: Callable) -> Planner:
 
 
 def epsilon(config: Config, progress: Array) -> Array:
-    """Return the share of actions by lot at `progress` [] in [0, 1]."""
+    """Return epsilon at `progress` [] in [0, 1]."""
     fallen = jnp.clip(progress / max(config.epsilon_share, 1e-9), 0.0, 1.0)
     return (config.epsilon_start + (config.epsilon_end - config.epsilon_start) * fallen).astype(jnp.float32)
 
 
 def mixture(values: Array, legal: Array, share: Array) -> Array:
-    """Return probabilities [..., A]: `share` [] on all legal actions alike, the rest on the best of `values`."""
+    """Return probabilities [..., A]: `share` [] uniformly on the legal actions, the rest on the best of `values`."""
     best = jax.nn.one_hot(jnp.argmax(masked_logits(values, legal), axis=-1), values.shape[-1])
     return (1.0 - share) * best + share * legal / jnp.sum(legal, axis=-1, keepdims=True)

@@ -1,4 +1,4 @@
-"""No search: every agent acts by the policy of a soft actor-critic, from what it sees."""
+"""No search: every agent acts by the policy of a soft actor-critic, from its own observation."""
 
 import dataclasses
 

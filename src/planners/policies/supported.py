@@ -1,4 +1,4 @@
-"""No search: every agent plays the action that it values most among those that recorded data play often enough.
+"""No search: every agent plays its action of greatest value among those that are frequent in recorded data.
 
 Discrete BCQ's policy (Fujimoto et al. 2019, "Benchmarking batch deep reinforcement learning algorithms", equation 5).
 """
@@ -16,12 +16,12 @@ from tandem.planners.policies import epsilon_greedy
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(epsilon_greedy.Config):
     support_threshold: float = setting(
-        0.3, "least probability of an action, as a share of the likeliest's", low=0.0, high=0.999
+        0.3, "least probability of an action, as a share of the likeliest action's", low=0.0, high=0.999
     )
 
 
 def make(config: Config, model: Model, spec: EnvSpec, discount: float) -> Planner:
-    """Return the planner; its carry is the memory of the values, and that of the behaviour."""
+    """Return the planner; its carry holds the memories of the values and of the behaviour."""
     del spec, discount
     worth, behaviour = model.q_values, model.behaviour
 

@@ -1,4 +1,4 @@
-"""Trees of which whole branches are written at once: their nodes, and the worth of nodes as returns come in."""
+"""Trees to which whole branches are added at once: their nodes, and the nodes' values."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ class Forest:
     state: Array  # [B, M] int32 which state a node belongs to
     ply: Array  # [B, M] int32 position in the order of the agent to move
     steps: Array  # [B, M] int32 joint steps from the root
-    action: Array  # [B, M, N] int32 the actions that are committed to, read where they are
+    action: Array  # [B, M, N] int32 the committed actions; other entries are not read
     plan: PyTree  # [B, M, ...]
     latent: Array  # [B, S + 1, N, D] by state
     own: PyTree  # [B, S + 1, N, ...] by state
@@ -25,10 +25,10 @@ class Forest:
 
 @pytree
 class Front:
-    """Where each of B simulations stands."""
+    """The position of each of B simulations."""
 
     node: Array  # [B] int32
-    action: Array  # [B] int32 what the mover there is about to play
+    action: Array  # [B] int32 the mover's next action there
     goes_on: Array  # [B] bool
 
 
@@ -38,7 +38,7 @@ def beginning(size: int, first: Array) -> Array:
 
 
 def child_of(tree: mctx.Tree, node: Array, action: Array) -> Array:
-    """Return the nodes [B] at the ends of edges; NONE where an edge was never taken."""
+    """Return the nodes [B] at the ends of edges; NONE if an edge was never taken."""
     return jax.vmap(lambda children, n, a: children[n, a])(tree.children_index, node, action)
 
 
@@ -53,7 +53,7 @@ def at_all(x: PyTree, place: Array) -> PyTree:
 
 
 def put(x: Array, place: Array, y: Array) -> Array:
-    """Return x [B, M, ...] with y [B, ...] at places [B]; a place beyond the end is none."""
+    """Return x [B, M, ...] with y [B, ...] at places [B]; a place beyond the end is ignored."""
     return x.at[jnp.arange(x.shape[0]), place].set(y, mode="drop")
 
 
@@ -78,12 +78,12 @@ def add_node(
 
 
 def back_up(tree: mctx.Tree, leaf: Array, value: Array, ply: Array | None) -> mctx.Tree:
-    """Return the trees in which every node from a leaf [B] up to the root counts one more return, for a new one its
-    own value.
+    """Return the trees in which every node from a leaf [B] up to the root has one more return; a new node's return
+    is its own value.
 
-    A node is worth the mean of its returns. With `ply` [B, M] a node inside a joint step is worth the best of its
-    children that were tried. It also passes that on, so what went wrong below does not lower the state where the step
-    began. All trees are updated at once, because a loop under vmap would copy whole trees at every step.
+    A node's value is the mean of its returns. With `ply` [B, M] the value of a node inside a joint step is that of
+    its best child that was tried. It also passes this value up, so bad tries below do not lower the state where the
+    step began. All trees are updated at once, because a loop under vmap would copy whole trees at every step.
     """
     batch, nowhere = jnp.arange(leaf.shape[0]), tree.node_visits.shape[1]
 

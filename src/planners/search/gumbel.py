@@ -12,12 +12,12 @@ from tandem.planners.search.query import BudgetConfig, Found, Query, Search, fou
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GumbelConfig(BudgetConfig):
-    max_considered: int = setting(16, "search=gumbel_muzero: actions that are considered at the root", low=1)
+    max_considered: int = setting(16, "search=gumbel_muzero: number of actions considered at the root", low=1)
     value_scale: float = setting(
         0.1, "search=gumbel_muzero: c_scale, the weight of Q-values against the prior (eq. 8)", low=0.0
     )
     greedy_value_scale: float = setting(
-        0.0, "search=gumbel_muzero: value_scale of greedy play; 0 = value_scale", low=0.0
+        0.0, "search=gumbel_muzero: value_scale in greedy play; 0 = as value_scale", low=0.0
     )
     visit_offset: float = setting(50.0, "search=gumbel_muzero: c_visit (eq. 8)", low=0.0)
 
@@ -50,7 +50,7 @@ def make_gumbel(config: GumbelConfig, loop: Callable) -> Search:
 
 
 def q_transform(config: GumbelConfig, scale: float) -> Callable:
-    """Return what makes the scores of a node's Q-values (eq. 8), those of untried actions completed."""
+    """Return the function from a node's Q-values to scores (eq. 8), which completes untried actions."""
     return partial(
         mctx.qtransform_completed_by_mix_value,
         value_scale=scale,
@@ -62,7 +62,7 @@ def q_transform(config: GumbelConfig, scale: float) -> Callable:
 def value_scale(config: GumbelConfig, explore: bool) -> float:
     """Return the weight of Q-values against the prior.
 
-    Small steps away from the policy average the errors of Q-values over many visits. Play without exploration trains
-    nothing and has this one step, so a longer one may be the better.
+    In training, small steps away from the policy average the errors of Q-values over many visits. Greedy play does not
+    train and takes only this one step, so a larger step may be better.
     """
     return config.value_scale if explore else config.greedy_value_scale or config.value_scale

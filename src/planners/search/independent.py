@@ -1,8 +1,7 @@
 """Independent search: each agent searches its own actions while the others follow their policy.
 
-All agents of all environments are one batch of B * N trees. Nothing coordinates the agents beyond their learned
-policies:
-the joint action that is played was evaluated by no search. That is the baseline the other planners must beat.
+All agents of all environments are one batch of B * N trees. Nothing but the learned policies coordinates the agents,
+because no search evaluates the joint action that is played. This is the baseline that the other planners must beat.
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
 """Sampled joint search: at every node K joint actions are drawn from the product of the agents' policies.
 
 MAZero (Liu et al. 2024, section 3) over Sampled MuZero (Hubert et al. 2021, section 4.1): duplicates are merged and
-priors corrected by how often and how likely a candidate was drawn. Where the team has at most K joint actions, all are
+priors are corrected for the number and probability of draws. If the team has at most K joint actions, all are
 enumerated and nothing is sampled. Candidates cost no network call, so K may well exceed MAZero's 5 to 10.
 """
 
@@ -28,13 +28,13 @@ from tandem.planners.search.trees import TreeConfig, imagine, make_search, make_
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(TreeConfig):
     num_samples: int = setting(
-        16, "K, joint actions drawn per node; if there are no more than K, all are listed", low=1, high=4096
+        16, "K, joint actions drawn per node; if there are at most K in all, they are enumerated", low=1, high=4096
     )
     keep_candidates: bool = setting(
         False, "store the root's candidates with every step, as learner_args.policy_loss=advantage_weighted needs"
     )
     uniform_fraction: float = setting(
-        0.0, "share of uniform play in the root's proposal while exploring", low=0.0, high=1.0
+        0.0, "share of the uniform policy in the root's proposal while exploring", low=0.0, high=1.0
     )
 
 
@@ -50,7 +50,7 @@ def make(config: Config, model: Model, spec: EnvSpec, discount: float) -> Planne
     """Return the planner; see the module's docstring.
 
     Raises:
-      ValueError: there are more candidates than the search would ever try at its root.
+      ValueError: there are more candidates than the search tries at its root.
     """
     candidates = min(config.num_samples, spec.actions.size**spec.num_agents)
     if config.search == "gumbel_muzero" and candidates > config.max_considered:
@@ -99,7 +99,7 @@ Proposal = Callable[[Key, Array, float], tuple[Array, Array, Array]]
 
 
 def make_proposal(spec: EnvSpec, num_samples: int) -> Proposal:
-    """Return how a node gets its candidates: by enumeration if the team has at most K joint actions, else by
+    """Return a node's way to get candidates: enumeration if the team has at most K joint actions, else
     sampling.
     """
     if spec.actions.size**spec.num_agents <= num_samples:
@@ -129,7 +129,7 @@ def sample_candidates(key: Key, logits: Array, num_samples: int, uniform_fractio
     repeated = jnp.broadcast_to(proposal[:, None], (proposal.shape[0], num_samples, *proposal.shape[1:]))
     actions = draw(key, repeated)
     same = jnp.all(actions[:, :, None] == actions[:, None], axis=-1)  # [B, K, K]
-    valid = jnp.argmax(same, axis=-1) == jnp.arange(num_samples)[None]  # the first of its kind
+    valid = jnp.argmax(same, axis=-1) == jnp.arange(num_samples)[None]  # the first of its duplicates
     prior = jnp.log(jnp.sum(same, axis=-1))
     if uniform_fraction > 0.0:
         prior += _joint_log_prob(jnp.log(jnp.maximum(policy, 1e-30)) - proposal, actions)

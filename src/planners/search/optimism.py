@@ -1,13 +1,13 @@
-"""OS(lambda), optimistic search: what a node is worth is read from the better returns below it (Liu et al. 2024,
+"""OS(lambda), optimistic search: a node's value is computed from the better returns below it (Liu et al. 2024,
 section 4.1).
 
 For a node s, U_d(s) holds a return for every simulation that went through s and ended d levels below it: the rewards
-on the way and the discounted value at its end (eq. 5); U_0(s) holds the node's own value. Of each U_d(s) the best
-share 1 - rho is kept (eq. 6), and the node's value is the mean of what is kept, a return from depth d weighing
-lambda^d (eq. 7). With rho = 0 and lambda = 1 that is the mean of all returns, which is mctx's backup.
+on the way and the discounted value at its end (eq. 5); U_0(s) holds the node's own value. Of each U_d(s) only the best
+share 1 - rho is used (eq. 6). The node's value is their mean, in which a return from depth d has the weight lambda^d
+(eq. 7). With rho = 0 and lambda = 1 that is the mean of all returns, which is mctx's backup.
 
-Only the backup differs from mctx: selection reads the values through the Q-values, as ever. MAZero's score, clipped
-and scaled over the whole tree, is not taken over.
+Only the backup differs from mctx: selection reads the values through the Q-values, as usual. MAZero's score, which is
+clipped and scaled over the whole tree, is not used.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ class Returns:
     """U(s) of every node of B trees; column j is simulation j, column 0 the evaluation of the root."""
 
     value: Array  # [B, M, M]
-    depth: Array  # [B, M, M] int32 levels from the node to the simulation's end, -1 where it did not pass the node
+    depth: Array  # [B, M, M] int32 levels from the node to the simulation's end, -1 if it did not pass the node
 
 
 def make_loop(rho: float, decay: float) -> Callable:
@@ -64,7 +64,7 @@ def estimate(value: Array, depth: Array, *, rho: float, decay: float) -> Array:
     together = (depth[:, None] == depth[None]) & (depth[None] >= 0)
     ties = (value[None] == value[:, None]) & (place[None] < place[:, None])
     rank = jnp.sum(together & ((value[None] > value[:, None]) | ties), axis=1)
-    kept = jnp.ceil((1.0 - rho) * jnp.sum(together, axis=1) - 1e-4)  # less what rounding may add
+    kept = jnp.ceil((1.0 - rho) * jnp.sum(together, axis=1) - 1e-4)  # minus a possible rounding error
     taken = (depth >= 0) & (rank < jnp.maximum(kept, 1.0))
     weight = jnp.where(taken, decay ** jnp.maximum(depth, 0).astype(value.dtype), 0.0)
     return jnp.sum(weight * value) / jnp.sum(weight)

@@ -1,7 +1,7 @@
 """The tree over one agent's own actions, in which the teammates follow their policy; for one agent or all at once.
 
-What the teammates do at a node is decided once, for all of the node's children: they then differ by the agent's own
-action alone. Deciding again for every child would compare the agent's actions by the luck of its teammates.
+The teammates' actions at a node are chosen once for all of the node's children, so that the children differ only in
+the agent's own action. With a new choice for every child, teammates' random actions would distort the comparison.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ class OwnNode:
     """A node of M such trees, each for one agent of one environment."""
 
     latent: Array  # [M, N, D]
-    others: Array  # [M, N] int32 what everybody does here; the agent's own entry is not read
+    others: Array  # [M, N] int32 all agents' actions here; the agent's own entry is not read
 
 
 def own_root(
@@ -38,9 +38,10 @@ def own_root(
     committed: Array,
     decide: Decide,
 ) -> mctx.RootFnOutput:
-    """Return the root of M trees: latent [M, N, D], everybody's logits there [M, N, A], agent [M].
+    """Return the root of M trees: latent [M, N, D], all agents' logits there [M, N, A], agent [M].
 
-    Where committed [M, N], teammates play fixed [M, N] at the root, and the value there knows it, as the logits should.
+    Teammates that are committed [M, N] play fixed [M, N] at the root. The value there is conditioned on these actions,
+    as the logits should be.
     """
     value = committed_value(model.team_value, params, latent, fixed, committed)
     others = jnp.where(committed, fixed, decide(key, logits))
@@ -50,10 +51,10 @@ def own_root(
 
 
 def own_step(model: Model, worth: Worth, discount: float, agent: Array, later: Array, decide: Decide):
-    """Return mctx's recurrent function: agent [M] plays the searched action, the teammates what the node decided.
+    """Return mctx's recurrent function: agent [M] plays the searched action, and the teammates those of the node.
 
     Args:
-      later: [M, N, A] bool what agents may play in imagined states.
+      later: [M, N, A] bool, actions that are assumed legal in imagined states.
     """
 
     def recurrent_fn(params, key: Key, action: Array, node: OwnNode):

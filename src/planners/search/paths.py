@@ -8,9 +8,9 @@ dynamics, whatever the number of agents. The team plays along the tree's best pa
 has been imagined.
 
 Selection is Gumbel MuZero's: sequential halving for the first agent, the improved policy's frequencies below it. Two
-settings matter where miscoordination is expensive. Within a joint step the team chooses as one, and nothing is left to
-chance. So an unfinished step may be worth the best that was found below it (`unfinished_backup=best`). A mean would be
-lowered by one bad try. And once a bad try does no harm, simulations may try more (`interior_value_scale`).
+settings matter where miscoordination is expensive. Within a joint step the team chooses as one, and nothing is random.
+So the value of an unfinished step may be the best one found below it (`unfinished_backup=best`), while one bad try
+would lower a mean. And if a bad try does no harm, simulations may explore more (`interior_value_scale`).
 """
 
 import dataclasses
@@ -48,11 +48,11 @@ from tandem.planners.search.turns import Decide, OrderConfig, Start, planner_in_
 class Config(GumbelConfig, OrderConfig):
     unfinished_backup: str = setting(
         "mean",
-        "value of an unfinished joint step from what was found below it: the mean, or the best",
+        "value of an unfinished joint step: the mean of the values found below it, or the best of them",
         choices=("mean", "best"),
     )
     interior_value_scale: float = setting(
-        0.0, "value_scale of simulations below the root; a smaller one explores more; 0 = value_scale", low=0.0
+        0.0, "value_scale of simulations below the root; a smaller one explores more; 0 = as value_scale", low=0.0
     )
 
 
@@ -107,7 +107,7 @@ def make_growth(config: Config, model: Model, discount: float) -> Callable:
 
 
 def _plant(config: Config, model: Model, params, start: Start, gumbel: Array) -> Forest:
-    """Return trees that are nothing but their roots."""
+    """Return trees with only their roots."""
     batch, num_agents, num_actions = start.legal.shape
     num_nodes = config.num_simulations * num_agents + 1
     nodes, edges = (batch, num_nodes), (batch, num_nodes, num_actions)
@@ -148,7 +148,7 @@ def _plant(config: Config, model: Model, params, start: Start, gumbel: Array) ->
 def _descend(
     config: Config, transform: Callable, interior: Callable, tree: mctx.Tree, ply: Array, steps: Array
 ) -> tuple[Array, Array]:
-    """Return the node [] and the action [] of the first edge that was never taken, or that leads as deep as may be."""
+    """Return the node [] and action [] of the first edge that was never taken, or that reaches the maximal depth."""
     at_root = partial(
         mctx.gumbel_muzero_root_action_selection,
         num_simulations=config.num_simulations,
@@ -177,7 +177,7 @@ def _complete(
 ) -> tuple[Forest, Front]:
     """Return the forest with a node for every ply of the joint steps but the last, and the fronts at that last one."""
     num_agents = start.order.shape[1]
-    luck = jax.random.uniform(key, start.order.shape)  # [B, N] at once: ten draws cost as much as one
+    luck = jax.random.uniform(key, start.order.shape)  # all [B, N] at once, because ten draws cost as much as one
 
     def unfinished(forest: Forest, front: Front) -> Array:
         return front.goes_on & (at(forest.ply, front.node) < num_agents - 1)
@@ -266,7 +266,7 @@ def _best_path(transform: Callable, tree: mctx.Tree, gumbels: Array) -> tuple[Ar
         ply, gumbel = inputs
         logits = at(tree.children_prior_logits, node) + jax.vmap(transform)(tree, node)
         visits = at(tree.children_visits, node)
-        # The first agent's choice is sequential halving's: the best of those tried most. Below, of those tried at all.
+        # The first agent plays the best of the most tried actions (sequential halving), later ones the best tried one.
         tried = visits >= jnp.where(ply == 0, jnp.max(visits, axis=-1, keepdims=True), 1)
         action = jnp.argmax(jnp.where(tried, logits + gumbel, -jnp.inf), axis=-1).astype(jnp.int32)
         return child_of(tree, node, action), (action, jax.nn.softmax(logits, axis=-1))

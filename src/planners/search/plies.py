@@ -1,5 +1,5 @@
-"""Planning in turns, where the tree itself is sequential: one ply per agent, given the actions that others have
-committed to.
+"""Planning in turns with a sequential tree: one ply per agent, given the actions that others have committed
+to.
 
 A node is a latent state and the actions that some agents have already committed to in it. A ply is one agent's choice;
 reward, discount and dynamics come only after the last agent's ply, when the joint action is complete:
@@ -7,11 +7,11 @@ reward, discount and dynamics come only after the last agent's ply, when the joi
     (s, -) --a_1--> (s, a_1) --a_2--> (s, a_1 a_2) --a_3--> (s', -)      reward 0, 0, r; discount 1, 1, gamma
 
 Prior and value at a node come from the same heads as everywhere else, conditioned on the committed actions
-themselves, so nothing is summarised into a vector that goes stale deeper in the tree.
+themselves, so no summary vector can become outdated deeper in the tree.
 
 The value of a node whose joint step is unfinished comes from one of three places:
 
-  completion    one imagined step, in which who has not committed replies by its policy, and the value after it
+  completion    one imagined step, in which the other agents reply by their policies, and the value after it
   conditioned   the value head, given the committed actions
   parent        the value of the state before anything was committed in this tree
 """
@@ -51,7 +51,7 @@ def make(config: Config, model: Model, spec: EnvSpec, discount: float) -> Planne
         return plies_tree(config.unfinished_value, model, worth, params, key, discount, start)
 
     def depth_from(ply: Array) -> Array | None:
-        """Return the levels of a tree that starts at a ply: N to an environment step, less those already played."""
+        """Return the levels of a tree that starts at a ply: N per environment step, minus the plies already played."""
         return config.max_depth * spec.num_agents - ply if config.max_depth else None
 
     decide = one_by_one(make_search(config), tree, depth_from, model)
@@ -63,14 +63,14 @@ class Node:
     """A node of B sequential trees."""
 
     latent: Array  # [B, N, D]
-    own: PyTree  # [B, N, ...] what each agent's policy knows by itself
-    plan: PyTree  # [B, ...] what policies know of the commitments
-    luck: Array  # [B, N] in [0, 1): the quantiles of their policies that agents play who have not committed
+    own: PyTree  # [B, N, ...] each agent's own features for its policy
+    plan: PyTree  # [B, ...] the policies' encoding of the commitments
+    luck: Array  # [B, N] in [0, 1): quantiles at which agents that have not committed sample their policies
     value: Array  # [B]
     action: Array  # [B, N] int32, read where committed
     committed: Array  # [B, N] bool
     ply: Array  # [B] int32, position in the order of the agent to move
-    at_root: Array  # [B] bool: still in the real state, where the legal actions are known
+    at_root: Array  # [B] bool: in the real state, where the legal actions are known
 
 
 # finish(params, node, legal [B, N, A]) -> a whole joint action [B, N], and unfinished(reward [B], discounted worth
@@ -79,8 +79,8 @@ Finish = Callable[..., tuple[Array, Callable[[Array, Array], Array]]]
 
 
 def plies_tree(unfinished_value: str, model: Model, worth: Worth, params, key: Key, discount: float, start: Start):
-    """Return mctx's root and recurrent function of B trees; `worth` values the states in which nobody has committed
-    yet.
+    """Return mctx's root and recurrent function of B trees; `worth` gives the values of states in which nobody has
+    committed.
     """
     finish = {"completion": _completed, "conditioned": _conditioned, "parent": _parents}[unfinished_value](model)
     prior = _prior(model, start)
@@ -115,8 +115,8 @@ def plies_tree(unfinished_value: str, model: Model, worth: Worth, params, key: K
 
 
 def _ply(model: Model, params, order: Array, chosen: Array, node: Node) -> tuple[Node, Array]:
-    """Return the node after the mover has committed to what was chosen [B], and whether it was the last
-    to do so [B].
+    """Return the node after the mover has committed to the chosen action [B], and whether it was the
+    last to commit [B].
     """
     agent = jnp.take_along_axis(order, node.ply[:, None], axis=1)
     moving = jnp.arange(order.shape[-1])[None] == agent
@@ -157,7 +157,7 @@ def _prior(model: Model, start: Start) -> Callable[..., Array]:
 
 
 def _completed(model: Model) -> Finish:
-    # Who has not committed replies to who has, as its policy says. All children of a node share its luck: they differ
+    # Agents that have not committed reply by their policies. All children share the node's random numbers: they differ
     # by the mover's action and the replies to it, not by what the teammates happened to draw.
     def finish(params, node: Node, legal: Array):
         replies = masked_logits(model.team_policy.reply(params, node.own, node.plan), legal)

@@ -13,21 +13,23 @@ from tandem.planners.search.query import BudgetConfig, Found, Query, Search, fou
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PuctConfig(BudgetConfig):
-    dirichlet_alpha: float = setting(0.3, "search=muzero: concentration of the noise at the root", low=1e-3)
+    dirichlet_alpha: float = setting(0.3, "search=muzero: concentration of the Dirichlet noise at the root", low=1e-3)
     dirichlet_fraction: float = setting(
-        0.25, "search=muzero: share of noise in the root's prior while exploring", low=0.0, high=1.0
+        0.25, "search=muzero: share of the noise in the root's prior while exploring", low=0.0, high=1.0
     )
     temperature_start: float = setting(
         1.0, "search=muzero: temperature of acting by visit counts, at the start of training", low=0.0
     )
-    temperature_end: float = setting(0.25, "search=muzero: the same at the end of training", low=0.0)
+    temperature_end: float = setting(
+        0.25, "search=muzero: temperature of acting by visit counts, at the end of training", low=0.0
+    )
     pb_c_init: float = setting(1.25, "search=muzero: c_1 of PUCT", low=0.0)
     pb_c_base: float = setting(19652.0, "search=muzero: c_2 of PUCT", low=1.0)
 
 
 def make_puct(config: PuctConfig, loop: Callable) -> Search:
-    """Return the search. Dirichlet noise is mixed into the root's prior, so visit counts, and with them
-    `Found.weights`, feel it.
+    """Return the search. Dirichlet noise is mixed into the root's prior, so it affects the visit counts
+    and `Found.weights`.
 
     Args:
       loop: runs the simulations, as jax.lax.fori_loop does.

@@ -1,4 +1,4 @@
-"""A batch of searches as planners ask for them, whichever algorithm answers."""
+"""A batch of searches and their results, whatever the algorithm."""
 
 import dataclasses
 from collections.abc import Callable
@@ -12,8 +12,8 @@ from tandem.core import Array, setting
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BudgetConfig:
-    num_simulations: int = setting(16, "simulations per search", low=1, high=4096)
-    max_depth: int = setting(0, "environment steps that a simulation may look ahead; 0 = no limit", low=0)
+    num_simulations: int = setting(16, "number of simulations per search", low=1, high=4096)
+    max_depth: int = setting(0, "most environment steps that a simulation looks ahead; 0 = no limit", low=0)
     value_expansion: int = setting(
         0,
         "policy steps simulated before bootstrapping from the value head; costs one dynamics call per step",
@@ -29,21 +29,21 @@ class BudgetConfig:
 
 
 class Query(NamedTuple):
-    """M searches, each from a root of its own."""
+    """M searches, each from its own root."""
 
     root: mctx.RootFnOutput
     recurrent_fn: Callable  # params, key, action [M], node [M, ...] -> mctx.RecurrentFnOutput, node
-    legal: Array  # [M, A] bool what may be chosen at the roots
+    legal: Array  # [M, A] bool, legal actions at the roots
     max_depth: Array | int | None  # levels of the tree; None = no limit
 
 
 class Found(NamedTuple):
-    """A search's answer for a batch of M roots."""
+    """A search's result for a batch of M roots."""
 
     action: Array  # [M] int32
     weights: Array  # [M, A] improved policy
     value: Array  # [M] root value
-    advantage: Array  # [M, A] Q at the root less the model's own value there; zero for what was not tried
+    advantage: Array  # [M, A] Q at the root minus the model's own value there; zero for untried actions
 
 
 # search(params, key, query, explore, progress []) -> Found
@@ -51,7 +51,7 @@ Search = Callable[..., Found]
 
 
 def found(output: mctx.PolicyOutput, action: Array, legal: Array) -> Found:
-    """Return an algorithm's answer, read from the tree that it grew; `action` [M] is what is to be played."""
+    """Return an algorithm's result, read from its tree; `action` [M] is the one to play."""
     root = mctx.Tree.ROOT_INDEX
     weights = jnp.where(legal, output.action_weights, 0.0)
     weights = weights / jnp.sum(weights, axis=-1, keepdims=True)

@@ -1,7 +1,7 @@
-"""Planning in turns with a tree over each agent's own actions: commitments are known at its root, and nothing of them
+"""Planning in turns with a tree over each agent's own actions: commitments are known at its root, but not
 below.
 
-For comparison with `plies`, whose whole tree knows what was committed.
+For comparison with `plies`, whose whole tree knows the commitments.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""What searching planners ask: a batch of trees, searched by either algorithm, and what imagined states are worth."""
+"""Shared by searching planners: a batch of trees, searched by either algorithm, and the values of imagined states."""
 
 import dataclasses
 from collections.abc import Callable
@@ -21,11 +21,11 @@ ALGORITHMS = {"gumbel_muzero": make_gumbel, "muzero": make_puct}
 class TreeConfig(GumbelConfig, PuctConfig):
     search: str = setting("gumbel_muzero", "algorithm of the tree search", choices=tuple(ALGORITHMS))
     os_rho: float = setting(
-        0.0, "OS(lambda): share of a node's worst returns, of each depth, that its value leaves out", low=0.0, high=0.99
+        0.0, "OS(lambda): share of the worst returns of each depth that a node's value ignores", low=0.0, high=0.99
     )
     os_lambda: float = setting(
         1.0,
-        "OS(lambda): weight of a return from one level deeper; 1 with os_rho=0 is the plain mean",
+        "OS(lambda): weight of returns per level of depth; 1 with os_rho=0 is the plain mean",
         low=0.0,
         high=1.0,
     )
@@ -38,10 +38,10 @@ def make_search(config: TreeConfig) -> Search:
 
 
 def imagine(model: Model, params: Params, latent: Array, joint: Array, key: Key) -> tuple[Array, Array, Array]:
-    """Return what a joint action [M, N] makes of latent [M, N, D]: the next latent, the reward [M] and the odds of
-    going on [M].
+    """Return the outcome of a joint action [M, N] in latent [M, N, D]: the next latent, the reward [M] and the
+    probability [M] that the episode continues.
 
-    The key is folded once more: what else a caller draws with it is independent of what the model draws.
+    The key is folded once more, so that the model's draws are independent of the caller's other draws with it.
     """
     step = model.latents.imagine(params, latent, joint, jax.random.fold_in(key, 1))
     return step.latent, model.latents.reward.mean(step.reward), step.continues
@@ -52,12 +52,11 @@ Worth = Callable[[Params, Array, Key], Array]
 
 
 def make_worth(config: BudgetConfig, model: Model, discount: float) -> Worth:
-    """Return how trees value the states that they imagine: the rewards of `value_expansion` more steps, and the value
-    head after them.
+    """Return the value function of imagined states: the rewards of `value_expansion` more steps, plus the value head
+    after them.
 
-    Model-based value expansion (Feinberg et al. 2018, section 3). In these steps everybody plays its policy's
-    likeliest action:
-    the children of a node then differ by the action that led to them, not by what was drawn afterwards.
+    Model-based value expansion (Feinberg et al. 2018, section 3). In these steps all agents play their policy's
+    likeliest action, so that the children of a node differ only in the action that led to them.
     """
 
     def worth(params: Params, latent: Array, key: Key) -> Array:

@@ -1,5 +1,5 @@
-"""Planning in turns: agents commit one after another, each given what those before it chose. What the planners of
-that kind share.
+"""Shared by planners that plan in turns: agents commit one after another, each given the earlier agents'
+actions.
 
 The joint action is planned agent by agent: agent i's search starts at the real state and the actions committed so far
 (s, a_<i), its choice is committed, then agent i+1's search starts.
@@ -24,7 +24,7 @@ from tandem.planners.search.query import Query, Search
 class OrderConfig:
     order: str = setting(
         "random",
-        "who commits first: agent 0 (fixed), an order drawn at each step (random), or the lowest policy "
+        "order of the commitments: by index (fixed), drawn at each step (random), or by the lowest policy "
         "entropy (most_certain_first)",
         choices=ORDERS,
     )
@@ -32,7 +32,7 @@ class OrderConfig:
 
 @pytree
 class Start:
-    """Where an agent's search starts: the real state and what the agents before it committed to."""
+    """The start of an agent's search: the real state and the actions of the agents before it."""
 
     latent: Array  # [B, N, D]
     own: PyTree  # [B, N, ...]
@@ -40,10 +40,10 @@ class Start:
     action: Array  # [B, N] int32, read where committed
     committed: Array  # [B, N] bool
     order: Array  # [B, N] int32 which agent moves at each ply
-    agent: Array  # [B] int32 whose turn it is
+    agent: Array  # [B] int32 the agent to move
     ply: Array  # [] int32
     legal: Array  # [B, N, A] bool
-    later: Array  # [B, N, A] bool what may be played in imagined states: the dead stay dead, of others nothing is known
+    later: Array  # [B, N, A] bool assumed legal in imagined states: the dead stay dead, for others nothing is known
 
 
 # decide(params, key, start, explore, progress) -> actions [N, B] and improved policies [N, B, A] by ply, root value [B]
@@ -51,7 +51,7 @@ Decide = Callable[..., tuple[Array, Array, Array]]
 
 
 def planner_in_turns(order: str, decide: Decide, model: Model, spec: EnvSpec, discount: float) -> Planner:
-    """Return the planner that draws an order, lets the agents decide in it, and tells learners who saw whose action."""
+    """Return the planner that draws an order, lets agents decide in this order, and records who saw whose action."""
 
     def plan(params, memory, timestep: TimeStep, key: Key, explore: bool, progress: Array = 0.0):
         order_key, search_key = jax.random.split(key)
@@ -70,7 +70,7 @@ def planner_in_turns(order: str, decide: Decide, model: Model, spec: EnvSpec, di
 
 
 def _beginning(order: str, model: Model, params: Any, latent: Array, timestep: TimeStep, key: Key) -> Start:
-    """Return where the first agent's search starts."""
+    """Return the start of the first agent's search."""
     legal = timestep.legal
     own, nothing = model.team_policy.begin(params, latent)
     alone = masked_logits(model.team_policy.reply(params, own, nothing), legal)
@@ -83,7 +83,7 @@ def _beginning(order: str, model: Model, params: Any, latent: Array, timestep: T
 
 
 def one_by_one(search: Search, tree: Callable, depth_from: Callable, model: Model) -> Decide:
-    """Return how agents decide by a search each.
+    """Return a function in which each agent decides by its own search.
 
     Args:
       tree: (params, key, start) -> mctx's root and recurrent function of the tree of the agent whose turn it is.

@@ -1,1 +1,1 @@
-"""Actors in processes of their own, through Ray."""
+"""Actors in their own processes, through Ray."""

@@ -1,6 +1,6 @@
-"""What runs in an actor's process: a planner with environments, compiled or on the host, or a planner alone.
+"""The code of an actor's process: a planner with environments, compiled or on the host, or a planner alone.
 
-The process was told its platform and its threads before this module, and with it JAX, is imported.
+The platform and threads of the process are set before it imports this module, and with it JAX.
 """
 
 import dataclasses
@@ -36,7 +36,7 @@ class Seat:
 
 
 class Order(NamedTuple):
-    """The orders of an actor for one cycle."""
+    """An actor's orders for one cycle."""
 
     cycle: int
     env_step: int  # the run's environment steps before the cycle
@@ -44,25 +44,25 @@ class Order(NamedTuple):
 
 
 class Published(NamedTuple):
-    """Parameters, NumPy leaves, and which they are: those after so many cycles of learning."""
+    """Parameters as NumPy leaves, and the number of learning cycles that made them."""
 
     version: int
     params: Params
 
 
 class Trajectory(NamedTuple):
-    """What an actor brings back from one cycle; NumPy leaves."""
+    """An actor's result of one cycle, with NumPy leaves."""
 
     index: int
     cycle: int
-    version: int  # of the parameters that made it
+    version: int  # version of the parameters that made it
     rows: Any  # Transition [E, T, ...]
-    episodes: dict[str, float]  # the count and the sums of those that ended
-    state: PyTree  # of compiled environments, to go on from; () of those on the host
+    episodes: dict[str, float]  # count and sums of the episodes that ended
+    state: PyTree  # state of compiled environments, to continue from; () for environments on the host
     seconds: float  # spent acting
-    packing_seconds: float  # spent on bringing it into the host's memory
+    packing_seconds: float  # spent on copying it to the host's memory
     failures: tuple[str, ...]  # tracebacks of environments
-    plans: dict[str, float] = {}  # what the planner reports, as of Episodes
+    plans: dict[str, float] = {}  # the planner's metrics, as in Episodes
 
 
 class Actor:
@@ -70,8 +70,8 @@ class Actor:
 
     def __init__(self, remake: Callable[[], Acting], seat: Seat, born: tuple[int, int], state: PyTree):
         """Args:
-        born: the cycle from which this process acts, and how often its seat was taken before; no other has the same.
-        state: of compiled environments, from which they go on.
+        born: the first cycle of this process, and the number of its predecessors; unique among the processes.
+        state: of compiled environments, from which they continue.
         """
         acting = remake()
         self.seat, self.key = seat, actor_key(seat.seed, seat.index)
@@ -84,7 +84,7 @@ class Actor:
     def evaluate(
         self, name: str, params: Params, key_data: np.ndarray, seeds: list[int]
     ) -> tuple[dict, tuple[str, ...]]:
-        """Return the scores of greedy episodes on the host, and the tracebacks of failures."""
+        """Return the scores of greedy episodes on the host, and tracebacks of failures."""
         return self.body.evaluate(name, params, jax.random.wrap_key_data(key_data), seeds)
 
     def close(self) -> None:
@@ -130,16 +130,15 @@ class CompiledBody:
         )
 
     def close(self) -> None:
-        """There is nothing to end."""
+        """Nothing has to be ended."""
 
 
 class HostBody:
-    """Environments on the host. They end with the process; its successor begins new episodes from other seeds.
+    """Environments on the host. They end with the process, and its successor begins new episodes with other seeds.
 
-    Evaluations have environments of their own, so that they cut no episode that is learned from. These are
-    closed when acting goes on: StarCraft takes 1 GB, and keeping it open would save no start, for it
-    starts anew for every seed it is
-      given.
+    Evaluations have their own environments, so that they do not interrupt training episodes. These are closed when
+    acting continues, because StarCraft takes 1 GB. Keeping it open would save no start, because it restarts for
+    every seed.
     """
 
     def __init__(self, acting: Acting, seat: Seat, born: tuple[int, int], state: PyTree):
@@ -147,7 +146,7 @@ class HostBody:
         self.acting, self.seat, self.spec = acting, seat, acting.make_env().spec
         envs = self._envs(TRAINING, born, worked=False)
         self.actors = HostActors(envs, acting.planner, self.spec)
-        self.trial_envs: HostEnvs | None = None  # of an evaluation that is going on
+        self.trial_envs: HostEnvs | None = None  # of a running evaluation
 
     def _envs(self, kind: int, born: tuple[int, int], worked: bool) -> HostEnvs:
         seat = self.seat
@@ -189,7 +188,7 @@ class HostBody:
 
 
 class Replanner:
-    """A planner without environments, which plans stored rows again."""
+    """A planner without environments, for reanalysis of stored rows."""
 
     def __init__(self, remake: Callable[[], Acting]):
         planner = remake().planner
@@ -220,7 +219,7 @@ def packed(state: PyTree) -> PyTree:
 
 
 def unpacked(state: PyTree, like: PyTree) -> PyTree:
-    """Return what was packed, on the device."""
+    """Return the packed state, on the device."""
 
     def back(x: np.ndarray, like: Any) -> jax.Array:
         return jax.random.wrap_key_data(jnp.asarray(x)) if is_key(like) else jnp.asarray(x)

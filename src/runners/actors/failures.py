@@ -1,5 +1,5 @@
-"""What goes wrong with the actors of a run: counted together, told to people, and the end
-of the run when it is too much.
+"""Counts and reports the failures of a run's actors, and ends the run if there are too
+many.
 """
 
 import re
@@ -16,9 +16,9 @@ REMADE = "an environment failed and was replaced; its episode is discarded"
 
 
 class Loss(NamedTuple):
-    """Why an actor is of no use any more."""
+    """Why an actor cannot be used any more."""
 
-    why: str  # a line, or a traceback where it could not even be made
+    why: str  # a line, or a traceback if the actor could not be created
     in_making: bool = False
 
 
@@ -26,14 +26,14 @@ class Failures:
     """The failures of a run's actors and of their environments."""
 
     def __init__(self, most: int):
-        """Args: most: so many are lived with in a million environment steps."""
+        """Args: most: failures tolerated in a million environment steps."""
         self.tally = Tally(most)
-        self.env_step = 0  # of the run; whoever knows it writes it here
+        self.env_step = 0  # environment step of the run, which the session sets
         self.restarts, self.env_failures = 0, 0
         self.notes = Notes()
 
     def restarted(self, who: str, loss: Loss) -> None:
-        """Count an actor that is to be started again.
+        """Count an actor that has to be restarted.
 
         Raises:
           RunError: there were too many, or it could never be started.
@@ -41,7 +41,7 @@ class Failures:
         if loss.in_making:
             raise RunError(f"{who} cannot be started:\n{loss.why}")
         self.restarts += 1
-        self._count(f"{who} was started again", loss.why, f"{who}: {loss.why}")
+        self._count(f"{who} was restarted", loss.why, f"{who}: {loss.why}")
 
     def of_environments(self, who: str, tracebacks: Sequence[str]) -> None:
         """Count the failures of an actor's environments.
@@ -64,11 +64,11 @@ class Failures:
 
 
 class Notes:
-    """What the user reads: the first failure of each kind in full, and then how often it was repeated."""
+    """Messages for the user: the first failure of each kind in full, then the number of repetitions."""
 
     def __init__(self):
-        self.totals: Counter[int] = Counter()  # by kind, of all that were ever added
-        self.new: dict[int, tuple[str, int]] = {}  # by kind: the first that was not told yet, and how many there are
+        self.totals: Counter[int] = Counter()  # by kind, the number of all failures
+        self.new: dict[int, tuple[str, int]] = {}  # by kind: the first unreported failure, and their number
 
     def add(self, what: str, why: str) -> None:
         kind = hash((what, re.sub(r"0x[0-9a-f]+|\d+", "#", why)))  # seeds, addresses and times differ
@@ -77,7 +77,7 @@ class Notes:
         self.new[kind] = text, number + 1
 
     def take(self) -> tuple[str, ...]:
-        """Return what is to be told since the last call."""
+        """Return the messages since the last call."""
         found = tuple(told(text, number, self.totals[kind]) for kind, (text, number) in self.new.items())
         self.new = {}
         return found
@@ -97,15 +97,15 @@ def times(number: int) -> str:
 
 
 def problem(error: RayTaskError) -> RunError:
-    """Return what to tell the user of an error that was raised in an actor."""
+    """Return the message on an error that was raised in an actor."""
     return RunError(str(error.cause) if isinstance(error.cause, RunError) else f"in an actor: {error}")
 
 
 def loss(error: RayError, waited: float) -> Loss:
-    """Return what an error says of an actor that is gone.
+    """Return the reason why an actor is gone, from an error.
 
     Args:
-      waited: seconds, where there was no answer.
+      waited: seconds without an answer, if that was the reason.
     """
     if isinstance(error, GetTimeoutError):
         return Loss(f"no answer for {waited:g} seconds (runner_args.actor_timeout)")

@@ -1,8 +1,8 @@
-"""The actors of a run as the learner's process sees them: what they were told, what they bring
-back, who replaces a dead one.
+"""The actors of a run from the view of the learner's process: their orders, their results, and
+the replacement of dead ones.
 
-Every actor works off the orders of its own, cycle after cycle. An actor that dies is replaced by one that goes on from
-the last trajectory that was taken, with the orders that were not: so every cycle's trajectory is taken once, whole.
+Every actor executes its own orders, cycle after cycle. An actor that dies is replaced by one that continues after the
+last trajectory that was taken, with the remaining orders. So every cycle's trajectory is taken once and complete.
 """
 
 import dataclasses
@@ -54,9 +54,9 @@ class Fleet:
     ):
         """Args:
         states: of each actor's environments.
-        cycle: the first that will be asked for.
+        cycle: the first cycle that will be requested.
         options: Ray's, for each actor.
-        actor_timeout: seconds for a trajectory, after which an actor is taken to hang.
+        actor_timeout: seconds for a trajectory, after which an actor counts as hanging.
         """
         self.remake, self.options, self.actor_timeout, self.failures = remake, options, actor_timeout, failures
         self.members = [Member(seat, state) for seat, state in zip(seats, states, strict=True)]
@@ -70,7 +70,7 @@ class Fleet:
             member.tasks[order.cycle] = member.handle.collect.remote(published, order)
 
     def take(self, cycle: int) -> tuple[list[Trajectory], float]:
-        """Return every actor's trajectory of a cycle, in the actors' order, and the seconds that fetching them took.
+        """Return every actor's trajectory of a cycle, in the actors' order, and the seconds that the transfer took.
 
         Raises:
           RunError: an actor has a problem that would not go away, or there were too many.
@@ -96,7 +96,7 @@ class Fleet:
         return [taken[member.seat.index] for member in self.members], seconds
 
     def _fetch(self, member: Member, cycle: int) -> Trajectory | None:
-        """Return an actor's trajectory if it is there; replace the actor if it is gone."""
+        """Return an actor's trajectory if it is ready; replace the actor if it is gone."""
         if not ray.wait([member.tasks[cycle]], timeout=0)[0]:
             return None
         try:
@@ -118,7 +118,7 @@ class Fleet:
         member.lives += 1
 
     def _replace(self, member: Member, cycle: int, why: Loss) -> None:
-        """Put a new process in an actor's place and ask it for what is still wanted."""
+        """Replace an actor's process and request its remaining cycles again."""
         self.failures.restarted(member.name, why)
         with suppress(RayError, ValueError):
             ray.kill(member.handle)
@@ -127,7 +127,7 @@ class Fleet:
             member.tasks[wanted] = member.handle.collect.remote(*member.orders[wanted])
 
     def close(self, seconds: float) -> None:
-        """End the actors, also where Ray goes on; their environments' programs have so long to end by themselves."""
+        """End the actors, even if Ray keeps running; their environments' programs get this time to end."""
         with suppress(Exception):
             if seconds:
                 closing = [member.handle.close.remote() for member in self.members]
@@ -139,13 +139,13 @@ class Fleet:
             member.tasks.clear()
 
     def num_waiting(self) -> int:
-        """Return how many trajectories are done and not yet taken."""
+        """Return the number of trajectories that are ready and not yet taken."""
         tasks = [task for member in self.members for task in member.tasks.values()]
         return len(ray.wait(tasks, num_returns=len(tasks), timeout=0)[0]) if tasks else 0
 
     def evaluate(self, cycle: int, name: str, params: Params, key: Key, num_episodes: int) -> dict[str, np.ndarray]:
-        """Return the scores of greedy episodes on the host, dealt out to all actors;
-        the key decides where they begin.
+        """Return the scores of greedy episodes on the host, divided among all actors;
+        the key seeds their beginnings.
         """
         seeds = jax.random.randint(key, (num_episodes,), 0, np.iinfo(np.int32).max).tolist()
         shares = [list(range(i, num_episodes, len(self.members))) for i in range(len(self.members))]
@@ -169,11 +169,11 @@ class Fleet:
         return [(member, share) for member, share in zip(self.members, shares, strict=True) if share]
 
     def _evaluated(self, member: Member, cycle: int, task: Any, job: list) -> dict[str, np.ndarray]:
-        """Return an actor's scores; one that is gone or hangs is replaced, and its
+        """Return an actor's scores. An actor that is gone or hangs is replaced, and its
         successor plays the episodes again.
         """
         rounds = -(-len(job[-1]) // member.seat.num_envs)
-        seconds = self.actor_timeout * (len(member.orders) + rounds)  # it works off its orders first
+        seconds = self.actor_timeout * (len(member.orders) + rounds)  # it finishes its orders first
         while True:
             try:
                 scores, failures = ray.get(task, timeout=seconds)
@@ -188,7 +188,7 @@ class Fleet:
 
 
 class Replanners:
-    """Planners without environments; they keep nothing, so one that dies or hangs is simply replaced."""
+    """Planners without environments. They have no state, so one that dies or hangs is simply replaced."""
 
     def __init__(
         self,
@@ -198,7 +198,7 @@ class Replanners:
         actor_timeout: float,
         failures: Failures,
     ):
-        """Args: actor_timeout: seconds for a job, after which a planner is taken to hang."""
+        """Args: actor_timeout: seconds for a job, after which a planner counts as hanging."""
         self.remake, self.options, self.actor_timeout, self.failures = remake, options, actor_timeout, failures
         self.handles = [self._hire() for _ in range(number)]
         self.jobs: list[tuple] = []
@@ -208,7 +208,7 @@ class Replanners:
         return ray.remote(**self.options)(Replanner).remote(self.remake)
 
     def request(self, jobs: Sequence[tuple]) -> None:
-        """Have jobs done: (reference to parameters, steps [B, ...], key data, progress) each."""
+        """Start jobs, each a (reference to parameters, steps [B, ...], key data, progress)."""
         self.jobs = list(jobs)
         self.tasks = [self._send(number) for number in range(len(self.jobs))]
 
@@ -239,8 +239,8 @@ class Replanners:
         return done
 
     def _replace(self, number: int, why: Loss) -> None:
-        """Put a new process in the place of the planner that had this job, and send it the
-        job and those that come after.
+        """Replace the planner that had this job, and send its successor this job and the
+        later ones.
         """
         place = number % len(self.handles)
         self.failures.restarted(f"planner {place}", why)

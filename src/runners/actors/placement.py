@@ -1,4 +1,4 @@
-"""Room for a run's actors in Ray's cluster, and the settings of their processes."""
+"""Reserves resources of Ray's cluster for a run's actors, and sets up their processes."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -13,16 +13,16 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from tandem.cluster import environment  # before Ray
 from tandem.core import RunError
 
-SECONDS_TO_PLACE = 60.0  # for room that other work uses to become free
+SECONDS_TO_PLACE = 60.0  # to wait until other work frees resources
 
 
 def wanted(cpus: float, resources: Mapping[str, float]) -> dict[str, float]:
-    """Return all that an actor needs of Ray's resources."""
+    """Return the resources of Ray that an actor needs."""
     return {name: float(amount) for name, amount in {"CPU": cpus, **resources}.items() if amount}
 
 
 def check_room(number: int, wants: Mapping[str, float]) -> None:
-    """Complain if the cluster can never hold the actors, each of which must find all it needs on one node."""
+    """Raise if the cluster can never hold the actors. Each actor needs all its resources on one node."""
     there = ray.cluster_resources()
     lacking = {name: amount * number for name, amount in wants.items() if there.get(name, 0.0) < amount * number}
     if cpus := lacking.pop("CPU", 0.0):
@@ -50,11 +50,11 @@ def check_room(number: int, wants: Mapping[str, float]) -> None:
 
 @contextmanager
 def reserved(number: int, wants: Mapping[str, float]) -> Iterator[dict[str, Any]]:
-    """Have room for the actors set aside, also for those that take the place of dead ones,
-    and give Ray's options to use it.
+    """Reserve resources for the actors and for the replacements of dead ones, and return Ray's
+    options that use them.
 
     Raises:
-      RunError: it is in use and does not become free.
+      RunError: the resources are in use and do not become free.
     """
     if not wants:
         yield {}
@@ -77,7 +77,7 @@ def reserved(number: int, wants: Mapping[str, float]) -> Iterator[dict[str, Any]
 
 
 def store_use() -> float:
-    """Return the megabytes that lie in the cluster's object stores."""
+    """Return the megabytes that the cluster's object stores hold."""
     total, free = (
         found.get("object_store_memory", 0.0) for found in (ray.cluster_resources(), ray.available_resources())
     )
@@ -85,8 +85,8 @@ def store_use() -> float:
 
 
 def actor_options(wants: Mapping[str, float], threads: int) -> dict[str, Any]:
-    """Return Ray's options for an actor: what it needs and its process's settings. It
-    is replaced by us, not by Ray.
+    """Return Ray's options for an actor: its resources and its process's settings. Tandem
+    replaces dead actors, not Ray.
     """
     resources = dict(wants)
     return {
@@ -97,13 +97,13 @@ def actor_options(wants: Mapping[str, float], threads: int) -> dict[str, Any]:
 
 
 def actor_environment(threads: int) -> dict[str, str]:
-    """Return what an actor's process must be told before it imports JAX: compute on so many threads of the CPU."""
+    """Return the environment of an actor's process, set before it imports JAX: the CPU, with this many threads."""
     cache = jax.config.jax_compilation_cache_dir
     told = {
         "PYTHONPATH": environment.python_path(),
         "JAX_PLATFORMS": "cpu",
         "CUDA_VISIBLE_DEVICES": "",
-        "NPROC": str(threads),  # XLA's pool
+        "NPROC": str(threads),  # threads of XLA's pool
         "OMP_NUM_THREADS": str(threads),
         "OPENBLAS_NUM_THREADS": str(threads),
         "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),

@@ -1,4 +1,4 @@
-"""One asynchronous run while it goes on: the fleet of actors, the learner between them, and what both are doing."""
+"""A running asynchronous run: the fleet of actors, the learner, and statistics of both."""
 
 import math
 import os
@@ -59,7 +59,7 @@ class Session:
         return state.replace(actors=actors), sums
 
     def _begin(self, actors: tuple, state: RunState) -> None:
-        """Start Ray and the actors, ask them for the first cycles, and compile the learner's program meanwhile."""
+        """Start Ray and the actors, request the first cycles, and meanwhile compile the learner's program."""
         config = self.config
         number = config.num_actors + config.reanalyse_actors
         wants = placement.wanted(config.cpus_per_actor, config.actor_resources)
@@ -91,7 +91,7 @@ class Session:
             self.due = jax.jit(
                 lambda replay, cycle: replans_due(self.parts, replay, cycle, self.parts.replay.source.ready(replay))
             )
-            self.drawn: list[jax.Array] = []  # where the rows lie that are being planned again
+            self.drawn: list[jax.Array] = []  # index of the rows that are being planned again
         self.like = jax.eval_shape(lambda: actors)
         self.learn = self.runner.learn.lower(state, rows_like).compile()
 
@@ -121,8 +121,8 @@ class Session:
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(shape + x.shape, x.dtype), self.runner.example())
 
     def _check_store(self, cycle: float) -> None:
-        """Complain if Ray's store, where it is started for the run, cannot hold the cycles, of so many megabytes,
-        that wait in it.
+        """Raise if Ray's store, if started for the run, cannot hold the waiting cycles of this many
+        megabytes each.
         """
         config = self.config
         needed = cycle * (config.max_staleness + 1)
@@ -137,10 +137,10 @@ class Session:
             )
 
     def _publish(self, state: RunState) -> Any:
-        """Return a reference to the parameters, which no later update changes; waits for the updates that make them."""
+        """Return a reference to the parameters, which later updates do not change; waits for pending updates."""
         params = jax.device_get(
             self.parts.learner.acting(state.learner)
-        )  # may be a view of what is donated next, so it is not kept
+        )  # not stored, because it may be a view of a buffer that is donated next
         self.params_bytes = num_bytes(params)
         return placement.ray.put(Published(self.cycle, params))
 
@@ -177,7 +177,7 @@ class Session:
         return state, jax.tree.map(lambda *x: sum(x), *groups) | {"updates": jax.device_get(updates)}
 
     def _request_plans(self, state: RunState, published: Any, cycle: int, key: Key, progress: float) -> None:
-        """Have stored rows planned again; the replay must not be added to before they are written."""
+        """Start planning stored rows again; nothing may be added to the replay before they are written."""
         jobs, self.drawn, progress = [], [], jnp.float32(progress)
         for i in range(int(self.due(state.replay, jnp.int32(cycle)))):
             index, seen, plan_key = self.draw(state.replay, key, jnp.int32(i), progress)
@@ -188,7 +188,7 @@ class Session:
         self.planners.request(jobs)
 
     def _write_plans(self, state: RunState) -> RunState:
-        """Return the state with the plans that were asked for in its replay."""
+        """Return the state with the requested plans in its replay."""
         if self.planners is None or not self.planners.tasks:
             return state
         replay = state.replay
@@ -205,7 +205,7 @@ class Session:
 
 
 class Gauges:
-    """What actors and learner did during one report."""
+    """Statistics of actors and learner during one report."""
 
     def __init__(self, num_actors: int):
         self.acting, self.steps = np.zeros(num_actors), np.zeros(num_actors)  # seconds, environment steps
@@ -229,7 +229,7 @@ class Gauges:
         speeds = self.steps / np.maximum(self.acting, 1e-9)
         return {
             "count": 1.0,
-            "actors/staleness": float(np.mean(self.staleness)),  # cycles of learning that the parameters were behind
+            "actors/staleness": float(np.mean(self.staleness)),  # age of the acting parameters in learning cycles
             "actors/queue": float(np.mean(self.queue)),  # trajectories that waited for the learner
             "actors/learner_idle": self.idle / max(self.total, 1e-9),  # share of time
             "actors/transport": self.transport / max(float(self.acting.sum()), 1e-9),  # over the actors' time
@@ -238,7 +238,7 @@ class Gauges:
 
 
 def num_bytes(tree: PyTree) -> int:
-    """Return the bytes of all leaves, arrays or what stands for them."""
+    """Return the bytes of all leaves, which are arrays or their shapes."""
     return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
 

@@ -1,4 +1,4 @@
-"""Acting in environments outside JAX: the rows and scores that `collect` gives, from a loop on the host.
+"""Acting in environments outside JAX: a loop on the host returns the same rows and scores as `collect`.
 
 One step is one compiled call that plans for all environments, and one call of each environment.
 """
@@ -17,7 +17,7 @@ from tandem.runners.host.envs import HostEnvs, another_seed
 
 
 def example(spec: EnvSpec, planner: Planner, params: Params) -> Transition:
-    """Return what a row looks like, leaves are jax.ShapeDtypeStruct; no environment is started."""
+    """Return the structure of a row with jax.ShapeDtypeStruct leaves; starts no environment."""
     seen = stack([blank(spec)])
 
     def row(params) -> Transition:
@@ -45,7 +45,7 @@ def blank(spec: EnvSpec) -> TimeStep:
 
 
 class HostActors:
-    """E environments and what is known of their running episodes."""
+    """E environments and statistics of their running episodes."""
 
     def __init__(self, envs: HostEnvs, planner: Planner, spec: EnvSpec):
         self.envs, self.spec = envs, spec
@@ -90,9 +90,9 @@ class HostActors:
                     self.timesteps[i] = jax.tree.map(lambda x, i=i: x[i], outcome)
 
     def _advance(self, params: Params, key: Key, progress: float) -> tuple[TimeStep, Plan, TimeStep]:
-        """Return what was acted on, the plan and its outcome, [E, ...] each.
+        """Return the time step, the plan and its outcome, [E, ...] each.
 
-        An environment that fails loses its episode: it begins another, for which all are asked again what to do.
+        An environment that fails loses its episode and begins another; then the planner plans again for all.
         """
         seen = stack(self.timesteps)
         carry, (plan, _) = self.plan(params, self.carry, seen, key, np.float32(progress), explore=True)
@@ -127,11 +127,11 @@ class HostActors:
 def evaluate(
     envs: HostEnvs, planner: Planner, spec: EnvSpec, params: Params, key: Key, seeds: list[int]
 ) -> dict[str, np.ndarray]:
-    """Return {metric: [episodes]} of greedy play, an episode for each seed, as many at a
-    time as there are environments.
+    """Return {metric: [episodes]} of greedy play, with one episode for each seed, as many in
+    parallel as there are environments.
 
-    "entropy" is [episodes, N], as of `collect.evaluate`. In place of an episode whose
-    environment fails another is played.
+    "entropy" is [episodes, N], as in `collect.evaluate`. An episode whose environment
+    fails is replaced by another.
     """
     num_envs, plan_all = len(envs.envs), compiled(planner.plan)
     running = [_Episode(i, spec) if i < len(seeds) else None for i in range(num_envs)]
@@ -194,7 +194,7 @@ class _Episode:
 
 @cache
 def compiled(plan: Callable) -> Callable:
-    """Return `_plan` with this planner's `plan`, traced and compiled once however many evaluations ask for it."""
+    """Return `_plan` with this planner's `plan`, traced and compiled once for all evaluations."""
     return jax.jit(partial(_plan, plan), static_argnames="explore")
 
 

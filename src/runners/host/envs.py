@@ -1,4 +1,4 @@
-"""Environments outside JAX, each with a stream of random numbers of its own; those that raise or hang are made anew."""
+"""Environments outside JAX, each with its own random seeds; those that raise or hang are created again."""
 
 import contextlib
 import itertools
@@ -14,28 +14,28 @@ from tandem.core import EnvSpec, HostEnvironment, RunError, TimeStep
 from tandem.runners.tally import ADVICE, SETTING, Tally
 
 LAST_LINES = 30  # of a traceback
-FIRST_TRIES = 3  # to start one before any has worked: a game's ports may be taken, but a wrong setting stays wrong
+FIRST_TRIES = 3  # attempts to start one before any has worked: a port may be taken, but a wrong setting stays wrong
 
 
 class HostEnvs:
-    """E environments. An episode whose environment fails is discarded, and the environment made anew."""
+    """E environments. If an environment fails, its episode is discarded and it is created again."""
 
     def __init__(
         self, make_env: Callable[[], HostEnvironment], num_envs: int, stream: Sequence[int], timeout: float = 0.0,
         max_failures: int = 0, setting: str = SETTING, worked: bool = False,
     ):  # fmt: skip
         """Args:
-        stream: non-negative whole numbers, in this order unique to these environments; they decide all seeds.
+        stream: non-negative integers, a sequence unique to these environments; it determines all seeds.
         timeout: seconds that one `reset` or `step` may take; 0 = no limit.
-        max_failures: so many are lived with in a million steps; less where nothing ever worked, because that is hardly
-          bad luck.
-        setting: the name of what says how many, for people.
-        worked: whether other environments of the same kind have.
+        max_failures: failures tolerated in a million steps; fewer if no environment has worked yet, because then
+          the cause is hardly chance.
+        setting: name of the setting with this number, for messages.
+        worked: whether other environments of the same kind have worked.
         """
         self.make_env, self.stream, self.timeout, self.worked = make_env, tuple(stream), timeout, worked
         self.tally = Tally(max_failures, setting)
         self.envs: list[HostEnvironment | None] = [None] * num_envs
-        self.lives = [0] * num_envs  # how often each was made
+        self.lives = [0] * num_envs  # how often each was created
         self.num_steps = 0  # of all of them
         self.failures: list[str] = []  # tracebacks since they were last taken
 
@@ -43,7 +43,7 @@ class HostEnvs:
         """Return the first step of a new episode of environment i.
 
         Args:
-          seed: of the episode; None = the environment goes on with its own stream. If it fails, others follow from it.
+          seed: of the episode; None = the environment continues its own stream. A failure derives another one.
 
         Raises:
           RunError: it failed too often, or never worked.
@@ -53,8 +53,9 @@ class HostEnvs:
                 timestep = limited(self.timeout, lambda: self._begin(i, seed, tries))  # noqa: B023  (called at once)
                 self.worked = True
                 return timestep
-            except Exception as error:  # of somebody else's program: anything may come
+            except Exception as error:  # another program may raise anything
                 self._failed(i, error)
+        raise AssertionError  # the loop has no end
 
     def _begin(self, i: int, seed: int | None, tries: int) -> TimeStep:
         given = None if seed is None else another_seed(seed, tries)
@@ -65,7 +66,7 @@ class HostEnvs:
         return typed(self.envs[i].reset(given), self.envs[i].spec)
 
     def step(self, i: int, action: np.ndarray) -> TimeStep | None:
-        """Return the outcome of actions [N] in environment i; None if it failed and has to be reset."""
+        """Return the outcome of actions [N] in environment i; None if it failed, so that it has to be reset."""
         try:
             outcome = limited(self.timeout, lambda: typed(self.envs[i].step(action), self.envs[i].spec))
             self.num_steps += 1
@@ -106,19 +107,19 @@ class HostEnvs:
 
 
 def another_seed(seed: int, tries: int) -> int:
-    """Return what to play instead of a seed that has failed so many times: with itself, it
-    would fail the same way again.
+    """Return a substitute for a seed that has failed this many times, because the same seed
+    would fail again.
     """
     return mixed(seed, tries) if tries else seed
 
 
 def mixed(*numbers: int) -> int:
     """Return a seed that depends on non-negative numbers and their order."""
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0]) >> 1  # some take 31 bits only
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0]) >> 1  # some environments accept only 31 bits
 
 
 def typed(timestep: TimeStep, spec: EnvSpec) -> TimeStep:
-    """Return a step with the types of its contract.
+    """Return a step with the types that its contract requires.
 
     Raises:
       ValueError: a shape is not what the environment's own `spec` says, or a metric is missing.
@@ -142,10 +143,10 @@ def typed(timestep: TimeStep, spec: EnvSpec) -> TimeStep:
 
 
 def limited(seconds: float, call: Callable[[], Any]) -> Any:
-    """Return what a function in Python returns; raise TimeoutError in it, wherever it waits, if that takes longer.
+    """Call a Python function and return its result; raise TimeoutError inside it if it takes longer.
 
-    Only in a process's main thread; elsewhere there is no limit. An alarm that comes when the function has just
-    returned is passed over, because its work is done. An alarm that the function itself swallows is followed by others.
+    This works only in a process's main thread; elsewhere there is no limit. An alarm just after the function returned
+    is ignored, because its work is done. An alarm that the function itself catches is followed by others.
     """
     if not seconds:
         return call()
@@ -178,6 +179,6 @@ def _alarm(seconds: float, done: list[Any]) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
         yield
     finally:
-        done.append(None)  # from here on every alarm comes too late
+        done.append(None)  # alarms from here on are ignored
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, before)

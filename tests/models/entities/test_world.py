@@ -1,5 +1,6 @@
 """World models and actor-critics over entities: sizes that no parameter has, and who may know what."""
 
+import dataclasses
 from functools import lru_cache
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tandem.core import Discrete, Group
 from tandem.models import actor_critic, world_model
 from tandem.models.entities.world import bounded, others
 from tests.models.entities import problem
@@ -189,3 +191,66 @@ def test_entities_where_there_are_none_are_refused_unless_they_are_wanted_where_
         make(config(encoder="entities"), SPEC)
     flat, auto = (jax.eval_shape(make(config(encoder=e), SPEC).init, jax.random.key(0)) for e in ("flat", "auto"))
     assert jax.tree.structure(flat) == jax.tree.structure(auto)
+
+
+def with_more_targets(obs, spec, number):
+    """Return observations with this many more targets at the end of their block, all absent."""
+    block = next(block for block in spec.obs.entities if block.kind == "enemy")
+    ((start, width),) = block.parts
+    end = start + block.count * width
+    absent = np.zeros((*obs.shape[:-1], number * width), obs.dtype)
+    return np.concatenate([obs[..., :end], absent, obs[..., end:]], axis=-1)
+
+
+@lru_cache(maxsize=None)
+def imagined(targets, mask_absent):
+    """Return a function of params, obs and actions: outputs [2, B, ...] at a state and after an imagined step."""
+    config = world_model.Config(**SMALL, mask_absent=mask_absent)
+    model = world_model.make(config, problem.spec(N, 4, targets))
+
+    def run(params, obs, action):
+        nobody = jnp.zeros((B, N, N), bool)
+        latent = model.latents.represent(params, (), obs, jnp.ones(B, bool))[1]
+        found = []
+        for _ in range(2):
+            step = model.latents.imagine(params, latent, action, jax.random.key(0))
+            logits = model.team_policy.logits(params, latent, action, nobody)
+            # The actions at the added targets are left out.
+            logits = jnp.concatenate([logits[..., :5], logits[..., -1:]], axis=-1).reshape(B, -1)
+            value = model.team_value.logits(params, latent, action, nobody[:, 0])
+            found.append(jnp.concatenate([logits, value, step.reward], axis=-1))
+            latent = step.latent
+        return jnp.stack(found)
+
+    return quick_jit(run)
+
+
+def test_absent_things_change_nothing_in_imagined_steps_if_they_are_masked():
+    params, obs, action, _ = some()
+    more, later = with_more_targets(obs, world()[0], 3), np.where(action == 5, 8, action)
+    few, many = imagined(2, True)(params, obs, action), imagined(5, True)(params, more, later)
+    np.testing.assert_allclose(many, few, rtol=2e-3, atol=2e-4)
+    unmasked = imagined(5, False)(params, more, later)
+    assert np.abs(unmasked - many)[1].max() > 0.01
+
+
+def test_things_in_sight_move_as_they_do_without_masks():
+    params, obs, action, _ = some()
+    seen = with_more_targets(obs, world()[0], 3)
+    seen = np.where(seen == 0, 0.5, seen).astype(np.float32)
+    masked, unmasked = imagined(5, True)(params, seen, action), imagined(5, False)(params, seen, action)
+    np.testing.assert_allclose(masked, unmasked, rtol=2e-3, atol=2e-4)
+
+
+def test_agents_that_see_different_things_are_read_flat_or_refused():
+    one = problem.spec()
+    groups = (
+        Group(name="scout", members=(0,), obs=one.obs, actions=one.actions),
+        Group(name="rest", members=(1, 2), obs=problem.space(N, 4, 1), actions=Discrete(5)),
+    )
+    spec = dataclasses.replace(one, groups=groups)
+    with pytest.raises(ValueError, match="encoder=entities: agents see and do different .* encoder=flat or auto"):
+        world_model.make(world_model.Config(**SMALL), spec)
+    made = [world_model.make(world_model.Config(**SMALL | {"encoder": e}), spec) for e in ("auto", "flat")]
+    auto, flat = (jax.eval_shape(model.init, jax.random.key(0)) for model in made)
+    assert jax.tree.map(jnp.shape, auto) == jax.tree.map(jnp.shape, flat)

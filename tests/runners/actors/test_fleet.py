@@ -100,7 +100,7 @@ def test_an_evaluation_goes_on_with_another_process_where_an_actor_dies_or_hangs
     assert set(ray.waited) == {TIMEOUT * (1 + 2)}  # a cycle that is under way, then two rounds of three episodes
     assert found.failures.restarts == 2
     (note,) = found.failures.take_notes()
-    assert note.startswith("actor 1 was started again") and note.endswith("\n(and once more)")
+    assert note.startswith("actor 1 was restarted") and note.endswith("\n(and once more)")
     assert re.search(told, note)
 
 
@@ -125,7 +125,7 @@ def test_plans_are_made_by_another_process_where_a_planner_dies_or_hangs(monkeyp
     assert found.take() == [0, 1, 2, 3, 4] and found.tasks == []
     assert ray.killed == [ray.made[1]] and found.handles == [ray.made[0], ray.made[2]]
     assert found.failures.restarts == 1 and set(ray.waited) == {TIMEOUT}
-    assert found.failures.take_notes()[0].startswith("planner 1 was started again")
+    assert found.failures.take_notes()[0].startswith("planner 1 was restarted")
 
 
 def test_a_planner_that_always_fails_ends_the_run(monkeypatch):
