@@ -18,11 +18,9 @@ def pytest_configure() -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell's background jobs start; runs would inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    worker = os.environ.get(
-        "PYTEST_XDIST_WORKER", "alone"
-    )  # one folder each: JAX writes entries in place, not atomically
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_writable(CACHE / worker)))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+    # JAX writes entries in place. What is read half written is compiled anew (pyproject.toml, filterwarnings).
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_writable(CACHE)))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")  # each module compiles the small ones anew
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
 
 
