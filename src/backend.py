@@ -40,7 +40,7 @@ def prepare_jax(platform: Any = "auto", compile_cache_dir: Any = "", runner: Any
     cache = os.path.expanduser(compile_cache_dir) if isinstance(compile_cache_dir, str) else ""
     if cache and not cache.startswith("~"):  # a user without a home folder has no cache
         jax.config.update("jax_compilation_cache_dir", cache)
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
 

@@ -1,6 +1,7 @@
 """What all tests share: strict JAX, and compiled programs kept on disk between tests and between runs of the suite."""
 
 import gc
+import importlib
 import os
 import signal
 import tempfile
@@ -18,12 +19,14 @@ def pytest_configure() -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell's background jobs start; runs would inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    worker = os.environ.get(
-        "PYTEST_XDIST_WORKER", "alone"
-    )  # one folder each: JAX writes entries in place, not atomically
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_writable(CACHE / worker)))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+    # JAX writes entries in place. What is read half written is compiled anew (pyproject.toml, filterwarnings).
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_writable(CACHE)))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")  # each module compiles the small ones anew
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
+    # Programs that tests start are small, and compile in two thirds of the time without the costly passes. JAX has read
+    # its settings when it is imported, so what a test compiles in its own process is compiled as for users.
+    importlib.import_module("jax")
+    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 
 def _writable(folder: Path) -> Path:
