@@ -45,11 +45,12 @@ def settled(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**config, "runner_args": decide(config["runner_args"])} if decide else dict(config)
 
 
-def build(config: Mapping[str, Any], begins: bool = False) -> Built:
+def build(config: Mapping[str, Any], begins: bool = False, learns: bool = True) -> Built:
     """Return the run that a checked configuration describes; nothing is compiled yet.
 
     Args:
       begins: the run is about to start, and not to go on or to be looked at, so that `init_from` has to be there.
+      learns: it may be trained. False: it is only to play, so what was checked when it was trained is not traced again.
 
     Raises:
       ConfigError: parts that do not fit each other, sizes that cannot work, values that only a part can judge, a part
@@ -59,7 +60,7 @@ def build(config: Mapping[str, Any], begins: bool = False) -> Built:
     _raise(mismatches(config, parts.entries))
     env = parts.make("env")
     _raise(unplayable(config, parts.entries, env.spec))
-    _raise(contracts.of_env(config["env"], env))
+    _raise(contracts.of_env(config["env"], env) if learns else [])
     model = _traced_once(parts.make("network", env.spec), "init")
     planner = parts.make("planner", model, env.spec, config["discount"])
     planner = planner._replace(plan=jax.jit(planner.plan, static_argnums=4))
@@ -73,7 +74,7 @@ def build(config: Mapping[str, Any], begins: bool = False) -> Built:
     if begins and config["init_from"]:
         learner = learner._replace(init=beginning.of_run(config["init_from"], config["results_dir"], learner.init))
     replay = parts.make("replay", plan.num_envs, learner.sequence_length)
-    _raise(contracts.of_learner(config["learner"], learner, replay, plan))
+    _raise(contracts.of_learner(config["learner"], learner, replay, plan) if learns else [])
     elsewhere = {"remake": partial(remake, dict(config))} if parts.entries["runner"].host else {}
     if parts.entries["runner"].recorded:
         row = contracts.row_of(env.spec, extras)

@@ -55,7 +55,7 @@ def restore(run: StoredRun, checkpoint: str = "best", updates: Sequence[Update] 
     """
     path = pick(run.models, checkpoint)
     config = checked_config(run, updates)
-    built = build.build(config)
+    built = build.build(config, learns=False)
     like = jax.eval_shape(lambda key: built.learner.acting(built.learner.init(key)), jax.random.key(0))
     return Restored(
         env=built.env,

@@ -15,7 +15,7 @@ from tandem.core import Environment, Key, Params, PolicyExtras, Transition
 from tandem.core.metrics import POLICY
 from tandem.datasets import store
 from tandem.datasets.card import trajectory_quality
-from tandem.datasets.dataset import BEHAVIOUR, METRIC, Dataset, from_rows, joined, spec_of
+from tandem.datasets.dataset import BEHAVIOUR, Dataset, from_rows, joined, of_episodes, spec_of
 from tandem.records import checkpoint, checkpoint_folder, provenance, runs
 from tandem.records import rows as stored_rows
 from tandem.records.places import task
@@ -123,9 +123,7 @@ def _at_level(source: Source, level: str, references: dict[str, float], rows: in
     known = (source.known or level == RANDOM) and isinstance(played.rows.extras, PolicyExtras)
     card = _card(source, level, references, origin, known)
     behaviour = {name: getattr(played.rows.extras, name) for name in BEHAVIOUR} if known else {}
-    data = from_rows(played.rows, card, behaviour)
-    data.ends.update({f"{METRIC}{name}": each for name, each in played.metrics.items()})
-    return data
+    return of_episodes(*played, card, behaviour)
 
 
 def _medium(source: Source, references: dict[str, float]) -> tuple[int, Params]:

@@ -74,6 +74,9 @@ def coverage(data: Dataset) -> float:
     size = data.size
     seen = data.rows["state"] if data.rows["state"].shape[-1] else data.rows["obs"].reshape(size, -1)
     action = data.rows["action"].reshape(size, -1)
-    pairs = np.concatenate([np.round(seen, DECIMALS) + 0.0, np.round(action, DECIMALS)], axis=1, dtype=np.float32)
-    whole = np.ascontiguousarray(pairs).view(np.dtype((np.void, pairs.dtype.itemsize * pairs.shape[1])))
+    pairs = np.empty((size, seen.shape[1] + action.shape[1]), np.float32)
+    pairs[:, : seen.shape[1]], pairs[:, seen.shape[1] :] = seen, action
+    np.round(pairs, DECIMALS, out=pairs)
+    pairs += 0.0  # so that -0 is 0
+    whole = pairs.view(np.dtype((np.void, pairs.dtype.itemsize * pairs.shape[1])))
     return len(np.unique(whole)) / size

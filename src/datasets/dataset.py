@@ -84,6 +84,8 @@ def joined(parts: Sequence[Dataset]) -> Dataset:
       ValueError: they are of different shapes, or of different environments; the message names all fields.
     """
     first = parts[0]
+    if len(parts) == 1:
+        return first
     if odd := [said for other in parts[1:] for said in differences(first.card["spec"], other.card["spec"])]:
         raise ValueError("these datasets do not fit together: " + "; ".join(dict.fromkeys(odd)))
     begins = np.cumsum([0, *(part.size for part in parts[:-1])])
@@ -110,8 +112,6 @@ def _common(records: Iterator[Arrays]) -> list[str]:
 def _joined_card(cards: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the card of joined datasets: what they agree in, all origins, and the references of all."""
     first = cards[0]
-    if len(cards) == 1:
-        return first
     origins = [origin for card in cards for origin in card["origins"]]
     known = [card["references"] for card in cards if card.get("references")]
     references = None
@@ -128,6 +128,22 @@ def _joined_card(cards: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "level": "+".join(levels), "origins": origins, "references": references, "differing": differing,
         "behaviour_known": all(card["behaviour_known"] for card in cards),
     }  # fmt: skip
+
+
+def of_episodes(
+    rows: Transition, last: np.ndarray, metrics: Arrays, card: dict[str, Any], behaviour: Arrays
+) -> Dataset:
+    """Return the dataset of whole episodes, whose rows are not copied.
+
+    Args:
+      rows: [R, ...], one episode after the other; next_* are those of the episodes' ends, [E, ...].
+      last: [E] the episodes' last rows.
+      metrics: [E] of the episodes, by name.
+      behaviour: what is known of the policy that acted, [R, ...] by the names in BEHAVIOUR.
+    """
+    ends = {name: np.asarray(getattr(rows, name)) for name in FOLLOWED_BY} | {"row": last}
+    ends |= {f"{METRIC}{name}": each for name, each in metrics.items()}
+    return Dataset({name: np.asarray(getattr(rows, name)) for name in ROW} | behaviour, ends, card)
 
 
 def from_rows(rows: Transition, card: dict[str, Any], behaviour: Arrays) -> Dataset:

@@ -1,5 +1,7 @@
 """The rows that a run learns from without acting: those of a dataset, or those that an earlier run stored."""
 
+import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,8 @@ from tandem.ops.streams import FOLLOWED_BY, numbered, stream
 from tandem.records import rows as recorded_rows
 
 
-def load(results: str | Path, name: str, spec: EnvSpec, row: Transition) -> Stream:
-    """Return the rows of a dataset, or of a recorded run, on the host.
+def load(results: str | Path, name: str, spec: EnvSpec, row: Transition) -> tuple[Stream, int]:
+    """Return the rows of a dataset, or of a recorded run, on the host, and a checksum of them.
 
     Args:
       name: a dataset's folder; else the run's number, or its folder.
@@ -25,8 +27,19 @@ def load(results: str | Path, name: str, spec: EnvSpec, row: Transition) -> Stre
     """
     folder = Path(name).expanduser()
     if store.is_dataset(folder):
-        return as_stream(store.read(folder), spec, row, f"the dataset {name}")
-    return stream(recorded_rows.load(results, name, row))
+        data = store.read(folder)
+        hashes = json.dumps(data.card["hashes"], sort_keys=True)  # which reading has just compared with the arrays
+        return as_stream(data, spec, row, f"the dataset {name}"), zlib.crc32(hashes.encode())
+    found = stream(recorded_rows.load(results, name, row))
+    return found, checksum(found)
+
+
+def checksum(rows: PyTree) -> int:
+    """Return the CRC-32 of all arrays."""
+    total = 0
+    for leaf in jax.tree.leaves(rows):
+        total = zlib.crc32(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8), total)
+    return total
 
 
 def as_stream(data: Dataset, spec: EnvSpec, row: Transition, name: str) -> Stream:

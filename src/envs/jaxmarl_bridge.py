@@ -1,6 +1,7 @@
 """What all JaxMARL environments need: a quiet import, and states whose types do not change from step to step."""
 
 import contextlib
+import importlib.util
 import io
 import sys
 from collections.abc import Iterator
@@ -28,16 +29,32 @@ def quiet_import() -> Iterator[None]:
         yield
 
 
-# Where brax is installed JaxMARL imports it, and with it MuJoCo, which takes longer than all the rest; `mabrax`,
-# which alone needs them, does it itself. A module that is None cannot be imported.
-sys.modules.setdefault("brax", None)
-with quiet_import():
-    import jaxmarl
-    from jaxmarl.environments import mpe, smax
-if sys.modules["brax"] is None:
-    del sys.modules["brax"]
+@contextlib.contextmanager
+def _without_the_rest() -> Iterator[None]:
+    """Import modules of JaxMARL without its other environments.
 
-__all__ = ["jaxmarl", "mpe", "quiet_import", "smax", "strong_types"]
+    Its two outermost packages import all environments, of which one computes for seconds while it is imported, and
+    where brax is installed MuJoCo too. So these two stand as empty packages meanwhile. Whoever imports JaxMARL later
+    gets it whole, with the same modules.
+    """
+    outer = ("jaxmarl", "jaxmarl.environments")
+    if "jaxmarl" in sys.modules:  # whole, by another's import
+        yield
+        return
+    try:
+        for name in outer:
+            sys.modules[name] = importlib.util.module_from_spec(importlib.util.find_spec(name))
+        yield
+    finally:
+        for name in outer:
+            sys.modules.pop(name, None)
+
+
+with quiet_import(), _without_the_rest():
+    from jaxmarl.environments import mpe, smax
+    from jaxmarl.environments.switch_riddle import SwitchRiddle
+
+__all__ = ["SwitchRiddle", "mpe", "quiet_import", "smax", "strong_types"]
 
 
 def strong_types(tree: PyTree) -> PyTree:

@@ -30,7 +30,7 @@ from tandem.core import Array, Discrete, EnvSpec, Environment, Key, Numbers, PyT
 from tandem.envs import mpe_controllers, mpe_entities, mpe_metrics, mpe_opponents, mpe_padding, mpe_scene
 from tandem.envs.groups import alike, common
 from tandem.envs.names import check_name
-from tandem.envs.jaxmarl_bridge import jaxmarl, mpe, strong_types
+from tandem.envs.jaxmarl_bridge import mpe, strong_types
 from tandem.envs.time_limit import ending
 
 
@@ -71,7 +71,7 @@ class Config:
 class Scenario:
     """The static facts of a scenario that JaxMARL does not tell."""
 
-    env_id: str
+    world: str  # JaxMARL's class
     kwargs: tuple[tuple[str, Any], ...] = ()
     teams: tuple[str, ...] = ("agents",)  # the first is trained by default
     shared: tuple[str, ...] = ()  # teams whose members always get the same reward
@@ -80,32 +80,32 @@ class Scenario:
 
 
 def _facmac(suffix: str) -> Scenario:
-    return Scenario(f"MPE_simple_facmac{suffix}_v1", teams=("adversaries", "agents"), shared=("adversaries",))
+    return Scenario(f"SimpleFacmacMPE{suffix}", teams=("adversaries", "agents"), shared=("adversaries",))
 
 
 SCENARIOS = {
-    "simple": Scenario("MPE_simple_v3"),
+    "simple": Scenario("SimpleMPE"),
     "simple_spread": Scenario(
-        "MPE_simple_spread_v3", sized_by=(("agents", ("num_agents", "num_landmarks")),), local_ratio=True
+        "SimpleSpreadMPE", sized_by=(("agents", ("num_agents", "num_landmarks")),), local_ratio=True
     ),
     "simple_tag": Scenario(
-        "MPE_simple_tag_v3",
+        "SimpleTagMPE",
         teams=("adversaries", "agents"),
         shared=("adversaries",),
         sized_by=(("adversaries", ("num_adversaries",)), ("agents", ("num_good_agents",))),
     ),
     "simple_world_comm": Scenario(
-        "MPE_simple_world_comm_v3", kwargs=(("action_type", "Discrete"),), teams=("adversaries", "agents")
+        "SimpleWorldCommMPE", kwargs=(("action_type", "Discrete"),), teams=("adversaries", "agents")
     ),
-    "simple_crypto": Scenario("MPE_simple_crypto_v3", teams=("agents", "adversaries"), shared=("agents",)),
-    "simple_speaker_listener": Scenario("MPE_simple_speaker_listener_v4", shared=("agents",)),
-    "simple_push": Scenario("MPE_simple_push_v3", teams=("agents", "adversaries")),
-    "simple_adversary": Scenario("MPE_simple_adversary_v3", teams=("agents", "adversaries"), shared=("agents",)),
-    "simple_reference": Scenario("MPE_simple_reference_v3", local_ratio=True),
+    "simple_crypto": Scenario("SimpleCryptoMPE", teams=("agents", "adversaries"), shared=("agents",)),
+    "simple_speaker_listener": Scenario("SimpleSpeakerListenerMPE", shared=("agents",)),
+    "simple_push": Scenario("SimplePushMPE", teams=("agents", "adversaries")),
+    "simple_adversary": Scenario("SimpleAdversaryMPE", teams=("agents", "adversaries"), shared=("agents",)),
+    "simple_reference": Scenario("SimpleReferenceMPE", local_ratio=True),
     "simple_facmac": _facmac(""),
-    "simple_facmac_3a": _facmac("_3a"),
-    "simple_facmac_6a": _facmac("_6a"),
-    "simple_facmac_9a": _facmac("_9a"),
+    "simple_facmac_3a": _facmac("3a"),
+    "simple_facmac_6a": _facmac("6a"),
+    "simple_facmac_9a": _facmac("9a"),
 }
 SPEAKING = ("simple_world_comm", "simple_crypto", "simple_speaker_listener", "simple_reference")
 
@@ -217,7 +217,7 @@ def _bounds(config: Config, name: str, num_agents: int) -> mpe_metrics.Bounds | 
 def _make_game(config: Config, name: str, team: str) -> Game:
     """Return the scenario with its opponents inside."""
     scenario = SCENARIOS[name]
-    world = jaxmarl.make(scenario.env_id, **dict(scenario.kwargs), **_arguments(config, name, team))
+    world = getattr(mpe, scenario.world)(**dict(scenario.kwargs), **_arguments(config, name, team))
     world.max_steps = 2**30  # the time limit is ours
     adversaries = tuple(agent for agent in world.agents if "adversary" in agent or agent.startswith("eve"))
     members = {"adversaries": adversaries, "agents": tuple(agent for agent in world.agents if agent not in adversaries)}

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tandem.core import Array, Discrete, EnvSpec, Environment, Key, PyTree, TimeStep, Vector, setting
-from tandem.envs.jaxmarl_bridge import jaxmarl, strong_types
+from tandem.envs.jaxmarl_bridge import SwitchRiddle, strong_types
 from tandem.envs.time_limit import ending
 from tandem.scene import Box, Disc, Drawing, Scene
 
@@ -42,7 +42,7 @@ def upper_bound(num_agents: int) -> float:
 def make(config: Config) -> Environment:
     """Build the riddle; its global state is who is in the room, who has been, the bulb and the day."""
     num_agents, days = config.num_agents, 4 * config.num_agents - 6
-    world = jaxmarl.make("switch_riddle", num_agents=num_agents)
+    world = SwitchRiddle(num_agents=num_agents)
     world.max_steps = 2**30  # the time limit is ours
     spec = EnvSpec(
         num_agents=num_agents,

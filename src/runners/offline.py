@@ -6,7 +6,6 @@ run state: so a checkpoint holds what is learned, and not the data.
 
 import dataclasses
 import time
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -66,7 +65,7 @@ class RunState:
     """Everything a run needs to go on, beside the rows."""
 
     learner: LearnerState
-    rows_sum: Array  # [] uint32, CRC-32 of the rows, so that a run does not go on with others
+    rows_sum: Array  # [] uint32, checksum of the rows, so that a run does not go on with others
     key: Key
     updates: Array  # [] int32
     last_eval: Array  # [] int32 updates at the last evaluation; this and the next are kept by the host
@@ -81,7 +80,7 @@ def make(
     learner: Learner,
     replay: Replay,
     *,
-    rows: Callable[[str], Stream],
+    rows: Callable[[str], tuple[Stream, int]],
     t_max: int,
     max_minutes: float,
     eval_episodes: int,
@@ -91,7 +90,8 @@ def make(
     updates or `max_minutes` are over.
 
     Args:
-      rows: returns the rows, on the host, of the dataset or the recorded run that it is given the name of.
+      rows: returns the rows, on the host, of the dataset or the recorded run that it is given the name of, and a
+        checksum of them.
 
     Raises:
       ValueError: the rows cannot be had or do not fit, or the replay's sampling changes with what is learned.
@@ -99,7 +99,7 @@ def make(
     del planner
     if replay.source.heeds_priorities:
         raise ValueError("recorded rows are sampled without priorities; choose replay=uniform")
-    recorded = rows(config.rows)
+    recorded, rows_sum = rows(config.rows)
     newest, data = int(recorded.rows.env_step.max()), _held(config.rows, replay, learner, recorded)
     train = jax.jit(partial(_report, learner, replay, t_max, newest, config.report_every), donate_argnums=0)
     loop = make_loop(
@@ -107,7 +107,7 @@ def make(
         train=lambda state: train(state, data), priorities=None, now=lambda state: state.updates,
         steps_per_report=config.report_every,
     )  # fmt: skip
-    return OfflineRunner(learner=learner, loop=loop, rows=config.rows, rows_sum=_sum(recorded))
+    return OfflineRunner(learner=learner, loop=loop, rows=config.rows, rows_sum=rows_sum)
 
 
 def _held(name: str, replay: Replay, learner: Learner, recorded: Stream) -> PyTree:
@@ -154,14 +154,6 @@ class OfflineRunner:
             raise RunError(f"runner_args.rows={self.rows}: these are not the rows that the run began with")
         state = compiled_once(partial(_init, self.learner, self.rows_sum))(keys(seed)[1]) if resume is None else resume
         yield from self.loop(state, seed, began)
-
-
-def _sum(recorded: Stream) -> int:
-    """Return the CRC-32 of all rows."""
-    total = 0
-    for leaf in jax.tree.leaves(recorded):
-        total = zlib.crc32(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8), total)
-    return total
 
 
 def _init(learner: Learner, rows_sum: int, key: Key) -> RunState:

@@ -14,6 +14,7 @@ from flashbax.vault import Vault
 
 from tandem import contracts
 from tandem.core import Discrete, EnvSpec, SearchExtras, Vector
+from tandem.data import recorded
 from tandem.datasets import card, foreign, loading, store
 from tandem.datasets.dataset import chosen, joined, taken
 from tandem.ops.streams import whole
@@ -39,8 +40,17 @@ def same(one, other):
 
 
 def test_rows_come_back_bit_by_bit_with_what_followed_each(folder):
-    found = whole(loading.load("nowhere", str(folder), made.SPEC, row()))
-    same(found, jax.tree.map(lambda x: x[None], made.rows()))
+    found, _ = loading.load("nowhere", str(folder), made.SPEC, row())
+    same(whole(found), jax.tree.map(lambda x: x[None], made.rows()))
+
+
+def test_the_device_takes_over_what_was_read_and_other_rows_have_another_checksum(folder, tmp_path):
+    held, checksum = loading.load("nowhere", str(folder), made.SPEC, row())
+    on_device = recorded.hold(held).rows.obs
+    assert on_device.unsafe_buffer_pointer() == held.rows.obs.ctypes.data  # on the processor: in memory once
+    store.write(tmp_path / "other", made.dataset(seed=2))
+    assert loading.load("nowhere", str(folder), made.SPEC, row())[1] == checksum
+    assert loading.load("nowhere", str(tmp_path / "other"), made.SPEC, row())[1] != checksum
 
 
 def test_flashbax_opens_the_vault_which_has_og_marls_layout(folder, tmp_path):

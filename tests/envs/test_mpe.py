@@ -11,7 +11,7 @@ from tandem.envs import mpe
 from tandem.envs.mpe import Config
 from tandem.envs.mpe_metrics import SPREAD_BOUNDS
 from tandem.envs.mpe_opponents import steer
-from tandem.envs.jaxmarl_bridge import jaxmarl
+from tandem.envs.jaxmarl_bridge import mpe as jaxmarl_mpe
 from tests.reference.compiled import quick_jit
 
 pytestmark = pytest.mark.jaxmarl
@@ -88,7 +88,7 @@ def test_where_they_were_not_measured_there_is_no_score(config):
 
 
 def test_an_episode_equals_jaxmarls_own_steps_up_to_the_last_observation():
-    env, raw = mpe.make(Config(episode_limit=4)), jaxmarl.make("MPE_simple_spread_v3")
+    env, raw = mpe.make(Config(episode_limit=4)), jaxmarl_mpe.SimpleSpreadMPE()
     keys = jax.random.split(jax.random.key(2), 5)
     state, timestep = env.reset(keys[0])
     raw_obs, raw_state = raw.reset(keys[0])
