@@ -136,6 +136,9 @@ class Learner(NamedTuple):
     )  # the parameters that playing needs, all that players get
     # It reads in the rows' extras what the policy did that made them, which not all recorded rows say.
     reads_behaviour: bool = False
+    # LearnerState, episodes [E, L, ...] that were not learned from, without successors and extras -> {metric: []}, sums
+    # over decisions, whose number is "count"; None where there is nothing to say
+    held_out: Callable[[LearnerState, Transition], dict[str, Array]] | None = None
     # LearnerState.stats, the network's values -> the same in units of the environment's returns
     returns: Callable[[PyTree, Array], Array] = lambda stats, values: values
 

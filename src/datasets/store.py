@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import io
 import json
-import math
 import os
 import shutil
 from collections.abc import Mapping
@@ -22,9 +21,9 @@ import numpy as np
 
 from tandem.datasets import card as cards
 from tandem.datasets.dataset import BEHAVIOUR, Arrays, Dataset
+from tandem.ops.held_out import aligned
 from tandem.records.checkpoint import plainly_named, sync
 
-ALIGNMENT = 64  # bytes
 CARD, ENDS = "card.json", "ends.npz"
 # Our name of a row's field: the leaf of the vault. `terminated` and `truncated` are stored for each agent.
 LEAVES = {"obs": "observations", "action": "actions", "reward": "rewards"}
@@ -142,21 +141,13 @@ def read_vault(folder: Path) -> Arrays:
             size = int(opened("vault_index").read().result()[0])
             # Not by Vault.read, which makes a second copy on JAX's device.
             leaves = {name: opened(f"{name}.")[0, :size] for name in names}
-            read = {name: _aligned(leaf.shape, leaf.dtype.numpy_dtype) for name, leaf in leaves.items()}
+            read = {name: aligned(leaf.shape, leaf.dtype.numpy_dtype) for name, leaf in leaves.items()}
             for written in [tensorstore.array(read[name]).write(leaf) for name, leaf in leaves.items()]:
                 written.result()
             return read
     except Exception as error:  # of many kinds: tensorstore's, the system's, those of another structure
         said = " ".join(str(error).split())[:200]
         raise DatasetError(f"the vault {folder} cannot be read: {said or type(error).__name__}") from error
-
-
-def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Return an array whose memory JAX takes over as it is, where it computes on the processor, and does not copy."""
-    size = math.prod(shape) * dtype.itemsize
-    memory = np.empty(size + ALIGNMENT, np.uint8)
-    begin = -memory.ctypes.data % ALIGNMENT
-    return memory[begin : begin + size].view(dtype).reshape(shape)
 
 
 def _leaf_names(structure: Mapping[str, Any], prefix: str = "") -> list[str]:

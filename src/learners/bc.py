@@ -9,7 +9,19 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from tandem.core import ActorCritic, Array, Batch, Key, Learner, LearnerState, Model, Params, RunPlan, setting
+from tandem.core import (
+    ActorCritic,
+    Array,
+    Batch,
+    Key,
+    Learner,
+    LearnerState,
+    Model,
+    Params,
+    RunPlan,
+    Transition,
+    setting,
+)
 from tandem.learners import cloning
 from tandem.learners.offline_metrics import named
 from tandem.learners.sgd import make_optimiser, sgd_step
@@ -63,6 +75,11 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
         metrics |= {"train/grad_norm": grad_norm, **rates(state.step)}
         return state.replace(params=params, opt=opt, step=state.step + 1), metrics, jnp.ones_like(batch.weight)
 
+    def held_out(state: LearnerState, rows: Transition) -> dict[str, Array]:
+        outputs, known = imitated(face, state.params, rows), face.distribution
+        log_prob = known.log_prob(outputs, rows.legal, rows.action)
+        return cloning.held_out(log_prob, known.mode(outputs, rows.legal), rows)
+
     return Learner(
         init=init,
         update=update,
@@ -70,14 +87,19 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
         metric_names=named(METRICS),
         rates=rates,
         acting=lambda state: model.acting(state.params),
+        held_out=held_out,
     )
+
+
+def imitated(face: ActorCritic, params: Params, traj: Transition) -> Array:
+    """Return the policy's outputs [B, T, N, ...] at rows that begin without memory."""
+    return face.policy(params, face.memory(traj.first.shape[0]), traj.obs, traj.first)[1]
 
 
 def loss(config: Config, face: ActorCritic, params: Params, batch: Batch) -> tuple[Array, dict[str, Array]]:
     """Return the negative log-likelihood [] of the data's actions, and metrics; a sequence begins without memory."""
     traj, known = batch.traj, face.distribution
-    _, outputs, _ = face.policy(params, face.memory(traj.first.shape[0]), traj.obs, traj.first)
-    rows, outputs = cut((traj, outputs), config.burn_in)
+    rows, outputs = cut((traj, imitated(face, params, traj)), config.burn_in)
     of_data = cloning.likelihood_loss(known.log_prob(outputs, rows.legal, rows.action), rows, batch.weight)
     free = cloning.choosing(rows)
     likeliest = known.mode(jax.lax.stop_gradient(outputs), rows.legal)

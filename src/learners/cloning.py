@@ -32,6 +32,22 @@ def likelihood_loss(log_prob: Array, rows: Transition, weight: Array) -> Array:
     return masked_mean(-weight * log_prob, choosing(rows))
 
 
+def held_out(log_prob: Array, action: Array, rows: Transition) -> dict[str, Array]:
+    """Return the metrics of episodes that were not learned from, summed over agents that have a choice.
+
+    Args:
+      log_prob: [E, L, N] of the data's actions, by what imitates them.
+      action: [E, L, N, ...] what would be played.
+    """
+    free = choosing(rows)
+    agreed = action == rows.action if action.ndim == free.ndim else jnp.zeros_like(free)
+    return {
+        "count": jnp.sum(free, dtype=jnp.float32),
+        "offline/holdout_nll": -jnp.sum(jnp.where(free, log_prob, 0.0)),
+        "offline/holdout_agreement": jnp.sum(free & agreed, dtype=jnp.float32),
+    }
+
+
 def behaviour_loss(logits: Array, rows: Transition, weight: Array) -> Array:
     """Return the negative log-likelihood [] of the data's actions under logits [B, T, N, A]."""
     return likelihood_loss(CATEGORICAL.log_prob(logits, rows.legal, rows.action), rows, weight)

@@ -54,7 +54,13 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
       ValueError: as `q.make`.
     """
     method = Method(backups.reweighted(config.critic_temperature), beside(config, model, plan))
-    return q.assemble(config, method, model, plan)
+
+    def policy(params: Params, rows: Transition, behaviour: Array) -> Array:
+        del behaviour
+        face = model.q_values
+        return value_targets.read(face, {"agents": params[POLICY]}, face.memory(len(rows.first)), rows).values
+
+    return q.assemble(config, method, model, plan)._replace(held_out=q_offline.held_out(model, policy))
 
 
 def beside(config: Config, model: Model, plan: RunPlan) -> Beside:

@@ -13,14 +13,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from tandem.core import Array, Key, Learner, Model, Params, RunPlan, Transition, setting
+from tandem.core import Array, Key, Learner, LearnerState, Model, Params, RunPlan, Transition, setting
 from tandem.learners import cloning, q
 from tandem.learners.offline_metrics import METRICS as MEASURED, measured, named
 from tandem.learners.q import Beside, Learned, Method, Opinion
-from tandem.learners.value_targets import cut
+from tandem.learners.value_targets import cut, read
 from tandem.ops import backups
 from tandem.ops.backups import Backup
 from tandem.ops.conservatism import PENALTIES, Options, Seen
+from tandem.ops.distributions import CATEGORICAL
+from tandem.ops.masking import masked_softmax
 
 NONE = "none"
 
@@ -88,7 +90,40 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
             f"learner_args.conservatism={config.conservatism}: it holds down values of the team, and with "
             "network_args.mixer=none there are none; choose conservatism=agent, or another mixer"
         )
-    return q.assemble(config, Method(BACKUPS[config.backup](config), beside(config, model, plan)), model, plan)
+    learner = q.assemble(config, Method(BACKUPS[config.backup](config), beside(config, model, plan)), model, plan)
+
+    def values(params: Params, rows: Transition, behaviour: Array) -> Array:
+        return judged(
+            config, read(model.q_values, params, model.q_values.memory(len(rows.first)), rows).values, behaviour
+        )
+
+    return learner._replace(held_out=held_out(model, values))
+
+
+def judged(config: Config, values: Array, behaviour: Array) -> Array:
+    """Return the values [..., A] by which is played: minus infinity for what is left out."""
+    if config.backup != "support":
+        return values
+    return jnp.where(backups.supported(behaviour, config.support_threshold), values, -jnp.inf)
+
+
+def held_out(
+    model: Model, values: Callable[[Params, Transition, Array], Array]
+) -> Callable[[LearnerState, Transition], dict[str, Array]]:
+    """Return `Learner.held_out` of a learner with a behaviour.
+
+    Args:
+      values: parameters, episodes, behaviour [E, L, N, A] -> values [E, L, N, A] by which is played.
+    """
+
+    def judge(state: LearnerState, rows: Transition) -> dict[str, Array]:
+        face = model.behaviour
+        logits = face.logits(state.params, face.memory(rows.first.shape[0]), rows.obs, rows.first)[1]
+        log_prob = CATEGORICAL.log_prob(logits, rows.legal, rows.action)
+        each = values(state.params, rows, masked_softmax(logits, rows.legal))
+        return cloning.held_out(log_prob, jnp.argmax(jnp.where(rows.legal, each, -jnp.inf), axis=-1), rows)
+
+    return judge
 
 
 def beside(config: Config, model: Model, plan: RunPlan) -> Beside:
@@ -106,11 +141,8 @@ def beside(config: Config, model: Model, plan: RunPlan) -> Beside:
         of_behaviour = cloning.behaviour_loss(logits(params, traj)[0], learned.rows, learned.weight)
         kept_low = held_down(config, learned, key)
         metrics = {"train/conservatism": kept_low, "train/behaviour_loss": of_behaviour}
-        judged = jax.lax.stop_gradient(learned.values)
-        threshold = config.support_threshold
-        if config.backup == "support":  # no other action is played
-            judged = jnp.where(backups.supported(learned.opinion.now, threshold), judged, -jnp.inf)
-        metrics |= measured(judged, learned, plan.discount, threshold)
+        plays = judged(config, jax.lax.stop_gradient(learned.values), learned.opinion.now)
+        metrics |= measured(plays, learned, plan.discount, config.support_threshold)
         return of_behaviour + kept_low, metrics
 
     own = named(METRICS[len(q.METRICS) :])

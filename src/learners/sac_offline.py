@@ -11,10 +11,11 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from tandem.core import Array, Batch, Key, Learner, Model, Params, RunPlan, setting
+from tandem.core import Array, Batch, Key, Learner, LearnerState, Model, Params, RunPlan, Transition, setting
 from tandem.learners import cloning, sac
 from tandem.learners.offline_metrics import named, of_actions, returns_to_go
 from tandem.learners.sac import Regulariser
+from tandem.ops.distributions import CATEGORICAL
 from tandem.ops.divergences import DIVERGENCES, Options
 from tandem.ops.losses import masked_mean
 from tandem.ops.masking import masked_softmax
@@ -58,7 +59,15 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
     """
     if config.penalty_limit > 0 and config.penalty_weight == 0:
         raise ValueError("learner_args.penalty_weight=0: a factor that aims at penalty_limit cannot begin at 0; set 1")
-    return sac.assemble(config, regulariser(config, model, plan), model, plan)
+    face = model.soft_actor_critic
+
+    def held_out(state: LearnerState, rows: Transition) -> dict[str, Array]:
+        logits = face.policy({"actor": state.params[cloning.BEHAVIOUR]}, rows.obs)
+        policy = jnp.where(rows.legal, face.policy(state.params, rows.obs), -jnp.inf)
+        log_prob = CATEGORICAL.log_prob(logits, rows.legal, rows.action)
+        return cloning.held_out(log_prob, jnp.argmax(policy, axis=-1), rows)
+
+    return sac.assemble(config, regulariser(config, model, plan), model, plan)._replace(held_out=held_out)
 
 
 def regulariser(config: Config, model: Model, plan: RunPlan) -> Regulariser:

@@ -18,6 +18,7 @@ from tandem.core import (
     Array, Environment, EnvSpec, Key, Learner, LearnerState, Planner, PyTree, Replay, Report, RunError, RunPlan, Stream,
     pytree, setting,
 )  # fmt: skip
+from tandem.ops import held_out
 from tandem.ops.clocks import step_problems
 from tandem.ops.streams import whole
 from tandem.runners.learn import learn_once
@@ -29,6 +30,10 @@ UPDATES = "updates"
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     rows: str = setting("", "what is learned from: a dataset's folder; or a recorded run, its number or its folder")
+    holdout: float = setting(
+        0.0, "share of the episodes, by lot, that is not learned from: offline/holdout_* say how well their actions "
+        "are foretold", low=0.0, high=0.9,
+    )  # fmt: skip
     report_every: int = setting(200, "updates per report; one compiled call each", low=1)
 
 
@@ -100,14 +105,35 @@ def make(
     if replay.source.heeds_priorities:
         raise ValueError("recorded rows are sampled without priorities; choose replay=uniform")
     recorded, rows_sum = rows(config.rows)
-    newest, data = int(recorded.rows.env_step.max()), _held(config.rows, replay, learner, recorded)
+    newest = int(recorded.rows.env_step.max())
+    recorded, episodes = _divided(config, learner, recorded)
+    data = _held(config.rows, replay, learner, recorded)
     train = jax.jit(partial(_report, learner, replay, t_max, newest, config.report_every), donate_argnums=0)
     loop = make_loop(
         env, players, learner, t_max=t_max, max_minutes=max_minutes, eval_episodes=eval_episodes, eval_every=eval_every,
-        train=lambda state: train(state, data), priorities=None, now=lambda state: state.updates,
+        train=lambda state: train(state, data, episodes), priorities=None, now=lambda state: state.updates,
         steps_per_report=config.report_every,
     )  # fmt: skip
     return OfflineRunner(learner=learner, loop=loop, rows=config.rows, rows_sum=rows_sum)
+
+
+def _divided(config: Config, learner: Learner, recorded: Stream) -> tuple[Stream, PyTree]:
+    """Return the rows that are learned from, on the host, and the episodes [G, B, L, ...] that are not, on the device.
+
+    Raises:
+      ValueError: the learner has nothing to say of them, or there is one episode alone.
+    """
+    if config.holdout == 0.0:
+        return recorded, ()
+    if learner.held_out is None:
+        raise ValueError(
+            f"runner_args.holdout={config.holdout}: this learner does not foretell the data's actions; set it to 0"
+        )
+    try:
+        recorded, episodes = held_out.divided(recorded, config.holdout)
+    except ValueError as error:
+        raise ValueError(f"runner_args.holdout={config.holdout}: {error}") from None
+    return recorded, jax.device_put(episodes)
 
 
 def _held(name: str, replay: Replay, learner: Learner, recorded: Stream) -> PyTree:
@@ -170,9 +196,18 @@ def _init(learner: Learner, rows_sum: int, key: Key) -> RunState:
 
 
 def _report(
-    learner: Learner, replay: Replay, t_max: int, newest: int, count: int, state: RunState, data: PyTree
+    learner: Learner,
+    replay: Replay,
+    t_max: int,
+    newest: int,
+    count: int,
+    state: RunState,
+    data: PyTree,
+    episodes: PyTree,
 ) -> tuple[RunState, dict[str, dict[str, Any]]]:
-    """Return the state after `count` updates on the data, and the sums and the count of their metrics."""
+    """Return the state after `count` updates on the data, and the sums and the count of their metrics, and of those of
+    the episodes that are held out.
+    """
     key, update_key = jax.random.split(state.key)
     progress = jnp.minimum(state.updates / t_max, 1.0)
 
@@ -182,4 +217,8 @@ def _report(
 
     learned, metrics = jax.lax.scan(update, state.learner, jax.random.split(update_key, count))
     state = state.replace(learner=learned, key=key, updates=state.updates + count)
-    return state, {"updates": {"count": jnp.float32(count), **{name: jnp.sum(each) for name, each in metrics.items()}}}
+    sums = {"updates": {"count": jnp.float32(count), **{name: jnp.sum(each) for name, each in metrics.items()}}}
+    if jax.tree.leaves(episodes):
+        judged = jax.lax.map(partial(learner.held_out, learned), episodes)
+        sums["held_out"] = {name: jnp.sum(each) for name, each in judged.items()}
+    return state, sums

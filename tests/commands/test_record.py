@@ -88,10 +88,15 @@ def test_the_same_command_writes_the_same_data(results, written, tmp_path):
 def test_a_team_learns_from_random_rows_what_it_never_saw_played(results, written):
     rows = f"runner_args.rows={written['folder'] / 'random'}"
     chosen = ["runner=offline", rows, "replay=recorded", "replay_args.batch_size=16", "runner_args.report_every=100"]
+    chosen += ["learner_args.conservatism=none", "runner_args.holdout=0.2"]
     learning = ["t_max=300", "eval_args.every=300", "learner_args.sequence=2", "learner_args.target_period_updates=20"]
-    assert main([*GAME, *SMALL, PAYOFF, *chosen, *learning, f"results_dir={results}"]) == 0
+    assert main(["--config=vdn_cql", *GAME[1:], *SMALL, PAYOFF, *chosen, *learning, f"results_dir={results}"]) == 0
     metrics = json.loads((results / "sacred" / "2" / "metrics.json").read_text())
     assert metrics["eval/policy/return"]["values"][-1] == 6.0
+    # The rows are uniform over three actions.
+    assert len(metrics["offline/holdout_nll"]["values"]) == 3
+    np.testing.assert_allclose(metrics["offline/holdout_nll"]["values"][-1], np.log(3.0), atol=0.25)
+    np.testing.assert_allclose(metrics["offline/holdout_agreement"]["values"][-1], 1.0 / 3.0, atol=0.25)
     sums = checkpoint_folder.read_meta(results / "models" / "2" / "300").sums
     assert not [name for name in sums if "obs" in name or "experience" in name]
 
@@ -105,6 +110,7 @@ def test_a_team_learns_from_random_rows_what_it_never_saw_played(results, writte
             ["replay=uniform", "replay_args.capacity=100", "replay_args.min_size=50"],
             "capacity=100 is less than the 120 rows",
         ),
+        (["runner_args.holdout=0.5"], "runner_args.holdout=0.5: this learner does not foretell the data's actions"),
         (["runner=jax_sync"], "replay 'recorded' holds recorded rows alone"),
     ],
 )

@@ -46,6 +46,21 @@ def test_the_loss_is_the_mean_over_agents_with_a_choice_after_the_rows_that_are_
     assert any((np.asarray(x) != 0).any() for x in jax.tree.leaves(slope["actor"]))
 
 
+def test_episodes_that_are_held_out_are_judged_by_their_likelihood_and_by_what_would_be_played(batch):
+    config, params = bc.Config(sequence=T), MODEL.init(jax.random.key(2))
+    learner = bc.make(config, MODEL, run_plan(SPEC, 0.9))
+    alike = batch.replace(weight=jnp.ones(E))
+    of_data, metrics = quick_jit(lambda params: bc.loss(config, FACE, params, alike))(params)
+    judge = quick_jit(
+        lambda params, rows: learner.held_out(learner.init(jax.random.key(0)).replace(params=params), rows)
+    )
+    found = judge(params, batch.traj)
+    np.testing.assert_allclose(found["offline/holdout_nll"] / found["count"], of_data, rtol=1e-5)
+    np.testing.assert_allclose(found["offline/holdout_agreement"] / found["count"], metrics["offline/agreement"])
+    nobody = judge(params, batch.traj.replace(alive=jnp.zeros_like(batch.traj.alive)))
+    assert all(float(each) == 0.0 for each in nobody.values())
+
+
 def test_actions_that_are_always_the_same_are_soon_imitated(batch):
     learner = bc.make(CONFIG, MODEL, run_plan(SPEC, 0.9))
     last = jnp.argmax(jnp.where(batch.traj.legal, jnp.arange(A).reshape(1, 1, 1, A), -1), axis=-1).astype(jnp.int32)
