@@ -234,7 +234,8 @@ RUNNERS = {
         host=True,
     ),
     "offline": Entry(
-        "tandem.runners.offline", "no acting: updates on the rows of a dataset, or of an earlier run", recorded=True
+        "tandem.runners.offline", "no acting: updates on the rows of a dataset, or of an earlier run", host=True,
+        recorded=True,
     ),
 }  # fmt: skip
 

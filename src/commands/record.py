@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from tandem import build
 from tandem.commands import arguments, dataset, flags, restoring
 from tandem.config.commandline import Update, UsageError
-from tandem.core import Environment, Key, Params, PolicyExtras, Transition
+from tandem.core import Environment, Key, Params, Planner, PolicyExtras, RunError, Transition
 from tandem.core.metrics import POLICY
 from tandem.datasets import store
 from tandem.datasets.card import trajectory_quality
@@ -21,11 +22,13 @@ from tandem.records import rows as stored_rows
 from tandem.records.places import task
 from tandem.restored import Restored
 from tandem.runners import recording
+from tandem.runners.host import recording as host_recording
 
 EXPERT, MEDIUM, RANDOM, REPLAY, MIXED = "expert", "medium", "random", "replay", "mixed"
 LEVELS = (EXPERT, MEDIUM, RANDOM, REPLAY, MIXED)
 MOST_ENVS = 128  # that play side by side
 REFERENCE_EPISODES = 256  # by which a checkpoint's level is measured
+HOST_ENVS, HOST_REFERENCE_EPISODES = 8, 32  # the same of programs outside JAX, which are slower
 HALFWAY = 0.5  # of the way from random play to the expert, where medium begins
 PACKAGES = ("jax", "jaxmarl", "brax", "jumanji")
 
@@ -53,6 +56,7 @@ class Source(NamedTuple):
     run: runs.StoredRun
     restored: Restored
     recorder: recording.Recorder
+    references: int  # episodes by which a level is measured
     known: bool  # whether what is kept of a plan is what the team acted by
     epsilon: float
     sample: bool
@@ -64,8 +68,8 @@ class Source(NamedTuple):
 
     def mean_return(self, what: str, params: Params, epsilon: float) -> float:
         """Return the mean return of enough episodes to tell a level."""
-        played = self.play(what, params, epsilon, count=REFERENCE_EPISODES)
-        return recording.earned(played, self.restored.env.spec.shared_reward) / REFERENCE_EPISODES
+        played = self.play(what, params, epsilon, count=self.references)
+        return recording.earned(played, self.restored.env.spec.shared_reward) / len(played.last)
 
 
 def main(words: Sequence[str]) -> int:
@@ -75,7 +79,10 @@ def main(words: Sequence[str]) -> int:
         raise UsageError(f"record: --out={options.out} is there already; name another folder, or remove it")
     names = [name for name in options.run.split(",") if name]
     share = -(-options.rows // max(len(names), 1))
-    parts = [part for name in names for part in _of_run(name, options, updates, share)]
+    try:
+        parts = [part for name in names for part in _of_run(name, options, updates, share)]
+    except RunError as error:  # of an environment outside JAX
+        raise UsageError(f"record: {error}") from None
     try:
         card = store.write(Path(options.out), joined(parts))
     except ValueError as error:
@@ -101,17 +108,22 @@ def _of_run(name: str, options: argparse.Namespace, updates: Sequence[Update], r
 def _source(name: str, options: argparse.Namespace, updates: Sequence[Update], rows: int) -> Source:
     run = arguments.find(name, updates)
     restored = restoring.restored(run, "best", flags.settings(updates))
-    if not isinstance(restored.env, Environment):
-        raise UsageError(
-            f"record: run {run.id} plays env '{restored.config['env']}', a program outside JAX, and only environments "
-            "in JAX are recorded so far"
-        )
     how, player = next(iter(restored.players.items()))
-    num_envs = max(1, min(MOST_ENVS, rows // (2 * restored.env.spec.episode_limit)))
-    recorder = recording.make(restored.env, player, num_envs, options.sample)
+    recorder, references = _recorder(restored, player, options.sample, rows)
     known = how == POLICY and not restored.env.spec.actions.continuous
     key = jax.random.fold_in(jax.random.key(restored.config["seed"]), zlib.crc32(run.id.encode()) & 0x7FFFFFFF)
-    return Source(run, restored, recorder, known, options.epsilon, options.sample, key)
+    return Source(run, restored, recorder, references, known, options.epsilon, options.sample, key)
+
+
+def _recorder(restored: Restored, player: Planner, sample: bool, rows: int) -> tuple[recording.Recorder, int]:
+    """Return what plays a team, and the episodes by which a checkpoint's level is measured."""
+    env, spec = restored.env, restored.env.spec
+    wanted = max(1, rows // (2 * spec.episode_limit))  # environments side by side
+    if isinstance(env, Environment):
+        return recording.make(env, player, min(MOST_ENVS, wanted), sample), REFERENCE_EPISODES
+    make_env, timeout = build.remake(restored.config).make_env, restored.config["runner_args"]["env_timeout"]
+    made = host_recording.make(make_env, spec, player, min(HOST_ENVS, wanted), sample, timeout)
+    return made, HOST_REFERENCE_EPISODES
 
 
 def _at_level(source: Source, level: str, references: dict[str, float], rows: int) -> Dataset:
@@ -145,9 +157,7 @@ def _medium(source: Source, references: dict[str, float]) -> tuple[int, Params]:
 def _stored(source: Source, references: dict[str, float], rows: int) -> Dataset:
     """Return the newest whole episodes among the rows that a run has stored."""
     run, known = source.run, source.known
-    actors = jax.eval_shape(source.recorder.start, source.key)
-    shapes = jax.eval_shape(source.recorder.play, source.restored.params, actors, source.key, np.float32(0.0))[1][0]
-    row = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[2:], x.dtype), shapes)
+    row = source.recorder.row(source.restored.params)
     row = row if known else row.replace(extras=())
     try:
         found = stored_rows.load(run.results, str(run.folder), row)

@@ -96,10 +96,14 @@ class Loop:
 
 def make_loop(
     env: Environment, players: Mapping[str, Planner], learner: Learner, *, t_max: int, max_minutes: float,
-    eval_episodes: int, eval_every: int, **own: Any,
+    eval_episodes: int, eval_every: int, evaluators: Mapping[str, Callable] | None = None, **own: Any,
 ) -> Loop:  # fmt: skip
-    """Return the loop of a runner that plays its evaluations in JAX; `own` are the other fields of `Loop`."""
-    evaluators = compiled_evaluators(env, players, eval_episodes)
+    """Return the loop of a runner; `own` are the other fields of `Loop`.
+
+    Args:
+      evaluators: what plays its evaluations; None = they are compiled.
+    """
+    evaluators = evaluators or compiled_evaluators(env, players, eval_episodes)
     clocks = {"t_max": t_max, "max_seconds": 60 * max_minutes, "eval_every": eval_every}
     return Loop(evaluators=evaluators, learner=learner, **clocks, **own)
 

@@ -15,16 +15,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from tandem.core import (
-    Array, Environment, EnvSpec, Key, Learner, LearnerState, Planner, PyTree, Replay, Report, RunError, RunPlan, Stream,
-    pytree, setting,
+    Acting, Array, Environment, EnvSpec, HostEnvironment, Key, Learner, LearnerState, Planner, PyTree, Replay, Report,
+    RunError, RunPlan, Stream, pytree, setting,
 )  # fmt: skip
 from tandem.ops import held_out
 from tandem.ops.clocks import step_problems
 from tandem.ops.streams import whole
+from tandem.runners.host import collect as host_collect
+from tandem.runners.host.envs import HostEnvs
 from tandem.runners.learn import learn_once
 from tandem.runners.loop import Loop, compiled_once, keys, make_loop, report_problems
 
 UPDATES = "updates"
+EVAL_ENVS = 8  # environments outside JAX that play an evaluation side by side
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,6 +38,9 @@ class Config:
         "are foretold", low=0.0, high=0.9,
     )  # fmt: skip
     report_every: int = setting(200, "updates per report; one compiled call each", low=1)
+    env_timeout: float = setting(
+        60.0, "seconds that a step or a reset of an environment outside JAX may take; 0 = no limit", low=0.0
+    )
 
 
 def plan(config: Config, spec: EnvSpec, discount: float, t_max: int, on_policy: bool) -> RunPlan:
@@ -79,13 +85,14 @@ class RunState:
 
 def make(
     config: Config,
-    env: Environment,
+    env: Environment | HostEnvironment,
     planner: Planner,
     players: Mapping[str, Planner],
     learner: Learner,
     replay: Replay,
     *,
     rows: Callable[[str], tuple[Stream, int]],
+    remake: Callable[[], Acting],
     t_max: int,
     max_minutes: float,
     eval_episodes: int,
@@ -97,6 +104,7 @@ def make(
     Args:
       rows: returns the rows, on the host, of the dataset or the recorded run that it is given the name of, and a
         checksum of them.
+      remake: makes what acts, whose environments play the evaluations where they are programs outside JAX.
 
     Raises:
       ValueError: the rows cannot be had or do not fit, or the replay's sampling changes with what is learned.
@@ -109,12 +117,17 @@ def make(
     recorded, episodes = _divided(config, learner, recorded)
     data = _held(config.rows, replay, learner, recorded)
     train = jax.jit(partial(_report, learner, replay, t_max, newest, config.report_every), donate_argnums=0)
+    envs = evaluators = None
+    if not isinstance(env, Environment):
+        num_envs = min(eval_episodes, EVAL_ENVS)
+        envs = HostEnvs(remake().make_env, num_envs, (), config.env_timeout, eval_episodes, "eval_args.episodes")
+        evaluators = host_collect.evaluators(envs, players, env.spec, eval_episodes)
     loop = make_loop(
         env, players, learner, t_max=t_max, max_minutes=max_minutes, eval_episodes=eval_episodes, eval_every=eval_every,
         train=lambda state: train(state, data, episodes), priorities=None, now=lambda state: state.updates,
-        steps_per_report=config.report_every,
+        steps_per_report=config.report_every, evaluators=evaluators,
     )  # fmt: skip
-    return OfflineRunner(learner=learner, loop=loop, rows=config.rows, rows_sum=rows_sum)
+    return OfflineRunner(learner=learner, loop=loop, rows=config.rows, rows_sum=rows_sum, envs=envs)
 
 
 def _divided(config: Config, learner: Learner, recorded: Stream) -> tuple[Stream, PyTree]:
@@ -169,6 +182,7 @@ class OfflineRunner:
     loop: Loop
     rows: str
     rows_sum: int
+    envs: HostEnvs | None = None  # those of evaluations, where they are programs outside JAX
     clock = UPDATES
 
     def shapes(self) -> RunState:
@@ -179,7 +193,11 @@ class OfflineRunner:
         if resume is not None and int(resume.rows_sum) != self.rows_sum:
             raise RunError(f"runner_args.rows={self.rows}: these are not the rows that the run began with")
         state = compiled_once(partial(_init, self.learner, self.rows_sum))(keys(seed)[1]) if resume is None else resume
-        yield from self.loop(state, seed, began)
+        try:
+            yield from self.loop(state, seed, began)
+        finally:
+            if self.envs:
+                self.envs.close()
 
 
 def _init(learner: Learner, rows_sum: int, key: Key) -> RunState:

@@ -42,9 +42,10 @@ def earned(played: Played, shared: bool) -> float:
 class Recorder(NamedTuple):
     """Plays a team: the same compiled functions for all checkpoints and for any share of lots."""
 
-    start: Callable[[Key], PyTree]
+    start: Callable[[Key], PyTree]  # actors; those that it began before are dead
     # params, actors, key, epsilon [] -> actors, (rows [E, T, ...], metrics {name: [E, T]})
     play: Callable[[Params, PyTree, Key, Array], tuple[PyTree, tuple[Transition, dict[str, Array]]]]
+    row: Callable[[Params], Transition]  # what a row looks like: a tree of jax.ShapeDtypeStruct
     num_envs: int
 
 
@@ -55,7 +56,14 @@ def make(env: Environment, player: Planner, num_envs: int, sample: bool) -> Reco
       sample: actions are drawn from the policies; else they are those of evaluations, the best.
     """
     play = jax.jit(partial(_play, env, player, sample), donate_argnums=1, compiler_options=QUICKLY)
-    return Recorder(compiled_once(partial(start, env, player, num_envs=num_envs)), play, num_envs)
+    begin = compiled_once(partial(start, env, player, num_envs=num_envs))
+
+    def row(params: Params) -> Transition:
+        key, epsilon = jax.random.key(0), jnp.zeros(())
+        made = jax.eval_shape(play, params, jax.eval_shape(begin, key), key, epsilon)[1][0]
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[2:], x.dtype), made)
+
+    return Recorder(begin, play, row, num_envs)
 
 
 def _play(
@@ -118,9 +126,9 @@ def episodes(recorder: Recorder, params: Params, key: Key, epsilon: float, *, ro
         chunks.append(_kept(*jax.device_get(made)))
         ended = np.concatenate([chunk.end >= 0 for chunk in chunks], axis=1)
         count_ended = np.cumsum(ended, axis=1)
-        number, rounds = count_ended - ended, int(count_ended[:, -1].min())  # which episode of its environment
+        number, rounds = count_ended - ended, int(count_ended[:, -1].min())  # of its environment's episodes, which
         enough = rounds > 0 and np.sum(number < rounds) >= rows and rounds * recorder.num_envs >= count
-    env, step = np.nonzero(number < rounds)
+    env, step = np.nonzero((number < rounds) & _goes_on([chunk.first for chunk in chunks], ended))
     order = np.lexsort((step, env, number[env, step]))
     env, step = env[order], step[order]
     size = _smallest(np.flatnonzero(ended[env, step]) + 1, rows, count)
@@ -132,6 +140,7 @@ class _Chunk(NamedTuple):
 
     rows: list[np.ndarray | None]  # leaves [E, T, ...] of a transition without next_*
     shape: Any  # of that tree
+    first: np.ndarray  # [E, T]
     end: np.ndarray  # [E, T] int32: which of the chunk's ends a row is, or -1
     at_ends: dict[str, np.ndarray]  # next_* [ends, ...]
     metrics: dict[str, np.ndarray]  # {name: [ends]}
@@ -143,7 +152,15 @@ def _kept(rows: Transition, metrics: dict[str, np.ndarray]) -> _Chunk:
     leaves, shape = jax.tree.flatten(rows.replace(**dict.fromkeys(FOLLOWED_BY, ())))
     at_ends = {name: np.asarray(getattr(rows, name))[ended] for name in FOLLOWED_BY}
     end = numbered(ended.reshape(-1)).reshape(ended.shape)
-    return _Chunk(leaves, shape, end, at_ends, {name: np.asarray(each)[ended] for name, each in metrics.items()})
+    of_episodes = {name: np.asarray(each)[ended] for name, each in metrics.items()}
+    return _Chunk(leaves, shape, np.asarray(rows.first), end, at_ends, of_episodes)
+
+
+def _goes_on(firsts: list[np.ndarray], ended: np.ndarray) -> np.ndarray:
+    """Return which rows [E, T] are of an episode that ends: a program outside JAX may fail in the middle of one."""
+    begun = np.cumsum(np.concatenate(firsts, axis=1), axis=1)
+    begun = begun + np.arange(len(begun))[:, None] * (begun.shape[1] + 1)  # so that no two environments share a number
+    return np.isin(begun, begun[ended])
 
 
 def _picked(chunks: list[_Chunk], env: np.ndarray, step: np.ndarray) -> Played:

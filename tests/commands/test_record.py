@@ -8,8 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tandem.commands import record
-from tandem.config.commandline import UsageError
 from tandem.core import Plan, PolicyExtras, RunError, TimeStep
 from tandem.datasets import card, store
 from tandem.datasets.dataset import returns
@@ -164,13 +162,6 @@ def test_what_cannot_be_meant_is_refused_in_a_sentence(results, written, capsys,
         words = [*words, "with", f"results_dir={results}"]
     assert main(words) == 2
     assert told in capsys.readouterr().err
-
-
-def test_a_program_outside_jax_is_refused_in_a_sentence(results, monkeypatch):
-    outside = SimpleNamespace(env=object(), config={"env": "sc2"})
-    monkeypatch.setattr(record.restoring, "restored", lambda *_: outside)
-    with pytest.raises(UsageError, match="plays env 'sc2', a program outside JAX"):
-        record.main(["--run=1", "--level=expert", "--out=nowhere", "with", f"results_dir={results}"])
 
 
 def test_a_run_does_not_go_on_with_other_rows():

@@ -3,7 +3,7 @@
 One step is one compiled call that plans for all environments, and one call of each environment.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from typing import Any
 
@@ -63,18 +63,31 @@ class HostActors:
         Args:
           made_at: [T] int32, the run's environment steps before each step.
         """
-        if not self.timesteps:
-            self.timesteps = [self.envs.reset(i) for i in range(self.num_envs)]
-        params, keys = jax.device_put(params), jax.random.split(key, num_steps)
         sums = dict.fromkeys(("return", "length", *self.spec.metric_names), 0.0)
         episodes, rows, plans = Episodes(count=0.0, sums=sums, plans={}), [], []
-        for t in range(num_steps):
-            seen, plan, outcome = self._advance(params, keys[t], progress)
+        for t, (seen, plan, outcome) in enumerate(self.steps(params, key, num_steps, progress)):
             rows.append(transition(seen, plan, outcome, np.full(self.num_envs, made_at[t], np.int32)))
             plans.append(of_plans(plan.metrics))
             episodes = self._count(episodes, outcome)
         episodes = episodes.replace(plans=jax.tree.map(lambda *x: float(sum(x)), *plans))
         return jax.tree.map(lambda *x: np.stack(x, axis=1), *rows), episodes
+
+    def steps(
+        self, params: Params, key: Key, num_steps: int, progress: float
+    ) -> Iterator[tuple[TimeStep, Plan, TimeStep]]:
+        """Yield what was acted on, the plan and its outcome, [E, ...] each; where an episode ends, another begins."""
+        if not self.timesteps:
+            self.timesteps = [self.envs.reset(i) for i in range(self.num_envs)]
+        params = jax.device_put(params)
+        for step_key in jax.random.split(key, num_steps):
+            seen, plan, outcome = self._advance(params, step_key, progress)
+            yield seen, plan, outcome
+            ended = outcome.terminated | outcome.truncated
+            for i in range(self.num_envs):
+                if ended[i]:
+                    self._begin(i)
+                else:
+                    self.timesteps[i] = jax.tree.map(lambda x, i=i: x[i], outcome)
 
     def _advance(self, params: Params, key: Key, progress: float) -> tuple[TimeStep, Plan, TimeStep]:
         """Return what was acted on, the plan and its outcome, [E, ...] each.
@@ -102,17 +115,12 @@ class HostActors:
         self.timesteps[i] = self.envs.reset(i)
 
     def _count(self, episodes: Episodes, outcome: TimeStep) -> Episodes:
-        """Return the sums with the episodes that ended at this step; those environments begin new ones."""
+        """Return the sums with the episodes that ended at this step."""
         self.returns += team_reward(outcome.reward, self.spec.shared_reward)
         self.lengths += 1
         ended = outcome.terminated | outcome.truncated
         scores = {"return": self.returns, "length": self.lengths} | outcome.metrics
         sums = {name: total + float(np.sum(scores[name][ended])) for name, total in episodes.sums.items()}
-        for i in range(self.num_envs):
-            if ended[i]:
-                self._begin(i)
-            else:
-                self.timesteps[i] = jax.tree.map(lambda x, i=i: x[i], outcome)
         return episodes.replace(count=episodes.count + float(ended.sum()), sums=sums)
 
 
@@ -154,6 +162,16 @@ def evaluate(
                     running[i] = _Episode(waiting.pop(0), spec)
                     timesteps[i] = envs.reset(i, seeds[running[i].number])
     return {name: np.stack([finished[n][name] for n in range(len(seeds))]) for name in finished[0]}
+
+
+def evaluators(envs: HostEnvs, players: Mapping[str, Planner], spec: EnvSpec, num_episodes: int) -> dict[str, Callable]:
+    """Return, for each way to play, what plays it greedily: params, key -> {metric: [num_episodes]}."""
+
+    def evaluator(player: Planner, params: Params, key: Key) -> dict[str, np.ndarray]:
+        seeds = jax.random.randint(key, (num_episodes,), 0, np.iinfo(np.int32).max).tolist()
+        return evaluate(envs, player, spec, params, key, seeds)
+
+    return {name: partial(evaluator, player) for name, player in players.items()}
 
 
 class _Episode:
