@@ -101,15 +101,15 @@ NETWORKS = {
     ),
     "actor_critic": Entry(
         "tandem.models.actor_critic", "a policy per agent and a critic, feed-forward or with a GRU, shared or not",
-        shows=_set("actor_critic"), actions=ANY_ACTIONS,
+        shows=_set("actor_critic"), actions=ANY_ACTIONS, reads=_set("vector image"),
     ),
     "q_network": Entry(
         "tandem.models.q_network", "what each agent's actions are worth, and a mixer: IQL, VDN, QMIX",
-        shows=_set("q_values"),
+        shows=_set("q_values"), reads=_set("vector image"),
     ),
     "q_behaviour": Entry(
         "tandem.models.q_behaviour", "as q_network, and beside it an estimate of the policy that made recorded data",
-        shows=_set("q_values behaviour"),
+        shows=_set("q_values behaviour"), reads=_set("vector image"),
     ),
     "soft_actor_critic": Entry(
         "tandem.models.soft_actor_critic", "a policy and two Q-functions for each agent, their own or centralised",

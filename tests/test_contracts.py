@@ -196,5 +196,6 @@ def test_a_network_that_cannot_read_pictures_is_refused_where_the_environment_sh
     (told,) = refused()
     assert told == (
         "network 'world_model' reads observations of the kind vector, "
-        "and those of env 'matrix_game' are of the kind image"
+        "and those of env 'matrix_game' are of the kind image; choose network=actor_critic or q_network or "
+        "q_behaviour"
     )

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from tandem.core import ActorCritic, Array, EnvSpec, Group, Key, Model, Params, PyTree, setting
+from tandem.models import pictures
 from tandem.models.actor_critic_layers import ACTIVATIONS, VALUE_HEAD, Actor, Critic
 from tandem.models.entities.config import EntityConfig, describes, teams
 from tandem.models.entities.team import Alone, Whole, WholeTeam
@@ -61,10 +62,12 @@ def make(config: Config, spec: EnvSpec) -> Model:
     """Return the actor and critic of a task.
 
     Raises:
-      ValueError: entities are asked for where there are none, or where agents that differ have networks of their own.
+      ValueError: entities or pictures are asked for where there are none, or entities where agents that differ have
+        networks of their own.
     """
     groups = _groups(config, spec)
-    actor = _apart(config, spec, Actor(config, spec.actions.size, spec.actions.continuous, groups))
+    seeing = pictures.eyes(spec, config.hidden_size)
+    actor = _apart(config, spec, Actor(config, spec.actions.size, spec.actions.continuous, groups, seeing))
     critic, see = _critic(config, spec, groups), partial(_critic_view, config, spec, bool(groups))
     by_agent = _by_agent(config) or (bool(groups) and config.value_per_agent)
     own_view = partial(_own_view, config, spec) if not groups else lambda obs: obs
@@ -87,14 +90,14 @@ def make(config: Config, spec: EnvSpec) -> Model:
         }
 
     def policy(params: Params, memory: PyTree, obs: Array, first: Array):
-        after, outputs, values = actor.apply(params["actor"], memory["actor"], own_view(obs), first)
+        after, outputs, values = actor.apply(params["actor"], memory["actor"], own_view(pictures.flat(obs)), first)
         return memory | {"actor": after}, outputs, values
 
     def value(params: Params, memory: PyTree, obs: Array, state: Array, first: Array):
         if not config.separate_critic:
             memory, _, values = policy(params, memory, obs, first)
             return memory, values
-        after, values = critic.apply(params["critic"], memory["critic"], see(obs, state), first)
+        after, values = critic.apply(params["critic"], memory["critic"], see(pictures.flat(obs), state), first)
         return memory | {"critic": after}, values
 
     face = ActorCritic(
@@ -150,9 +153,12 @@ def _apart(config: Config, spec: EnvSpec, module: nn.Module) -> _Net:
 def _critic(config: Config, spec: EnvSpec, groups: tuple[Group, ...]) -> _Net:
     """Return the critic: of each agent, of the team, or of each agent by what the team sees."""
     if not groups:
+        own = config.critic_input == "obs"
+        seeing = pictures.eyes(spec, config.hidden_size, 1 if own else spec.num_agents)
+        seeing = None if _sees_state(config, spec, entities=False) else seeing
         if _by_agent(config):
-            return _apart(config, spec, Critic(config, 1))
-        return _team_critic(spec, Critic(config, spec.num_agents if config.value_per_agent else 1))
+            return _apart(config, spec, Critic(config, 1, seeing))
+        return _team_critic(spec, Critic(config, spec.num_agents if config.value_per_agent else 1, seeing))
     if config.critic_input == "obs":
         return _apart(config, spec, Critic(config, 1, Alone(config, groups, config.hidden_size)))
     if _values_agents(config):

@@ -51,6 +51,7 @@ class Actor(nn.Module):
     num_actions: int
     continuous: bool
     groups: tuple[Group, ...] = ()  # of agents whose x is read as entities; () = x is features
+    eyes: nn.Module | None = None  # what makes features of x otherwise; None = x is features
 
     @nn.compact
     def __call__(self, memory: PyTree, x: Array, first: Array) -> tuple[PyTree, Array, Array]:
@@ -58,6 +59,8 @@ class Actor(nn.Module):
         config, start = self.config, nn.initializers.orthogonal(self.config.policy_gain)
         if self.groups:
             x, tokens = TeamEncoder(config, self.groups, config.hidden_size, name="entities")(x)
+        elif self.eyes:
+            x = self.eyes(x)
         memory, features = Body(config, config.actor_memory, name="body")(memory, x, first)
         if self.groups:
             head = TeamHead(self.groups, self.num_actions, config.entity_size, start, name="policy_head")

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from tandem.core import Array, EnvSpec, Group, Key, Model, Params, PyTree, QValues, setting
-from tandem.models import mixers
+from tandem.models import mixers, pictures
 from tandem.models.actor_critic_layers import ACTIVATIONS, Body
 from tandem.models.dense import Dense
 from tandem.models.entities.config import EntityConfig, teams
@@ -49,10 +49,11 @@ def make(config: Config, spec: EnvSpec) -> Model:
       ValueError: entities are asked for where there are none.
     """
     groups, shape = teams(config, spec), (1, 1, spec.num_agents)
-    agents = Agents(config, spec.actions.size, groups)
+    agents = Agents(config, spec.actions.size, groups, pictures.eyes(spec, config.hidden_size))
     mixer = mixers.Monotone(config, mixers.eyes(config, spec, groups))
 
     def own_view(obs: Array) -> Array:
+        obs = pictures.flat(obs)
         if groups or not config.agent_id:
             return obs
         ids = jnp.broadcast_to(jnp.eye(spec.num_agents, dtype=obs.dtype), (*obs.shape[:-1], spec.num_agents))
@@ -80,7 +81,7 @@ def make(config: Config, spec: EnvSpec) -> Model:
             return living
         if config.mixer == "sum":
             return jnp.sum(living, axis=-1, keepdims=True)
-        return mixer.apply({"params": params["mixer"]}, living, obs, state)[..., None]
+        return mixer.apply({"params": params["mixer"]}, living, pictures.flat(obs), state)[..., None]
 
     face = QValues(memory=memory, values=values, mix=mix, by_agent=config.mixer == "none")
     return Model(init=init, acting=lambda params: {"agents": params["agents"]}, q_values=face)
@@ -92,6 +93,7 @@ class Agents(nn.Module):
     config: Any
     num_actions: int
     groups: tuple[Group, ...] = ()  # of agents whose x is read as entities; () = x is features
+    eyes: nn.Module | None = None  # what makes features of x otherwise; None = x is features
 
     @nn.compact
     def __call__(self, memory: PyTree, x: Array, first: Array, legal: Array) -> tuple[PyTree, Array]:
@@ -99,6 +101,8 @@ class Agents(nn.Module):
         config, start = self.config, nn.initializers.orthogonal(self.config.head_gain)
         if self.groups:
             x, tokens = TeamEncoder(config, self.groups, config.hidden_size, name="entities")(x)
+        elif self.eyes:
+            x = self.eyes(x)
         _, features = Body(config, "none", name="body")((), x, first)
         after = ()
         if config.memory == "gru":

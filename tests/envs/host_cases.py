@@ -25,7 +25,7 @@ SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ("pistonball", {"scenario_args": {"n_pistons": 5, "continuous": False}, "resize": (), "frame_skip": 2}),
     ("knights_archers_zombies", {"team": ("archer",), "scenario_args": {"obs_method": "image"}, "resize": (44, 33)}),
     ("cooperative_pong", {"greyscale": False, "resize": (31, 17), **ATARI}),
-    ("space_invaders", {"resize": (42, 42), **ATARI}),
+    ("space_invaders", {"resize": (42, 42), "flatten": False, **ATARI}),
 ]
 
 

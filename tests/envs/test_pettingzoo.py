@@ -4,6 +4,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import yaml
@@ -12,6 +13,7 @@ from gymnasium.spaces import Box
 from tandem.config import files, schema
 from tandem.envs import pettingzoo
 from tandem.envs.pettingzoo import actions, game, measures, scenarios
+from tandem.models import actor_critic
 from tests.envs.host_cases import episode, random_action
 
 ROOT = Path(__file__).parents[2]
@@ -266,3 +268,28 @@ def test_the_ball_s_progress_is_the_share_of_its_way():
 def test_all_scenarios_say_where_they_come_from():
     assert all(scenario.version.startswith(name + "_v") for name, scenario in scenarios.SCENARIOS.items())
     assert random_action(np.random.default_rng(0), make("simple").reset(0)).shape == (1,)
+
+
+# Images as images, and teams of other sizes
+
+
+def test_images_are_the_rows_of_numbers_before_they_are_flattened():
+    settings = {"scenario_args": {"n_pistons": 5}, "resize": (16, 20), "frame_stack": 2}
+    rows, images = (make("pistonball", flatten=flatten, **settings) for flatten in (True, False))
+    assert rows.spec.obs.shape == (640,) and images.spec.obs.shape == (20, 16, 2)
+    chosen = np.random.default_rng(3).integers(0, 3, (3, 5))
+    for row, image in zip(play(rows, chosen), play(images, chosen), strict=True):
+        np.testing.assert_array_equal(image.obs, row.obs.reshape(5, 20, 16, 2))
+        assert 0.0 <= image.obs.min() < image.obs.max() <= 1.0
+
+
+def test_who_sees_no_images_cannot_be_shown_as_one():
+    with pytest.raises(ValueError, match="env_args.flatten=False: these agents do not all see images"):
+        make("pursuit", flatten=False)
+
+
+def test_pursuers_of_any_number_act_by_the_same_parameters():
+    config = actor_critic.Config(agent_id=False, critic_input="obs", hidden_size=8)
+    specs = [make("pursuit", scenario_args={"n_pursuers": number}).spec for number in (2, 4, 8)]
+    shapes = [jax.eval_shape(actor_critic.make(config, spec).init, jax.random.key(0)) for spec in specs]
+    assert [spec.num_agents for spec in specs] == [2, 4, 8] and shapes[0] == shapes[1] == shapes[2]

@@ -15,8 +15,11 @@ The global state is the game's own `state()`, or, where it has none, the team's 
 
 import dataclasses
 import math
+from typing import Any
 
-from tandem.core import Discrete, EnvSpec, Vector, setting
+import numpy as np
+
+from tandem.core import Discrete, EnvSpec, Image, Vector, setting
 from tandem.envs.pettingzoo import actions, measures, scenarios
 from tandem.envs.pettingzoo.environment import PettingZooEnvironment
 from tandem.envs.pettingzoo.game import open_game
@@ -47,6 +50,7 @@ class Config:
         (84, 84), "width and height of images in pixels; [] = as they are", low=1, high=4096
     )
     greyscale: bool = setting(True, "whether images show brightness instead of colours")
+    flatten: bool = setting(True, "whether networks get images as rows of numbers; False: as images, for encoder=conv")
     max_frames: int = setting(
         1, "each pixel is its greatest over so many frames; 2 for Atari, because it flickers", low=1, high=1000
     )
@@ -72,7 +76,7 @@ def make(config: Config) -> PettingZooEnvironment:
     returns = [f"return_{agent}" for agent in team] if config.agent_returns else []
     spec = EnvSpec(
         num_agents=len(team),
-        obs=Vector(obs_size),
+        obs=Vector(obs_size) if config.flatten else _image([game.env.observation_space(agent) for agent in team]),
         state=Vector(game.state_size or len(team) * obs_size),
         actions=Discrete(max(choices[agent].num for agent in team)),
         episode_limit=limit,
@@ -80,6 +84,18 @@ def make(config: Config) -> PettingZooEnvironment:
         metric_names=tuple(sorted([*measured.counts, *measured.finals, *measured.changes, *returns])),
     )
     return PettingZooEnvironment(game, spec, team, choices, measured, config.agent_returns)
+
+
+def _image(spaces: list[Any]) -> Image:
+    """Return the space of a team that sees images, all of one size.
+
+    Raises:
+      ValueError: somebody sees something else.
+    """
+    shapes = {space.shape for space in spaces}
+    if len(shapes) > 1 or any(space.dtype != np.uint8 or len(space.shape) not in (2, 3) for space in spaces):
+        raise ValueError("env_args.flatten=False: these agents do not all see images of one size; set it to true")
+    return Image((*shapes.pop(), 1)[:3])
 
 
 def _team(words: tuple[str, ...], everyone: list[str]) -> list[str]:

@@ -113,7 +113,7 @@ class PettingZooEnvironment:
             seen = flat(observations[self._team[i]])
             obs[i, : seen.size] = seen
         return TimeStep(
-            obs=obs,
+            obs=obs.reshape(-1, *self.spec.obs.shape),
             state=self._game.read_state() if self._game.state_size else obs.reshape(-1).copy(),
             legal=np.where(alive[:, None], self._legal, self._idle),
             present=np.ones(alive.shape, bool),

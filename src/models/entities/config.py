@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tandem.core import EnvSpec, Group, Vector, setting
+from tandem.core import EnvSpec, Group, Image, Vector, setting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -10,8 +10,8 @@ class EntityConfig:
     encoder: str = setting(
         "flat",
         "how observations are read: flat, as one list of numbers; entities, as the things that they describe, so that "
-        "no parameter depends on their number; auto, as entities if the environment describes them",
-        choices=("flat", "entities", "auto"),
+        "no parameter depends on their number; conv, as pictures; auto, as what the environment shows",
+        choices=("flat", "entities", "conv", "auto"),
     )
     entity_size: int = setting(16, "encoder=entities: width of the token of each thing", low=2, high=1024)
     relations: str = setting(
@@ -32,9 +32,17 @@ def teams(config: EntityConfig, spec: EnvSpec) -> tuple[Group, ...]:
     """Return the groups of agents whose observations are read as entities; () where observations are read flat.
 
     Raises:
-      ValueError: entities are asked for, and the environment describes none.
+      ValueError: entities or pictures are asked for, and the environment shows none; or it shows pictures, and they are
+        to be read as something else.
     """
-    if config.encoder == "flat":
+    if isinstance(spec.obs, Image) != (config.encoder == "conv") and config.encoder != "auto":
+        shown = (
+            "pictures; choose encoder=conv or auto"
+            if isinstance(spec.obs, Image)
+            else "no pictures; choose encoder=flat or auto"
+        )
+        raise ValueError(f"network_args.encoder={config.encoder}: this environment's observations are {shown}")
+    if config.encoder == "flat" or isinstance(spec.obs, Image):
         return ()
     everybody = Group(name="team", members=tuple(range(spec.num_agents)), obs=spec.obs, actions=spec.actions)
     groups = spec.groups or (everybody,)
