@@ -38,10 +38,16 @@ SPEC = EnvSpec(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--only", nargs="+", default=[], metavar="WORD", help="learners with one of these in the name")
     options = parser.parse_args()
     backend.prepare_jax("cpu")
     data = recorded.hold(rows())
-    calls = {name: compiled(learner, data) for name, learner in variants().items()}
+    chosen = {
+        name: learner
+        for name, learner in variants().items()
+        if not options.only or any(word in name for word in options.only)
+    }
+    calls = {name: compiled(learner, data) for name, learner in chosen.items()}
     milliseconds: dict[str, list[float]] = {name: [] for name in calls}
     load = [os.getloadavg()[0]]
     for number in range(options.rounds):
