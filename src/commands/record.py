@@ -1,6 +1,7 @@
 """`record --run=RUN --level=LEVEL --rows=50000 --out=DIR`: a dataset of episodes by what a recorded run has learned."""
 
 import argparse
+import contextlib
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -94,14 +95,20 @@ def main(words: Sequence[str]) -> int:
 def _of_run(name: str, options: argparse.Namespace, updates: Sequence[Update], rows: int) -> list[Dataset]:
     """Return what a run gives of a dataset."""
     source = _source(name, options, updates, rows)
+    with contextlib.closing(source.recorder):
+        return _parts(source, options.level, rows)
+
+
+def _parts(source: Source, asked: str, rows: int) -> list[Dataset]:
+    """Return the datasets of the level that is asked for: two where it is mixed."""
     expert = source.restored.params
     references = {
         RANDOM: source.mean_return("reference random", expert, 1.0),
         EXPERT: source.mean_return("reference expert", expert, source.epsilon),
     }
-    if options.level == REPLAY:
+    if asked == REPLAY:
         return [_stored(source, references, rows)]
-    wanted = {MIXED: {MEDIUM: -(-rows // 2), EXPERT: rows // 2}}.get(options.level, {options.level: rows})
+    wanted = {MIXED: {MEDIUM: -(-rows // 2), EXPERT: rows // 2}}.get(asked, {asked: rows})
     return [_at_level(source, level, references, count) for level, count in wanted.items()]
 
 

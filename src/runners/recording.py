@@ -47,6 +47,7 @@ class Recorder(NamedTuple):
     play: Callable[[Params, PyTree, Key, Array], tuple[PyTree, tuple[Transition, dict[str, Array]]]]
     row: Callable[[Params], Transition]  # what a row looks like: a tree of jax.ShapeDtypeStruct
     num_envs: int
+    close: Callable[[], None] = lambda: None  # let go of what plays; nothing is played afterwards
 
 
 def make(env: Environment, player: Planner, num_envs: int, sample: bool) -> Recorder:

@@ -68,9 +68,13 @@ def test_an_episode_that_fails_in_the_middle_is_left_out():
         crashed.append(None)
         crash()
 
-    recorder = host_recording.make(
-        lambda: Troubled(game, 8, fail), game.spec, make_planner(), num_envs=2, sample=False, timeout=0.0
-    )
+    made = []
+
+    def make_game() -> Troubled:
+        made.append(Troubled(game, 8, fail))
+        return made[-1]
+
+    recorder = host_recording.make(make_game, game.spec, make_planner(), num_envs=2, sample=False, timeout=0.0)
     played = recording.episodes(recorder, {}, jax.random.key(0), 0.5, count=20)
     rows, begin = played.rows, np.append(0, played.last[:-1] + 1)
     assert crashed and len(played.last) == 20 and np.flatnonzero(rows.first).tolist() == begin.tolist()
@@ -79,3 +83,5 @@ def test_an_episode_that_fails_in_the_middle_is_left_out():
     np.testing.assert_array_equal(rows.obs[:, 0, 1], np.concatenate([np.arange(each) for each in length]))
     np.testing.assert_array_equal(played.metrics["count"], length)
     np.testing.assert_array_equal(rows.next_obs[:, 0, 1], length)
+    recorder.close()
+    assert all(each.closed == 1 for each in made)

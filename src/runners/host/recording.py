@@ -28,9 +28,12 @@ def make(
     planner = player._replace(plan=_mixed(player, sample))
     running: list[HostEnvs] = []
 
-    def start(key: Key) -> HostActors:
+    def close() -> None:
         for envs in running:
             envs.close()
+
+    def start(key: Key) -> HostActors:
+        close()
         stream = jax.random.key_data(key).tolist()
         running[:] = [HostEnvs(make_env, num_envs, stream, timeout, MOST_FAILURES, worked=bool(running))]
         return HostActors(running[0], planner, spec)
@@ -45,7 +48,7 @@ def make(
     def row(params: Params) -> Transition:
         return example(spec, planner, params)
 
-    return Recorder(start, play, row, num_envs)
+    return Recorder(start, play, row, num_envs, close)
 
 
 def _mixed(player: Planner, sample: bool) -> Callable:
