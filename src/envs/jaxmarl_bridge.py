@@ -30,7 +30,7 @@ def quiet_import() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _without_the_rest() -> Iterator[None]:
+def without_the_rest() -> Iterator[None]:
     """Import modules of JaxMARL without its other environments.
 
     Its two outermost packages import all environments, of which one computes for seconds while it is imported, and
@@ -50,11 +50,11 @@ def _without_the_rest() -> Iterator[None]:
             sys.modules.pop(name, None)
 
 
-with quiet_import(), _without_the_rest():
+with quiet_import(), without_the_rest():
     from jaxmarl.environments import mpe, smax
     from jaxmarl.environments.switch_riddle import SwitchRiddle
 
-__all__ = ["SwitchRiddle", "mpe", "quiet_import", "smax", "strong_types"]
+__all__ = ["SwitchRiddle", "mpe", "quiet_import", "smax", "strong_types", "without_the_rest"]
 
 
 def strong_types(tree: PyTree) -> PyTree:

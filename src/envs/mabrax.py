@@ -27,7 +27,7 @@ import numpy as np
 from tandem.core import Array, EnvSpec, Environment, Key, Numbers, PyTree, TimeStep, Vector, pytree, setting
 from tandem.envs.groups import alike, common
 from tandem.envs import mabrax_scene
-from tandem.envs.jaxmarl_bridge import quiet_import, strong_types
+from tandem.envs.jaxmarl_bridge import quiet_import, strong_types, without_the_rest
 from tandem.envs.time_limit import ending
 
 BRAX = "brax==0.14.2"
@@ -116,7 +116,7 @@ def _show(world: Any, spec: EnvSpec, has: Array, state: RobotState) -> TimeStep:
 def _make_world(scenario: str, backend: str) -> Any:
     """Return JaxMARL's environment, without time limit and resets, with the indices mended."""
     try:
-        with quiet_import():
+        with quiet_import(), without_the_rest():
             from jaxmarl.environments import mabrax
             from jaxmarl.environments.mabrax import mappings
     except ImportError as error:
