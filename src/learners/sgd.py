@@ -1,5 +1,6 @@
 """The gradient step that all learners share."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -59,7 +60,7 @@ def in_one(halves: Halves) -> Callable:
 
     def update(state: LearnerState, batch: Batch, key: Key) -> tuple[LearnerState, dict[str, Array], Array]:
         slope = halves.slope(state, batch, key)
-        state, metrics = halves.step(state.replace(stats=slope.stats), slope.gradients)
+        state, metrics = halves.step(dataclasses.replace(state, stats=slope.stats), slope.gradients)
         return state, slope.metrics | metrics, slope.priorities
 
     return update

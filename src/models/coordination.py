@@ -217,7 +217,7 @@ class Team(nn.Module):
     def _deeds(self, known: dict[str, Any], action: Array) -> Array:
         """Return actions [B, T, N, M], as agent i sees them, as features [B, T, N, M, F].
 
-        An action at a thing is told by the thing's token, so F does not depend on how many there are.
+        The thing's token describes an action at a thing, so F does not depend on how many there are.
         """
         chosen = jax.nn.one_hot(action, self.num_actions)
         if not self.groups:
