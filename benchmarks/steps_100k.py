@@ -9,12 +9,14 @@ where they were left if `--folder` is named again.
 """
 
 import argparse
+import json
 import tempfile
 from pathlib import Path
 
 import harness
 import numpy as np
 
+NAME = "steps_100k"
 STEPS = (50_000, 100_000)
 ROWS = {  # {label: (config, settings)}
     "marie": ("marie", ""),
@@ -56,7 +58,19 @@ def main() -> None:
         for row in options.rows
     ]
     print(harness.table([list(found.values()) for found in cells], list(cells[0])))
-    harness.write("steps_100k", {"seeds": options.seeds, "jobs": options.jobs, "cells": cells})
+    harness.write(NAME, {"cells": beside(earlier(), cells)})
+
+
+def earlier() -> list[dict[str, object]]:
+    """Return the cells that were measured before."""
+    path = harness.RESULTS / f"{NAME}.json"
+    return json.loads(path.read_text())["cells"] if path.exists() else []
+
+
+def beside(old: list[dict[str, object]], new: list[dict[str, object]]) -> list[dict[str, object]]:
+    """Return all cells in the table's order, where new ones replace old ones of the same task and algorithm."""
+    found = {(cell["task"], cell["algorithm"]): cell for cell in [*old, *new]}
+    return [found[column, row] for column in COLUMNS for row in ROWS if (column, row) in found]
 
 
 def run(folder: Path, row: str, column: str, seed: int) -> tuple[Path, str, str, list[str]]:
@@ -82,7 +96,15 @@ def cell(row: str, column: str, paths: list[Path]) -> dict[str, object]:
             found[f"after {steps}"] = f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
         found[f"least after {steps}"] = round(float(scores[:, i].min()), 3)
     per_minute = float(scores[:, -1].mean() / minutes) if minutes else float("nan")
-    return found | {"minutes": round(float(minutes), 1), "per minute": round(per_minute, 3)}
+    found |= {"minutes": round(float(minutes), 1), "per minute": round(per_minute, 3)}
+    commits = {commit(path) for path in paths}
+    return found | {"seeds": len(paths), "commits": ", ".join(sorted(commits))}
+
+
+def commit(path: Path) -> str:
+    """Return the commit that a run was made at, short."""
+    record = json.loads(next(path.glob("sacred/*/run.json")).read_text())
+    return record["experiment"]["repositories"][0]["commit"][:7]
 
 
 def after(path: Path, metric: str, steps: int) -> float:
