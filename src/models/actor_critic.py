@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from tandem.core import ActorCritic, Array, EnvSpec, Group, Key, Model, Params, PyTree, setting
 from tandem.models import pictures
+from tandem.models.dense import with_ids
 from tandem.models.actor_critic_layers import ACTIVATIONS, VALUE_HEAD, Actor, Critic
 from tandem.models.entities.config import EntityConfig, describes, teams
 from tandem.models.entities.team import Alone, Whole, WholeTeam
@@ -202,8 +203,7 @@ def _own_view(config: Config, spec: EnvSpec, obs: Array) -> Array:
     """Return each agent's input [B, T, N, F] from obs [B, T, N, O]."""
     if not (config.agent_id and config.share_parameters):
         return obs
-    ids = jnp.broadcast_to(jnp.eye(spec.num_agents, dtype=obs.dtype), (*obs.shape[:-1], spec.num_agents))
-    return jnp.concatenate([obs, ids], axis=-1)
+    return with_ids(obs)
 
 
 def _critic_view(config: Config, spec: EnvSpec, entities: bool, obs: Array, state: Array) -> Array:

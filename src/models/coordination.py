@@ -21,7 +21,7 @@ import numpy as np
 
 from tandem.core import Array, Coordination, EnvSpec, Group, Key, Model, Params, PyTree, setting
 from tandem.models.actor_critic_layers import ACTIVATIONS, Body
-from tandem.models.dense import Dense
+from tandem.models.dense import Dense, with_ids
 from tandem.models.entities.config import EntityConfig, teams
 from tandem.models.entities.encoder import Pool, most
 from tandem.models.entities.team import TeamEncoder, TeamHead
@@ -62,8 +62,7 @@ def make(config: Config, spec: EnvSpec) -> Model:
     def own_view(obs: Array) -> Array:
         if groups or not config.agent_id:
             return obs
-        ids = jnp.broadcast_to(jnp.eye(spec.num_agents, dtype=obs.dtype), (*obs.shape[:-1], spec.num_agents))
-        return jnp.concatenate([obs, ids], axis=-1)
+        return with_ids(obs)
 
     def memory(batch: int) -> PyTree:
         return () if config.memory == "none" else jnp.zeros((batch, spec.num_agents, config.hidden_size))

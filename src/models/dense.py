@@ -1,6 +1,7 @@
-"""Linear layers."""
+"""Linear layers, and what marks whose input theirs is."""
 
 import flax.linen as nn
+import jax.numpy as jnp
 
 from tandem.core import Array
 
@@ -30,3 +31,9 @@ class Dense(nn.Module):
             name="rows",
         )
         return layer(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], self.features)
+
+
+def with_ids(x: Array) -> Array:
+    """Append a one-hot id to each agent's input: [..., N, F] -> [..., N, F + N]."""
+    ids = jnp.eye(x.shape[-2], dtype=x.dtype)
+    return jnp.concatenate([x, jnp.broadcast_to(ids, (*x.shape[:-1], x.shape[-2]))], axis=-1)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from tandem.core import Array, EnvSpec, Group, Key, Model, Params, PyTree, QValues, setting
 from tandem.models import mixers, pictures
 from tandem.models.actor_critic_layers import ACTIVATIONS, Body
-from tandem.models.dense import Dense
+from tandem.models.dense import Dense, with_ids
 from tandem.models.entities.config import EntityConfig, teams
 from tandem.models.entities.team import TeamEncoder, TeamHead
 from tandem.models.recurrent import GRU
@@ -62,8 +62,7 @@ def make(config: Config, spec: EnvSpec) -> Model:
         obs = pictures.flat(obs)
         if groups or not config.agent_id:
             return obs
-        ids = jnp.broadcast_to(jnp.eye(spec.num_agents, dtype=obs.dtype), (*obs.shape[:-1], spec.num_agents))
-        return jnp.concatenate([obs, ids], axis=-1)
+        return with_ids(obs)
 
     def memory(batch: int) -> PyTree:
         return () if config.memory == "none" else jnp.zeros((batch, spec.num_agents, config.hidden_size))

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from tandem.core import Array, EnvSpec, Key, Model, Params, SoftActorCritic, setting
 from tandem.models.actor_critic_layers import ACTIVATIONS, Body
-from tandem.models.dense import Dense
+from tandem.models.dense import Dense, with_ids
 from tandem.models.entities.config import EntityConfig, teams
 from tandem.models.entities.team import TeamEncoder, TeamHead
 
@@ -47,8 +47,7 @@ def make(config: Config, spec: EnvSpec) -> Model:
     def with_id(x: Array, wanted: bool) -> Array:
         if not (wanted and config.agent_id):
             return x
-        ids = jnp.broadcast_to(jnp.eye(spec.num_agents, dtype=x.dtype), (*x.shape[:-1], spec.num_agents))
-        return jnp.concatenate([x, ids], axis=-1)
+        return with_ids(x)
 
     def seen(obs: Array, state: Array, action: Array) -> Array:
         """Return the critics' input [..., N, F]."""

@@ -29,7 +29,7 @@ from tandem.core import (
     Vector,
     setting,
 )
-from tandem.models.dense import Dense
+from tandem.models.dense import Dense, with_ids
 from tandem.models.attention import TransformerBlock
 from tandem.models.entities.config import EntityConfig, teams
 from tandem.models.entities.latent import LatentSpace, latent_space
@@ -103,14 +103,11 @@ class Representation(nn.Module):
         """Map obs [..., N, O] to latents [..., N, D]."""
         dtype = jnp.dtype(self.config.compute_dtype)
         if self.config.agent_id:
-            ids = jnp.eye(obs.shape[-2], dtype=obs.dtype)
-            obs = jnp.concatenate([obs, jnp.broadcast_to(ids, (*obs.shape[:-1], obs.shape[-2]))], axis=-1)
-        # Biases start at random: with biases of zero the latent, normalised at the end, would not know the
-        # observation's
-        # scale, and near and far would look alike.
-        # One wide layer: at equal CPU time a second one left the reward's error a third larger and the value's slope,
-        # which
-        # is what a search compares actions by, further from the truth (simple_spread, fixed policy).
+            obs = with_ids(obs)
+        # Biases start at random. With biases of zero the latent, which is normalised at the end, would not know the
+        # observation's scale, and near and far would look alike.
+        # There is one wide layer. At equal CPU time a second one left the reward's error a third larger, and the
+        # value's slope, by which a search compares actions, further from the truth (simple_spread, fixed policy).
         x = nn.relu(Dense(self.config.encoder_size, dtype=dtype, bias_init=nn.initializers.normal(1.0))(obs))
         return nn.LayerNorm(dtype=jnp.float32)(Dense(self.config.latent_size, dtype=dtype)(x))
 
