@@ -6,7 +6,7 @@ runs are. Earlier spellings of a flag are still accepted, but the help does not 
 
 import argparse
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -116,6 +116,19 @@ def number(text: str) -> float:
     if not _is_number(text):
         raise argparse.ArgumentTypeError(f"{values.shown(text)}: expected a number")
     return float(text)
+
+
+def count(of: str, most: int = 10**9) -> Callable[[str], int]:
+    """Return what reads a flag's number of things, from 1 on."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or len(text) > len(str(most)) or not 1 <= int(text) <= most:
+            raise argparse.ArgumentTypeError(
+                f"{values.shown(text)}: expected a number of {of}, 1 or more, at most {most}"
+            )
+        return int(text)
+
+    return read
 
 
 def path(text: str) -> str:

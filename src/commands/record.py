@@ -212,17 +212,13 @@ def _parser() -> flags.Parser:
     parser = flags.parser("record", DESCRIPTION)
     parser.take("--run", metavar="ID[,ID...]", help="recorded runs: their ids, or their folders")
     parser.add_argument("--level", choices=LEVELS, required=True, help="who plays")
-    parser.add_argument("--rows", type=_count, default=50000, help="steps of the team, at least (default: 50000)")
+    parser.add_argument(
+        "--rows", type=flags.count("rows"), default=50000, help="steps of the team, at least (default: 50000)"
+    )
     parser.add_argument("--epsilon", type=_share, default=0.05, help="share of actions by lot (default: 0.05)")
     parser.add_argument("--sample", action="store_true", help="draw the other actions from the policy")
     parser.take("--out", metavar="DIR", required=True, type=flags.out_folder, help="folder of the dataset, a new one")
     return parser
-
-
-def _count(text: str) -> int:
-    if not runs.is_number(text) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text}: expected a whole number above 0")
-    return int(text)
 
 
 def _share(text: str) -> float:

@@ -2,7 +2,6 @@
 policy by hand.
 """
 
-import argparse
 import contextlib
 import math
 import os
@@ -49,7 +48,12 @@ def main(words: Sequence[str]) -> int:
     parser = restoring.parser(
         "render", "Film greedy episodes: the scene, each agent's action and its policy, the return."
     )
-    parser.take("--episodes", type=_count, default=EPISODES, help=f"how many (default: {EPISODES})")
+    parser.take(
+        "--episodes",
+        type=flags.count("episodes", MOST_EPISODES),
+        default=EPISODES,
+        help=f"how many (default: {EPISODES})",
+    )
     parser.take("--player", choices=PLAYERS, help="who chooses the actions of a run (default: search if there is one)")
     parser.add_argument("--page", action="store_true", help=PAGE_HELP)
     parser.add_argument("--imagined", action="store_true", help=IMAGINED_HELP)
@@ -74,12 +78,6 @@ def main(words: Sequence[str]) -> int:
     for path in written(restored, out, options.episodes, player):
         print(f"written: {path}", flush=True)
     return 0
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= MOST_EPISODES:
-        raise argparse.ArgumentTypeError(f"'{text}': expected a number of episodes, 1 to {MOST_EPISODES}")
-    return int(text)
 
 
 def chosen_player(restored: Restored, asked: str | None = None) -> str:

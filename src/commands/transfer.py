@@ -127,19 +127,15 @@ def _list(text: str) -> list[str]:
     return words
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or len(text) > 6 or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}': expected a number of episodes, 1 or more")
-    return int(text)
-
-
 def _parser() -> flags.Parser:
     own = flags.parser("transfer", DESCRIPTION)
     own.epilog = EXAMPLES
     own.take("--run", metavar="ID,...", type=_list, help="recorded runs: their ids, or their folders")
     own.add_argument("--sizes", metavar="SIZE,...", type=_list, required=True, help="what they are tested on")
     own.add_argument("--experts", metavar="ID,...", type=_list, help="recorded runs that are score 1 where trained")
-    own.take("--episodes", type=_count, default=EPISODES, help=f"on each task (default: {EPISODES})")
+    own.take(
+        "--episodes", type=flags.count("episodes", 10**6), default=EPISODES, help=f"on each task (default: {EPISODES})"
+    )
     own.take(
         "--player", choices=transfer_play.PLAYERS, help="who chooses the actions (default: search if there is one)"
     )

@@ -160,8 +160,6 @@ class Learner(NamedTuple):
     acting: Callable[[LearnerState], Params] = lambda state: (
         state.params
     )  # the parameters that playing needs; players get no others
-    # It reads the extras of the acting policy, which not all recorded rows have.
-    reads_behaviour: bool = False
     # LearnerState, episodes [E, L, ...] that were not learned from, without successors and extras -> {metric: []}, sums
     # over decisions, whose number is "count"; None where there is nothing to say
     held_out: Callable[[LearnerState, Transition], dict[str, Array]] | None = None

@@ -14,7 +14,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from tandem.core import (
     Acting, Array, Environment, EnvSpec, HostEnvironment, Key, Learner, LearnerState, Planner, PyTree, Replay, Report,
@@ -131,7 +130,7 @@ def make(
     recorded, sums = zip(*map(rows, names(config)), strict=True)
     newest = tuple(int(each.rows.env_step.max()) for each in recorded)
     learned, episodes = _divided(config, learner, recorded)
-    data = tuple(_held(name, replay, learner, each) for name, each in zip(names(config), learned, strict=True))
+    data = tuple(_held(name, replay, each) for name, each in zip(names(config), learned, strict=True))
     learn = partial(_learn_one if len(data) == 1 else _learn_several, learner, replay.source, newest)
     train = jax.jit(partial(_report, learner, learn, t_max, config.report_every), donate_argnums=0)
     envs = evaluators = None
@@ -167,17 +166,12 @@ def _divided(config: Config, learner: Learner, recorded: Sequence[Stream]) -> tu
     return [learned], jax.device_put(episodes)
 
 
-def _held(name: str, replay: Replay, learner: Learner, recorded: Stream) -> PyTree:
+def _held(name: str, replay: Replay, recorded: Stream) -> PyTree:
     """Return the replay's state with the recorded rows in it, on the device.
 
     Raises:
-      ValueError: they are too many or too few, or do not say of the policy that made them what the learner reads.
+      ValueError: they are too many or too few.
     """
-    if learner.reads_behaviour and bool(np.isnan(recorded.rows.extras.policy).any()):
-        raise ValueError(
-            f"this learner reads what the policy did that made the rows, and {name} does not say it; choose a learner "
-            "that fits that policy itself, or a dataset that was made by `record`"
-        )
     if replay.store.hold:
         data = replay.store.hold(recorded)
     else:

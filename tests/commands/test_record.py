@@ -148,7 +148,7 @@ def test_datasets_are_shown_merged_thinned_and_converted(written, tmp_path, caps
         (["dataset", "nowhere"], "nowhere holds no dataset"),
         (["dataset", "EXPERT", "--merge=RANDOM", "--out=EXPERT"], "is there already"),
         (["record", "--run=1", "--level=expert", "--out=EXPERT"], "is there already"),
-        (["record", "--run=1", "--level=expert", "--rows=0", "--out=x"], "0: expected a whole number above 0"),
+        (["record", "--run=1", "--level=expert", "--rows=0", "--out=x"], "expected a number of rows, 1 or more"),
         (["record", "--run=1", "--level=expert", "--epsilon=2", "--out=x"], "2: expected a number from 0 to 1"),
         (["record", "--run=9", "--level=expert", "--out=x"], "no run '9'"),
     ],
