@@ -63,7 +63,7 @@ def build(config: Mapping[str, Any], begins: bool = False) -> Built:
     """
     chosen = Chosen(config, FAMILIES)
     parts = _parts(config, chosen, begins)
-    made = {field.name: getattr(parts, field.name) for field in dataclasses.fields(parts)}
+    made = dict(vars(parts))
     names, elsewhere = _names(chosen), dict[str, Any]()
     if chosen.entries["runner"].host:
         elsewhere["remake"] = partial(remake, dict(config))
