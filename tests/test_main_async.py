@@ -82,7 +82,7 @@ def test_ctrl_c_and_a_killed_learner_leave_a_run_that_can_go_on_and_no_process(t
         keep_interrupting(process, family)
         out, err = process.communicate(timeout=120)
     assert process.returncode == 130 and err == "", err
-    assert "seed 1: interrupted" in out and "to go on" in out
+    assert "seed 1: interrupted" in out and "to continue" in out
     assert_gone(family)
     assert not list(scratch.glob("tandem-ray-*"))
     record = tmp_path / "results" / "sacred" / "1"

@@ -135,7 +135,7 @@ def test_show_tells_where_a_run_comes_from(typed):
         (["rerun"], ["which run?"]),
         (["evaluate", "--run=1", "--checkpoint=5"], ["no checkpoint '5'"]),
         (["evaluate"], ["--run", "--help"]),
-        (["evaluate", "--run=1", "with", "network_args.latent_size=9"], ["has another configuration", "float32[6]"]),
+        (["evaluate", "--run=1", "with", "network_args.latent_size=9"], ["is of another configuration", "float32[6]"]),
         (["show", "--run=9"], ["no run '9'"]),
     ],
 )
