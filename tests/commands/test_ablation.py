@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from tandem import build
 from tandem.commands import ablation as command
 from tandem.experiments import ablation
 from tandem.config.commandline import UsageError
@@ -134,10 +135,7 @@ def test_without_records_there_is_nothing_to_report(file):
 
 @pytest.mark.jaxmarl
 def test_the_examples_that_come_with_the_project_can_be_run():
-    """Every cell's settings are checked; every variant and every environment is put together, but not every pair.
-
-    What learns from recorded rows is put together only where these are.
-    """
+    """Every cell's settings are checked; every variant and every environment is put together, but not every pair."""
     files = sorted((FOLDER / "ablations").glob("*.yaml"))
     assert files
     for path in files:
@@ -145,6 +143,7 @@ def test_the_examples_that_come_with_the_project_can_be_run():
         for new in (2, 1):  # first the cells that bring both a new variant and a new environment
             for cell in cells:
                 names = {("variant", cell.variant), ("environment", cell.environment)}
-                recorded = any(update.key == "runner_args.rows" for update in cell.request.updates)
-                ablation.checked(cell, builds=len(names - seen) >= new and not recorded)
-                seen |= names if len(names - seen) >= new else set()
+                config = ablation.checked(cell, builds=False)
+                if len(names - seen) >= new:
+                    build.parts(config)  # all but what takes long: that contracts hold, and how much memory it takes
+                    seen |= names
