@@ -21,7 +21,7 @@ import numpy as np
 
 from tandem.datasets import card as cards
 from tandem.datasets.dataset import BEHAVIOUR, Arrays, Dataset
-from tandem.ops.held_out import aligned
+from tandem.ops.streams import aligned
 from tandem.records.checkpoint import plainly_named, sync
 
 CARD, ENDS = "card.json", "ends.npz"

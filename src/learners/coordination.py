@@ -18,6 +18,7 @@ from tandem.core import Array, Batch, Coordination, Learner, Model, Params, RunP
 from tandem.learners import bc, cloning
 from tandem.learners.value_targets import cut
 from tandem.ops import skills
+from tandem.ops.backups import chosen
 from tandem.ops.losses import masked_mean
 from tandem.ops.masking import entropy, masked_logits
 
@@ -91,5 +92,4 @@ def neighbours_loss(face: Coordination, known: dict[str, Array], rows: Transitio
 
 def log_likelihood(logits: Array, action: Array) -> Array:
     """Return the log-probabilities [..., K] of actions [..., K] or [..., 1] by logits [..., K, A]."""
-    done = jax.nn.one_hot(action, logits.shape[-1])
-    return jnp.sum(jax.nn.log_softmax(logits, axis=-1) * done, axis=-1)
+    return chosen(jax.nn.log_softmax(logits, axis=-1), action)

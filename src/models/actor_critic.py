@@ -20,6 +20,7 @@ from tandem.models.dense import with_ids
 from tandem.models.actor_critic_layers import ACTIVATIONS, VALUE_HEAD, Actor, Critic
 from tandem.models.entities.config import EntityConfig, describes, teams
 from tandem.models.entities.team import Alone, Whole, WholeTeam
+from tandem.models.recurrent import blank
 from tandem.ops import distributions
 
 
@@ -86,8 +87,8 @@ def make(config: Config, spec: EnvSpec) -> Model:
         agents = (batch, spec.num_agents, config.hidden_size)
         critic_shape = agents if by_agent else (batch, config.hidden_size)
         return {
-            "actor": _blank(config.actor_memory, agents),
-            "critic": _blank(config.critic_memory if config.separate_critic else "none", critic_shape),
+            "actor": blank(config.actor_memory, *agents),
+            "critic": blank(config.critic_memory if config.separate_critic else "none", *critic_shape),
         }
 
     def policy(params: Params, memory: PyTree, obs: Array, first: Array):
@@ -238,10 +239,6 @@ def _sees_state(config: Config, spec: EnvSpec, entities: bool) -> bool:
 def _values_agents(config: Config) -> bool:
     """Return whether one critic has a value for each agent."""
     return config.value_per_agent and config.share_parameters
-
-
-def _blank(memory: str, shape: tuple[int, ...]) -> PyTree:
-    return () if memory == "none" else jnp.zeros(shape)
 
 
 def _rescale_values(params: Params, old: tuple[Array, Array], new: tuple[Array, Array]) -> Params:

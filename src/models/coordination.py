@@ -26,7 +26,7 @@ from tandem.models.entities.config import EntityConfig, teams
 from tandem.models.entities.encoder import Pool, most
 from tandem.models.entities.team import TeamEncoder, TeamHead
 from tandem.models.entities.view import ALLY
-from tandem.models.recurrent import GRU
+from tandem.models.recurrent import GRU, blank
 
 NONE, NEIGHBOURS, SKILLS = "none", "neighbours", "skills"
 
@@ -65,7 +65,7 @@ def make(config: Config, spec: EnvSpec) -> Model:
         return with_ids(obs)
 
     def memory(batch: int) -> PyTree:
-        return () if config.memory == "none" else jnp.zeros((batch, spec.num_agents, config.hidden_size))
+        return blank(config.memory, batch, spec.num_agents, config.hidden_size)
 
     def init(key: Key) -> Params:
         obs, action = jnp.zeros((*shape, spec.obs.size)), jnp.zeros(shape, jnp.int32)

@@ -19,7 +19,7 @@ from tandem.models.actor_critic_layers import ACTIVATIONS, Body
 from tandem.models.dense import Dense, with_ids
 from tandem.models.entities.config import EntityConfig, teams
 from tandem.models.entities.team import TeamEncoder, TeamHead
-from tandem.models.recurrent import GRU
+from tandem.models.recurrent import GRU, blank
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ def make(config: Config, spec: EnvSpec) -> Model:
         return with_ids(obs)
 
     def memory(batch: int) -> PyTree:
-        return () if config.memory == "none" else jnp.zeros((batch, spec.num_agents, config.hidden_size))
+        return blank(config.memory, batch, spec.num_agents, config.hidden_size)
 
     def init(key: Key) -> Params:
         agents_key, mixer_key = jax.random.split(key)

@@ -4,8 +4,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from tandem.core import Array
+from tandem.core import Array, PyTree
 from tandem.models.dense import Dense
+
+
+def blank(memory: str, *shape: int) -> PyTree:
+    """Return a memory of this shape before the first step; () if it is "none"."""
+    return () if memory == "none" else jnp.zeros(shape)
 
 
 class GRU(nn.Module):

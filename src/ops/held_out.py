@@ -1,25 +1,13 @@
 """Recorded episodes that are not learned from, in NumPy: drawn out of a stream, and laid side by side to be judged."""
 
-import math
-from typing import Any
-
 import jax
 import numpy as np
 
 from tandem.core import Stream, Transition
-from tandem.ops.streams import FOLLOWED_BY, numbered
+from tandem.ops.streams import FOLLOWED_BY, aligned, numbered
 
-ALIGNMENT = 64  # bytes
 SIDE_BY_SIDE = 32  # episodes that are judged at once
 UNREAD = (*FOLLOWED_BY, "extras", "env_step")  # fields that nobody judges by
-
-
-def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Return an array whose memory JAX takes over as it is, where it computes on the processor, and does not copy."""
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    memory = np.empty(size + ALIGNMENT, np.uint8)
-    begin = -memory.ctypes.data % ALIGNMENT
-    return memory[begin : begin + size].view(dtype).reshape(shape)
 
 
 def divided(held: Stream, share: float, seed: int = 0) -> tuple[Stream, Transition]:

@@ -1,10 +1,14 @@
 """Recorded rows in NumPy, with all their successors, or only those at ends, to store no observation twice."""
 
+import math
+from typing import Any
+
 import numpy as np
 
 from tandem.core import Stream, Transition
 
 FOLLOWED_BY = {"next_obs": "obs", "next_state": "state", "next_legal": "legal", "next_alive": "alive"}
+ALIGNMENT = 64  # bytes
 
 
 def stream(rows: Transition) -> Stream:
@@ -35,3 +39,11 @@ def successors(own: np.ndarray, at_ends: np.ndarray, last: np.ndarray) -> np.nda
     after = np.roll(own, -1, axis=0)
     after[last] = at_ends
     return after
+
+
+def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Return an array whose memory JAX takes over as it is, where it computes on the processor, and does not copy."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    begin = -memory.ctypes.data % ALIGNMENT
+    return memory[begin : begin + size].view(dtype).reshape(shape)

@@ -230,17 +230,18 @@ def _init(learner: Learner, rows_sum: int, key: Key) -> RunState:
     )
 
 
-def _learn_one(learner: Learner, source: Source, newest: tuple[int], state: LearnerState, data: tuple, *clock: Array):
+def _learn_one(
+    learner: Learner, source: Source, newest: tuple[int], state: LearnerState, data: tuple, key: Key, progress: Array
+):  # fmt: skip
     """Return the learner's state after an update on a batch of the only rows, and its metrics."""
-    key, progress = clock
     return learn_once(learner, source, state, data[0], key, jnp.int32(newest[0]), progress)[:2]
 
 
 def _learn_several(
-    learner: Learner, source: Source, newest: tuple[int, ...], state: LearnerState, data: tuple, *clock: Array
+    learner: Learner, source: Source, newest: tuple[int, ...], state: LearnerState, data: tuple, key: Key,
+    progress: Array,
 ):  # fmt: skip
     """Return the learner's state after an update on a batch of each of several sets of rows, and its metrics."""
-    key, progress = clock
     sample_key, update_key = jax.random.split(key)
     batches = [source.sample(each, jax.random.fold_in(sample_key, i), progress) for i, each in enumerate(data)]
     state, metrics, _ = learner.update(state, batches, update_key)
