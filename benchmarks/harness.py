@@ -129,6 +129,14 @@ def write(name: str, result: dict) -> None:
     print(f"\nwritten: {path.relative_to(ROOT)}")
 
 
+def keep_cells(name: str, new: Sequence[dict], keys: Sequence[str]) -> None:
+    """Write the cells of a table; those measured before remain, but where a new one has the same values of `keys`."""
+    path = RESULTS / f"{name}.json"
+    old = json.loads(path.read_text())["cells"] if path.exists() else []
+    found = {tuple(cell[key] for key in keys): cell for cell in [*old, *new]}
+    write(name, {"cells": [found[key] for key in sorted(found)]})
+
+
 def table(rows: Sequence[Sequence[object]], head: Sequence[str]) -> str:
     """Return a Markdown table."""
     lines = ["| " + " | ".join(str(cell) for cell in row) + " |" for row in (head, ["---"] * len(head), *rows)]

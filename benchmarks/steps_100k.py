@@ -58,19 +58,7 @@ def main() -> None:
         for row in options.rows
     ]
     print(harness.table([list(found.values()) for found in cells], list(cells[0])))
-    harness.write(NAME, {"cells": beside(earlier(), cells)})
-
-
-def earlier() -> list[dict[str, object]]:
-    """Return the cells that were measured before."""
-    path = harness.RESULTS / f"{NAME}.json"
-    return json.loads(path.read_text())["cells"] if path.exists() else []
-
-
-def beside(old: list[dict[str, object]], new: list[dict[str, object]]) -> list[dict[str, object]]:
-    """Return all cells in the table's order, where new ones replace old ones of the same task and algorithm."""
-    found = {(cell["task"], cell["algorithm"]): cell for cell in [*old, *new]}
-    return [found[column, row] for column in COLUMNS for row in ROWS if (column, row) in found]
+    harness.keep_cells(NAME, cells, ("task", "algorithm"))
 
 
 def run(folder: Path, row: str, column: str, seed: int) -> tuple[Path, str, str, list[str]]:
