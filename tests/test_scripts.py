@@ -124,7 +124,7 @@ def wanted(names):
     "lock, names",
     [
         ("requirements.lock", ["project", "mabrax", "pettingzoo"]),
-        ("requirements-test.lock", ["export", "trackers", "test", "docs"]),
+        ("requirements-test.lock", ["data", "export", "trackers", "test", "docs"]),
         ("requirements-cuda.lock", ["cuda"]),
     ],
 )

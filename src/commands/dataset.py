@@ -1,4 +1,4 @@
-"""`dataset DIR`: what a dataset is; `--merge`, `--take`, `--to=parquet` and `--import` make another of it."""
+"""`dataset DIR`: what a dataset is; `--merge`, `--take`, `--to` and `--import` make another of it."""
 
 import argparse
 import sys
@@ -12,10 +12,10 @@ from rich.table import Table
 
 from tandem.commands import flags
 from tandem.config.commandline import UsageError
-from tandem.datasets import foreign, parquet, store
+from tandem.datasets import foreign, minari, parquet, store
 from tandem.datasets.dataset import Dataset, chosen, joined, taken
 
-PARQUET = "parquet"
+FORMATS = {"parquet": parquet.write, "minari": minari.write}
 DESCRIPTION = """Print a dataset's card; or write another dataset, or a file, that is made of it.
 
 examples:
@@ -23,6 +23,7 @@ examples:
   python src/main.py dataset data/3m-medium --merge=data/3m-expert --out=data/3m-mixed
   python src/main.py dataset data/3m-expert --take=5% --out=data/3m-little
   python src/main.py dataset data/3m-expert --to=parquet --out=3m.parquet
+  python src/main.py dataset data/3m-expert --to=minari --out=minari/3m-v0         (needs minari)
   python src/main.py dataset episodes.h5 --import --limit=60 --out=data/theirs     (PyMARL's HDF5; needs h5py)
   python src/main.py dataset vaults/3m.vlt/Good --import --out=data/og-3m-good     (a vault of OG-MARL)"""
 
@@ -52,7 +53,7 @@ def main(words: Sequence[str]) -> int:
 def _write(given: Path, options: argparse.Namespace) -> int:
     out = Path(options.out)
     if options.to:
-        kept = parquet.write(out, store.read(given))
+        kept = FORMATS[options.to](out, store.read(given))
         print(f"written: {out}, {kept:,} rows")
         return 0
     if options.imports:
@@ -121,7 +122,7 @@ def _parser() -> flags.Parser:
     parser.add_argument("--merge", metavar="DIR,...", help="datasets to be put behind it")
     parser.add_argument("--take", metavar="SHARE", type=_percent, help="a share of its episodes by lot, as 5%%")
     parser.add_argument("--leave", metavar="SHARE", type=_percent, help="the episodes that --take=SHARE does not take")
-    parser.add_argument("--to", metavar=PARQUET, choices=(PARQUET,), help="the format of a file to write")
+    parser.add_argument("--to", metavar="FORMAT", choices=FORMATS, help=f"what others open: {', '.join(FORMATS)}")
     parser.add_argument("--import", dest="imports", action="store_true", help="it is another program's")
     parser.add_argument("--limit", metavar="STEPS", type=int, help="where episodes are cut off, which HDF5 leaves out")
     parser.take("--out", metavar="DIR|FILE", type=flags.path, help="what to write, under a new name")

@@ -1,6 +1,7 @@
 """How `transfer` makes its matrix: the tasks that sizes stand for, whose parameters fit them, who plays there."""
 
 import dataclasses
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -148,9 +149,9 @@ def _name(word: str) -> str:
 def known(place: Place, label: str, masters: Mapping[str, Restored]) -> Task:
     """Return a task with what random play and the expert earn there."""
     here = next(iter(place.players.values()))
-    random = played(here, scripted.at_random(here.env.spec))
+    random = played(here, scripted.at_random(here.env.spec), f"random play, {label}")
     of_runs = {
-        f"run {name}": played(master, chosen(master))
+        f"run {name}": played(master, chosen(master), f"the expert run {name}, {label}")
         for name, master in masters.items()
         if _task(master) == _task(here)
     }
@@ -160,12 +161,19 @@ def known(place: Place, label: str, masters: Mapping[str, Restored]) -> Task:
     controller = dict(getattr(here.env, "scripted", ())).get(CONTROLLER)
     if controller is None:
         return Task(label, random)
-    return Task(label, random, played(here, scripted.planner(controller, here.env.spec)), CONTROLLER)
+    best = played(here, scripted.planner(controller, here.env.spec), f"{CONTROLLER}, {label}")
+    return Task(label, random, best, CONTROLLER)
 
 
-def played(restored: Restored, planner: Planner) -> Summary:
-    """Return what a player earns."""
+def played(restored: Restored, planner: Planner, told: str) -> Summary:
+    """Return what a player earns; `told` says on the screen who it is."""
+    _tell(told)
     return summary(judge(restored, planner, _batch(restored))(restored.params, jax.random.key(KEY)))
+
+
+def _tell(who: str) -> None:
+    """Say who plays now, since programs outside JAX take minutes."""
+    print(f"playing: {who}", file=sys.stderr, flush=True)
 
 
 def _batch(restored: Restored) -> int:
@@ -192,7 +200,8 @@ def _row(key: str, runs: Sequence[StoredRun], places: Sequence[Place], labels: S
     for place, label in zip(places, labels):
         here = place.players[key]
         play = judge(here, chosen(here, how.player), _batch(here))
-        for found, (_, learned) in zip(earned, params):
+        for run, found, (_, learned) in zip(runs, earned, params):
+            _tell(f"run {run.id}, {label}")
             found[label] = summary(play(learned, jax.random.key(KEY)))
     same = [label for place, label in zip(places, labels) if _task(place.players[key]) == canonical(config, spec)]
     trained_on = same[0] if same else config["env_args"].get("map_name") or f"{spec.num_agents} agents"

@@ -12,7 +12,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,23 +46,34 @@ def write(folder: Path, data: Dataset) -> dict[str, Any]:
     Raises:
       DatasetError: there is something of this name already, or nothing can be written there.
     """
+    with new_folder(folder) as partial:
+        card = cards.complete(data) | {"hashes": hashes(data)}
+        _write_vault(partial, _tree(data.rows, card["spec"]["num_agents"]), card)
+        np.savez_compressed(partial / ENDS, **data.ends)
+        (partial / CARD).write_text(json.dumps(card, indent=1) + "\n")
+    return card
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Give a folder to write into, which gets its own name at the end; until then nothing is there.
+
+    Raises:
+      DatasetError: there is something of this name already, or nothing can be written there.
+    """
     folder = Path(os.path.abspath(folder))
     if folder.exists():
         raise DatasetError(f"{folder} is there already; name another folder, or remove it")
-    card = cards.complete(data) | {"hashes": hashes(data)}
     partial = folder.with_name(f".{folder.name}.partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        _write_vault(partial, _tree(data.rows, card["spec"]["num_agents"]), card)
-        np.savez_compressed(partial / ENDS, **data.ends)
-        (partial / CARD).write_text(json.dumps(card, indent=1) + "\n")
+        yield partial
         partial.rename(folder)
         sync(folder.parent)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise DatasetError(f"{folder} cannot be written ({error.strerror})") from error
-    return card
 
 
 def read_card(folder: Path) -> dict[str, Any]:

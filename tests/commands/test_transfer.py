@@ -56,6 +56,7 @@ def test_a_matrix_of_runs_and_sizes(typed, quick, tmp_path):
     words = ("--run=1,2", "--sizes=2,3", "--experts=2", "--episodes=5", f"--out={tmp_path / 'out'}")
     status, out, err = typed(*words)
     assert status == 0, err
+    assert "playing: random play, 2 agents\n" in err and "playing: run 2, 3 agents\n" in err
     assert "│ pqn_vdn, 3 agents " in out and "│ 2 seeds " in out and "run 2" in out and "optimal" in out
     found = json.loads((tmp_path / "out" / "transfer.json").read_text())
     (row,) = found["rows"]

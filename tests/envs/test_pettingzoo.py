@@ -192,7 +192,16 @@ def test_every_agent_s_return_can_be_had():
             {"scenario": "simple_tag", "team": ("wolf",)},
             "env_args.team: 'wolf' is in no agent's name; there are adversary_0",
         ),
-        ({"scenario": "pistonball", "scenario_args": {"pistons": 3}}, "pistonball_v6 does not take them: .*'pistons'"),
+        (
+            {"scenario": "pistonball", "scenario_args": {"pistons": 3}},
+            "pistonball_v6 does not take pistons=3: .*'pistons'",
+        ),
+        ({"scenario": "pistonball", "num_agents": 1}, "does not take n_pistons=1: n_pistons must be greater than 1"),
+        ({"scenario": "simple_tag", "num_agents": 2}, "fixed number of agents; only simple_spread, pursuit, multiwalk"),
+        (
+            {"scenario": "pursuit", "num_agents": 2, "scenario_args": {"n_pursuers": 4}},
+            "num_agents=2 and env_args.scenario_args.n_pursuers=4 both set the size",
+        ),
         (
             {"scenario": "pistonball", "scenario_args": {"max_cycles": 3}},
             "scenario_args.max_cycles: is set here.*episode_limit",
@@ -206,6 +215,12 @@ def test_every_agent_s_return_can_be_had():
 def test_what_does_not_exist_is_refused_in_a_sentence(settings, words):
     with pytest.raises(ValueError, match=words):
         pettingzoo.make(pettingzoo.Config(**settings))
+
+
+@pytest.mark.parametrize("scenario", ["simple_spread", "pursuit", "multiwalker", "pistonball"])
+def test_a_team_may_have_another_size(scenario):
+    env = make(scenario, num_agents=4, scenario_args={"n_evaders": 2} if scenario == "pursuit" else {})
+    assert env.spec.num_agents == 4 == len(env.reset(0).obs)
 
 
 def test_a_missing_package_is_named_with_how_to_install_it(monkeypatch):

@@ -29,6 +29,12 @@ from tandem.envs.pettingzoo.game import open_game
 class Config:
     scenario: str = setting("simple_spread", "the game, with or without its version")
     scenario_args: dict = setting({}, "arguments of PettingZoo's own maker: env_args.scenario_args.n_pistons=5")
+    num_agents: int = setting(
+        0,
+        "size of the team in simple_spread, pursuit, multiwalker and pistonball; 0 = the scenario's",
+        low=0,
+        high=1000,
+    )
     team: tuple[str, ...] = setting(
         (), "words in the names of the trained agents; others play at random; [] = the scenario's"
     )
@@ -66,6 +72,8 @@ def make(config: Config) -> PettingZooEnvironment:
     scenario = scenarios.find(config.scenario)
     if len(config.resize) not in (0, 2):
         raise ValueError(f"env_args.resize: expected width and height or [], got {list(config.resize)}")
+    arguments = scenarios.sized(scenario, config.num_agents, config.scenario_args)
+    config = dataclasses.replace(config, scenario_args=arguments)
     limit = config.episode_limit or math.ceil(scenario.cycles / config.frame_skip)
     game = open_game(scenario, config, limit * config.frame_skip + scenario.spare_cycles)
     everyone = list(game.env.possible_agents)

@@ -71,8 +71,13 @@ def open_game(scenario: Scenario, config: Any, cycles: int) -> Game:
     module = load(scenario.module)
     try:
         env = module.parallel_env(max_cycles=cycles, render_mode="rgb_array", **arguments)
-    except TypeError as error:
-        raise ValueError(f"env_args.scenario_args: {scenario.version} does not take them: {error}") from error
+    except (
+        Exception
+    ) as error:  # asserted there, or met while the game was made; without arguments they are not to blame
+        if not config.scenario_args:
+            raise
+        given = ", ".join(f"{name}={value}" for name, value in config.scenario_args.items())
+        raise ValueError(f"env_args.scenario_args: {scenario.version} does not take {given}: {error}") from error
     state_size, read_state = _state(env, config) if has_state else (0, _nothing)
     env, sticky = _preprocessed(env, config)
     return Game(env=env, sticky=sticky, state_size=state_size, read_state=read_state)

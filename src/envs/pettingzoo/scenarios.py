@@ -56,6 +56,7 @@ class Scenario:
     # Frames by which PettingZoo's own limit lies beyond ours: multiwalker calls the end at its limit a termination.
     spare_cycles: int = 1
     roms: bool = False  # needs the ROMs that ale-py brings
+    size: str = ""  # the argument that says how many agents the team has; "" = none does
 
     @property
     def version(self) -> str:
@@ -70,7 +71,7 @@ class Scenario:
 
 _ALL = (
     Scenario("mpe2.simple_v3"),
-    Scenario("mpe2.simple_spread_v3"),
+    Scenario("mpe2.simple_spread_v3", size="N"),
     Scenario("mpe2.simple_speaker_listener_v4", shared=_yes),
     Scenario("mpe2.simple_reference_v3"),
     Scenario("mpe2.simple_tag_v3", team=("adversary",), shared=_yes),
@@ -81,15 +82,16 @@ _ALL = (
     Scenario("mpe2.collect_treasure_v1"),
     Scenario("mpe2.simple_formation_v1", shared=_yes),
     Scenario("mpe2.simple_line_v1", shared=_yes),
-    Scenario("pettingzoo.sisl.pursuit_v5", cycles=500, shared=_rewards_shared),
+    Scenario("pettingzoo.sisl.pursuit_v5", cycles=500, shared=_rewards_shared, size="n_pursuers"),
     Scenario(
         "pettingzoo.sisl.multiwalker_v9",
         cycles=500,
         shared=_shared_unless_walkers_fall_alone,
         has_state=_no_walker_removed,
         more=_keep_walkers,
+        size="n_walkers",
     ),
-    Scenario("pettingzoo.butterfly.pistonball_v6", cycles=125, shared=_yes),
+    Scenario("pettingzoo.butterfly.pistonball_v6", cycles=125, shared=_yes, size="n_pistons"),
     Scenario("pettingzoo.butterfly.knights_archers_zombies_v11", cycles=900),
     # Its reward per frame is max_reward over its limit, so the limit must be the true one.
     Scenario("pettingzoo.butterfly.cooperative_pong_v6", cycles=900, shared=_yes, spare_cycles=0),
@@ -117,3 +119,24 @@ def find(given: str) -> Scenario:
             f"env_args.scenario: '{given}' is not in the pinned packages; they have {SCENARIOS[name].version}"
         )
     return SCENARIOS[name]
+
+
+def sized(scenario: Scenario, num_agents: int, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments with those of a team of `num_agents`; 0 = the scenario's own size.
+
+    Raises:
+      ValueError: the scenario has one size only, or the arguments say another.
+    """
+    if not num_agents:
+        return dict(arguments)
+    if not scenario.size:
+        takers = ", ".join(name for name, each in SCENARIOS.items() if each.size)
+        raise ValueError(
+            f"env_args.num_agents={num_agents}: {scenario.name} has a fixed number of agents; only {takers} take it"
+        )
+    if scenario.size in arguments:
+        raise ValueError(
+            f"env_args.num_agents={num_agents} and env_args.scenario_args.{scenario.size}={arguments[scenario.size]} "
+            "both set the size of the team; give one of them"
+        )
+    return {**arguments, scenario.size: num_agents}
