@@ -18,6 +18,7 @@ import jax.numpy as jnp
 
 from tandem.core import Array, Key, Learner, Model, Params, RunPlan, Transition, setting
 from tandem.learners import cloning, q, q_offline, value_targets
+from tandem.learners.entity_dropout import entity_dropout_setting, make_hide
 from tandem.learners.offline_metrics import METRICS as MEASURED, measured, named
 from tandem.learners.q import Beside, Learned, Method, Opinion
 from tandem.learners.value_targets import cut
@@ -46,6 +47,7 @@ class Config(q.Config):
         low=0.0,
         high=0.999,
     )
+    entity_dropout: float = entity_dropout_setting()
 
 
 METRICS = (*q.METRICS, "behaviour_loss", "policy_loss", *MEASURED)
@@ -56,9 +58,10 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
     """Return the learner; the policy plays, as a network whose largest value is that of the likeliest action.
 
     Raises:
-      ValueError: as `q.make`.
+      ValueError: things are to be hidden, and the network sees none; or as `q.make`.
     """
-    method = Method(backups.reweighted(config.critic_temperature), beside(config, model, plan))
+    hide = make_hide(config.entity_dropout, model)
+    method = Method(backups.reweighted(config.critic_temperature), beside(config, model, plan), hide)
 
     def policy(params: Params, rows: Transition, behaviour: Array) -> Array:
         del behaviour

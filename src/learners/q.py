@@ -35,6 +35,7 @@ from tandem.core import (
     setting,
 )
 from tandem.learners import value_targets
+from tandem.learners.entity_dropout import Hide
 from tandem.learners.reward_scale import make_reward_scale, reward_scale_setting
 from tandem.learners.sgd import descend, in_one, make_optimiser, state_with_target
 from tandem.ops import backups
@@ -79,6 +80,7 @@ class Config:
     )
 
 
+HIDING = 1  # its index in an update's key
 METRICS = ("loss", "td_error", "q_data", "q_target", "reward_scale", "grad_norm", "learning_rate")
 
 
@@ -125,6 +127,7 @@ class Method(NamedTuple):
 
     backup: Backup = backups.greedy
     beside: Beside | None = None
+    hide: Hide | None = None  # hides things from the agents in the sequences that are learned from
 
 
 def make(config: Config, model: Model, plan: RunPlan) -> Learner:
@@ -163,6 +166,8 @@ def assemble(config: Config, method: Method, model: Model, plan: RunPlan) -> Lea
         return {"train/learning_rate": schedule(step)}
 
     def slope(state: LearnerState, batch: Batch, key: Key) -> Slope:
+        if method.hide:
+            batch = batch.replace(traj=method.hide(batch.traj, jax.random.fold_in(key, HIDING)))
         raw = team_reward(batch.traj.reward, plan.spec.shared_reward)  # [B, T]
         stats = scaling.add(state.stats, raw, batch.traj, batch.weight)
         scale, networks = scaling.scale(stats), (state.params, state.target)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from tandem.core import Array, Key, Learner, LearnerState, Model, Params, RunPlan, Transition, setting
 from tandem.learners import cloning, q
+from tandem.learners.entity_dropout import entity_dropout_setting, make_hide
 from tandem.learners.offline_metrics import METRICS as MEASURED, measured, named
 from tandem.learners.q import Beside, Learned, Method, Opinion
 from tandem.learners.value_targets import cut, read
@@ -65,6 +66,7 @@ class Config(q.Config):
     )
     temperature: float = setting(1.0, "soft_behaviour: alpha, in units of the scaled values", low=1e-6)
     expectile: float = setting(0.7, "expectile: 0.5 = the mean, towards 1 the maximum", low=0.5, high=0.999)
+    entity_dropout: float = entity_dropout_setting()
 
 
 BACKUPS: dict[str, Callable[[Config], Backup]] = {
@@ -83,14 +85,16 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
     """Return the learner.
 
     Raises:
-      ValueError: a penalty on the team's value where agents are fitted by themselves, or as `q.make`.
+      ValueError: a penalty on the team's value where agents are fitted by themselves, things to be hidden where the
+        network sees none, or as `q.make`.
     """
     if model.q_values.by_agent and config.conservatism in ("joint", "counterfactual"):
         raise ValueError(
             f"learner_args.conservatism={config.conservatism}: it holds down values of the team, and with "
             "network_args.mixer=none there are none; choose conservatism=agent, or another mixer"
         )
-    learner = q.assemble(config, Method(BACKUPS[config.backup](config), beside(config, model, plan)), model, plan)
+    hide = make_hide(config.entity_dropout, model)
+    learner = q.assemble(config, Method(BACKUPS[config.backup](config), beside(config, model, plan), hide), model, plan)
 
     def values(params: Params, rows: Transition, behaviour: Array) -> Array:
         return judged(

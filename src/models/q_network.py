@@ -18,7 +18,7 @@ from tandem.models import mixers, pictures
 from tandem.models.actor_critic_layers import ACTIVATIONS, Body
 from tandem.models.dense import Dense, with_ids
 from tandem.models.entities.config import EntityConfig, teams
-from tandem.models.entities.team import TeamEncoder, TeamHead
+from tandem.models.entities.team import TeamEncoder, TeamHead, most_things
 from tandem.models.recurrent import GRU, blank
 
 
@@ -89,7 +89,8 @@ def make(config: Config, spec: EnvSpec) -> Model:
         return mixer.apply({"params": params["mixer"]}, living, pictures.flat(obs), state)[..., None]
 
     face = QValues(memory=memory, values=values, mix=mix, by_agent=config.mixer == "none")
-    return Model(init=init, acting=lambda params: {"agents": params["agents"]}, q_values=face)
+    things = most_things(groups)
+    return Model(init=init, acting=lambda params: {"agents": params["agents"]}, q_values=face, things=things)
 
 
 class Agents(nn.Module):
