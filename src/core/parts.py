@@ -49,6 +49,7 @@ class Report(NamedTuple):
     metrics: dict[str, float]
     histograms: dict[str, np.ndarray] = {}  # values of any shape, to be shown as histograms; few and seldom
     notes: tuple[str, ...] = ()  # messages for the user on errors that did not end the run
+    ending: str = ""  # why this report is the last one, where it comes before t_max and max_minutes
 
 
 class Environment(NamedTuple):
