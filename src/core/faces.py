@@ -186,6 +186,7 @@ class Coordination(NamedTuple):
     others: np.ndarray  # [N, N - 1] who the teammates of each agent are
     predicts: bool  # teammates' actions
     turns: bool  # agents act one after the other
+    num_skills: int = 1  # K
 
 
 @pytree

@@ -83,6 +83,7 @@ def make(config: Config, spec: EnvSpec) -> Model:
         others=others(spec.num_agents),
         predicts=config.coordination != NONE and spec.num_agents > 1,
         turns=config.turns,
+        num_skills=config.num_skills if config.coordination == SKILLS else 1,
     )
     return Model(init=init, coordination=face, things=most_things(groups))
 
