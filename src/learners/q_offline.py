@@ -8,7 +8,7 @@ The behaviour is a network that is fitted to the same batches (`cloning.py`). It
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -78,11 +78,30 @@ BACKUPS: dict[str, Callable[[Config], Backup]] = {
     "expectile": lambda config: backups.expectile(config.expectile),
 }
 METRICS = (*q.METRICS, "conservatism", "behaviour_loss", *MEASURED)
+
+
+class Imitation(NamedTuple):
+    """How the behaviour is fitted to the data."""
+
+    # parameters, rows with those that are burned in, what is learned of the others -> loss [], metrics {name: []}
+    loss: Callable[[Params, Transition, Learned], tuple[Array, dict[str, Array]]]
+    metric_names: tuple[str, ...] = ()
+
+
 problems = q.problems
 
 
 def make(config: Config, model: Model, plan: RunPlan) -> Learner:
     """Return the learner.
+
+    Raises:
+      ValueError: as `assemble`.
+    """
+    return assemble(config, model, plan, imitation(config, model))
+
+
+def assemble(config: Config, model: Model, plan: RunPlan, imitated: Imitation) -> Learner:
+    """Return the learner beside a way to imitate.
 
     Raises:
       ValueError: a penalty on the team's value where agents are fitted by themselves, things to be hidden where the
@@ -94,7 +113,8 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
             "network_args.mixer=none there are none; choose conservatism=agent, or another mixer"
         )
     hide = make_hide(config.entity_dropout, model)
-    learner = q.assemble(config, Method(BACKUPS[config.backup](config), beside(config, model, plan), hide), model, plan)
+    method = Method(BACKUPS[config.backup](config), beside(config, model, plan, imitated), hide)
+    learner = q.assemble(config, method, model, plan)
 
     def values(params: Params, rows: Transition, behaviour: Array) -> Array:
         return judged(
@@ -130,7 +150,17 @@ def held_out(
     return judge
 
 
-def beside(config: Config, model: Model, plan: RunPlan) -> Beside:
+def imitation(config: Config, model: Model) -> Imitation:
+    """Return the imitation by the likelihood of the data's actions alone."""
+
+    def imitated(params: Params, traj: Transition, learned: Learned) -> tuple[Array, dict[str, Array]]:
+        logits = cloning.behaviour_logits(model.behaviour, params, traj, config.burn_in)[0]
+        return cloning.behaviour_loss(logits, learned.rows, learned.weight), {}
+
+    return Imitation(imitated)
+
+
+def beside(config: Config, model: Model, plan: RunPlan, imitated: Imitation) -> Beside:
     """Return what is learned beside the values: the behaviour, and what keeps values of unseen actions low."""
 
     def logits(params: Params, traj: Transition) -> tuple[Array, Array]:
@@ -142,14 +172,14 @@ def beside(config: Config, model: Model, plan: RunPlan) -> Beside:
         return Opinion(now, played_next(rows, then) if config.backup == "data" else then)
 
     def loss(params: Params, traj: Transition, learned: Learned, key: Key) -> tuple[Array, dict[str, Array]]:
-        of_behaviour = cloning.behaviour_loss(logits(params, traj)[0], learned.rows, learned.weight)
+        of_behaviour, metrics = imitated.loss(params, traj, learned)
         kept_low = held_down(config, learned, key)
-        metrics = {"train/conservatism": kept_low, "train/behaviour_loss": of_behaviour}
+        metrics |= {"train/conservatism": kept_low, "train/behaviour_loss": of_behaviour}
         plays = judged(config, jax.lax.stop_gradient(learned.values), learned.opinion.now)
         metrics |= measured(plays, learned, plan.discount, config.support_threshold)
         return of_behaviour + kept_low, metrics
 
-    own = named(METRICS[len(q.METRICS) :])
+    own = named((*METRICS[len(q.METRICS) :], *imitated.metric_names))
     return Beside(names=(cloning.BEHAVIOUR,), opinion=opinion, loss=loss, metric_names=own)
 
 

@@ -55,7 +55,7 @@ def make(config: Config, spec: EnvSpec) -> Model:
     Raises:
       ValueError: entities are asked for where there are none, or where they do not say who the teammates are.
     """
-    groups = _groups(config, spec)
+    groups = seen_groups(config, spec)
     team = Team(config, spec.num_agents, spec.actions.size, groups)
     shape = (1, 1, spec.num_agents)
 
@@ -93,7 +93,7 @@ def others(agents: int) -> np.ndarray:
     return np.array([[j for j in range(agents) if j != i] for i in range(agents)], int).reshape(agents, agents - 1)
 
 
-def _groups(config: Config, spec: EnvSpec) -> tuple[Group, ...]:
+def seen_groups(config: Config, spec: EnvSpec) -> tuple[Group, ...]:
     """Return the one group of agents whose observations are read as entities, all teammates among them; else ()."""
     groups = teams(config, spec)
     shown = groups and {block.kind: block.count for block in groups[0].obs.entities}.get(ALLY, 0) == spec.num_agents - 1
