@@ -80,13 +80,12 @@ def beside(config: Config, model: Model, plan: RunPlan) -> Beside:
 
     def opinion(params: Params, traj: Transition) -> Opinion:
         logits = cloning.behaviour_logits(model.behaviour, params, traj, config.burn_in)
-        return Opinion(*cloning.probabilities(logits, cut(traj, config.burn_in)))
+        return Opinion(*cloning.probabilities(logits, cut(traj, config.burn_in)), logits[0])
 
     def loss(params: Params, traj: Transition, learned: Learned, key: Key) -> tuple[Array, dict[str, Array]]:
         del key
         rows, nothing = learned.rows, face.memory(traj.first.shape[0])
-        logits = cloning.behaviour_logits(model.behaviour, params, traj, config.burn_in)[0]
-        of_behaviour = cloning.behaviour_loss(logits, rows, learned.weight)
+        of_behaviour = cloning.behaviour_loss(learned.opinion.said, rows, learned.weight)
         policy = value_targets.read(face, {"agents": params[POLICY]}, nothing, traj).values[:, config.burn_in :]
         log_prob = CATEGORICAL.log_prob(policy, rows.legal, rows.action)
         worth = jax.lax.stop_gradient(weights(config, learned))

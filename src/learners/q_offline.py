@@ -97,7 +97,7 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
     Raises:
       ValueError: as `assemble`.
     """
-    return assemble(config, model, plan, imitation(config, model))
+    return assemble(config, model, plan, imitation())
 
 
 def assemble(config: Config, model: Model, plan: RunPlan, imitated: Imitation) -> Learner:
@@ -150,12 +150,11 @@ def held_out(
     return judge
 
 
-def imitation(config: Config, model: Model) -> Imitation:
+def imitation() -> Imitation:
     """Return the imitation by the likelihood of the data's actions alone."""
 
     def imitated(params: Params, traj: Transition, learned: Learned) -> tuple[Array, dict[str, Array]]:
-        logits = cloning.behaviour_logits(model.behaviour, params, traj, config.burn_in)[0]
-        return cloning.behaviour_loss(logits, learned.rows, learned.weight), {}
+        return cloning.behaviour_loss(learned.opinion.said, learned.rows, learned.weight), {}
 
     return Imitation(imitated)
 
@@ -168,8 +167,9 @@ def beside(config: Config, model: Model, plan: RunPlan, imitated: Imitation) -> 
 
     def opinion(params: Params, traj: Transition) -> Opinion:
         rows = cut(traj, config.burn_in)
-        now, then = cloning.probabilities(logits(params, traj), rows)
-        return Opinion(now, played_next(rows, then) if config.backup == "data" else then)
+        said = logits(params, traj)
+        now, then = cloning.probabilities(said, rows)
+        return Opinion(now, played_next(rows, then) if config.backup == "data" else then, said[0])
 
     def loss(params: Params, traj: Transition, learned: Learned, key: Key) -> tuple[Array, dict[str, Array]]:
         of_behaviour, metrics = imitated.loss(params, traj, learned)
