@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tandem.config.commandline import Update
-from tandem.core import Alone, Array, EnvSpec, Key, Params, PyTree
+from tandem.core import Alone, Array, EnvSpec, Key, Params, Planner, PyTree
 from tandem.core.metrics import POLICY
 from tandem.records import runs
 from tandem.restored import Restored, restore
@@ -137,5 +137,6 @@ def of(restored: Restored, name: str) -> Policy:
     player = restored.players.get(POLICY)
     if player is None or player.alone is None:
         planner = restored.config["planner"]
-        raise ValueError(f"{name} acts by planner '{planner}', in which no agent acts by its own observations alone")
+        how = player.not_alone if player else Planner._field_defaults["not_alone"]
+        raise ValueError(f"{name} acts by planner '{planner}', in which {how}")
     return Policy(player.alone, restored.params, restored.env.spec, restored.config, restored.step)

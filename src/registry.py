@@ -123,6 +123,10 @@ NETWORKS = {
         "tandem.models.coordination", "policies that predict teammates' actions, share skills, or act in turns",
         shows=_set("coordination"),
     ),
+    "coordination_q": Entry(
+        "tandem.models.coordination_q", "as coordination, with Q-values that know what it knows, and a mixer",
+        shows=_set("coordination q_values behaviour"),
+    ),
 }  # fmt: skip
 PLANNERS = {
     "plies": Entry(
@@ -203,6 +207,10 @@ LEARNERS = {
     "coordination": Entry(
         "tandem.learners.coordination", "behaviour cloning, with predictions of teammates' actions and skills",
         needs=_set("coordination"), leaves="policy", data="sequences",
+    ),
+    "q_coordination": Entry(
+        "tandem.learners.q_coordination", "as q_offline, with the data's policy imitated as in coordination",
+        needs=_set("q_values behaviour coordination"), leaves="policy", data="sequences",
     ),
     "pqn": Entry(
         "tandem.learners.pqn", "Q-learning from rollouts by lambda-returns, without replay and target network (PQN)",

@@ -186,6 +186,7 @@ class Coordination(NamedTuple):
     others: np.ndarray  # [N, N - 1] who the teammates of each agent are
     predicts: bool  # teammates' actions
     turns: bool  # agents act one after the other
+    num_skills: int = 1  # K
 
 
 @pytree
@@ -240,10 +241,13 @@ class Model(NamedTuple):
     # then be frozen; and those that only the policy has.
     world: tuple[str, ...] = ()
     policy: tuple[str, ...] = ()
+    # The most things beside its agent that an observation shows; 0 = it is not read as entities. So many numbers may
+    # follow an observation [O + C], in the order of the things: what is marked by 1.0 there is hidden from the agent.
+    things: int = 0
 
     def faces(self) -> frozenset[str]:
         """Return the names of the faces that it has."""
         return frozenset(name for name in FACES if getattr(self, name) is not None)
 
 
-FACES = tuple(name for name in Model._fields if name not in ("init", "acting", "world", "policy"))
+FACES = tuple(name for name in Model._fields if name not in ("init", "acting", "world", "policy", "things"))

@@ -49,6 +49,7 @@ class Report(NamedTuple):
     metrics: dict[str, float]
     histograms: dict[str, np.ndarray] = {}  # values of any shape, to be shown as histograms; few and seldom
     notes: tuple[str, ...] = ()  # messages for the user on errors that did not end the run
+    ending: str = ""  # why this report is the last one, where it comes before t_max and max_minutes
 
 
 class Environment(NamedTuple):
@@ -109,6 +110,7 @@ class Planner(NamedTuple):
     plays: str  # name of this way to play in evaluations: "search", or "policy" if it does not search
     metric_names: tuple[str, ...] = ()  # keys of Plan.metrics in any order; reports show their means as search/<name>
     alone: Alone | None = None  # its decentralised policy; None: it searches, or agents act in turns
+    not_alone: str = "no agent acts by its own observations alone"  # how it acts instead, where `alone` is None
     also: Mapping[str, "Planner"] = {}  # other ways to play with the same parameters, by their names in evaluations
 
     def players(self) -> dict[str, "Planner"]:

@@ -14,6 +14,7 @@ from tandem.core import (
     ActorCritic, Array, Batch, Halves, Key, Learner, LearnerState, Model, Params, RunPlan, Slope, Transition, setting,
 )  # fmt: skip
 from tandem.learners import cloning
+from tandem.learners.entity_dropout import entity_dropout_setting, make_hide
 from tandem.learners.offline_metrics import named
 from tandem.learners.sgd import descend, in_one, make_optimiser
 from tandem.learners.value_targets import cut
@@ -31,6 +32,7 @@ class Config:
     )
     weight_decay: float = setting(0.0, "pulls parameters to zero, as in adamw", low=0.0)
     max_grad_norm: float = setting(10.0, "gradients are clipped to this global norm", low=1e-6)
+    entity_dropout: float = entity_dropout_setting()
 
 
 METRICS = ("loss", "entropy", "grad_norm", "learning_rate", "offline/agreement")
@@ -42,7 +44,11 @@ def problems(config: Config, plan: RunPlan) -> list[str]:
 
 
 def make(config: Config, model: Model, plan: RunPlan) -> Learner:
-    """Return the learner; its learning rate's schedule spans the plan's updates."""
+    """Return the learner; its learning rate's schedule spans the plan's updates.
+
+    Raises:
+      ValueError: things are to be hidden, and the network sees none.
+    """
 
     def of_batch(params: Params, batch: Batch) -> tuple[Array, dict[str, Array]]:
         return loss(config, model.actor_critic, params, batch)
@@ -70,6 +76,7 @@ def assemble(
         final_fraction=config.final_rate_fraction, weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,
     )  # fmt: skip
+    hide = make_hide(config.entity_dropout, model)
 
     def init(key: Key) -> LearnerState:
         params = model.init(key)
@@ -80,7 +87,8 @@ def assemble(
         return {"train/learning_rate": schedule(step)}
 
     def slope(state: LearnerState, batch: Batch, key: Key) -> Slope:
-        del key
+        if hide:
+            batch = batch.replace(traj=hide(batch.traj, key))
         gradients, metrics = jax.grad(loss, has_aux=True)(state.params, batch)
         return Slope(gradients, state.stats, metrics, jnp.ones_like(batch.weight))
 

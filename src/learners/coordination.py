@@ -10,6 +10,7 @@ it alone, and a skill that tells no more than an agent's own action would not be
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,16 +24,25 @@ from tandem.ops.losses import masked_mean
 from tandem.ops.masking import entropy, masked_logits
 
 
+def neighbours_weight_setting() -> Any:
+    return setting(0.5, "of the likelihood of teammates' actions in the loss", low=0.0)
+
+
+def skill_weight_setting() -> Any:
+    return setting(0.1, "of the divergence of the skill that was used from the prior", low=0.0)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(bc.Config):
-    neighbours_weight: float = setting(0.5, "of the likelihood of teammates' actions in the loss", low=0.0)
-    skill_weight: float = setting(0.1, "of the divergence of the skill that was used from the prior", low=0.0)
+    neighbours_weight: float = neighbours_weight_setting()
+    skill_weight: float = skill_weight_setting()
 
 
-METRICS = (
-    *bc.METRICS, "coordination/neighbours_nll", "coordination/skill_kl", "coordination/skill_information",
+KNOWN = (
+    "coordination/neighbours_nll", "coordination/skill_kl", "coordination/skill_information",
     "coordination/skill_entropy",
 )  # fmt: skip
+METRICS = (*bc.METRICS, *KNOWN)
 problems = bc.problems
 
 
@@ -45,8 +55,12 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
     return bc.assemble(config, of_batch, METRICS, model, plan)
 
 
-def loss(config: Config, face: Coordination, params: Params, batch: Batch) -> tuple[Array, dict[str, Array]]:
-    """Return the loss [] of the data's actions, and metrics; a sequence begins without memory."""
+def loss(config: Any, face: Coordination, params: Params, batch: Batch) -> tuple[Array, dict[str, Array]]:
+    """Return the loss [] of the data's actions, and metrics; a sequence begins without memory.
+
+    Args:
+      config: has `burn_in` and the two weights.
+    """
     traj = batch.traj
     _, known = face.see(params, face.memory(traj.first.shape[0]), traj.obs, traj.first)
     rows, known = cut((traj, known), config.burn_in)

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 
 from tandem.core import Array, Key, Learner, Model, Params, RunPlan, Transition, setting
 from tandem.learners import cloning, q, q_offline, value_targets
+from tandem.learners.entity_dropout import entity_dropout_setting, make_hide
 from tandem.learners.offline_metrics import METRICS as MEASURED, measured, named
 from tandem.learners.q import Beside, Learned, Method, Opinion
 from tandem.learners.value_targets import cut
@@ -46,6 +47,7 @@ class Config(q.Config):
         low=0.0,
         high=0.999,
     )
+    entity_dropout: float = entity_dropout_setting()
 
 
 METRICS = (*q.METRICS, "behaviour_loss", "policy_loss", *MEASURED)
@@ -56,9 +58,10 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
     """Return the learner; the policy plays, as a network whose largest value is that of the likeliest action.
 
     Raises:
-      ValueError: as `q.make`.
+      ValueError: things are to be hidden, and the network sees none; or as `q.make`.
     """
-    method = Method(backups.reweighted(config.critic_temperature), beside(config, model, plan))
+    hide = make_hide(config.entity_dropout, model)
+    method = Method(backups.reweighted(config.critic_temperature), beside(config, model, plan), hide)
 
     def policy(params: Params, rows: Transition, behaviour: Array) -> Array:
         del behaviour
@@ -77,13 +80,12 @@ def beside(config: Config, model: Model, plan: RunPlan) -> Beside:
 
     def opinion(params: Params, traj: Transition) -> Opinion:
         logits = cloning.behaviour_logits(model.behaviour, params, traj, config.burn_in)
-        return Opinion(*cloning.probabilities(logits, cut(traj, config.burn_in)))
+        return Opinion(*cloning.probabilities(logits, cut(traj, config.burn_in)), logits[0])
 
     def loss(params: Params, traj: Transition, learned: Learned, key: Key) -> tuple[Array, dict[str, Array]]:
         del key
         rows, nothing = learned.rows, face.memory(traj.first.shape[0])
-        logits = cloning.behaviour_logits(model.behaviour, params, traj, config.burn_in)[0]
-        of_behaviour = cloning.behaviour_loss(logits, rows, learned.weight)
+        of_behaviour = cloning.behaviour_loss(learned.opinion.said, rows, learned.weight)
         policy = value_targets.read(face, {"agents": params[POLICY]}, nothing, traj).values[:, config.burn_in :]
         log_prob = CATEGORICAL.log_prob(policy, rows.legal, rows.action)
         worth = jax.lax.stop_gradient(weights(config, learned))

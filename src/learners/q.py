@@ -35,8 +35,9 @@ from tandem.core import (
     setting,
 )
 from tandem.learners import value_targets
+from tandem.learners.entity_dropout import Hide
 from tandem.learners.reward_scale import make_reward_scale, reward_scale_setting
-from tandem.learners.sgd import descend, in_one, make_optimiser, state_with_target
+from tandem.learners.sgd import apart, descend, in_one, make_optimiser, state_with_target
 from tandem.ops import backups
 from tandem.ops.backups import Backup
 from tandem.ops.clocks import update_problems
@@ -79,6 +80,7 @@ class Config:
     )
 
 
+HIDING = 1  # its index in an update's key
 METRICS = ("loss", "td_error", "q_data", "q_target", "reward_scale", "grad_norm", "learning_rate")
 
 
@@ -92,6 +94,7 @@ class Opinion(NamedTuple):
 
     now: Array  # at the rows
     then: Array  # at their true successors
+    said: PyTree = ()  # what it was made of, through which gradients come, for the loss
 
 
 class Learned(NamedTuple):
@@ -125,6 +128,7 @@ class Method(NamedTuple):
 
     backup: Backup = backups.greedy
     beside: Beside | None = None
+    hide: Hide | None = None  # hides things from the agents in the sequences that are learned from
 
 
 def make(config: Config, model: Model, plan: RunPlan) -> Learner:
@@ -163,20 +167,25 @@ def assemble(config: Config, method: Method, model: Model, plan: RunPlan) -> Lea
         return {"train/learning_rate": schedule(step)}
 
     def slope(state: LearnerState, batch: Batch, key: Key) -> Slope:
+        if method.hide:
+            batch = batch.replace(traj=method.hide(batch.traj, jax.random.fold_in(key, HIDING)))
         raw = team_reward(batch.traj.reward, plan.spec.shared_reward)  # [B, T]
         stats = scaling.add(state.stats, raw, batch.traj, batch.weight)
         scale, networks = scaling.scale(stats), (state.params, state.target)
         memories = tuple(start(config, face, params, batch.traj) for params in networks)
         rows, reward = value_targets.cut((batch.traj, scale * raw), config.burn_in)
-        opinion = beside.opinion(state.params, batch.traj) if beside else None
-        then = opinion.then if opinion else None
-        after = successors(config, method.backup, face, networks, memories, rows, then)
-        target = value_targets.targets(
-            reward, scaling.since_copy(stats) * after, rows, plan.discount, config.td_lambda
-        )  # fmt: skip
 
         def objective(params: Params):
-            fit = value_targets.fit(face, params, memories[0], rows, target)
+            # Rows are read once, for their values and for what comes after them.
+            known = value_targets.read(face, params, memories[0], rows)
+            now = jax.lax.stop_gradient(known.after)
+            opinion = beside.opinion(params, batch.traj) if beside else None
+            then = opinion.then if opinion else None
+            after = successors(config, method.backup, face, networks, memories, rows, then, now)
+            target = value_targets.targets(
+                reward, scaling.since_copy(stats) * after, rows, plan.discount, config.td_lambda
+            )  # fmt: skip
+            fit = value_targets.fit_values(face, params, known.values, rows, target)
             total, (metrics, priorities) = loss(config, fit, batch.weight)
             if beside:
                 learned = Learned(
@@ -212,18 +221,6 @@ def assemble(config: Config, method: Method, model: Model, plan: RunPlan) -> Lea
     )
 
 
-def apart(optimiser: optax.GradientTransformation, names: tuple[str, ...]) -> optax.GradientTransformation:
-    """Return an optimiser that clips each of the named parameters separately, and all others together.
-
-    Otherwise a large gradient of one would shorten the steps of the others.
-    """
-    rest = "values"
-    return optax.partition(
-        dict.fromkeys((*names, rest), optimiser),
-        lambda params: {name: name if name in names else rest for name in params},
-    )
-
-
 def _check(config: Config, model: Model) -> None:
     remembers = bool(jax.tree.leaves(jax.eval_shape(lambda: model.q_values.memory(1))))
     if config.burn_in and not remembers:
@@ -253,7 +250,7 @@ def start(config: Config, face: QValues, params: Params, traj: Transition) -> Py
 
 def successors(
     config: Config, backup: Backup, face: QValues, networks: tuple[Params, Params], memories: tuple[PyTree, PyTree],
-    rows: Transition, behaviour: Array | None = None,
+    rows: Transition, behaviour: Array | None = None, now: PyTree = None,
 ) -> Array:  # fmt: skip
     """Return the values of the rows' true successors [B, T, M].
 
@@ -261,6 +258,7 @@ def successors(
       networks: the online network, which chooses actions with double Q-learning, and the target network.
       memories: of each, before the first row.
       behaviour: [B, T, N, A] the data's policy there, for backups that use it.
+      now: memories [B, T, N, ...] of the online network after each row, if they are known.
     """
 
     def reader(params: Params, memory: PyTree) -> tuple[Params, PyTree]:
@@ -268,7 +266,10 @@ def successors(
         return params, value_targets.read(face, params, memory, rows).after
 
     valuer = reader(networks[1], memories[1])
-    judge = reader(networks[0], memories[0]) if config.double_q else valuer
+    if not config.double_q:
+        judge = valuer
+    else:
+        judge = reader(networks[0], memories[0]) if now is None else (networks[0], now)
     return value_targets.next_values(face, backup, judge, valuer, rows, behaviour)
 
 

@@ -8,13 +8,14 @@ The behaviour is a network that is fitted to the same batches (`cloning.py`). It
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from tandem.core import Array, Key, Learner, LearnerState, Model, Params, RunPlan, Transition, setting
 from tandem.learners import cloning, q
+from tandem.learners.entity_dropout import entity_dropout_setting, make_hide
 from tandem.learners.offline_metrics import METRICS as MEASURED, measured, named
 from tandem.learners.q import Beside, Learned, Method, Opinion
 from tandem.learners.value_targets import cut, read
@@ -65,6 +66,7 @@ class Config(q.Config):
     )
     temperature: float = setting(1.0, "soft_behaviour: alpha, in units of the scaled values", low=1e-6)
     expectile: float = setting(0.7, "expectile: 0.5 = the mean, towards 1 the maximum", low=0.5, high=0.999)
+    entity_dropout: float = entity_dropout_setting()
 
 
 BACKUPS: dict[str, Callable[[Config], Backup]] = {
@@ -76,6 +78,16 @@ BACKUPS: dict[str, Callable[[Config], Backup]] = {
     "expectile": lambda config: backups.expectile(config.expectile),
 }
 METRICS = (*q.METRICS, "conservatism", "behaviour_loss", *MEASURED)
+
+
+class Imitation(NamedTuple):
+    """How the behaviour is fitted to the data."""
+
+    # parameters, rows with those that are burned in, what is learned of the others -> loss [], metrics {name: []}
+    loss: Callable[[Params, Transition, Learned], tuple[Array, dict[str, Array]]]
+    metric_names: tuple[str, ...] = ()
+
+
 problems = q.problems
 
 
@@ -83,14 +95,26 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
     """Return the learner.
 
     Raises:
-      ValueError: a penalty on the team's value where agents are fitted by themselves, or as `q.make`.
+      ValueError: as `assemble`.
+    """
+    return assemble(config, model, plan, imitation())
+
+
+def assemble(config: Config, model: Model, plan: RunPlan, imitated: Imitation) -> Learner:
+    """Return the learner beside a way to imitate.
+
+    Raises:
+      ValueError: a penalty on the team's value where agents are fitted by themselves, things to be hidden where the
+        network sees none, or as `q.make`.
     """
     if model.q_values.by_agent and config.conservatism in ("joint", "counterfactual"):
         raise ValueError(
             f"learner_args.conservatism={config.conservatism}: it holds down values of the team, and with "
             "network_args.mixer=none there are none; choose conservatism=agent, or another mixer"
         )
-    learner = q.assemble(config, Method(BACKUPS[config.backup](config), beside(config, model, plan)), model, plan)
+    hide = make_hide(config.entity_dropout, model)
+    method = Method(BACKUPS[config.backup](config), beside(config, model, plan, imitated), hide)
+    learner = q.assemble(config, method, model, plan)
 
     def values(params: Params, rows: Transition, behaviour: Array) -> Array:
         return judged(
@@ -126,7 +150,16 @@ def held_out(
     return judge
 
 
-def beside(config: Config, model: Model, plan: RunPlan) -> Beside:
+def imitation() -> Imitation:
+    """Return the imitation by the likelihood of the data's actions alone."""
+
+    def imitated(params: Params, traj: Transition, learned: Learned) -> tuple[Array, dict[str, Array]]:
+        return cloning.behaviour_loss(learned.opinion.said, learned.rows, learned.weight), {}
+
+    return Imitation(imitated)
+
+
+def beside(config: Config, model: Model, plan: RunPlan, imitated: Imitation) -> Beside:
     """Return what is learned beside the values: the behaviour, and what keeps values of unseen actions low."""
 
     def logits(params: Params, traj: Transition) -> tuple[Array, Array]:
@@ -134,18 +167,19 @@ def beside(config: Config, model: Model, plan: RunPlan) -> Beside:
 
     def opinion(params: Params, traj: Transition) -> Opinion:
         rows = cut(traj, config.burn_in)
-        now, then = cloning.probabilities(logits(params, traj), rows)
-        return Opinion(now, played_next(rows, then) if config.backup == "data" else then)
+        said = logits(params, traj)
+        now, then = cloning.probabilities(said, rows)
+        return Opinion(now, played_next(rows, then) if config.backup == "data" else then, said[0])
 
     def loss(params: Params, traj: Transition, learned: Learned, key: Key) -> tuple[Array, dict[str, Array]]:
-        of_behaviour = cloning.behaviour_loss(logits(params, traj)[0], learned.rows, learned.weight)
+        of_behaviour, metrics = imitated.loss(params, traj, learned)
         kept_low = held_down(config, learned, key)
-        metrics = {"train/conservatism": kept_low, "train/behaviour_loss": of_behaviour}
+        metrics |= {"train/conservatism": kept_low, "train/behaviour_loss": of_behaviour}
         plays = judged(config, jax.lax.stop_gradient(learned.values), learned.opinion.now)
         metrics |= measured(plays, learned, plan.discount, config.support_threshold)
         return of_behaviour + kept_low, metrics
 
-    own = named(METRICS[len(q.METRICS) :])
+    own = named((*METRICS[len(q.METRICS) :], *imitated.metric_names))
     return Beside(names=(cloning.BEHAVIOUR,), opinion=opinion, loss=loss, metric_names=own)
 
 

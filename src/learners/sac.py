@@ -19,6 +19,7 @@ from tandem.core import (
     Array, Batch, Halves, Key, Learner, LearnerState, Model, Params, RunPlan, Slope, SoftActorCritic, Transition,
     setting,
 )  # fmt: skip
+from tandem.learners.entity_dropout import Hide
 from tandem.learners.sgd import descend, in_one, make_optimiser
 from tandem.ops.backups import chosen
 from tandem.ops.clocks import update_problems
@@ -78,6 +79,7 @@ class Regulariser(NamedTuple):
     loss: Callable[[Params, Batch, Array, Array], tuple[Array, dict[str, Array]]]
     settle: Callable[[Params], Params]  # after a step, such as to keep a weight within its bounds
     metric_names: tuple[str, ...]
+    hide: Hide | None = None  # hides things from the agents in the sequences that are learned from
 
 
 def make(config: Config, model: Model, plan: RunPlan) -> Learner:
@@ -107,6 +109,8 @@ def assemble(config: Config, regulariser: Regulariser | None, model: Model, plan
         return {"train/learning_rate": schedule(step)}
 
     def slope(state: LearnerState, batch: Batch, key: Key) -> Slope:
+        if regulariser and regulariser.hide:
+            batch = batch.replace(traj=regulariser.hide(batch.traj, jax.random.fold_in(key, HIDING)))
         traj = batch.traj
         reward = config.reward_scale * team_reward(traj.reward, spec.shared_reward)
         after = soft_values(face, state.params, state.target, traj, key, regulariser)
@@ -138,6 +142,7 @@ def assemble(config: Config, regulariser: Regulariser | None, model: Model, plan
     )
 
 
+HIDING = 1  # its index in an update's key
 PARTS = ("actor", "critics", "log_temperature")
 
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from tandem.core import Array, Batch, Key, Learner, LearnerState, Model, Params, RunPlan, Transition, setting
 from tandem.learners import cloning, sac
+from tandem.learners.entity_dropout import entity_dropout_setting, make_hide
 from tandem.learners.offline_metrics import named, of_actions, returns_to_go
 from tandem.learners.sac import Regulariser
 from tandem.ops.distributions import CATEGORICAL
@@ -42,6 +43,7 @@ class Config(sac.Config):
         0.3, "least probability of the data's actions, as a share of the likeliest's", low=0.0, high=0.999
     )
     kernel_width: float = setting(10.0, "penalty=mmd: width of the Laplacian kernel", low=1e-6)
+    entity_dropout: float = entity_dropout_setting()
 
 
 MEASURED = (
@@ -57,7 +59,8 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
     """Return the learner.
 
     Raises:
-      ValueError: the penalty is bounded and its weight begins at zero, where no step changes it.
+      ValueError: the penalty is bounded and its weight begins at zero, where no step changes it; or things are to be
+        hidden, and the network sees none.
     """
     if config.penalty_limit > 0 and config.penalty_weight == 0:
         raise ValueError(
@@ -124,4 +127,5 @@ def regulariser(config: Config, model: Model, plan: RunPlan) -> Regulariser:
         loss=loss,
         settle=settle,
         metric_names=named(MEASURED),
+        hide=make_hide(config.entity_dropout, model),
     )

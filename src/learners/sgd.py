@@ -27,6 +27,18 @@ def make_optimiser(
     return optax.chain(clip, optax.adamw(schedule, weight_decay=weight_decay)), schedule
 
 
+def apart(optimiser: optax.GradientTransformation, names: tuple[str, ...]) -> optax.GradientTransformation:
+    """Return an optimiser that clips each of the named parameters separately, and all others together.
+
+    Otherwise a large gradient of one would shorten the steps of the others.
+    """
+    rest = "values"
+    return optax.partition(
+        dict.fromkeys((*names, rest), optimiser),
+        lambda params: {name: name if name in names else rest for name in params},
+    )
+
+
 def state_with_target(
     params: Params, optimiser: optax.GradientTransformation, stats: PyTree,
     learned: Callable[[Params], Params] = lambda params: params,

@@ -75,7 +75,11 @@ class Fit(NamedTuple):
 
 def fit(face: QValues, params: Params, memory: PyTree, traj: Transition, target: Array) -> Fit:
     """Return the errors of rows [B, T, ...] against targets [B, T, M], from the memory before the first row."""
-    values = read(face, params, memory, traj).values
+    return fit_values(face, params, read(face, params, memory, traj).values, traj, target)
+
+
+def fit_values(face: QValues, params: Params, values: Array, traj: Transition, target: Array) -> Fit:
+    """Return the errors of rows whose values [B, T, N, A] are known."""
     predicted, counts = mixed(face, params, values, traj), fitted(face, traj)
     error = predicted - target
     metrics = {

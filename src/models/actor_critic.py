@@ -19,7 +19,7 @@ from tandem.models import pictures
 from tandem.models.dense import with_ids
 from tandem.models.actor_critic_layers import ACTIVATIONS, VALUE_HEAD, Actor, Critic
 from tandem.models.entities.config import EntityConfig, describes, teams
-from tandem.models.entities.team import Alone, Whole, WholeTeam
+from tandem.models.entities.team import Alone, Whole, WholeTeam, most_things
 from tandem.models.recurrent import blank
 from tandem.ops import distributions
 
@@ -112,7 +112,7 @@ def make(config: Config, spec: EnvSpec) -> Model:
         params_by_agent=not config.share_parameters,
         values_by_agent=not config.separate_critic or by_agent or config.value_per_agent,
     )
-    return Model(init=init, acting=partial(_acting, config), actor_critic=face)
+    return Model(init=init, acting=partial(_acting, config), actor_critic=face, things=most_things(groups))
 
 
 def _acting(config: Config, params: Params) -> Params:

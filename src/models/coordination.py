@@ -24,8 +24,8 @@ from tandem.models.actor_critic_layers import ACTIVATIONS, Body
 from tandem.models.dense import Dense, with_ids
 from tandem.models.entities.config import EntityConfig, teams
 from tandem.models.entities.encoder import Pool, most
-from tandem.models.entities.team import TeamEncoder, TeamHead
-from tandem.models.entities.view import ALLY
+from tandem.models.entities.team import TeamEncoder, TeamHead, most_things
+from tandem.models.entities.view import ALLY, view
 from tandem.models.recurrent import GRU, blank
 
 NONE, NEIGHBOURS, SKILLS = "none", "neighbours", "skills"
@@ -55,7 +55,7 @@ def make(config: Config, spec: EnvSpec) -> Model:
     Raises:
       ValueError: entities are asked for where there are none, or where they do not say who the teammates are.
     """
-    groups = _groups(config, spec)
+    groups = seen_groups(config, spec)
     team = Team(config, spec.num_agents, spec.actions.size, groups)
     shape = (1, 1, spec.num_agents)
 
@@ -83,8 +83,9 @@ def make(config: Config, spec: EnvSpec) -> Model:
         others=others(spec.num_agents),
         predicts=config.coordination != NONE and spec.num_agents > 1,
         turns=config.turns,
+        num_skills=config.num_skills if config.coordination == SKILLS else 1,
     )
-    return Model(init=init, coordination=face)
+    return Model(init=init, coordination=face, things=most_things(groups))
 
 
 def others(agents: int) -> np.ndarray:
@@ -92,7 +93,7 @@ def others(agents: int) -> np.ndarray:
     return np.array([[j for j in range(agents) if j != i] for i in range(agents)], int).reshape(agents, agents - 1)
 
 
-def _groups(config: Config, spec: EnvSpec) -> tuple[Group, ...]:
+def seen_groups(config: Config, spec: EnvSpec) -> tuple[Group, ...]:
     """Return the one group of agents whose observations are read as entities, all teammates among them; else ()."""
     groups = teams(config, spec)
     shown = groups and {block.kind: block.count for block in groups[0].obs.entities}.get(ALLY, 0) == spec.num_agents - 1
@@ -164,10 +165,8 @@ class Team(nn.Module):
         """Return which teammates each agent sees [B, T, N, N - 1] bool."""
         if self.num_agents == 1:
             return jnp.zeros((*obs.shape[:-1], 0), bool)
-        block = next(block for block in self.groups[0].obs.entities if block.kind == ALLY)
-        rows = block.rows(obs)
-        shown = block.shown(rows)
-        return jnp.ones(rows.shape[:-1], bool) if shown is None else shown
+        team = next(kind for kind in view(self.groups[0].obs, obs).kinds if kind.name == ALLY)
+        return jnp.ones(team.rows.shape[:-1], bool) if team.shown is None else team.shown
 
     def _teammates(self, known: dict[str, Any]) -> Array:
         """Return what is known of each teammate [B, T, N, N - 1, H]: its token, or where there are none its id."""

@@ -42,4 +42,4 @@ def make(config: Config, spec: EnvSpec) -> Model:
         return twin.q_values.values(params[BEHAVIOUR], memory, obs, first, legal)
 
     face = BehaviourPolicy(memory=twin.q_values.memory, logits=logits)
-    return Model(init=init, acting=acting, q_values=model.q_values, behaviour=face)
+    return model._replace(init=init, acting=acting, behaviour=face)

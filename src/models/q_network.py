@@ -18,7 +18,7 @@ from tandem.models import mixers, pictures
 from tandem.models.actor_critic_layers import ACTIVATIONS, Body
 from tandem.models.dense import Dense, with_ids
 from tandem.models.entities.config import EntityConfig, teams
-from tandem.models.entities.team import TeamEncoder, TeamHead
+from tandem.models.entities.team import TeamEncoder, TeamHead, Tokens, most_things
 from tandem.models.recurrent import GRU, blank
 
 
@@ -89,7 +89,8 @@ def make(config: Config, spec: EnvSpec) -> Model:
         return mixer.apply({"params": params["mixer"]}, living, pictures.flat(obs), state)[..., None]
 
     face = QValues(memory=memory, values=values, mix=mix, by_agent=config.mixer == "none")
-    return Model(init=init, acting=lambda params: {"agents": params["agents"]}, q_values=face)
+    things = most_things(groups)
+    return Model(init=init, acting=lambda params: {"agents": params["agents"]}, q_values=face, things=things)
 
 
 class Agents(nn.Module):
@@ -103,7 +104,7 @@ class Agents(nn.Module):
     @nn.compact
     def __call__(self, memory: PyTree, x: Array, first: Array, legal: Array) -> tuple[PyTree, Array]:
         """Map x [B, T, N, F] to memories after each step [B, T, N, H] (or ()) and values [B, T, N, A]."""
-        config, start = self.config, nn.initializers.orthogonal(self.config.head_gain)
+        config, tokens = self.config, {}
         if self.groups:
             x, tokens = TeamEncoder(config, self.groups, config.hidden_size, name="entities")(x)
         elif self.eyes:
@@ -112,13 +113,20 @@ class Agents(nn.Module):
         after = ()
         if config.memory == "gru":
             after = features = GRU(config.hidden_size, name="gru")(memory, features, first)[1]
-        if self.groups:
-            head = TeamHead(self.groups, self.num_actions, config.entity_size, start, name="head")
-            values = head(features, tokens)
-        else:
-            values = Dense(self.num_actions, kernel_init=start, name="head")(features)
-        if config.dueling:
-            shares = legal / jnp.sum(legal, axis=-1, keepdims=True)
-            worth = Dense(1, kernel_init=start, name="situation")(features)
-            values = values - jnp.sum(shares * values, axis=-1, keepdims=True) + worth
-        return after, values
+        return after, worth(config, self.num_actions, self.groups, features, tokens, legal)
+
+
+def worth(
+    config: Any, num_actions: int, groups: tuple[Group, ...], features: Array, tokens: Tokens, legal: Array
+) -> Array:  # fmt: skip
+    """Return values [B, T, N, A] of features [B, T, N, H] and of entities' tokens, by layers of the calling module."""
+    start = nn.initializers.orthogonal(config.head_gain)
+    if groups:
+        values = TeamHead(groups, num_actions, config.entity_size, start, name="head")(features, tokens)
+    else:
+        values = Dense(num_actions, kernel_init=start, name="head")(features)
+    if not config.dueling:
+        return values
+    shares = legal / jnp.sum(legal, axis=-1, keepdims=True)
+    situation = Dense(1, kernel_init=start, name="situation")(features)
+    return values - jnp.sum(shares * values, axis=-1, keepdims=True) + situation

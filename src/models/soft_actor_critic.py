@@ -15,7 +15,7 @@ from tandem.core import Array, EnvSpec, Key, Model, Params, SoftActorCritic, set
 from tandem.models.actor_critic_layers import ACTIVATIONS, Body
 from tandem.models.dense import Dense, with_ids
 from tandem.models.entities.config import EntityConfig, teams
-from tandem.models.entities.team import TeamEncoder, TeamHead
+from tandem.models.entities.team import TeamEncoder, TeamHead, most_things
 
 NUM_CRITICS = 2
 
@@ -53,6 +53,7 @@ def make(config: Config, spec: EnvSpec) -> Model:
         """Return the critics' input [..., N, F]."""
         if config.critic_input == "own":
             return with_id(obs, not groups)
+        obs = obs[..., : spec.obs.size]  # without what is hidden from the agents
         whole = state if spec.state.size else obs.reshape(*obs.shape[:-2], -1)
         whole = jnp.broadcast_to(whole[..., None, :], (*obs.shape[:-1], whole.shape[-1]))
         played = spec.actions.encode(action)[..., None, :, :]  # [..., 1, N, A]
@@ -79,7 +80,8 @@ def make(config: Config, spec: EnvSpec) -> Model:
         return jax.vmap(lambda each: critic.apply({"params": each}, shown))(params["critics"])
 
     face = SoftActorCritic(policy=policy, critics=critics, central=config.critic_input == "central")
-    return Model(init=init, acting=lambda params: {"actor": params["actor"]}, soft_actor_critic=face)
+    things = most_things(groups)
+    return Model(init=init, acting=lambda params: {"actor": params["actor"]}, soft_actor_critic=face, things=things)
 
 
 class Reader(nn.Module):

@@ -27,10 +27,11 @@ class Progress:
     step: int = 0
     update: int = 0
     begun: float = dataclasses.field(default_factory=time.monotonic)
+    ending: str = ""  # why it ended before both of its limits
     first: tuple[float, int, float] | None = None  # time, step, training time at the first report
 
     def add(self, report: Report) -> None:
-        self.step, self.update = report.step, report.update
+        self.step, self.update, self.ending = report.step, report.update, report.ending
         self.last |= report.metrics
         if self.first is None:
             self.first = time.monotonic(), report.step, report.metrics.get(TRAINING_SECONDS, 0.0)

@@ -104,6 +104,8 @@ def summary(config: Mapping[str, Any], progress: Progress, places: Places, inter
             "ended by",
             f"max_minutes={config['max_minutes']:g}, at {reached}, which schedules of learning rates span",
         )
+    if progress.ending and not interrupted:
+        table.add_row("ended by", f"{progress.ending}; t_max={progress.t_max:,}")
     if progress.clock != "updates":
         table.add_row("updates", f"{progress.update:,}")
     table.add_row(

@@ -16,6 +16,7 @@ from tandem.core.metrics import (
     EVAL_SECONDS, PARAMETER_NORM, STARTUP_SECONDS, STEPS_PER_SECOND, TRAINING_SECONDS, evaluated,
 )  # fmt: skip
 from tandem.runners.collect import Episodes, evaluate
+from tandem.runners.patience import Patience
 
 ACTORS, PRETRAINING = 2, 3  # their indices in a seed's key; `keys` has 0 and 1
 NOTHING: Mapping[str, float] = {}
@@ -34,6 +35,7 @@ class Loop:
     eval_every: int
     learner: Learner  # gives the parameters for acting, and remarks, each of which is passed on once
     now: Callable = lambda state: state.env_step  # what the run's clock shows: state -> []
+    patience: Patience | None = None  # ends the run early; then run states have `waited`
 
     def __call__(
         self, state: PyTree, seed: int, began: float, known: Mapping[str, float] = NOTHING
@@ -46,7 +48,8 @@ class Loop:
         """
         eval_key, _ = keys(seed)
         last_eval, training_seconds = int(state.last_eval), float(state.training_seconds)
-        first, over, remarked = True, self._over(int(self.now(state)), training_seconds), set()
+        first, remarked = True, set()
+        over = self._over(int(self.now(state)), training_seconds) or bool(self._ending(state))
         while not over:
             call_began = time.monotonic()
             state, summed = self.train(state)
@@ -60,18 +63,25 @@ class Loop:
                 training_seconds += seconds
                 metrics[STEPS_PER_SECOND] = self.steps_per_report / seconds
             metrics[PARAMETER_NORM] = float(_norm(state.learner.params))
-            over, histograms = self._over(step, training_seconds), {}
+            over, histograms, ending = self._over(step, training_seconds), {}, ""
             if over or step - last_eval >= self.eval_every:
                 evaluation, histograms = self._evaluation(
                     state, jax.random.fold_in(eval_key, step), metrics[PARAMETER_NORM]
                 )
                 metrics |= evaluation
                 last_eval = step
+                if self.patience:
+                    state = state.replace(waited=self.patience.after(state.waited, metrics))
+                    ending = "" if over else self._ending(state)
+            over = over or bool(ending)
             metrics[TRAINING_SECONDS] = training_seconds
             state = state.replace(last_eval=jnp.int32(last_eval), training_seconds=jnp.float32(training_seconds))
             remarks = {about: text for about, text in self.learner.remarks(metrics).items() if about not in remarked}
             remarked |= remarks.keys()
-            yield Report(step, update, metrics, histograms, tuple(remarks.values())), state
+            yield Report(step, update, metrics, histograms, tuple(remarks.values()), ending), state
+
+    def _ending(self, state: PyTree) -> str:
+        return self.patience.ending(state.waited) if self.patience else ""
 
     def _over(self, step: int, training_seconds: float) -> bool:
         return step >= self.t_max or 0 < self.max_seconds <= training_seconds

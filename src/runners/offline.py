@@ -26,6 +26,7 @@ from tandem.runners.host import collect as host_collect
 from tandem.runners.host.envs import HostEnvs
 from tandem.runners.learn import batch_metrics, learn_once
 from tandem.runners.loop import Loop, compiled_once, keys, make_loop, report_problems
+from tandem.runners.patience import Patience
 
 UPDATES = "updates"
 EVAL_ENVS = 8  # environments outside JAX that play an evaluation side by side
@@ -41,6 +42,11 @@ class Config:
         0.0, "share of the episodes, by lot, that is not learned from: offline/holdout_* say how well their actions "
         "are foretold", low=0.0, high=0.9,
     )  # fmt: skip
+    patience: int = setting(
+        0,
+        "evaluations in a row without a smaller offline/holdout_nll after which the run ends; 0 = it never ends early",
+        low=0,
+    )
     report_every: int = setting(200, "updates per report; one compiled call each", low=1)
     env_timeout: float = setting(
         60.0, "seconds that a step or a reset of an environment outside JAX may take; 0 = no limit", low=0.0
@@ -76,6 +82,11 @@ def problems(config: Config, plan: RunPlan) -> list[str]:
             f"runner_args.holdout={config.holdout}: episodes can be held out of one dataset alone; set it to 0, or "
             "name one dataset in runner_args.rows"
         )
+    if config.patience and not config.holdout:
+        found.append(
+            f"runner_args.patience={config.patience}: no episodes are held out, by which the run could end early; set "
+            "runner_args.holdout, to 0.05 for example, or patience to 0"
+        )
     if plan.on_policy:
         found.append(
             "runner=offline: the learner learns from its own policy's rollouts alone, and these rows are of "
@@ -95,6 +106,7 @@ class RunState:
     updates: Array  # [] int32
     last_eval: Array  # [] int32 updates at the last evaluation; this and the next are kept by the host
     training_seconds: Array  # [] float32
+    waited: PyTree = ()  # of `patience`, where there is one
 
 
 def make(
@@ -138,10 +150,11 @@ def make(
         num_envs = min(eval_episodes, EVAL_ENVS)
         envs = HostEnvs(remake().make_env, num_envs, (), config.env_timeout, eval_episodes, "eval_args.episodes")
         evaluators = host_collect.evaluators(envs, players, env.spec, eval_episodes)
+    patience = Patience("offline/holdout_nll", config.patience) if config.patience else None
     loop = make_loop(
         env, players, learner, t_max=t_max, max_minutes=max_minutes, eval_episodes=eval_episodes, eval_every=eval_every,
         train=lambda state: train(state, data, episodes), priorities=None, now=lambda state: state.updates,
-        steps_per_report=config.report_every, evaluators=evaluators,
+        steps_per_report=config.report_every, evaluators=evaluators, patience=patience,
     )  # fmt: skip
     return OfflineRunner(learner=learner, loop=loop, rows=config.rows, rows_sum=_sum(sums), envs=envs)
 
@@ -198,18 +211,22 @@ class OfflineRunner:
     clock = UPDATES
 
     def shapes(self) -> RunState:
-        return jax.eval_shape(partial(_init, self.learner, self.rows_sum), jax.random.key(0))
+        return jax.eval_shape(self._init, jax.random.key(0))
 
     def __call__(self, seed: int, resume: RunState | None = None) -> Iterator[tuple[Report, RunState]]:
         began = time.monotonic()
         if resume is not None and int(resume.rows_sum) != self.rows_sum:
             raise RunError(f"runner_args.rows={self.rows}: these are not the rows that the run began with")
-        state = compiled_once(partial(_init, self.learner, self.rows_sum))(keys(seed)[1]) if resume is None else resume
+        state = compiled_once(self._init)(keys(seed)[1]) if resume is None else resume
         try:
             yield from self.loop(state, seed, began)
         finally:
             if self.envs:
                 self.envs.close()
+
+    def _init(self, key: Key) -> RunState:
+        patience = self.loop.patience
+        return _init(self.learner, self.rows_sum, key).replace(waited=patience.begun() if patience else ())
 
 
 def _sum(sums: Sequence[int]) -> int:

@@ -38,6 +38,8 @@ CASES |= {
     "values": ("vdn", "matrix_game", *SMALL, "network_args.memory=gru", "network_args.dueling=True"),
     "soft": ("sac", "matrix_game", *SMALL),
 }
+SKILLS = ("network_args.memory=gru", "network_args.policy_gain=1.0", "planner_args.shared_luck=False")
+CASES["skills"] = ("coordination", "mpe", *SMALL, *ENTITIES, *SKILLS)
 ALONE = """
 import sys
 import numpy as np, jax, onnxruntime

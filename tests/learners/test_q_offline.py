@@ -127,7 +127,7 @@ def test_the_next_action_of_the_data_is_that_of_the_next_row_of_the_episode():
 def test_no_target_depends_on_the_row_after_an_end(backup):
     settings = config(backup=backup, burn_in=0, sequence=T)
     model, (params, batch) = model_of(), sequences()
-    beside = q_offline.beside(settings, model, run_plan(SPEC, DISCOUNT))
+    beside = q_offline.beside(settings, model, run_plan(SPEC, DISCOUNT), q_offline.imitation())
 
     @quick_jit
     def targets(traj):

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tandem.learners import bc, icq, q_offline
-from tandem.models import actor_critic, q_behaviour
+from tandem.learners import bc, icq, q_coordination, q_offline
+from tandem.models import actor_critic, coordination_q, q_behaviour
 from tandem.ops import backups
 from tandem.ops.conservatism import Options, Seen, agent
 from tandem.planners.policies import actor, epsilon_greedy, supported
@@ -96,6 +96,22 @@ def test_values_stitch_together_the_good_halves_of_two_bad_episodes():
     assert action[:2].sum() == 2 * N
     _, policy, _ = trained(cloning(), one_right_door)
     np.testing.assert_allclose(policy[:2, :, 1].mean(axis=1).sum(), 1.0, atol=0.2)
+
+
+@cache
+def knowing(rung: str):
+    """Return (learner, planner) of values that know what imitating the team taught."""
+    config = coordination_q.Config(hidden_size=16, num_layers=1, mixer="sum", coordination=rung)
+    model = coordination_q.make(config, SPEC)
+    soft = {"backup": "soft_behaviour", "temperature": 0.1}
+    learner = q_coordination.make(q_coordination.Config(**Q | soft), model, PLAN)
+    return learner, supported.make(supported.Config(), model, SPEC, 0.99)
+
+
+def test_values_that_know_what_the_team_does_stitch_as_well():
+    action, _, metrics = trained(knowing("skills"), one_right_door)
+    assert action[:2].sum() == 2 * N
+    assert metrics["offline/ood_share"] == 0.0
 
 
 def test_who_decides_alone_cannot_tell_who_goes_left():

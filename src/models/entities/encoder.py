@@ -41,9 +41,19 @@ class Encoder(nn.Module):
             token = Dense(size, kernel_init=start, name=f"{kind.name}_token")(jnp.concatenate(known, axis=-1))
             if own is not None:
                 token = token + Dense(size, use_bias=False, name=f"{kind.name}_own")(own)[..., None, :]
-            tokens[kind.name] = nn.relu(token)
+            tokens[kind.name] = _left(kind, nn.relu(token))
             features += Pool(config.pooling, name=f"{kind.name}_pool")(tokens[kind.name], kind.shown)
         return jnp.concatenate(features, axis=-1), tokens
+
+
+def _left(kind: Kind, tokens: Array) -> Array:
+    """Return tokens [..., C, H], zeros for what is hidden.
+
+    An action aimed at a thing is still there to be judged when that thing is hidden, so its token stays.
+    """
+    if kind.hidden is None or kind.first_action >= 0:
+        return tokens
+    return jnp.where(kind.hidden[..., None], 0.0, tokens)
 
 
 def _relates(relations: str, kind: Kind, other: Kind) -> bool:

@@ -8,7 +8,7 @@ from tandem.core import Array, Group, Vector
 from tandem.models.dense import Dense
 from tandem.models.entities.config import EntityConfig
 from tandem.models.entities.encoder import Encoder
-from tandem.models.entities.view import shares_map, team_view, view
+from tandem.models.entities.view import num_things, shares_map, team_view, view
 
 Tokens = dict[str, dict[str, Array]]  # {group: {kind: [..., n, C, H]}}
 
@@ -85,8 +85,22 @@ class WholeTeam(nn.Module):
 
 
 def observed(groups: tuple[Group, ...], group: Group, obs: Array) -> Array:
-    """Return what a group's agents observe [..., n, O] of everybody's observations [..., N, O], without the padding."""
-    return obs if len(groups) == 1 else obs[..., list(group.members), : group.obs.size]
+    """Return what a group's agents observe [..., n, O] of everybody's observations [..., N, O], without the padding.
+
+    What follows observations says which things are hidden, and stays.
+    """
+    if len(groups) == 1:
+        return obs
+    mine, padded = obs[..., list(group.members), :], max(each.obs.size for each in groups)
+    if obs.shape[-1] == padded:
+        return mine[..., : group.obs.size]
+    flags = mine[..., padded : padded + num_things(group.obs)]
+    return jnp.concatenate([mine[..., : group.obs.size], flags], axis=-1)
+
+
+def most_things(groups: tuple[Group, ...]) -> int:
+    """Return the most things beside itself that an agent observes; 0 without groups."""
+    return max((num_things(group.obs) for group in groups), default=0)
 
 
 def together(groups: tuple[Group, ...], by_group: dict[str, Array]) -> Array:

@@ -18,6 +18,7 @@ class Kind(NamedTuple):
     shown: Array | None  # [..., C] bool: is there and seen; None: all are
     place: Array | None  # [..., C, P] where each is; None: unknown
     first_action: int  # the action that targets the first of them; -1 = none does
+    hidden: Array | None = None  # [..., C] bool: is left out of training, and so not shown; None: nothing is
 
 
 class View(NamedTuple):
@@ -29,7 +30,10 @@ class View(NamedTuple):
 
 
 def view(space: Vector, obs: Array) -> View:
-    """Take observations [..., O] apart. Places are as the observer sees them, where it knows its own."""
+    """Take observations [..., O] apart. Places are as the observer sees them, where it knows its own.
+
+    Observations [..., O + C] say of each of the C things beside the observer whether it is hidden.
+    """
     blocks = {block.kind: block for block in space.entities}
     own = blocks.pop(OWN, None)
     origin = None
@@ -37,10 +41,27 @@ def view(space: Vector, obs: Array) -> View:
         rows = own.rows(obs)
         origin = rows[..., list(own.place)] if own.place else None
     kinds = tuple(_kind(block, obs, origin) for block in blocks.values())
+    if obs.shape[-1] > space.size:
+        kinds = _hidden(kinds, obs[..., space.size :] > 0.5)
     if own is None:
         return View(None, None, kinds)
     shown = own.shown(rows)
     return View(_scaled(own, rows)[..., 0, :], None if shown is None else shown[..., 0], kinds)
+
+
+def num_things(space: Vector) -> int:
+    """Return how many things beside the observer an observation shows."""
+    return sum(block.count for block in space.entities if block.kind != OWN)
+
+
+def _hidden(kinds: tuple[Kind, ...], flags: Array) -> tuple[Kind, ...]:
+    """Return kinds of which those things are not shown that are marked by flags [..., C]."""
+    found, start = [], 0
+    for kind in kinds:
+        hidden = flags[..., start : start + kind.rows.shape[-2]]
+        start += hidden.shape[-1]
+        found.append(kind._replace(shown=~hidden if kind.shown is None else kind.shown & ~hidden, hidden=hidden))
+    return tuple(found)
 
 
 def shares_map(space: Vector) -> bool:

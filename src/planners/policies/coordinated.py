@@ -2,6 +2,9 @@
 
 Every agent takes the skill from its own prior. They draw with the same luck: random numbers that a team can agree on
 before an episode begins. So agents whose priors are alike use the same skill, and nobody has to tell anybody.
+
+Agents that neither act in turns nor share luck act alone, and can be exported. They use the likeliest skill then, as in
+evaluations.
 """
 
 import dataclasses
@@ -9,7 +12,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from tandem.core import Array, EnvSpec, Model, Planner, TimeStep, setting
+from tandem.core import Alone, Array, EnvSpec, Model, Planner, TimeStep, setting
 from tandem.ops.distributions import CATEGORICAL, draw_by_luck
 from tandem.planners.policies.acting import planned, sampled, sampled_setting
 
@@ -18,6 +21,10 @@ from tandem.planners.policies.acting import planned, sampled, sampled_setting
 class Config:
     also_sampled: bool = sampled_setting()
     shared_luck: bool = setting(True, "agents draw a skill by the same random number; False: each by its own")
+
+
+TURNS = "agents act in turns, and see the actions of those before them"
+LUCK = "agents draw a skill by the same luck; with planner_args.shared_luck=false each takes its own likeliest skill"
 
 
 def make(config: Config, model: Model, spec: EnvSpec, discount: float) -> Planner:
@@ -62,5 +69,14 @@ def make(config: Config, model: Model, spec: EnvSpec, discount: float) -> Planne
             logits = outputs(action, before)
         return memory, planned(CATEGORICAL, logits, timestep.legal, action)
 
-    planner = Planner(init=face.memory, plan=plan, plays="policy")
+    def of_likeliest(params, memory, obs: Array, first: Array):
+        memory, known = face.see(params, memory, obs[:, None], first[:, None])
+        prior = face.prior(params, known)  # [B, 1, N, K]
+        every = face.logits(params, known, jnp.zeros(prior.shape[:-1], jnp.int32), jnp.zeros((agents, agents), bool))
+        used = jax.nn.one_hot(jnp.argmax(prior, axis=-1), prior.shape[-1])[..., None]
+        return memory, jnp.sum(every * used, axis=-2)[:, 0]
+
+    shares = face.num_skills > 1 and config.shared_luck
+    alone = None if face.turns or shares else Alone(face.memory, of_likeliest, CATEGORICAL)
+    planner = Planner(init=face.memory, plan=plan, plays="policy", alone=alone, not_alone=TURNS if face.turns else LUCK)
     return sampled(planner) if config.also_sampled else planner
