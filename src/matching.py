@@ -21,7 +21,7 @@ def mismatches(config: Mapping[str, Any], entries: Mapping[str, Entry]) -> list[
 
 
 def unplayable(config: Mapping[str, Any], entries: Mapping[str, Entry], spec: EnvSpec) -> list[str]:
-    """Return a sentence for each part that cannot read the environment's observations or choose its kind of actions."""
+    """Return a sentence for each part that cannot read the environment's observations or deal with its actions."""
     return _unreadable(config, entries, spec) + _unchosen(config, entries, spec)
 
 
@@ -39,10 +39,10 @@ def _unchosen(config: Mapping[str, Any], entries: Mapping[str, Entry], spec: Env
     kind = "numbers" if spec.actions.continuous else "discrete"
     words = {"numbers": "continuous", "discrete": "discrete"}
     return [
-        f"{family} '{config[family]}' chooses among "
+        f"{family} '{config[family]}' {verb} "
         f"{' or '.join(words[each] for each in sorted(entries[family].actions))} actions, "
         f"and those of env '{config['env']}' are {words[kind]}{_choose(family, lambda entry: kind in entry.actions)}"
-        for family in ("network", "planner")
+        for family, verb in (("network", "chooses among"), ("planner", "chooses among"), ("learner", "learns from"))
         if kind not in entries[family].actions
     ]
 

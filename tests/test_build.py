@@ -58,7 +58,7 @@ def test_every_algorithm_can_be_built_on_every_environment(config, env_config, m
     settings = load(*fitting, config=config, env_config=env_config)
     entry = FAMILIES["env"][settings["env"]]
     continuous = entry.make(schema.build(entry.config(), settings["env_args"])).spec.actions.continuous
-    kind, chosen = ("numbers" if continuous else "discrete"), ("network", "planner")
+    kind, chosen = ("numbers" if continuous else "discrete"), ("network", "planner", "learner")
     if any(kind not in FAMILIES[family][settings[family]].actions for family in chosen):
         with pytest.raises(loader.ConfigError, match="actions, and those of env|a program outside JAX"):
             build.build(settings)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tandem.core import Alone, Array, EnvSpec, Params, PyTree
+from tandem.ops.distributions import SQUASHED
 from tandem.ops.masking import masked_logits
 
 BATCH = "batch"  # the axis of any size
@@ -36,6 +37,12 @@ class Function:
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     memory: tuple[np.ndarray, ...]  # initial values of the inputs memory_0, memory_1, ..., for one environment
+    action: str = ""  # how an action follows from the outputs
+
+
+LARGEST = "the index of the largest logit, or a draw of their softmax"
+CLIPPED = "a number for each entry, clipped to [-1, 1]: the mean, or a draw of the normal distribution"
+TANH = "a number for each entry: the hyperbolic tangent of the mean, or of a draw of the normal distribution"
 
 
 def make(alone: Alone, params: Params, spec: EnvSpec) -> Function:
@@ -66,6 +73,7 @@ def make(alone: Alone, params: Params, spec: EnvSpec) -> Function:
         (*inputs, *_memories("memory", leaves, "the output memory_out with this number at the previous step")),
         (answer, *_memories("memory_out", leaves, "input of the next step")),
         tuple(np.asarray(x) for x in leaves),
+        (TANH if alone.distribution is SQUASHED else CLIPPED) if continuous else LARGEST,
     )
 
 

@@ -37,6 +37,7 @@ CASES = {
 CASES |= {
     "values": ("vdn", "matrix_game", *SMALL, "network_args.memory=gru", "network_args.dueling=True"),
     "soft": ("sac", "matrix_game", *SMALL),
+    "soft, continuous": ("sac", "mpe", *SMALL, "env_args.action_type=continuous"),
 }
 ALONE = """
 import sys
