@@ -118,7 +118,7 @@ NETWORKS = {
     ),
     "imagination": Entry(
         "tandem.models.imagination.model", "an actor and critic, and a model of the team's observations to dream in",
-        shows=_set("actor_critic sequence_model"),
+        shows=_set("actor_critic sequence_model"), actions=ANY_ACTIONS,
     ),
     "coordination": Entry(
         "tandem.models.coordination", "policies that predict teammates' actions, share skills, or act in turns",
@@ -223,7 +223,7 @@ LEARNERS = {
     ),
     "marie": Entry(
         "tandem.learners.marie", "a world model of replayed sequences, and PPO in what it imagines",
-        needs=_set("actor_critic sequence_model"), leaves="policy", data="sequences",
+        needs=_set("actor_critic sequence_model"), leaves="policy", data="sequences", actions=ANY_ACTIONS,
     ),
 }  # fmt: skip
 REPLAYS = {

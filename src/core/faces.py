@@ -156,8 +156,8 @@ class BehaviourPolicy(NamedTuple):
 class SoftActorCritic(NamedTuple):
     """A policy for each agent and K Q-functions of its actions, for single steps with any leading axes.
 
-    `params` is a dict with the entries "actor" and "critics". Agent i's policy depends on `obs[i]` alone. `distribution`
-    interprets its outputs [P].
+    `params` is a dict with the entries "actor" and "critics". Agent i's policy depends on `obs[i]` alone.
+    `distribution` interprets its outputs [P].
     """
 
     policy: Callable[[Params, Array], Array]  # params, obs [..., N, O] -> outputs [..., N, P]

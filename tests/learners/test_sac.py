@@ -105,7 +105,11 @@ def test_the_temperature_rises_while_the_policy_is_too_sure(parts):
     sure = jax.tree.map(lambda x: 50.0 * x, state.params["actor"])
     for actor, rises in ((state.params["actor"], False), (sure, True)):
         loss = lambda t, actor=actor: sac.loss(  # noqa: E731
-            CONFIG, expectations, state.params | {"actor": actor, "log_temperature": t}, batch, jnp.ones((E, T, N)),
+            CONFIG,
+            expectations,
+            state.params | {"actor": actor, "log_temperature": t},
+            batch,
+            jnp.ones((E, T, N)),
             jax.random.key(0),
         )[0]
         assert (float(jax.grad(loss)(jnp.float32(0.0))) < 0) == rises

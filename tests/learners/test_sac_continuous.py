@@ -81,7 +81,9 @@ def test_each_loss_trains_its_own_part_down_its_own_slope(parts):
     np.testing.assert_allclose(metrics["train/policy_loss"], -(worth + 0.1 * surprise)[alive].mean(), rtol=1e-3)
     short = surprise + np.asarray(traj.legal).sum(-1)  # the target is -1 for each number
     np.testing.assert_allclose(slopes["log_temperature"], 0.1 * short[alive].mean(), rtol=1e-3)
-    np.testing.assert_allclose(metrics["train/target_entropy"], -np.asarray(traj.legal).sum(-1)[alive].mean(), rtol=1e-4)
+    np.testing.assert_allclose(
+        metrics["train/target_entropy"], -np.asarray(traj.legal).sum(-1)[alive].mean(), rtol=1e-4
+    )
     for part, name in (("actor", "policy_loss"), ("critics", "critic_loss")):
         along = jax.tree.map(lambda x: jax.random.normal(jax.random.key(x.size), x.shape), state.params[part])
         values = []
@@ -110,7 +112,10 @@ def test_a_critic_reads_its_own_numbers_and_the_others_only_where_it_is_central(
         moved = action.at[0, 1, 2].set(0.5)
 
         def changed(theirs, own, face=face, params=params):
-            before, after = face.critics(params, obs, state, action, action), face.critics(params, obs, state, theirs, own)
+            before, after = (
+                face.critics(params, obs, state, action, action),
+                face.critics(params, obs, state, theirs, own),
+            )
             return (np.asarray(before) != np.asarray(after)).any(axis=(0, 1))
 
         np.testing.assert_array_equal(changed(action, moved), [False, True, False])

@@ -9,6 +9,7 @@ from tandem.learners import sac
 from tandem.models import soft_actor_critic
 from tandem.planners.policies import soft_actor
 from tandem.runners import jax_sync
+from tests.reference.dream_runs import CONTROLS, small_dream_run, under
 from tests.reference.run_plans import run_plan
 from tests.reference import sum_game
 from tests.reference.small_runs import last, small_on_policy_run, without_signal
@@ -56,3 +57,19 @@ def test_a_soft_actor_critic_solves_the_sum_game_and_its_entropy_falls_towards_t
 @pytest.mark.usefixtures("quick_compiling")
 def test_with_rewards_drawn_by_lot_a_soft_actor_critic_does_not():
     assert last(soft_run(without_signal), 1)["eval/policy/return"] < -0.5
+
+
+@pytest.fixture(scope="module")
+def dreams(quick_compiling):
+    """The run of a team that dreams, with nine choices for each number, so that they can add up exactly."""
+    return small_dream_run(GAME, make=sum_game.make)
+
+
+def test_the_sum_game_is_solved_in_dreams_by_choices_among_bins(dreams):
+    metrics = last(dreams, 1)
+    assert metrics["eval/policy/return"] > -0.3 and metrics["imagine/reward_error"] < 0.2
+
+
+def test_with_rewards_shuffled_over_rows_dreams_teach_nothing(dreams):
+    report, _ = list(dreams(1, under(dreams, 1, CONTROLS[1])))[-1]
+    assert report.metrics["eval/policy/return"] < -0.5
