@@ -62,7 +62,7 @@ def test_with_rewards_drawn_by_lot_a_soft_actor_critic_does_not():
 @pytest.fixture(scope="module")
 def dreams(quick_compiling):
     """The run of a team that dreams, with nine choices for each number, so that they can add up exactly."""
-    return small_dream_run(GAME, make=sum_game.make)
+    return small_dream_run(GAME, t_max=5120, make=sum_game.make)
 
 
 def test_the_sum_game_is_solved_in_dreams_by_choices_among_bins(dreams):
