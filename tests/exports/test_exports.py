@@ -38,6 +38,7 @@ CASES |= {
     "values": ("vdn", "matrix_game", *SMALL, "network_args.memory=gru", "network_args.dueling=True"),
     "soft": ("sac", "matrix_game", *SMALL),
     "soft, continuous": ("sac", "mpe", *SMALL, "env_args.action_type=continuous"),
+    "bins": ("mappo_continuous", "mpe", *SMALL, "env_args.action_type=continuous", "network_args.action_bins=5"),
 }
 ALONE = """
 import sys
