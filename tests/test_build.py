@@ -102,6 +102,15 @@ def test_weighing_candidates_that_the_planner_does_not_keep_is_refused():
     build.build(load("learner_args.policy_loss=advantage_weighted", *kept))
 
 
+@pytest.mark.jaxmarl
+def test_learning_from_recorded_data_with_a_soft_policy_takes_discrete_actions_alone():
+    text = mistake("env_args.action_type=continuous", "runner_args.rows=1", config="sac_brac", env_config="mpe")
+    assert text == (
+        "learner 'sac_offline' learns from discrete actions, and those of env 'mpe' are continuous; "
+        + choose("learner", lambda entry: "numbers" in entry.actions)
+    )
+
+
 def test_only_where_agents_commit_one_after_another_is_there_a_way_to_play_in_turns():
     assert list(build.build(load()).players) == ["search", "autoregressive", "policy"]
     assert list(build.build(load(config="mazero_joint")).players) == ["search", "policy"]
