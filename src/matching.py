@@ -21,7 +21,7 @@ def mismatches(config: Mapping[str, Any], entries: Mapping[str, Entry]) -> list[
 
 
 def unplayable(config: Mapping[str, Any], entries: Mapping[str, Entry], spec: EnvSpec) -> list[str]:
-    """Return a sentence for each part that cannot read the environment's observations or choose its kind of actions."""
+    """Return a sentence for each part that cannot read the environment's observations or deal with its actions."""
     return _unreadable(config, entries, spec) + _unchosen(config, entries, spec)
 
 
@@ -38,13 +38,19 @@ def _unreadable(config: Mapping[str, Any], entries: Mapping[str, Entry], spec: E
 def _unchosen(config: Mapping[str, Any], entries: Mapping[str, Entry], spec: EnvSpec) -> list[str]:
     kind = "numbers" if spec.actions.continuous else "discrete"
     words = {"numbers": "continuous", "discrete": "discrete"}
-    return [
-        f"{family} '{config[family]}' chooses among "
-        f"{' or '.join(words[each] for each in sorted(entries[family].actions))} actions, "
-        f"and those of env '{config['env']}' are {words[kind]}{_choose(family, lambda entry: kind in entry.actions)}"
-        for family in ("network", "planner")
-        if kind not in entries[family].actions
-    ]
+
+    def refused(family: str, verb: str) -> list[str]:
+        if kind in entries[family].actions:
+            return []
+        able = " or ".join(words[each] for each in sorted(entries[family].actions))
+        others = _choose(family, lambda entry: kind in entry.actions)
+        return [
+            f"{family} '{config[family]}' {verb} {able} actions, and those of env '{config['env']}' are "
+            f"{words[kind]}{others}"
+        ]
+
+    acting = [*refused("network", "chooses among"), *refused("planner", "chooses among")]
+    return acting or refused("learner", "learns from")  # of those who cannot act, nothing is learned
 
 
 def _faces(config: Mapping[str, Any], entries: Mapping[str, Entry]) -> list[str]:

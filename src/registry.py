@@ -18,7 +18,8 @@ class Entry:
     needs: frozenset[str] = frozenset()  # planner, learner: the faces of a network that it works with
     shows: frozenset[str] = frozenset()  # network: the faces that it has
     leaves: str = ""  # planner: the kind of its extras ("search", "policy"); learner: the kind it learns from
-    actions: frozenset[str] = frozenset({"discrete"})  # network, planner: the kinds of actions it can choose
+    # Network, planner, learner: the kinds of actions that it can choose, or learn from ("discrete", "numbers").
+    actions: frozenset[str] = frozenset({"discrete"})
     # Network: the kinds of observations that it can read ("vector", "image").
     reads: frozenset[str] = frozenset({"vector"})
     # Replay: the data that it returns, learner: the data that it uses ("sequences" of any age, whole new "rollouts")
@@ -113,11 +114,11 @@ NETWORKS = {
     ),
     "soft_actor_critic": Entry(
         "tandem.models.soft_actor_critic", "a policy and two Q-functions for each agent, their own or centralised",
-        shows=_set("soft_actor_critic"),
+        shows=_set("soft_actor_critic"), actions=ANY_ACTIONS,
     ),
     "imagination": Entry(
         "tandem.models.imagination.model", "an actor and critic, and a model of the team's observations to dream in",
-        shows=_set("actor_critic sequence_model"),
+        shows=_set("actor_critic sequence_model"), actions=ANY_ACTIONS,
     ),
     "coordination": Entry(
         "tandem.models.coordination", "policies that predict teammates' actions, share skills, or act in turns",
@@ -172,7 +173,7 @@ PLANNERS = {
     ),
     "soft_actor": Entry(
         "tandem.planners.policies.soft_actor", "no search: act from the policy of a soft actor-critic",
-        needs=_set("soft_actor_critic"), leaves="policy",
+        needs=_set("soft_actor_critic"), leaves="policy", actions=ANY_ACTIONS,
     ),
     "coordinated": Entry(
         "tandem.planners.policies.coordinated", "no search: policies with a skill for the team, at once or in turns",
@@ -186,11 +187,11 @@ LEARNERS = {
     ),
     "ppo": Entry(
         "tandem.learners.ppo", "clipped policy gradients over whole rollouts: IPPO and MAPPO",
-        needs=_set("actor_critic"), leaves="policy", data="rollouts",
+        needs=_set("actor_critic"), leaves="policy", data="rollouts", actions=ANY_ACTIONS,
     ),
     "ppo_distil": Entry(
         "tandem.learners.ppo_distil", "PPO in a policy, a value and a distillation phase (DNA)",
-        needs=_set("actor_critic"), leaves="policy", data="rollouts",
+        needs=_set("actor_critic"), leaves="policy", data="rollouts", actions=ANY_ACTIONS,
     ),
     "q": Entry(
         "tandem.learners.q", "Q-learning from a replay with a target network: IQL, VDN and QMIX by the network's mixer",
@@ -202,7 +203,7 @@ LEARNERS = {
     ),
     "bc": Entry(
         "tandem.learners.bc", "behaviour cloning: imitates the actions of recorded data",
-        needs=_set("actor_critic"), leaves="policy", data="sequences",
+        needs=_set("actor_critic"), leaves="policy", data="sequences", actions=ANY_ACTIONS,
     ),
     "coordination": Entry(
         "tandem.learners.coordination", "behaviour cloning, with predictions of teammates' actions and skills",
@@ -217,8 +218,8 @@ LEARNERS = {
         needs=_set("q_values"), leaves="policy", data="rollouts",
     ),
     "sac": Entry(
-        "tandem.learners.sac", "soft actor-critic with discrete actions, from a replay",
-        needs=_set("soft_actor_critic"), leaves="policy", data="sequences",
+        "tandem.learners.sac", "soft actor-critic, from a replay",
+        needs=_set("soft_actor_critic"), leaves="policy", data="sequences", actions=ANY_ACTIONS,
     ),
     "icq": Entry(
         "tandem.learners.icq", "imitation of recorded actions, weighted by their values, with mixed critics (ICQ)",
@@ -230,7 +231,7 @@ LEARNERS = {
     ),
     "marie": Entry(
         "tandem.learners.marie", "a world model of replayed sequences, and PPO in what it imagines",
-        needs=_set("actor_critic sequence_model"), leaves="policy", data="sequences",
+        needs=_set("actor_critic sequence_model"), leaves="policy", data="sequences", actions=ANY_ACTIONS,
     ),
 }  # fmt: skip
 REPLAYS = {

@@ -58,7 +58,7 @@ def test_every_algorithm_can_be_built_on_every_environment(config, env_config, m
     settings = load(*fitting, config=config, env_config=env_config)
     entry = FAMILIES["env"][settings["env"]]
     continuous = entry.make(schema.build(entry.config(), settings["env_args"])).spec.actions.continuous
-    kind, chosen = ("numbers" if continuous else "discrete"), ("network", "planner")
+    kind, chosen = ("numbers" if continuous else "discrete"), ("network", "planner", "learner")
     if any(kind not in FAMILIES[family][settings[family]].actions for family in chosen):
         with pytest.raises(loader.ConfigError, match="actions, and those of env|a program outside JAX"):
             build.build(settings)
@@ -100,6 +100,15 @@ def test_weighing_candidates_that_the_planner_does_not_keep_is_refused():
         assert "planner_args.keep_candidates=True" in mistake("learner_args.policy_loss=advantage_weighted", *updates)
     kept = ("planner=joint", "planner_args.keep_candidates=True")
     build.build(load("learner_args.policy_loss=advantage_weighted", *kept))
+
+
+@pytest.mark.jaxmarl
+def test_learning_from_recorded_data_with_a_soft_policy_takes_discrete_actions_alone():
+    text = mistake("env_args.action_type=continuous", "runner_args.rows=1", config="sac_brac", env_config="mpe")
+    assert text == (
+        "learner 'sac_offline' learns from discrete actions, and those of env 'mpe' are continuous; "
+        + choose("learner", lambda entry: "numbers" in entry.actions)
+    )
 
 
 def test_only_where_agents_commit_one_after_another_is_there_a_way_to_play_in_turns():

@@ -157,11 +157,14 @@ class SoftActorCritic(NamedTuple):
     """A policy for each agent and K Q-functions of its actions, for single steps with any leading axes.
 
     `params` is a dict with the entries "actor" and "critics". Agent i's policy depends on `obs[i]` alone.
+    `distribution` interprets its outputs [P].
     """
 
-    policy: Callable[[Params, Array], Array]  # params, obs [..., N, O] -> logits [..., N, A]
-    # params, obs, state [..., S], the others' actions [..., N] -> values [K, ..., N, A]
-    critics: Callable[[Params, Array, Array, Array], Array]
+    policy: Callable[[Params, Array], Array]  # params, obs [..., N, O] -> outputs [..., N, P]
+    # params, obs, state [..., S], the others' actions [..., N] -> values [K, ..., N, A] of each action of one's own; if
+    # actions are continuous, the others' [..., N, A] and one's own [..., N, A] -> values [K, ..., N]
+    critics: Callable[..., Array]
+    distribution: Distribution
     central: bool  # False: critics see obs[i] alone, without the state and the actions
 
 

@@ -17,7 +17,6 @@ ABOUT_ENV = ("env", "env_args", "name", "network", "network_args", "planner", "l
 
 def make(function: Function, spec: EnvSpec, config: Mapping[str, Any], run: str, step: int, form: str) -> str:
     """Return the card: inputs, outputs, how to choose an action, and the policy's origin."""
-    actions = spec.actions
     said = {
         "format": form,
         "made_by": f"Tandem {program.VERSION}",
@@ -32,9 +31,7 @@ def make(function: Function, spec: EnvSpec, config: Mapping[str, Any], run: str,
         "inputs": [dataclasses.asdict(port) for port in function.inputs],
         "outputs": [dataclasses.asdict(port) for port in function.outputs],
         "memory_at_the_beginning": [_start(array) for array in function.memory],
-        "action": "a number for each entry, clipped to [-1, 1]: the mean, or a draw of the normal distribution"
-        if actions.continuous
-        else "the index of the largest logit, or a draw of their softmax",
+        "action": function.action,
     }
     return json.dumps(hidden_in(said), indent=1) + "\n"
 

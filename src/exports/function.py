@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tandem.core import Alone, Array, EnvSpec, Params, PyTree
+from tandem.ops.distributions import GAUSSIAN, SQUASHED
 from tandem.ops.masking import masked_logits
 
 BATCH = "batch"  # the axis of any size
@@ -36,6 +37,16 @@ class Function:
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     memory: tuple[np.ndarray, ...]  # initial values of the inputs memory_0, memory_1, ..., for one environment
+    action: str = ""  # how an action follows from the outputs
+
+
+LARGEST = "the index of the largest logit, or a draw of their softmax"
+CLIPPED = "a number for each entry, clipped to [-1, 1]: the mean, or a draw of the normal distribution"
+CHOSEN = "a number for each entry: its choices are equidistant from -1 to 1; the likeliest, or a draw of their softmax"
+TANH = "a number for each entry: the hyperbolic tangent of the mean, or of a draw of the normal distribution"
+
+
+MEANINGS = {GAUSSIAN: CLIPPED, SQUASHED: TANH}
 
 
 def make(alone: Alone, params: Params, spec: EnvSpec) -> Function:
@@ -47,8 +58,13 @@ def make(alone: Alone, params: Params, spec: EnvSpec) -> Function:
     def call(obs: Array, legal: Array, *past: Array) -> tuple[Array, ...]:
         first = past[0] if leaves else jnp.zeros(obs.shape[:1], bool)
         after, outputs = alone.outputs(params, jax.tree.unflatten(tree, past[1:]), obs, first)
-        answer = _masked_numbers(outputs, legal) if continuous else masked_logits(outputs, legal)
-        return answer, *jax.tree.leaves(after)
+        if alone.distribution in (GAUSSIAN, SQUASHED):
+            outputs = _masked_numbers(outputs, legal)
+        elif continuous:
+            outputs = _masked_choices(outputs, legal)
+        else:
+            outputs = masked_logits(outputs, legal)
+        return outputs, *jax.tree.leaves(after)
 
     agents, size = spec.num_agents, spec.actions.size
     inputs = [
@@ -58,7 +74,10 @@ def make(alone: Alone, params: Params, spec: EnvSpec) -> Function:
     if leaves:
         inputs.append(Port("first", (BATCH,), "bool", "True where an episode begins, so that memories are forgotten"))
     if continuous:
-        answer = Port("outputs", (BATCH, agents, 2 * size), "float32", "means, then logarithms of standard deviations")
+        shapes = jax.eval_shape(alone.outputs, params, memory, *_seen(spec))
+        known = alone.distribution in (GAUSSIAN, SQUASHED)
+        meaning = "means, then logarithms of standard deviations" if known else "for each number logits of its choices"
+        answer = Port("outputs", (BATCH, agents, shapes[1].shape[-1]), "float32", meaning)
     else:
         answer = Port("logits", (BATCH, agents, size), "float32", "logits of the actions; -1e9 if illegal")
     return Function(
@@ -66,13 +85,24 @@ def make(alone: Alone, params: Params, spec: EnvSpec) -> Function:
         (*inputs, *_memories("memory", leaves, "the output memory_out with this number at the previous step")),
         (answer, *_memories("memory_out", leaves, "input of the next step")),
         tuple(np.asarray(x) for x in leaves),
+        MEANINGS.get(alone.distribution, CHOSEN) if continuous else LARGEST,
     )
+
+
+def _seen(spec: EnvSpec) -> tuple[Array, Array]:
+    return jnp.zeros((1, spec.num_agents, *spec.obs.shape)), jnp.zeros(1, bool)
 
 
 def _masked_numbers(outputs: Array, legal: Array) -> Array:
     """Return means and log standard deviations [..., 2 A] with means of zero for numbers that an agent lacks."""
     mean, log_std = jnp.split(outputs, 2, axis=-1)
     return jnp.concatenate([jnp.where(legal, mean, 0.0), log_std], axis=-1)
+
+
+def _masked_choices(outputs: Array, legal: Array) -> Array:
+    """Return logits [..., A K] with zeros for numbers that an agent lacks."""
+    each = outputs.reshape(*legal.shape, -1)
+    return jnp.where(legal[..., None], each, 0.0).reshape(outputs.shape)
 
 
 def _memories(name: str, leaves: Sequence[Array], meaning: str) -> list[Port]:

@@ -59,7 +59,7 @@ def dream(
     """Return `horizon` rows of play from each start by the policy in the parameters."""
     memory = world.agent.memory(start.alive.shape[0])
     carry, obs = world.begin(params, start.obs, start.action, start.first, horizon)
-    known = world.agent.distribution
+    known, numbers = world.agent.distribution, spec.actions.continuous  # which numbers there are never changes
     never = jnp.zeros((start.alive.shape[0], 1), bool)
 
     def step(loop, key: Key):
@@ -71,7 +71,7 @@ def dream(
         carry, dreamt = world.step(params, carry, action, alive, draw_key)
         luck = jax.random.uniform(end_key, going_on.shape) if sample_ends else jnp.full(going_on.shape, 0.5)
         ended = luck >= dreamt.continues
-        after, guarded = next_legal(dreamt, legal, alive)
+        after, guarded = (legal, jnp.zeros_like(alive)) if numbers else next_legal(dreamt, legal, alive)
         acting = alive & going_on[:, None]
         next_alive = alive & (dreamt.alive > 0.5)
         row = _row(spec, dreamt, obs, legal, acting, action, ended & going_on, after, next_alive & going_on[:, None])

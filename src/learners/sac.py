@@ -1,10 +1,11 @@
-"""Soft actor-critic with discrete actions: every agent maximises the team's reward and the entropy of its policy.
+"""Soft actor-critic: every agent maximises the team's reward and the entropy of its policy.
 
-Christodoulou 2019, "Soft actor-critic for discrete action settings": all expectations over an agent's own actions are
-exact sums. The temperature's target is the entropy of a policy that plays one legal action, and another one with
-a small probability (`exploration`). The paper's target, .98 of the maximal entropy, is nearly uniform play and drives
-the temperature up without end. With central critics the others play the stored actions, and at the successor actions
-drawn from their policies. `assemble` takes a regulariser that holds the policy near recorded data (`sac_offline.py`).
+Haarnoja et al. 2018, and Christodoulou 2019 for discrete actions. `soft_expectations.py` has what differs between
+them. With discrete actions the temperature's target is the entropy of a policy that plays one legal action, and another
+one with a small probability (`exploration`). Christodoulou's target, .98 of the maximal entropy, is nearly uniform play
+and drives the temperature up without end. With central critics the others play the stored actions, and at the successor
+actions drawn from their policies. `assemble` takes a regulariser that holds the policy near recorded data
+(`sac_offline.py`).
 """
 
 import dataclasses
@@ -16,16 +17,14 @@ import jax.numpy as jnp
 import optax
 
 from tandem.core import (
-    Array, Batch, Halves, Key, Learner, LearnerState, Model, Params, RunPlan, Slope, SoftActorCritic, Transition,
-    setting,
+    Array, Batch, Halves, Key, Learner, LearnerState, Model, Params, RunPlan, Slope, Transition, setting,
 )  # fmt: skip
+from tandem.learners import soft_expectations
 from tandem.learners.entity_dropout import Hide
 from tandem.learners.sgd import descend, in_one, make_optimiser
-from tandem.ops.backups import chosen
+from tandem.learners.soft_expectations import Expectations
 from tandem.ops.clocks import update_problems
-from tandem.ops.distributions import draw
 from tandem.ops.losses import masked_mean
-from tandem.ops.masking import masked_logits
 from tandem.ops.team import team_reward
 
 
@@ -35,9 +34,16 @@ class Config:
     initial_temperature: float = setting(0.1, "initial weight of the entropy, in units of the values", low=1e-6)
     exploration: float = setting(
         0.025,
-        "probability of another than the best action in the policy whose entropy is the temperature's target",
+        "discrete actions: probability of another than the best one in the policy whose entropy is the temperature's "
+        "target",
         low=1e-4,
         high=0.5,
+    )
+    entropy_per_number: float = setting(
+        -1.0,
+        "continuous actions: the temperature's target entropy in nats, for each number that an agent plays; playing "
+        "uniformly has 0.69",
+        high=0.69,
     )
     tune_temperature: bool = setting(
         True, "whether the temperature is tuned towards the target entropy, or stays constant"
@@ -89,7 +95,7 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
 
 def assemble(config: Config, regulariser: Regulariser | None, model: Model, plan: RunPlan) -> Learner:
     """Return the learner whose policy pays a regulariser's penalty."""
-    face, spec = model.soft_actor_critic, plan.spec
+    spec, expectations = plan.spec, expected(config, model, plan)
     adam, schedule = make_optimiser(
         peak=config.learning_rate, warmup_updates=0, total_updates=plan.total_updates,
         final_fraction=config.final_rate_fraction, weight_decay=0.0, max_grad_norm=config.max_grad_norm,
@@ -113,12 +119,13 @@ def assemble(config: Config, regulariser: Regulariser | None, model: Model, plan
             batch = batch.replace(traj=regulariser.hide(batch.traj, jax.random.fold_in(key, HIDING)))
         traj = batch.traj
         reward = config.reward_scale * team_reward(traj.reward, spec.shared_reward)
-        after = soft_values(face, state.params, state.target, traj, key, regulariser)
+        after = soft_values(expectations, state.params, state.target, traj, key, regulariser)
         ended = traj.terminated[..., None]
         target = reward[..., None] + plan.discount * jnp.where(ended, 0.0, after)
 
         def objective(params: Params):
-            return loss(config, face, params, batch, jax.lax.stop_gradient(target), regulariser)
+            draws, fixed = jax.random.fold_in(key, 1), jax.lax.stop_gradient(target)
+            return loss(config, expectations, params, batch, fixed, draws, regulariser)
 
         gradients, (metrics, priorities) = jax.grad(objective, has_aux=True)(state.params)
         return Slope(gradients, state.stats, metrics, priorities)
@@ -146,47 +153,37 @@ HIDING = 1  # its index in an update's key
 PARTS = ("actor", "critics", "log_temperature")
 
 
+def expected(config: Config, model: Model, plan: RunPlan) -> Expectations:
+    """Return how expectations over an agent's own actions are taken in a task."""
+    face = model.soft_actor_critic
+    if plan.spec.actions.continuous:
+        return soft_expectations.drawn(face, config.entropy_per_number)
+    return soft_expectations.exact(face, config.exploration)
+
+
 def soft_values(
-    face: SoftActorCritic, params: Params, target: Params, traj: Transition, key: Key,
+    expectations: Expectations, params: Params, target: Params, traj: Transition, key: Key,
     regulariser: Regulariser | None = None,
 ) -> Array:  # fmt: skip
     """Return each agent's value of the rows' true successors [B, T, N], with entropy; zero for the dead.
 
-    Christodoulou 2019, equation 12, with the lesser of the target critics' values (equation 13).
+    The mean of the lesser target critic's value, and temperature times entropy: Haarnoja et al. 2018, equation 3;
+    Christodoulou 2019, equations 12 and 13.
     """
-    logits = masked_logits(face.policy(params, traj.next_obs), traj.next_legal)
-    action = draw(key, logits)
-    values = jnp.min(face.critics(params | {"critics": target}, traj.next_obs, traj.next_state, action), axis=0)
-    worth = expectation(logits, values - jnp.exp(params["log_temperature"]) * jax.nn.log_softmax(logits, axis=-1))
+    promise = expectations.after(params, target, traj, key)
+    worth = promise.gain + jnp.exp(params["log_temperature"]) * promise.entropy
     if regulariser and regulariser.in_values:
-        worth -= regulariser.cost(params, jax.nn.softmax(logits, axis=-1), traj.next_obs, traj.next_legal)
+        worth -= regulariser.cost(params, promise.policy, traj.next_obs, traj.next_legal)
     return jnp.where(traj.next_alive, worth, 0.0)
-
-
-def expectation(logits: Array, values: Array) -> Array:
-    """Return the mean [...] of values [..., A] under the policy of masked logits [..., A]."""
-    policy = jax.nn.softmax(logits, axis=-1)
-    # Illegal actions have a log-probability of -1e9, which times zero is fine, also in the gradient.
-    return jnp.sum(jnp.where(policy > 0, policy * values, 0.0), axis=-1)
-
-
-def wanted_entropy(legal: Array, exploration: float) -> Array:
-    """Return the entropy [...] in nats of playing one of n legal actions [..., A], and with chance e one of the others.
-
-    -(1 - e) log(1 - e) - e log(e / (n - 1)); zero where there is no choice.
-    """
-    others = jnp.maximum(jnp.sum(legal, axis=-1) - 1.0, 1.0)
-    one, rest = 1.0 - exploration, exploration
-    entropy = -one * jnp.log(one) - rest * (jnp.log(rest) - jnp.log(others))
-    return jnp.where(jnp.sum(legal, axis=-1) > 1, entropy, 0.0)
 
 
 def loss(
     config: Config,
-    face: SoftActorCritic,
+    expectations: Expectations,
     params: Params,
     batch: Batch,
     target: Array,
+    key: Key,
     regulariser: Regulariser | None = None,
 ) -> tuple[Array, tuple[dict[str, Array], Array]]:
     """Return the scalar loss and (metrics, priorities [B]) of rows [B, T, ...] with targets [B, T, N].
@@ -195,23 +192,18 @@ def loss(
     choice neither for the policy nor for the temperature.
     """
     traj = batch.traj
-    values = face.critics(params, traj.obs, traj.state, traj.action)  # [K, B, T, N, A]
-    played = chosen(values, jnp.broadcast_to(traj.action, values.shape[:-1]))
+    played, promise = expectations.now(params, traj, key)
     error = played - target[None]
     weight = jnp.broadcast_to(batch.weight[:, None, None], traj.alive.shape)
     of_critics = masked_mean(weight * 0.5 * jnp.sum(error**2, axis=0), traj.alive)
 
-    choosing = traj.alive & (jnp.sum(traj.legal, axis=-1) > 1)
-    logits = masked_logits(face.policy(params, traj.obs), traj.legal)
-    logs, temperature = jax.nn.log_softmax(logits, axis=-1), jnp.exp(params["log_temperature"])
-    least = jax.lax.stop_gradient(jnp.min(values, axis=0))
-    lost = expectation(logits, jax.lax.stop_gradient(temperature) * logs - least)
-    policy = jax.nn.softmax(logits, axis=-1)
+    choosing, wanted = traj.alive & expectations.choosing(traj.legal), expectations.wanted(traj.legal)
+    temperature = jnp.exp(params["log_temperature"])
+    lost = -promise.gain - jax.lax.stop_gradient(temperature) * promise.entropy
     if regulariser:
-        lost += regulariser.cost(jax.lax.stop_gradient(params), policy, traj.obs, traj.legal)
+        lost += regulariser.cost(jax.lax.stop_gradient(params), promise.policy, traj.obs, traj.legal)
     of_policy = masked_mean(weight * lost, choosing)
-    entropy = -expectation(logits, logs)
-    short = jax.lax.stop_gradient(entropy - wanted_entropy(traj.legal, config.exploration))
+    short = jax.lax.stop_gradient(promise.entropy - wanted)
     of_temperature = temperature * masked_mean(weight * short, choosing) if config.tune_temperature else 0.0
 
     size = jnp.where(traj.alive, jnp.abs(jax.lax.stop_gradient(error[0])), 0.0)
@@ -220,13 +212,13 @@ def loss(
         "train/loss": total,
         "train/critic_loss": of_critics,
         "train/policy_loss": of_policy,
-        "train/entropy": masked_mean(entropy, choosing),
-        "train/target_entropy": masked_mean(wanted_entropy(traj.legal, config.exploration), choosing),
+        "train/entropy": masked_mean(promise.entropy, choosing),
+        "train/target_entropy": masked_mean(wanted, choosing),
         "train/temperature": temperature,
         "train/q_data": masked_mean(played[0], traj.alive),
     }
     if regulariser:
-        more, own = regulariser.loss(params, batch, *jax.lax.stop_gradient((policy, played[0])))
+        more, own = regulariser.loss(params, batch, *jax.lax.stop_gradient((promise.policy, played[0])))
         metrics |= own | {"train/loss": total + more}
         total += more
     return total, (metrics, jnp.max(size, axis=(1, 2)))

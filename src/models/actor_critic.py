@@ -9,19 +9,27 @@ Sweetser 2022) and for the ablation in which it is the only one.
 import dataclasses
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from tandem.core import ActorCritic, Array, EnvSpec, Group, Key, Model, Params, PyTree, setting
+from tandem.core import ActorCritic, Array, Distribution, EnvSpec, Group, Key, Model, Params, PyTree, setting
 from tandem.models import pictures
 from tandem.models.dense import with_ids
 from tandem.models.actor_critic_layers import ACTIVATIONS, VALUE_HEAD, Actor, Critic
 from tandem.models.entities.config import EntityConfig, describes, teams
 from tandem.models.entities.team import Alone, Whole, WholeTeam, most_things
 from tandem.models.recurrent import blank
-from tandem.ops import distributions
+from tandem.ops.distributions import of
+from tandem.ops.number_bins import binned
+
+
+def bins_setting(default: int) -> Any:
+    """Return the setting `action_bins`."""
+    said = "continuous actions: numbers among which each number of an action is chosen, from -1 to 1; 0 = a Gaussian"
+    return setting(default, said, low=0, high=4096)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,6 +66,7 @@ class Config(EntityConfig):
     initial_std: float = setting(
         0.5, "for continuous actions: the initial standard deviation, on a range of [-1, 1]", low=1e-3
     )
+    action_bins: int = bins_setting(0)
 
 
 def make(config: Config, spec: EnvSpec) -> Model:
@@ -65,8 +74,10 @@ def make(config: Config, spec: EnvSpec) -> Model:
 
     Raises:
       ValueError: entities or images are requested but there are none, or entities are, and different agents have
-        separate networks.
+        separate networks; or there is one bin of numbers.
     """
+    if config.action_bins == 1:
+        raise ValueError("network_args.action_bins=1: leaves nothing to choose; set 2 or more, or 0 for a Gaussian")
     groups = _groups(config, spec)
     seeing = pictures.eyes(spec, config.hidden_size)
     actor = _apart(config, spec, Actor(config, spec.actions.size, spec.actions.continuous, groups, seeing))
@@ -107,12 +118,16 @@ def make(config: Config, spec: EnvSpec) -> Model:
         policy=policy,
         value=value,
         rescale_values=_rescale_values,
-        distribution=distributions.of(spec.actions),
+        distribution=_distribution(config, spec),
         separate_critic=config.separate_critic,
         params_by_agent=not config.share_parameters,
         values_by_agent=not config.separate_critic or by_agent or config.value_per_agent,
     )
     return Model(init=init, acting=partial(_acting, config), actor_critic=face, things=most_things(groups))
+
+
+def _distribution(config: Config, spec: EnvSpec) -> Distribution:
+    return binned(config.action_bins) if spec.actions.continuous and config.action_bins else of(spec.actions)
 
 
 def _acting(config: Config, params: Params) -> Params:

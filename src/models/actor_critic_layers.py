@@ -42,9 +42,9 @@ class Body(nn.Module):
 class Actor(nn.Module):
     """The policy's outputs, and the actor's own value.
 
-    Outputs are logits, or means and log standard deviations; the latter are parameters that do not depend on the
-    input, one for each of an action's numbers (Schulman et al. 2017; Andrychowicz et al. 2021, "What matters in
-    on-policy reinforcement learning").
+    Outputs are logits, of each number's choices where actions are numbers in bins; or means and log standard
+    deviations. The latter are parameters that do not depend on the input, one for each of an action's numbers
+    (Schulman et al. 2017; Andrychowicz et al. 2021, "What matters in on-policy reinforcement learning").
     """
 
     config: Any
@@ -62,12 +62,13 @@ class Actor(nn.Module):
         elif self.eyes:
             x = self.eyes(x)
         memory, features = Body(config, config.actor_memory, name="body")(memory, x, first)
-        if self.groups:
+        bins = config.action_bins if self.continuous else 0
+        if self.groups and not bins:  # numbers have no targets
             head = TeamHead(self.groups, self.num_actions, config.entity_size, start, name="policy_head")
             outputs = head(features, tokens)
         else:
-            outputs = Dense(self.num_actions, kernel_init=start, name="policy_head")(features)
-        if self.continuous:
+            outputs = Dense(self.num_actions * max(bins, 1), kernel_init=start, name="policy_head")(features)
+        if self.continuous and not bins:
             start = nn.initializers.constant(math.log(self.config.initial_std))
             outputs = distributions.gaussian_outputs(outputs, self.param("log_std", start, (self.num_actions,)))
         return memory, outputs, _value_head(1)(features)[..., 0]

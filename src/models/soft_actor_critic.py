@@ -1,7 +1,8 @@
-"""A policy per agent and two Q-functions, for soft actor-critics with discrete actions; feed-forward.
+"""A policy per agent and two Q-functions, for soft actor-critics; feed-forward.
 
-Discrete soft actor-critic (Christodoulou 2019, "Soft actor-critic for discrete action settings"). Parameters are shared
-by all agents. A critic sees its agent's observation (`own`), or the global state and the others' actions (`central`).
+Parameters are shared by all agents. A critic sees its agent's observation (`own`), or the global state and the others'
+actions (`central`). It says what each action of a list is worth (Christodoulou 2019, "Soft actor-critic for discrete
+action settings"), or reads the numbers that its agent plays (Haarnoja et al. 2018, "Soft actor-critic").
 """
 
 import dataclasses
@@ -16,6 +17,7 @@ from tandem.models.actor_critic_layers import ACTIVATIONS, Body
 from tandem.models.dense import Dense, with_ids
 from tandem.models.entities.config import EntityConfig, teams
 from tandem.models.entities.team import TeamEncoder, TeamHead, most_things
+from tandem.ops.distributions import CATEGORICAL, SQUASHED, squashed_outputs
 
 NUM_CRITICS = 2
 
@@ -40,9 +42,9 @@ def make(config: Config, spec: EnvSpec) -> Model:
     Raises:
       ValueError: entities are requested but there are none.
     """
-    groups = teams(config, spec)
-    reader = Reader(config, spec.actions.size, groups)
-    critic = Reader(config, spec.actions.size, groups if config.critic_input == "own" else ())
+    groups, continuous = teams(config, spec), spec.actions.continuous
+    reader = Reader(config, spec.actions.size, groups, ("head", "spread") if continuous else ("head",))
+    critic = Reader(config, 1 if continuous else spec.actions.size, groups if config.critic_input == "own" else ())
 
     def with_id(x: Array, wanted: bool) -> Array:
         if not (wanted and config.agent_id):
@@ -65,39 +67,51 @@ def make(config: Config, spec: EnvSpec) -> Model:
     def init(key: Key) -> Params:
         actor_key, critic_key = jax.random.split(key)
         obs, state = jnp.zeros((1, spec.num_agents, spec.obs.size)), jnp.zeros((1, spec.state.size))
-        shown = seen(obs, state, jnp.zeros((1, spec.num_agents), jnp.int32))
-        each = jax.vmap(lambda key: critic.init(key, shown)["params"])
+        action = jnp.zeros((1, spec.num_agents, *spec.actions.shape), spec.actions.dtype)
+        shown, own = seen(obs, state, action), action if continuous else None
+        each = jax.vmap(lambda key: critic.init(key, shown, own)["params"])
         return {
             "actor": reader.init(actor_key, with_id(obs, not groups))["params"],
             "critics": each(jax.random.split(critic_key, NUM_CRITICS)),
         }
 
     def policy(params: Params, obs: Array) -> Array:
-        return reader.apply({"params": params["actor"]}, with_id(obs, not groups))
+        outputs = reader.apply({"params": params["actor"]}, with_id(obs, not groups))
+        return squashed_outputs(*jnp.split(outputs, 2, axis=-1)) if continuous else outputs
 
-    def critics(params: Params, obs: Array, state: Array, action: Array) -> Array:
-        shown = seen(obs, state, action)
-        return jax.vmap(lambda each: critic.apply({"params": each}, shown))(params["critics"])
+    def critics(params: Params, obs: Array, state: Array, action: Array, own: Array | None = None) -> Array:
+        shown, own = seen(obs, state, action), spec.actions.encode(own) if continuous else None
+        values = jax.vmap(lambda each: critic.apply({"params": each}, shown, own))(params["critics"])
+        return values[..., 0] if continuous else values
 
-    face = SoftActorCritic(policy=policy, critics=critics, central=config.critic_input == "central")
+    face = SoftActorCritic(
+        policy=policy, critics=critics, distribution=SQUASHED if continuous else CATEGORICAL,
+        central=config.critic_input == "central",
+    )  # fmt: skip
     things = most_things(groups)
     return Model(init=init, acting=lambda params: {"actor": params["actor"]}, soft_actor_critic=face, things=things)
 
 
 class Reader(nn.Module):
-    """Layers from each agent's input to a number for each of its actions."""
+    """Layers from each agent's input to a number for each of its actions, or several (`heads`)."""
 
     config: Any
     num_actions: int
     groups: tuple = ()  # groups of agents whose x is read as entities; () = x is features
+    heads: tuple[str, ...] = ("head",)
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
-        """Map x [..., N, F] to [..., N, A]."""
+    def __call__(self, x: Array, own: Array | None = None) -> Array:
+        """Map x [..., N, F], and the numbers [..., N, A] that agents play where a critic reads them, to [..., N, A]."""
         config, start = self.config, nn.initializers.orthogonal(self.config.head_gain)
         if self.groups:
             x, tokens = TeamEncoder(config, self.groups, config.hidden_size, name="entities")(x)
+        x = x if own is None else jnp.concatenate([x, own], axis=-1)
         _, features = Body(config, "none", name="body")((), x, None)
-        if not self.groups:
-            return Dense(self.num_actions, kernel_init=start, name="head")(features)
-        return TeamHead(self.groups, self.num_actions, config.entity_size, start, name="head")(features, tokens)
+
+        def outputs(name: str) -> Array:
+            if not self.groups or own is not None:
+                return Dense(self.num_actions, kernel_init=start, name=name)(features)
+            return TeamHead(self.groups, self.num_actions, config.entity_size, start, name=name)(features, tokens)
+
+        return jnp.concatenate([outputs(name) for name in self.heads], axis=-1)

@@ -1,5 +1,5 @@
 """Distributions of an agent's action: one of a list (categorical), or numbers with normal
-distributions (Gaussian).
+distributions (Gaussian), or with hyperbolic tangents of normal distributions (squashed).
 
 `legal` [..., A] says which entries of a list may be played, and which of the A numbers an agent has; the others are
 padding, which is played as zero and ignored. Learners and planners only use `core.Distribution`, so they do not depend
@@ -9,12 +9,16 @@ A Gaussian is not cut off at the range [-1, 1] of an action. The environment cli
 dynamics, like friction. So PPO needs the density of the sample as it was drawn, and the gradient is unbiased. The
 Gaussian's density at a clipped action would be wrong, because that action is played with the probability of everything
 beyond the border. Fujita and Maeda 2018 ("Clipped action policy gradient") use that probability.
+
+A squashed Gaussian stays within (-1, 1) by itself. A soft actor-critic needs that, because its critics judge the number
+that is played and their slope reaches the policy through it (Haarnoja et al. 2018, appendix C).
 """
 
 import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from tandem.core import Array, Discrete, Distribution, Key, Numbers
 from tandem.ops.masking import masked_logits, masked_softmax
@@ -115,4 +119,63 @@ GAUSSIAN = Distribution(
     entropy=_gaussian_entropy,
     kl_divergence=_gaussian_kl,
     describe=_gaussian_mean,
+)
+
+
+LOWEST_LOG_STD, HIGHEST_LOG_STD = -5.0, 2.0  # of a squashed Gaussian
+NEARLY_ONE = 1.0 - 1e-6  # an action in float32 may be 1 exactly, whose inverse hyperbolic tangent is infinite
+# Points and weights of a mean over a standard normal distribution (Gauss-Hermite quadrature).
+POINTS, WEIGHTS = (x.astype(np.float32) for x in np.polynomial.hermite_e.hermegauss(32))
+
+
+def squashed_outputs(mean: Array, log_std: Array) -> Array:
+    """Return a squashed policy's outputs [..., 2A] of what a network says of means and of log standard deviations.
+
+    The latter are bounded smoothly, so that a slope is left at the bounds (Chua et al. 2018, "Deep reinforcement
+    learning in a handful of trials", appendix A.1).
+    """
+    log_std = HIGHEST_LOG_STD - jax.nn.softplus(HIGHEST_LOG_STD - log_std)
+    return jnp.concatenate([mean, LOWEST_LOG_STD + jax.nn.softplus(log_std - LOWEST_LOG_STD)], axis=-1)
+
+
+def squashed_draw(key: Key, outputs: Array, legal: Array) -> tuple[Array, Array]:
+    """Return actions tanh(u) [..., A] with u normal, and their log-probability [...], both with slopes by the outputs.
+
+    log p(tanh(u)) = log p(u) - log(1 - tanh(u)^2)      Haarnoja et al. 2018, equation 21
+    """
+    mean, log_std = jnp.split(outputs, 2, axis=-1)
+    noise = jax.random.normal(key, mean.shape)
+    u = mean + jnp.exp(log_std) * noise
+    log_prob = _sum(-0.5 * noise**2 - log_std - HALF_LOG_TWO_PI - _log_slope(u), legal)
+    return jnp.where(legal, jnp.tanh(u), 0.0), log_prob
+
+
+def _log_slope(u: Array) -> Array:
+    """Return log(1 - tanh(u)^2), exactly also where tanh(u) is 1 in float32: 2 (log 2 - u - log(1 + exp(-2u)))."""
+    return 2.0 * (math.log(2.0) - u - jax.nn.softplus(-2.0 * u))
+
+
+def _squashed_median(outputs: Array, legal: Array) -> Array:
+    return jnp.tanh(_gaussian_mean(outputs, legal))
+
+
+def _squashed_log_prob(outputs: Array, legal: Array, action: Array) -> Array:
+    u = jnp.arctanh(jnp.clip(action, -NEARLY_ONE, NEARLY_ONE))
+    return _gaussian_log_prob(outputs, legal, u) - _sum(_log_slope(u), legal)
+
+
+def _squashed_entropy(outputs: Array, legal: Array) -> Array:
+    mean, log_std = (x[..., None] for x in jnp.split(outputs, 2, axis=-1))
+    points, weights = (x.reshape((1,) * (mean.ndim - 1) + x.shape) for x in (POINTS, WEIGHTS / WEIGHTS.sum()))
+    narrower = jnp.sum(weights * _log_slope(mean + jnp.exp(log_std) * points), axis=-1)
+    return _gaussian_entropy(outputs, legal) + _sum(narrower, legal)
+
+
+SQUASHED = Distribution(
+    sample=lambda key, outputs, legal: squashed_draw(key, outputs, legal)[0],
+    mode=_squashed_median,
+    log_prob=_squashed_log_prob,
+    entropy=_squashed_entropy,
+    kl_divergence=_gaussian_kl,  # a function that can be inverted leaves it as it is
+    describe=_squashed_median,
 )

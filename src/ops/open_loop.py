@@ -15,7 +15,7 @@ class Start:
     """Real rows that dreams go on from: S pieces of C rows, the last of which is acted on anew."""
 
     obs: Array  # [S, C, N, O]
-    action: Array  # [S, C - 1, N]
+    action: Array  # [S, C - 1, N], or [S, C - 1, N, A] where actions are numbers, here and below
     first: Array  # [S, C]
     legal: Array  # [S, N, A] of the last row, as are the others
     alive: Array  # [S, N]

@@ -37,6 +37,8 @@ CASES = {
 CASES |= {
     "values": ("vdn", "matrix_game", *SMALL, "network_args.memory=gru", "network_args.dueling=True"),
     "soft": ("sac", "matrix_game", *SMALL),
+    "soft, continuous": ("sac", "mpe", *SMALL, "env_args.action_type=continuous"),
+    "bins": ("mappo_continuous", "mpe", *SMALL, "env_args.action_type=continuous", "network_args.action_bins=5"),
 }
 SKILLS = ("network_args.memory=gru", "network_args.policy_gain=1.0", "planner_args.shared_luck=False")
 CASES["skills"] = ("coordination", "mpe", *SMALL, *ENTITIES, *SKILLS)

@@ -12,7 +12,10 @@ from tandem.data import uniform
 from tandem.envs.matrix_game import Config as Game
 from tandem.envs import matrix_game
 from tandem.learners import sac
+from tandem.learners.soft_expectations import wanted_entropy
 from tandem.models import soft_actor_critic
+from tandem.ops.distributions import draw
+from tandem.ops.masking import masked_logits
 from tandem.planners.policies import soft_actor
 from tandem.runners import jax_sync
 from tests.learners.rollouts import SPEC, A, E, N, T, batch_of, random_rows
@@ -27,7 +30,7 @@ PLAN = run_plan(SPEC, 0.9)
 
 @pytest.fixture(scope="module", params=["own", "central"])
 def parts(request):
-    """Return (face, learner's compiled update, state with another target, batch)."""
+    """Return (face, expectations, learner's compiled update, state with another target, batch)."""
     model = soft_actor_critic.make(dataclasses.replace(NETWORK, critic_input=request.param), SPEC)
     learner = sac.make(CONFIG, model, PLAN)
     state = learner.init(jax.random.key(0)).replace(target=model.init(jax.random.key(1))["critics"])
@@ -35,6 +38,7 @@ def parts(request):
     extras = PolicyExtras(log_prob=nothing, policy=jnp.zeros((E, T, N, A)), entropy=nothing)
     return (
         model.soft_actor_critic,
+        sac.expected(CONFIG, model, PLAN),
         quick_jit(learner.update),
         state,
         batch_of(Transition(extras=extras, **random_rows(1))),
@@ -48,12 +52,12 @@ def legal_policy(logits, legal):
 
 
 def test_successors_are_worth_the_lesser_critics_mean_and_the_policys_entropy(parts):
-    face, _, state, batch = parts
+    face, expectations, _, state, batch = parts
     traj, key = batch.traj, jax.random.key(5)
-    found = quick_jit(lambda params: sac.soft_values(face, params, state.target, traj, key))(state.params)
+    found = quick_jit(lambda params: sac.soft_values(expectations, params, state.target, traj, key))(state.params)
     logits = np.asarray(face.policy(state.params, traj.next_obs))
     legal, alive = np.asarray(traj.next_legal), np.asarray(traj.next_alive)
-    action = sac.draw(key, sac.masked_logits(jnp.asarray(logits), traj.next_legal))
+    action = draw(key, masked_logits(jnp.asarray(logits), traj.next_legal))
     networks = state.params | {"critics": state.target}
     values = np.asarray(face.critics(networks, traj.next_obs, traj.next_state, action)).min(axis=0)
     for at in np.ndindex(E, T, N):
@@ -63,9 +67,12 @@ def test_successors_are_worth_the_lesser_critics_mean_and_the_policys_entropy(pa
 
 
 def test_each_loss_trains_its_own_part_and_is_the_mean_that_it_says(parts):
-    face, _, state, batch = parts
+    face, expectations, _, state, batch = parts
     traj, target = batch.traj, jnp.ones((E, T, N))
-    run = quick_jit(jax.value_and_grad(lambda params: sac.loss(CONFIG, face, params, batch, target), has_aux=True))
+    key = jax.random.key(0)
+    run = quick_jit(
+        jax.value_and_grad(lambda params: sac.loss(CONFIG, expectations, params, batch, target, key), has_aux=True)
+    )
     (_, (metrics, _)), slopes = run(state.params)
     values = np.asarray(face.critics(state.params, traj.obs, traj.state, traj.action))
     logits, legal = np.asarray(face.policy(state.params, traj.obs)), np.asarray(traj.legal)
@@ -90,21 +97,26 @@ def test_each_loss_trains_its_own_part_and_is_the_mean_that_it_says(parts):
 
 def test_the_wanted_entropy_is_small_and_nothing_without_a_choice():
     legal = jnp.array([[True] * 12, [True] * 5 + [False] * 7, [True] + [False] * 11])
-    np.testing.assert_allclose(sac.wanted_entropy(legal, 0.025), [0.177, 0.152, 0.0], atol=2e-3)
+    np.testing.assert_allclose(wanted_entropy(legal, 0.025), [0.177, 0.152, 0.0], atol=2e-3)
 
 
 def test_the_temperature_rises_while_the_policy_is_too_sure(parts):
-    face, _, state, batch = parts
+    _, expectations, _, state, batch = parts
     sure = jax.tree.map(lambda x: 50.0 * x, state.params["actor"])
     for actor, rises in ((state.params["actor"], False), (sure, True)):
         loss = lambda t, actor=actor: sac.loss(  # noqa: E731
-            CONFIG, face, state.params | {"actor": actor, "log_temperature": t}, batch, jnp.ones((E, T, N))
+            CONFIG,
+            expectations,
+            state.params | {"actor": actor, "log_temperature": t},
+            batch,
+            jnp.ones((E, T, N)),
+            jax.random.key(0),
         )[0]
         assert (float(jax.grad(loss)(jnp.float32(0.0))) < 0) == rises
 
 
 def test_updates_move_everything_and_the_targets_follow(parts):
-    _, update, state, batch = parts
+    _, _, update, state, batch = parts
     after, metrics, priorities = update(state, batch, jax.random.key(0))
     assert np.isfinite([float(x) for x in metrics.values()]).all() and priorities.shape == (E,)
     expected = jax.tree.map(lambda old, new: 0.75 * old + 0.25 * new, state.target, after.params["critics"])

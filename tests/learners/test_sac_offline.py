@@ -50,8 +50,11 @@ def test_the_policy_pays_the_divergence_times_its_weight_and_the_values_as_well_
     @quick_jit
     def losses(params):
         target, key = jnp.ones((E, T, N)), jax.random.key(5)
-        lost = [sac.loss(settings, face, params, batch, target, x)[1][0]["train/policy_loss"] for x in (None, tie)]
-        worth = [sac.soft_values(face, params, params["critics"], rows, key, x) for x in (None, tie)]
+        means = sac.expected(settings, MODEL, PLAN)
+        lost = [
+            sac.loss(settings, means, params, batch, target, key, x)[1][0]["train/policy_loss"] for x in (None, tie)
+        ]
+        worth = [sac.soft_values(means, params, params["critics"], rows, key, x) for x in (None, tie)]
         return lost[1] - lost[0], worth[0] - worth[1]
 
     def cost(obs, legal):

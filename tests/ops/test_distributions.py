@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import special, stats
+from scipy import integrate, special, stats
 
 from tandem.core import Discrete, Numbers
 from tandem.ops import distributions
-from tandem.ops.distributions import CATEGORICAL, GAUSSIAN
+from tandem.ops.distributions import CATEGORICAL, GAUSSIAN, SQUASHED, squashed_draw, squashed_outputs
 from tests.reference.compiled import quick_jit
 
 B, N, A = 2, 5, 3
@@ -72,6 +72,65 @@ def test_a_gaussians_entropy_is_that_of_scipy_and_its_divergence_that_of_an_inte
 
 @quick
 @given(SEEDS)
+def test_a_squashed_gaussians_density_is_the_slope_of_its_cumulative_distribution(seed):
+    outputs, _, legal = drawn(seed, 2 * A)
+    action = np.tanh(np.random.default_rng(seed).normal(0.0, 1.0, (B, N, A))).astype(np.float32)
+    found, near = compiled(SQUASHED, "log_prob")(outputs, legal, action), 1e-5
+    for row in np.ndindex(B, N):
+        mean, std = gaussian(outputs, legal, row)
+        at = action[row][legal[row]].astype(float)
+        wide = np.minimum(near, 0.1 * (1.0 - np.abs(at)))
+        above, below = (stats.norm.cdf(np.arctanh(at + sign * wide), mean, std) for sign in (1.0, -1.0))
+        density = (above - below) / (2.0 * wide)
+        sure = density > 1e-3  # where it is tiny, the difference of the two is rounding
+        if sure.all():
+            np.testing.assert_allclose(found[row], np.log(density).sum(), rtol=1e-3, atol=2e-2)
+
+
+@quick
+@given(SEEDS)
+def test_a_squashed_gaussians_entropy_is_an_integral_over_the_actions(seed):
+    outputs, _, legal = drawn(seed, 2 * A)
+    outputs = np.concatenate(np.split(outputs, 2, axis=-1)[:1] + [0.5 * np.split(outputs, 2, axis=-1)[1]], axis=-1)
+    found = compiled(SQUASHED, "entropy")(outputs, legal)
+    for row in np.ndindex(B, N):
+        total = 0.0
+        for mean, std in zip(*gaussian(outputs, legal, row), strict=True):
+
+            def term(u: float, mean=mean, std=std) -> float:  # density times -log density of tanh(u), by du
+                return stats.norm.pdf(u, mean, std) * (2.0 * np.log(1.0 / np.cosh(u)) - stats.norm.logpdf(u, mean, std))
+
+            grid = np.linspace(mean - 9.0 * std, mean + 9.0 * std, 801)
+            total += integrate.trapezoid(term(grid), grid)
+        np.testing.assert_allclose(found[row], total, atol=3e-2)  # 32 points
+
+
+def test_a_squashed_draw_knows_its_own_density_also_where_float32_rounds_to_one():
+    outputs, _, legal = drawn(4, 2 * A)
+    action, log_prob = squashed_draw(jax.random.key(2), outputs, legal)
+    assert (np.abs(action) < 1).all() and not action[~legal].any()
+    np.testing.assert_allclose(log_prob, SQUASHED.log_prob(outputs, legal, action), rtol=1e-3, atol=2e-3)
+    far = jnp.concatenate([jnp.full((1, A), 15.0), jnp.zeros((1, A))], axis=-1)
+    every = jnp.ones((1, A), bool)
+    (action, log_prob), slope = (
+        squashed_draw(jax.random.key(2), far, every),
+        jax.grad(lambda x: squashed_draw(jax.random.key(2), x, every)[1].sum())(far),
+    )
+    assert (action == 1.0).all() and np.isfinite(log_prob).all() and (log_prob > 60).all()
+    np.testing.assert_allclose(slope[0, :A], 2.0, atol=1e-3)  # log(1 - tanh(u)^2) falls by 2 a step there
+    assert np.isfinite(SQUASHED.log_prob(far, every, action)).all()
+
+
+def test_deviations_of_a_squashed_gaussian_are_bounded_and_keep_a_slope():
+    said = jnp.array([-40.0, -8.0, 0.0, 5.0, 40.0])[:, None]
+    log_std = squashed_outputs(jnp.zeros_like(said), said)[:, 1]
+    assert (np.diff(log_std) >= 0).all() and log_std[0] >= -5.0 and log_std[-1] <= 2.01 and abs(log_std[2]) < 0.2
+    slope = jax.vmap(jax.grad(lambda x: squashed_outputs(jnp.zeros(1), x[None])[1]))(said[:, 0])
+    assert (slope[1:4] > 0.01).all() and (slope[2] > 0.8)
+
+
+@quick
+@given(SEEDS)
 def test_a_categoricals_numbers_are_those_of_plain_sums_over_legal_actions(seed):
     p, q, legal = drawn(seed, A)
     action = np.array([[np.flatnonzero(legal[b, n])[-1] for n in range(N)] for b in range(B)])
@@ -88,7 +147,7 @@ def test_a_categoricals_numbers_are_those_of_plain_sums_over_legal_actions(seed)
         np.testing.assert_allclose(divergence[row], stats.entropy(one, other), rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("distribution, width", [(CATEGORICAL, A), (GAUSSIAN, 2 * A)])
+@pytest.mark.parametrize("distribution, width", [(CATEGORICAL, A), (GAUSSIAN, 2 * A), (SQUASHED, 2 * A)])
 def test_what_is_padding_moves_nothing_and_gets_no_gradient(distribution, width):
     p, q, legal = drawn(3, width)
     padding = np.concatenate([~legal] * (width // A), axis=-1)
@@ -102,7 +161,7 @@ def test_what_is_padding_moves_nothing_and_gets_no_gradient(distribution, width)
     np.testing.assert_allclose(numbers(moved, q), numbers(p, q), rtol=1e-5, atol=1e-6)
     gradients = jax.grad(lambda p, q: numbers(p, q).sum(), argnums=(0, 1))(p, q)
     assert padding.any() and all(np.isfinite(gradient).all() and not gradient[padding].any() for gradient in gradients)
-    if distribution is GAUSSIAN:
+    if distribution is not CATEGORICAL:
         assert not action[~legal].any() and not distribution.mode(p, legal)[~legal].any()
 
 

@@ -21,8 +21,9 @@ from tandem.runners import jax_sync
 from tests.reference.run_plans import run_plan
 
 NETWORK = Config(
-    width=16, layers=1, heads=2, model_size=32, hidden_size=16, num_layers=1, codes=9, reward_bins=21, window=4
-)
+    width=16, layers=1, heads=2, model_size=32, hidden_size=16, num_layers=1, codes=9, reward_bins=21, window=4,
+    action_bins=9,
+)  # fmt: skip
 LEARNER = marie.Config(
     context=1, horizon=2, starts=64, round_every=2, warmup_updates=200, epochs=2, num_minibatches=2, model_warmup=10,
     learning_rate=4e-3, critic_learning_rate=4e-3, model_learning_rate=5e-3, entropy_weight=0.1, check_every=4,
@@ -32,16 +33,18 @@ CONTROLS = ("none", "rewards shuffled over rows", "actions shuffled over rows", 
 
 
 @lru_cache(maxsize=None)
-def small_dream_run(game: matrix_game.Config, t_max: int = T_MAX, dynamics: str = "transformer"):
-    """Return the run, seed -> generator of (Report, RunState)."""
+def small_dream_run(game, t_max: int = T_MAX, dynamics: str = "transformer", make=matrix_game.make, **settings):
+    """Return the run, seed -> generator of (Report, RunState); `make` makes the game, `settings` are the learner's."""
     clocks = {"t_max": t_max, "max_minutes": 0, "eval_episodes": 16, "eval_every": t_max}
     runner = jax_sync.Config(num_envs=ENVS, rollout_length=8, updates_per_step=1 / 8, report_every=t_max // 2)
-    return jax_sync.make(runner, **parts(game, t_max, dynamics=dynamics), **clocks)
+    return jax_sync.make(runner, **parts(game, t_max, dynamics=dynamics, make=make, **settings), **clocks)
 
 
-def parts(game: matrix_game.Config, t_max: int, min_size: int = 512, dynamics: str = "transformer", **settings) -> dict:
+def parts(
+    game, t_max: int, min_size: int = 512, dynamics: str = "transformer", make=matrix_game.make, **settings
+) -> dict:
     """Return what a run is made of, by the names that runners call it; `settings` are the learner's."""
-    env = matrix_game.make(game)
+    env = make(game)
     net = model.make(dataclasses.replace(NETWORK, dynamics=dynamics), env.spec)
     planner = actor.make(actor.Config(), net, env.spec, 0.97)
     plan = run_plan(env.spec, 0.97, t_max // 8, ENVS)

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tandem.core import EnvSpec, setting
+from tandem.core import setting
 from tandem.models import actor_critic
 
 
@@ -14,6 +14,7 @@ class DreamConfig(actor_critic.Config):
     )
     actor_memory: str = setting("none", "what the policy remembers of its past", choices=("none",))
     critic_memory: str = setting("none", "what the critic remembers", choices=("none",))
+    action_bins: int = actor_critic.bins_setting(256)
     tokenizer: str = setting(
         "bins",
         "what an observation is made of: a bin for each number; or learned codes, by finite scalar quantisation or "
@@ -60,7 +61,7 @@ class DreamConfig(actor_critic.Config):
     window: int = setting(64, "longest sequence, in steps, that a transformer has positions for", low=2, high=4096)
 
 
-def check(config: DreamConfig, spec: EnvSpec) -> None:
+def check(config: DreamConfig) -> None:
     """Refuse settings that cannot work together.
 
     Raises:
@@ -86,8 +87,6 @@ def check(config: DreamConfig, spec: EnvSpec) -> None:
         raise ValueError(
             f"network_args.codes={config.codes}: fsq has {', '.join(map(str, FSQ_LEVELS))} codes; choose one of these"
         )
-    if spec.actions.continuous:
-        raise ValueError("it imagines discrete actions alone")
 
 
 # Mentzer et al. 2024, table 1.

@@ -33,9 +33,9 @@ def make(config: Config, spec: EnvSpec) -> Model:
     """Return the network of a task.
 
     Raises:
-      ValueError: settings that cannot work together, or continuous actions.
+      ValueError: settings that cannot work together.
     """
-    check(config, spec)
+    check(config)
     team = actor_critic.make(config, spec)
     tokens = tokenizers.make(config, spec)
     dynamics = make_dynamics(config, spec, tokens)
@@ -76,15 +76,13 @@ def make(config: Config, spec: EnvSpec) -> Model:
 def make_dynamics(config: Config, spec: EnvSpec, tokens: Tokenizer) -> Dynamics:
     """Return what predicts, with its parameters apart from those of the tokenizer."""
     ties = luck.of_features(spec.obs) if tokens.ordinal else luck.no_ties(tokens.num_slots)
-    sizes = Sizes(
-        spec.num_agents, spec.actions.size, tokens.num_slots, tokens.num_codes, tokens.width, tokens.ordinal, ties
-    )
+    sizes = Sizes(spec.num_agents, spec.actions, tokens.num_slots, tokens.num_codes, tokens.width, tokens.ordinal, ties)
     kinds = {"one": OnePosition, "tokens": token_by_token.TokenByToken, "rssm": RecurrentState}
     kind = "rssm" if config.dynamics == "rssm" else config.layout
     net = kinds[kind](config, sizes)
-    start = jnp.zeros((1, 1, sizes.agents), jnp.int32)
-    nothing = jnp.zeros((*start.shape, sizes.features))
-    steps = Steps(codes=jnp.zeros((*start.shape, sizes.slots), jnp.int32), features=nothing, action=start)
+    shape = (1, 1, sizes.agents)
+    nothing, action = jnp.zeros((*shape, sizes.features)), jnp.zeros((*shape, *spec.actions.shape), spec.actions.dtype)
+    steps = Steps(codes=jnp.zeros((*shape, sizes.slots), jnp.int32), features=nothing, action=action)
 
     def init(key: Key) -> Params:
         return net.init(key, steps, jnp.zeros((1, 1), bool), nothing)["params"]
@@ -112,7 +110,7 @@ def _begin(
 ) -> tuple[PyTree, Array]:
     """Return the carry and the last observation [B, N, O] as it is seen."""
     codes = tokens.encode(params["tokenizer"], obs)
-    unknown = jnp.zeros_like(action[:, :1]) if action.shape[1] else jnp.zeros(obs[:, :1].shape[:3], jnp.int32)
+    unknown = jnp.zeros((action.shape[0], 1, *action.shape[2:]), action.dtype)
     features = tokens.features(params["tokenizer"], codes)
     steps = Steps(codes=codes, features=features, action=jnp.concatenate([action, unknown], axis=1))
     carry = {"codes": codes[:, -1], "dynamics": dynamics.begin(params["world"], steps, first, room)}

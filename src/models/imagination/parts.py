@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from tandem.core import Array, Key, Params, PyTree, pytree
+from tandem.core import Array, Discrete, Key, Numbers, Params, PyTree, pytree
 from tandem.models.dense import Dense
 from tandem.models.imagination import luck
 from tandem.models.imagination.aggregate import Perceiver, TeamAttention
@@ -21,7 +21,7 @@ class Sizes(NamedTuple):
     """Static sizes of a task and of its tokens."""
 
     agents: int  # N
-    actions: int  # A
+    actions: Discrete | Numbers  # of an agent
     slots: int  # K
     codes: int  # V
     features: int  # F
@@ -35,7 +35,7 @@ class Steps:
 
     codes: Array  # [..., N, K] int32
     features: Array  # [..., N, F] by which a network reads the codes
-    action: Array  # [..., N] int32
+    action: Array  # [..., N] int32, or [..., N, A] float32
 
 
 @pytree
@@ -85,7 +85,7 @@ class StepInput(nn.Module):
     def __call__(self, steps: Steps) -> tuple[Array, Array]:
         """Return what agents see and do [..., N, W], and what they take up of one another [..., N, W]."""
         config, width = self.config, self.config.width
-        played = jax.nn.one_hot(steps.action, self.sizes.actions)
+        played = self.sizes.actions.encode(steps.action)
         seen = jnp.concatenate([steps.features, played], axis=-1)
         own = Dense(width, name="see")(nn.relu(Dense(config.model_size, name="look")(seen)))
         own = own + Dense(width, use_bias=False, name="play")(played)
@@ -169,7 +169,7 @@ class OutcomeHead(nn.Module):
         reward = Dense(config.reward_bins, kernel_init=zeros, name="reward")(team)
         end = Dense(1, kernel_init=zeros, name="end")(team)[..., 0]
         each = nn.relu(Dense(config.model_size, name="each")(jnp.concatenate([hidden, now, after], axis=-1)))
-        legal = Dense(self.sizes.actions, kernel_init=zeros, name="legal")(each)
+        legal = Dense(self.sizes.actions.size, kernel_init=zeros, name="legal")(each)
         alive = Dense(1, kernel_init=zeros, name="alive")(each)[..., 0]
         return Outcome(reward=reward, end=end, legal=legal, alive=alive)
 

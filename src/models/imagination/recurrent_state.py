@@ -93,7 +93,7 @@ class RecurrentState(nn.Module):
 
     def _rows(self, state: State, steps: Steps, first: Array, after: Array, key: Key | None) -> tuple[State, PyTree]:
         """Go through rows [B, T, ...] one by one; without a key every latent is the likeliest one."""
-        shape = (*steps.action.shape, 2, self.config.latent_groups)
+        shape = (*steps.codes.shape[:-1], 2, self.config.latent_groups)
         luck = None if key is None else jax.random.uniform(key, shape)
         rows = (self.look(steps.features), self.look(after), steps.action, first, luck)
 
@@ -116,7 +116,7 @@ class RecurrentState(nn.Module):
 
     def _move(self, state: State, action: Array) -> Array:
         """Return the memories [B, N, W] after a step of all agents."""
-        played = jax.nn.one_hot(action, self.sizes.actions)
+        played = self.sizes.actions.encode(action)
         x = self.move(jnp.concatenate([state["memory"], state["latent"], played], axis=-1))
         x = nn.relu(x + jnp.broadcast_to(self.who, x.shape))
         if self.team is not None:

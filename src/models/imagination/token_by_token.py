@@ -102,7 +102,7 @@ class TokenByToken(nn.Module):
     def _ends(self, steps: Steps) -> Array:
         """Return the positions [..., N, 2, W] of actions and of the team's part, without the time."""
         _, team = self.step(steps)
-        x = jnp.stack([self.play(jax.nn.one_hot(steps.action, self.sizes.actions)), team], axis=-2)
+        x = jnp.stack([self.play(self.sizes.actions.encode(steps.action)), team], axis=-2)
         return x + jnp.broadcast_to(self.place[None, -2:] + self.who[:, None], x.shape)
 
     def _extend(self, carry: PyTree, x: Array, time: Array) -> tuple[PyTree, Array]:

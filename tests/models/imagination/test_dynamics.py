@@ -9,14 +9,14 @@ from tandem.models.imagination import model, tokenizer
 from tandem.models.imagination.model import Config
 from tandem.models.imagination.parts import Steps
 from tests.reference.compiled import quick_jit
-from tests.reference.dreams import KINDS, SMALL, SPEC, A, B, N, O, T, network, rows
+from tests.reference.dreams import KINDS, NUMBERS, SMALL, SPEC, A, B, N, O, T, network, rows
 
 
-def made(**changes):
+def made(spec=SPEC, **changes):
     """Return dynamics, their parameters (moved away from where they start), and the tokenizer."""
     config = Config(**SMALL | changes)
-    tokens = tokenizer.make(config, SPEC)
-    dynamics = model.make_dynamics(config, SPEC, tokens)
+    tokens = tokenizer.make(config, spec)
+    dynamics = model.make_dynamics(config, spec, tokens)
 
     @quick_jit
     def moved():
@@ -39,11 +39,12 @@ def full(dynamics, params, tokens, coder, obs, action, first, next_obs):
     return dynamics.predict(params, steps, first, tokens.features(coder, after), after, jax.random.key(3))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, "numbers"])
 def test_steps_with_a_cache_equal_the_full_pass_also_across_an_end(kind):
     # A latent of one class holds nothing, so what is drawn without the observation cannot differ from what is with it.
-    dynamics, params, tokens = made(**KINDS[kind] | {"latent_classes": 1})
-    coder, traj, context = tokens.init(jax.random.key(2)), rows(1, ends=0.0), 3
+    spec = NUMBERS if kind == "numbers" else SPEC
+    dynamics, params, tokens = made(spec, **KINDS.get(kind, {}) | {"latent_classes": 1})
+    coder, traj, context = tokens.init(jax.random.key(2)), rows(1, spec, ends=0.0), 3
     first = jnp.zeros((B, T), bool).at[0, 1].set(True).at[1, 2].set(True)
 
     @quick_jit
@@ -87,6 +88,21 @@ def test_nothing_is_known_of_later_rows_or_of_other_episodes(kind):
     early = hidden(traj.obs.at[:, 1].set(other), traj.action, traj.next_obs.at[:, 0].set(other))
     np.testing.assert_allclose(early[:, 3:], before[:, 3:], atol=1e-6)
     assert not jnp.allclose(early[:, 2], before[:, 2])
+
+
+@pytest.mark.parametrize("kind", ["tokens", "rssm"])
+def test_numbers_that_are_played_are_read_and_what_is_beyond_the_bounds_is_the_bound(kind):
+    dynamics, params, tokens = made(NUMBERS, **KINDS[kind])
+    coder, traj = tokens.init(jax.random.key(2)), rows(1, NUMBERS, ends=0.0)
+
+    @quick_jit
+    def hidden(action):
+        return full(dynamics, params, tokens, coder, traj.obs, action, traj.first, traj.next_obs).hidden
+
+    bound, beyond, other = (hidden(traj.action.at[:, 2, 1, 0].set(number)) for number in (1.0, 3.0, 0.9))
+    np.testing.assert_array_equal(bound, beyond)
+    assert not jnp.allclose(bound[:, 2, 1], other[:, 2, 1], atol=1e-4)
+    np.testing.assert_allclose(bound[:, :2], other[:, :2], atol=1e-6)
 
 
 @pytest.mark.parametrize("aggregate,heeded", [("none", False), ("attention", True), ("perceiver", True)])
