@@ -30,7 +30,8 @@ def make(config: Config, model: Model, plan: RunPlan) -> Learner:
     """
 
     def imitated(params: Params, traj: Transition, learned: Learned) -> tuple[Array, dict[str, Array]]:
-        batch = Batch(traj=traj, index=(), weight=learned.weight, priority=())
+        weight = learned.weight
+        batch = Batch(traj=traj, index=weight, weight=weight, priority=weight)  # the other two are not read
         total, metrics = coordination.loss(config, model.coordination, params, batch)
         return total, {name: metrics[name] for name in coordination.KNOWN}
 

@@ -76,13 +76,15 @@ def make(config: Config, spec: EnvSpec) -> Model:
     def asked(function):
         return lambda params, *inputs: function(params[BEHAVIOUR], *inputs)
 
-    of_team = {name: asked(getattr(face, name)) for name in ("see", "logits", "prior", "posterior")}
+    of_team = face._replace(
+        see=asked(face.see), logits=asked(face.logits), prior=asked(face.prior), posterior=asked(face.posterior)
+    )
     return Model(
         init=init,
         acting=lambda params: {name: params[name] for name in (BEHAVIOUR, "agents")},
         q_values=QValues(face.memory, values, mixing.q_values.mix, mixing.q_values.by_agent),
         behaviour=BehaviourPolicy(face.memory, logits),
-        coordination=face._replace(**of_team),
+        coordination=of_team,
         things=team.things,
     )
 

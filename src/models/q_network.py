@@ -104,7 +104,7 @@ class Agents(nn.Module):
     @nn.compact
     def __call__(self, memory: PyTree, x: Array, first: Array, legal: Array) -> tuple[PyTree, Array]:
         """Map x [B, T, N, F] to memories after each step [B, T, N, H] (or ()) and values [B, T, N, A]."""
-        config, tokens = self.config, {}
+        config, tokens = self.config, dict[str, dict[str, Array]]()
         if self.groups:
             x, tokens = TeamEncoder(config, self.groups, config.hidden_size, name="entities")(x)
         elif self.eyes:
