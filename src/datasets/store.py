@@ -144,14 +144,9 @@ def read_vault(folder: Path) -> Arrays:
     try:
         names = _leaf_names(json.loads((folder / "metadata.json").read_text())["structure_shape"])
         with plainly_named(folder) as plain:
-
-            def opened(name: str) -> Any:
-                place = {"driver": "ocdbt", "base": f"file://{plain}", "path": name}
-                return tensorstore.open({"driver": "zarr", "kvstore": place}, read=True).result()
-
-            size = int(opened("vault_index").read().result()[0])
+            size = int(_opened(plain, "vault_index").read().result()[0])
             # Not by Vault.read, which makes a second copy on JAX's device.
-            leaves = {name: opened(f"{name}.")[0, :size] for name in names}
+            leaves = {name: _opened(plain, f"{name}.")[0, :size] for name in names}
             read = {name: aligned(leaf.shape, leaf.dtype.numpy_dtype) for name, leaf in leaves.items()}
             for written in [tensorstore.array(read[name]).write(leaf) for name, leaf in leaves.items()]:
                 written.result()
@@ -159,6 +154,14 @@ def read_vault(folder: Path) -> Arrays:
     except Exception as error:  # of many kinds: tensorstore's, the system's, those of another structure
         said = " ".join(str(error).split())[:200]
         raise DatasetError(f"the vault {folder} cannot be read: {said or type(error).__name__}") from error
+
+
+def _opened(vault: Path, name: str, write: bool = False) -> Any:
+    """Return an array of a vault; those of its leaves have names that end in a dot."""
+    import tensorstore  # which others need not wait for
+
+    place = {"driver": "ocdbt", "base": f"file://{vault}", "path": name}
+    return tensorstore.open({"driver": "zarr", "kvstore": place}, read=True, write=write).result()
 
 
 def _leaf_names(structure: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -189,16 +192,18 @@ def _tree(rows: Arrays, num_agents: int) -> dict[str, Any]:
 
 
 def _write_vault(folder: Path, tree: dict[str, Any], card: Mapping[str, Any]) -> None:
-    from flashbax.buffers.trajectory_buffer import TrajectoryBufferState
     from flashbax.vault import Vault
 
     size = tree["rewards"].shape[1]
     example = jax.tree.map(lambda x: x[:, :1], tree)
     with plainly_named(folder) as plain, contextlib.redirect_stdout(io.StringIO()):
-        vault = Vault(
+        Vault(
             vault_name=f"{card['task']}.vlt", experience_structure=example, rel_dir=str(plain),
             vault_uid=card["level"], metadata={"card": json.dumps(card)},
         )  # fmt: skip
-        state = TrajectoryBufferState(experience=tree, current_index=np.int32(0), is_full=np.bool_(True))
-        # Without an interval flashbax 0.1.3 writes nothing of a buffer that is full.
-        vault.write(state, source_interval=(0, size))
+        # Not by Vault.write, which holds a copy of all leaves at once, and writes nothing of a buffer that is full.
+        made = next(iter(plain.rglob("metadata.json"))).parent
+        for path, leaf in jax.tree.leaves_with_path(tree):
+            stored = _opened(made, ".".join(key.key for key in path) + ".", write=True)
+            stored[:, :size].write(leaf, can_reference_source_data_indefinitely=True).result()
+        _opened(made, "vault_index", write=True).write(np.full(1, size, np.int32)).result()

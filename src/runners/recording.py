@@ -125,6 +125,7 @@ def episodes(recorder: Recorder, params: Params, key: Key, epsilon: float, *, ro
     while not enough:
         actors, made = recorder.play(params, actors, jax.random.fold_in(key, len(chunks)), jnp.float32(epsilon))
         chunks.append(_kept(*jax.device_get(made)))
+        del made  # of which `_kept` leaves half
         ended = np.concatenate([chunk.end >= 0 for chunk in chunks], axis=1)
         count_ended = np.cumsum(ended, axis=1)
         number, rounds = count_ended - ended, int(count_ended[:, -1].min())  # of its environment's episodes, which
