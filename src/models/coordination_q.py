@@ -64,7 +64,8 @@ def make(config: Config, spec: EnvSpec) -> Model:
 
     def values(params: Params, memory: PyTree, obs: Array, first: Array, legal: Array) -> tuple[PyTree, Array]:
         after, known = see(params, memory, obs, first)
-        return after, head.apply({"params": params["agents"]}, *read(params, known), legal)
+        each: Array = head.apply({"params": params["agents"]}, *read(params, known), legal)
+        return after, each
 
     def logits(params: Params, memory: PyTree, obs: Array, first: Array) -> tuple[PyTree, Array]:
         after, known = see(params, memory, obs, first)
