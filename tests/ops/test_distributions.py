@@ -116,9 +116,9 @@ def test_a_squashed_draw_knows_its_own_density_also_where_float32_rounds_to_one(
         squashed_draw(jax.random.key(2), far, every),
         jax.grad(lambda x: squashed_draw(jax.random.key(2), x, every)[1].sum())(far),
     )
-    assert (action == 1.0).all() and np.isfinite(log_prob).all() and (log_prob > 60).all()
+    assert (action > 1 - 1e-6).all() and np.isfinite(log_prob).all() and (log_prob > 60).all()
     np.testing.assert_allclose(slope[0, :A], 2.0, atol=1e-3)  # log(1 - tanh(u)^2) falls by 2 a step there
-    assert np.isfinite(SQUASHED.log_prob(far, every, action)).all()
+    assert np.isfinite(SQUASHED.log_prob(far, every, jnp.ones_like(action))).all()
 
 
 def test_deviations_of_a_squashed_gaussian_are_bounded_and_keep_a_slope():
