@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -40,31 +40,18 @@ class Function:
     action: str = ""  # how an action follows from the outputs
 
 
-LARGEST = "the index of the largest logit, or a draw of their softmax"
-CLIPPED = "a number for each entry, clipped to [-1, 1]: the mean, or a draw of the normal distribution"
-CHOSEN = "a number for each entry: its choices are equidistant from -1 to 1; the likeliest, or a draw of their softmax"
-TANH = "a number for each entry: the hyperbolic tangent of the mean, or of a draw of the normal distribution"
-
-
-MEANINGS = {GAUSSIAN: CLIPPED, SQUASHED: TANH}
-
-
 def make(alone: Alone, params: Params, spec: EnvSpec) -> Function:
     """Return the policy as a function; a policy without memory has neither `first` nor memories."""
     memory = jax.jit(lambda: alone.memory(1))()
     leaves, tree = jax.tree.flatten(memory)
-    continuous = spec.actions.continuous
+    form = FORMS.get(alone.distribution, CHOICES if spec.actions.continuous else LOGITS)
+    shown = jnp.zeros((1, spec.num_agents, *spec.obs.shape)), jnp.zeros(1, bool)
+    width = jax.eval_shape(alone.outputs, params, memory, *shown)[1].shape[-1]
 
     def call(obs: Array, legal: Array, *past: Array) -> tuple[Array, ...]:
         first = past[0] if leaves else jnp.zeros(obs.shape[:1], bool)
         after, outputs = alone.outputs(params, jax.tree.unflatten(tree, past[1:]), obs, first)
-        if alone.distribution in (GAUSSIAN, SQUASHED):
-            outputs = _masked_numbers(outputs, legal)
-        elif continuous:
-            outputs = _masked_choices(outputs, legal)
-        else:
-            outputs = masked_logits(outputs, legal)
-        return outputs, *jax.tree.leaves(after)
+        return form.masked(outputs, legal), *jax.tree.leaves(after)
 
     agents, size = spec.num_agents, spec.actions.size
     inputs = [
@@ -73,24 +60,14 @@ def make(alone: Alone, params: Params, spec: EnvSpec) -> Function:
     ]
     if leaves:
         inputs.append(Port("first", (BATCH,), "bool", "True where an episode begins, so that memories are forgotten"))
-    if continuous:
-        shapes = jax.eval_shape(alone.outputs, params, memory, *_seen(spec))
-        known = alone.distribution in (GAUSSIAN, SQUASHED)
-        meaning = "means, then logarithms of standard deviations" if known else "for each number logits of its choices"
-        answer = Port("outputs", (BATCH, agents, shapes[1].shape[-1]), "float32", meaning)
-    else:
-        answer = Port("logits", (BATCH, agents, size), "float32", "logits of the actions; -1e9 if illegal")
+    answer = Port(form.name, (BATCH, agents, width), "float32", form.meaning)
     return Function(
         call,
         (*inputs, *_memories("memory", leaves, "the output memory_out with this number at the previous step")),
         (answer, *_memories("memory_out", leaves, "input of the next step")),
         tuple(np.asarray(x) for x in leaves),
-        MEANINGS.get(alone.distribution, CHOSEN) if continuous else LARGEST,
+        form.action,
     )
-
-
-def _seen(spec: EnvSpec) -> tuple[Array, Array]:
-    return jnp.zeros((1, spec.num_agents, *spec.obs.shape)), jnp.zeros(1, bool)
 
 
 def _masked_numbers(outputs: Array, legal: Array) -> Array:
@@ -103,6 +80,28 @@ def _masked_choices(outputs: Array, legal: Array) -> Array:
     """Return logits [..., A K] with zeros for numbers that an agent lacks."""
     each = outputs.reshape(*legal.shape, -1)
     return jnp.where(legal[..., None], each, 0.0).reshape(outputs.shape)
+
+
+class Form(NamedTuple):
+    """What a policy's outputs are, by its distribution."""
+
+    masked: Callable[[Array, Array], Array]  # outputs, legal -> outputs without what an agent lacks
+    name: str
+    meaning: str
+    action: str  # how an action follows from them
+
+
+NORMAL = "means, then logarithms of standard deviations"
+CLIPPED = "a number for each entry, clipped to [-1, 1]: the mean, or a draw of the normal distribution"
+TANH = "a number for each entry: the hyperbolic tangent of the mean, or of a draw of the normal distribution"
+CHOSEN = "a number for each entry: its choices are equidistant from -1 to 1; the likeliest, or a draw of their softmax"
+LARGEST = "the index of the largest logit, or a draw of their softmax"
+FORMS = {
+    GAUSSIAN: Form(_masked_numbers, "outputs", NORMAL, CLIPPED),
+    SQUASHED: Form(_masked_numbers, "outputs", NORMAL, TANH),
+}
+CHOICES = Form(_masked_choices, "outputs", "for each number logits of its choices", CHOSEN)
+LOGITS = Form(masked_logits, "logits", "logits of the actions; -1e9 if illegal", LARGEST)
 
 
 def _memories(name: str, leaves: Sequence[Array], meaning: str) -> list[Port]:
