@@ -124,7 +124,7 @@ def assemble(config: Config, regulariser: Regulariser | None, model: Model, plan
         target = reward[..., None] + plan.discount * jnp.where(ended, 0.0, after)
 
         def objective(params: Params):
-            draws, fixed = jax.random.fold_in(key, 1), jax.lax.stop_gradient(target)
+            draws, fixed = jax.random.fold_in(key, DRAWING), jax.lax.stop_gradient(target)
             return loss(config, expectations, params, batch, fixed, draws, regulariser)
 
         gradients, (metrics, priorities) = jax.grad(objective, has_aux=True)(state.params)
@@ -149,7 +149,7 @@ def assemble(config: Config, regulariser: Regulariser | None, model: Model, plan
     )
 
 
-HIDING = 1  # its index in an update's key
+DRAWING, HIDING = 1, 2  # their indices in an update's key
 PARTS = ("actor", "critics", "log_temperature")
 
 

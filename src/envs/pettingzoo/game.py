@@ -71,10 +71,8 @@ def open_game(scenario: Scenario, config: Any, cycles: int) -> Game:
     module = load(scenario.module)
     try:
         env = module.parallel_env(max_cycles=cycles, render_mode="rgb_array", **arguments)
-    except (
-        Exception
-    ) as error:  # asserted there, or met while the game was made; without arguments they are not to blame
-        if not config.scenario_args:
+    except Exception as error:  # of any kind: some makers assert, others fail while the game is made
+        if not config.scenario_args:  # which are then not to blame
             raise
         given = ", ".join(f"{name}={value}" for name, value in config.scenario_args.items())
         raise ValueError(f"env_args.scenario_args: {scenario.version} does not take {given}: {error}") from error
