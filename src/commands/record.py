@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import sys
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,7 +64,7 @@ class Source(NamedTuple):
     key: Key
 
     def play(self, what: str, params: Params, epsilon: float, **wanted: int) -> recording.Played:
-        print(f"playing: run {self.run.id}, {what}", file=sys.stderr, flush=True)  # programs outside JAX take minutes
+        restoring.say_who_plays(f"run {self.run.id}, {what}")
         key = jax.random.fold_in(self.key, zlib.crc32(what.encode()) & 0x7FFFFFFF)
         return recording.episodes(self.recorder, params, key, epsilon, **wanted)
 

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -75,3 +76,8 @@ def restored(run: StoredRun, which: str, settings: Sequence[Update] = ()) -> Res
         return restore(run, which, settings)
     except CheckpointError as error:
         raise UsageError(str(error)) from None
+
+
+def say_who_plays(who: str) -> None:
+    """Say it on standard error, since programs outside JAX take minutes."""
+    print(f"playing: {who}", file=sys.stderr, flush=True)

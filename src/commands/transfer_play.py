@@ -1,7 +1,6 @@
 """How `transfer` makes its matrix: the tasks that sizes stand for, whose parameters fit them, who plays there."""
 
 import dataclasses
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -167,13 +166,8 @@ def known(place: Place, label: str, masters: Mapping[str, Restored]) -> Task:
 
 def played(restored: Restored, planner: Planner, told: str) -> Summary:
     """Return what a player earns; `told` says on the screen who it is."""
-    _tell(told)
+    restoring.say_who_plays(told)
     return summary(judge(restored, planner, _batch(restored))(restored.params, jax.random.key(KEY)))
-
-
-def _tell(who: str) -> None:
-    """Say who plays now, since programs outside JAX take minutes."""
-    print(f"playing: {who}", file=sys.stderr, flush=True)
 
 
 def _batch(restored: Restored) -> int:
@@ -201,7 +195,7 @@ def _row(key: str, runs: Sequence[StoredRun], places: Sequence[Place], labels: S
         here = place.players[key]
         play = judge(here, chosen(here, how.player), _batch(here))
         for run, found, (_, learned) in zip(runs, earned, params):
-            _tell(f"run {run.id}, {label}")
+            restoring.say_who_plays(f"run {run.id}, {label}")
             found[label] = summary(play(learned, jax.random.key(KEY)))
     same = [label for place, label in zip(places, labels) if _task(place.players[key]) == canonical(config, spec)]
     trained_on = same[0] if same else config["env_args"].get("map_name") or f"{spec.num_agents} agents"
